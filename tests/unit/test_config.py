@@ -1,0 +1,105 @@
+import json
+
+import pytest
+
+from torchneuron import config as settings
+from torchneuron.config import LocalBackend, S3Backend
+from torchneuron.errors import InputError
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write the project's settings with some changed, and load them."""
+
+    def write(**changes):
+        document = json.loads((settings.PROJECT_ROOT / "config.json").read_text())
+        document.update(changes)
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps(document))
+        return settings.load(path)
+
+    return write
+
+
+def test_the_projects_own_settings_are_the_defaults_promised():
+    config = settings.load(settings.PROJECT_ROOT / "config.json")
+    assert (config.default_instance_type, config.default_region) == ("trn2.3xlarge", "sa-east-1")
+    assert (config.default_volume_size, config.code_server_user, config.home_folder) == (
+        500,
+        "coder",
+        "/work",
+    )
+    assert (config.internal_port, config.nginx_port, config.allowed_ips) == (8080, 80, ())
+
+
+def test_another_file_is_named_by_the_environment_and_its_paths_are_relative_to_it(tmp_path, write, monkeypatch):
+    write(stateDir="state")
+    monkeypatch.setenv("TORCHNEURON_CONFIG", str(tmp_path / "config.json"))
+    config = settings.load()
+    assert config.path == tmp_path / "config.json"
+    assert config.state_dir == tmp_path / "state"
+    assert config.output_dir == tmp_path / "cdktf.out"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"defaultVolumSize": 1}, "did you mean 'defaultVolumeSize'"),
+        ({"nginxPort": 70000}, "nginxPort: 70000 is greater than the maximum"),
+        ({"codeServerUser": "Not A User"}, "codeServerUser: 'Not A User' is not allowed here"),
+        ({"backend": {"type": "s3", "buckt": "x"}}, "did you mean 'bucket'"),
+        ({"backend": {"type": "azure"}}, "backend.type: 'azure' is not one of"),
+        ({"regions": {"mars-1": {"amiParameter": "/x"}}}, "mars-1"),
+    ],
+)
+def test_bad_settings_are_refused_by_name(write, changes, told):
+    with pytest.raises(InputError, match=told):
+        write(**changes)
+
+
+def test_a_file_that_is_not_json_is_refused_with_its_line(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text('{\n  "projectName": nonsense\n}')
+    with pytest.raises(InputError, match="Line 2"):
+        settings.load(path)
+
+
+def test_a_deployment_is_the_settings_with_one_off_values_over_them(write):
+    deployment = write().deployment({"region": "us-east-2", "volumeSize": 100, "allowedIps": ["203.0.113.7"]})
+    assert (deployment.region, deployment.volume_size) == ("us-east-2", 100)
+    assert deployment.instance_type == "trn2.3xlarge"
+    assert deployment.allowed_ips == ("203.0.113.7/32",)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ({"region": "eu-west-1"}, "'eu-west-1' is not configured"),
+        ({"regoin": "us-east-2"}, "did you mean 'region'"),
+        ({"allowedIps": ["300.1.1.1/8"]}, "not a CIDR block"),
+        ({"subnetId": "subnet-XYZ"}, "a subnet's id"),
+        ({"capacityReservationId": "cr-0123456789abcdef0"}, "no Capacity Block is asked for"),
+    ],
+)
+def test_bad_one_off_settings_are_refused(write, overrides, told):
+    with pytest.raises(InputError, match=told):
+        write().deployment(overrides)
+
+
+def test_each_region_has_a_state_of_its_own(write):
+    s3 = write(backend={"type": "s3", "bucket": "b", "region": "us-east-1"})
+    assert s3.backend_for("sa-east-1") == S3Backend(
+        "b", "us-east-1", "torchneuron-code-server/sa-east-1/terraform.tfstate"
+    )
+    local = write(backend={"type": "local"}).backend_for("sa-east-1")
+    assert isinstance(local, LocalBackend)
+    assert local.path.endswith("terraform-state/torchneuron-code-server-sa-east-1.tfstate")
+
+
+def test_saving_the_bucket_leaves_the_rest_of_the_file_as_it_is(write):
+    config = write()
+    before = json.loads(config.path.read_text())
+    settings.save_state_bucket(config, "the-bucket", "sa-east-1")
+    after = json.loads(config.path.read_text())
+    assert after.pop("backend") == {**before.pop("backend"), "bucket": "the-bucket", "region": "sa-east-1"}
+    assert after == before

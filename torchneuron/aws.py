@@ -1,0 +1,169 @@
+"""Everything about talking to AWS that is not a service's own business, decided in one place:
+how clients retry and time out, and what AWS's errors are called here.
+
+Clients are made here and handed to the functions that use them; `AWS_ENDPOINT_URL`,
+profiles and credentials work as boto3 documents them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3
+from botocore.config import Config as ClientConfig
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+
+from torchneuron.errors import AccessError, AwsError, InputError, UnreachableError
+from torchneuron.schema import unknown_name
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_sts import STSClient
+
+# Seconds. Lookups may be repeated freely: botocore's standard mode backs off and tries again.
+_LOOKUPS = ClientConfig(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 6})
+# PurchaseCapacityBlock has no client token: a repeated request buys a second block.
+_ONCE = ClientConfig(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 1})
+
+
+class Aws:
+    """AWS in one region: makes the clients the library asks for, each with its policy.
+
+    Raises InputError for a region that AWS does not have.
+    """
+
+    def __init__(self, region: str, session: boto3.Session | None = None) -> None:
+        self.region = region
+        with calling("read the AWS configuration"):
+            self._session = session or boto3.Session()
+        known = [name for part in self._session.get_available_partitions() for name in self._regions(part)]
+        if region not in known:
+            raise InputError(
+                f"AWS has no region {region!r}.",
+                why=unknown_name(region, known) + ".",
+                do="If AWS opened it lately, install a newer boto3.",
+            )
+
+    def _regions(self, partition: str) -> list[str]:
+        return self._session.get_available_regions("ec2", partition_name=partition)
+
+    def ec2(self) -> EC2Client:
+        return cast("EC2Client", self._client("ec2", _LOOKUPS))
+
+    def ec2_once(self) -> EC2Client:
+        """EC2 for a call that must never be repeated: one attempt, no retries."""
+        return cast("EC2Client", self._client("ec2", _ONCE))
+
+    def ssm(self) -> SSMClient:
+        return cast("SSMClient", self._client("ssm", _LOOKUPS))
+
+    def secrets(self) -> SecretsManagerClient:
+        return cast("SecretsManagerClient", self._client("secretsmanager", _LOOKUPS))
+
+    def s3(self) -> S3Client:
+        return cast("S3Client", self._client("s3", _LOOKUPS))
+
+    def sts(self) -> STSClient:
+        return cast("STSClient", self._client("sts", _LOOKUPS))
+
+    def _client(self, service: str, policy: ClientConfig) -> Any:
+        with calling(f"prepare to talk to {service}"):
+            return self._session.client(service, region_name=self.region, config=policy)  # type: ignore[call-overload]
+
+
+@contextmanager
+def calling(doing: str) -> Iterator[None]:
+    """Turn what botocore raises into our errors. `doing` completes "Could not …".
+
+    Raises AccessError (credentials, permissions), InputError (AWS configuration on this machine),
+    UnreachableError (no answer) and AwsError (any other refusal, with AWS's code).
+    """
+    try:
+        yield
+    except ClientError as error:
+        raise _refusal(error, doing) from error
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise AccessError(
+            f"Could not {doing}: this machine has no usable AWS credentials.",
+            why=str(error),
+            do="Sign in (aws sso login, aws configure) or set AWS_PROFILE, then run the command again.",
+        ) from error
+    except (SSOError, TokenRetrievalError) as error:
+        raise AccessError(
+            f"Could not {doing}: the AWS sign-in has ended.", why=str(error), do="Run aws sso login."
+        ) from error
+    except (ProfileNotFound, NoRegionError) as error:
+        raise InputError(f"Could not {doing}.", why=str(error)) from error
+    except (ConnectionError, HTTPClientError) as error:
+        raise UnreachableError(
+            f"Could not {doing}: no answer from AWS.", why=str(error), do="Check the network and try again."
+        ) from error
+    except BotoCoreError as error:
+        raise AwsError(f"Could not {doing}.", why=str(error)) from error
+
+
+# Codes differ by service and protocol for the same thing; these are the ones the EC2, SSM, S3, STS
+# and Secrets Manager API references list under common errors.
+_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
+_BAD_CREDENTIALS = {
+    "AuthFailure",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+_DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
+_SERVER = {"InternalError", "InternalFailure", "InternalServerError", "ServiceUnavailable", "Unavailable"}
+
+
+def _refusal(error: ClientError, doing: str) -> AwsError:
+    code = error.response.get("Error", {}).get("Code", "")
+    message = error.response.get("Error", {}).get("Message", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in _EXPIRED:
+        return AccessError(
+            f"Could not {doing}: the AWS credentials have expired.",
+            code=code,
+            why=message,
+            do="Sign in again, then run the same command: it takes up where it stopped.",
+        )
+    if code in _BAD_CREDENTIALS:
+        return AccessError(
+            f"Could not {doing}: AWS does not know these credentials.",
+            code=code,
+            why=message,
+            do="Check AWS_PROFILE, or the access key in use (aws sts get-caller-identity).",
+        )
+    if code in _DENIED:
+        return AccessError(
+            f"Could not {doing}: the permission {_missing_action(message, error.operation_name)} is missing.",
+            code=code,
+            why=message,
+            do="Ask for it to be added to the role or user that runs this command.",
+        )
+    if code in _SERVER or status >= 500:
+        return UnreachableError(f"Could not {doing}: AWS answered with a fault of its own.", code=code, why=message)
+    return AwsError(f"Could not {doing}.", code=code, why=f"{code}: {message}")
+
+
+def _missing_action(message: str, operation: str) -> str:
+    """The IAM action AWS names in its message, else the operation that was called."""
+    named = re.search(r"not authorized to perform: ([\w-]+:\w+)", message)
+    return named.group(1) if named else operation

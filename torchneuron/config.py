@@ -1,0 +1,205 @@
+"""The settings: `config.json` read once, checked whole, and handed on as frozen objects.
+
+`TORCHNEURON_CONFIG` names another file than the project's own. Relative paths in a settings file
+are relative to that file, so a copy of it in another folder keeps its outputs there.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torchneuron import files
+from torchneuron.errors import InputError
+from torchneuron.schema import Problem, find_problems, read_json
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+CONFIG_VARIABLE = "TORCHNEURON_CONFIG"
+
+
+@dataclass(frozen=True)
+class S3Backend:
+    """Terraform state in S3. `bucket` is None until `invoke bootstrap` has made one."""
+
+    bucket: str | None
+    region: str
+    key: str
+    use_path_style: bool = False
+
+
+@dataclass(frozen=True)
+class LocalBackend:
+    """Terraform state in a file on this machine, at the absolute `path`."""
+
+    path: str
+
+
+Backend = S3Backend | LocalBackend
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What one stack is made from: the settings with one-off values laid over them.
+
+    With `use_capacity_block`, an id that is None is read from Parameter Store when Terraform plans.
+    """
+
+    name: str
+    region: str
+    instance_type: str
+    ami_parameter: str
+    volume_size: int
+    use_capacity_block: bool
+    capacity_reservation_id: str | None
+    subnet_id: str | None
+    allowed_ips: tuple[str, ...]
+    nginx_port: int
+    backend: Backend
+
+
+@dataclass(frozen=True)
+class Config:
+    """A settings file, checked. `path` is where it was read from; every path is absolute."""
+
+    path: Path
+    project_name: str
+    default_region: str
+    default_instance_type: str
+    default_volume_size: int
+    code_server_user: str
+    code_server_version: str
+    home_folder: str
+    internal_port: int
+    nginx_port: int
+    allowed_ips: tuple[str, ...]
+    state_dir: Path
+    output_dir: Path
+    backend: Mapping[str, Any]
+    ami_parameters: Mapping[str, str]
+
+    def region(self, name: str | None) -> str:
+        """`name`, or the default region when it is empty. Raises InputError if it is not configured."""
+        region = name or self.default_region
+        if region not in self.ami_parameters:
+            raise InputError(
+                f"Region {region!r} is not configured.",
+                why=f"Configured in {self.path.name}: {', '.join(self.ami_parameters)}.",
+                do=f'Add it under "regions" in {self.path}, or name one of these.',
+            )
+        return region
+
+    def deployment(self, overrides: Mapping[str, Any]) -> Deployment:
+        """The deployment these settings and `overrides` (`$defs/deployment` in the schema) describe.
+
+        Raises InputError for unknown names, values that are not allowed, a region that is not
+        configured, or block ids without `useCapacityBlock`.
+        """
+        _refuse(find_problems(dict(overrides), _deployment_schema()), "These settings are refused.")
+        region = self.region(overrides.get("region"))
+        use_block = bool(overrides.get("useCapacityBlock", False))
+        reservation = overrides.get("capacityReservationId")
+        if reservation and not use_block:
+            raise InputError(
+                "A capacity reservation was named, but no Capacity Block is asked for.",
+                do="Add --use-capacity-block (useCapacityBlock: true), or leave the reservation out.",
+            )
+        allowed_ips = tuple(overrides.get("allowedIps") or self.allowed_ips)
+        return Deployment(
+            name=self.project_name,
+            region=region,
+            instance_type=overrides.get("instanceType") or self.default_instance_type,
+            ami_parameter=self.ami_parameters[region],
+            volume_size=overrides.get("volumeSize") or self.default_volume_size,
+            use_capacity_block=use_block,
+            capacity_reservation_id=reservation,
+            subnet_id=overrides.get("subnetId"),
+            allowed_ips=tuple(check_cidr(cidr) for cidr in allowed_ips),
+            nginx_port=self.nginx_port,
+            backend=self.backend_for(region),
+        )
+
+    def backend_for(self, region: str) -> Backend:
+        """Where the state of the deployment in `region` is kept: one state a region."""
+        if self.backend["type"] == "local":
+            folder = self.path.parent / self.backend.get("path", "terraform-state")
+            return LocalBackend(path=str(folder / f"{self.project_name}-{region}.tfstate"))
+        return S3Backend(
+            bucket=self.backend.get("bucket"),
+            region=self.backend.get("region") or region,
+            key=f"{self.project_name}/{region}/terraform.tfstate",
+            use_path_style=bool(self.backend.get("usePathStyle", False)),
+        )
+
+
+def load(path: Path | None = None) -> Config:
+    """The settings in `path`, else in the file TORCHNEURON_CONFIG names, else the project's own.
+
+    Raises InputError naming every problem at once.
+    """
+    named = os.environ.get(CONFIG_VARIABLE)
+    path = (path or (Path(named) if named else PROJECT_ROOT / "config.json")).resolve()
+    document = read_json(path)
+    _refuse(find_problems(document, _schema()), f"The settings in {path} are refused.")
+    folder = path.parent
+    state_dir = document.get("stateDir")
+    return Config(
+        path=path,
+        project_name=document["projectName"],
+        default_region=document["defaultRegion"],
+        default_instance_type=document["defaultInstanceType"],
+        default_volume_size=document.get("defaultVolumeSize", 500),
+        code_server_user=document.get("codeServerUser", "coder"),
+        code_server_version=document.get("codeServerVersion", "4.139.1"),
+        home_folder=document.get("homeFolder", "/work"),
+        internal_port=document.get("internalPort", 8080),
+        nginx_port=document.get("nginxPort", 80),
+        allowed_ips=tuple(check_cidr(cidr) for cidr in document.get("allowedIps", [])),
+        state_dir=folder / state_dir if state_dir else _user_state_dir(),
+        output_dir=folder / document.get("outputDir", "cdktf.out"),
+        backend=document["backend"],
+        ami_parameters={name: region["amiParameter"] for name, region in document["regions"].items()},
+    )
+
+
+def save_state_bucket(config: Config, bucket: str, region: str) -> None:
+    """Write the state bucket into the settings file, leaving the rest of it as it is."""
+    document = read_json(config.path)
+    document["backend"] = {**document["backend"], "type": "s3", "bucket": bucket, "region": region}
+    files.write_atomically(config.path, json.dumps(document, indent=2) + "\n")
+
+
+def check_cidr(text: str) -> str:
+    """`text` as a canonical CIDR block. Raises InputError; a bare address is taken as one host."""
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise InputError(
+            f"{text!r} is not a CIDR block.",
+            why=f"{error}.",
+            do="Give one such as 203.0.113.7/32 or 2001:db8::/64.",
+        ) from error
+
+
+def _schema() -> dict[str, Any]:
+    schema: dict[str, Any] = read_json(PROJECT_ROOT / "config.schema.json")
+    return schema
+
+
+def _deployment_schema() -> dict[str, Any]:
+    definitions = _schema()["$defs"]
+    return {**definitions["deployment"], "$defs": definitions}
+
+
+def _refuse(problems: list[Problem], what: str) -> None:
+    if problems:
+        raise InputError(what, why="\n".join(f"  {problem}" for problem in problems))
+
+
+def _user_state_dir() -> Path:
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "torchneuron"

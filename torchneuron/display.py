@@ -1,0 +1,94 @@
+"""The one place that writes to the terminal: what a person reads, and how a question is asked.
+
+Results go to standard output and everything about their making (progress, warnings, errors) to
+standard error, so that a pipe gets the results alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.prompt import Confirm
+from rich.table import Table
+
+from torchneuron.errors import InputError, TorchNeuronError
+
+# Where there is no terminal to ask, tables get the room their content needs.
+_WIDTH_OF_A_PIPE = 160
+
+
+def _console(*, stderr: bool) -> Console:
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, highlight=False, width=None if terminal else _WIDTH_OF_A_PIPE)
+
+
+def say(text: str = "") -> None:
+    """A line of a result, exactly as given."""
+    _console(stderr=False).print(escape(text), soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A line about the work under way."""
+    _console(stderr=True).print(escape(text), soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    _console(stderr=True).print(f"[yellow]Warning:[/yellow] {escape(text)}", soft_wrap=True)
+
+
+def show_error(error: TorchNeuronError) -> None:
+    """What happened, why, and what to do: a line or more each."""
+    console = _console(stderr=True)
+    console.print(f"[red]Error:[/red] {escape(error.what)}", soft_wrap=True)
+    for part in (error.why, error.do):
+        if part:
+            console.print(escape(part), soft_wrap=True)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+    """A table of text. Headings that start with `>` are right-aligned, without the sign."""
+    made = Table(title=title or None, title_justify="left")
+    for heading in headings:
+        right = heading.startswith(">")
+        made.add_column(heading.lstrip(">"), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(escape(cell) for cell in row))
+    _console(stderr=False).print(made)
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> None:
+    """Names and values, one pair a line, values aligned."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        grid.add_row(escape(name), escape(value))
+    _console(stderr=False).print(grid)
+
+
+def confirm(question: str, *, default: bool = False, otherwise: str) -> bool:
+    """Ask on the terminal. `otherwise` says what to do where nobody can answer: InputError is raised then."""
+    if not sys.stdin.isatty():
+        raise InputError("This needs an answer, and there is no terminal to ask on.", why=question, do=otherwise)
+    return Confirm.ask(escape(question), default=default, console=_console(stderr=True))
+
+
+def waiting(what: str) -> Progress:
+    """A spinner with the time gone by, for anything that may take over two seconds.
+
+    Use as a context manager; nothing is drawn where standard error is not a terminal.
+    """
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=_console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    progress.add_task(escape(what), total=None)
+    return progress

@@ -1,0 +1,76 @@
+"""Passwords: where they come from, and the only two forms in which they leave this machine.
+
+The hashes' salts are made from the instance id. Equal passwords then render equal scripts, which is
+what lets the runner see that a finished task is unchanged; a salt has to be unique, not secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import string
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import argon2.low_level
+from passlib.hash import sha512_crypt
+
+from torchneuron.aws import calling
+from torchneuron.errors import InputError
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+MIN_LENGTH = 12
+_ALPHABET = string.ascii_letters + string.digits + "-_.!@%+="
+
+
+@dataclass(frozen=True)
+class Hashes:
+    """`code_server`: argon2id, as code-server's hashed-password takes it. `account`: SHA-512 crypt."""
+
+    code_server: str
+    account: str
+
+
+def hash_password(password: str, *, instance_id: str) -> Hashes:
+    """Both hashes of `password` for one instance. Raises InputError for one that is too weak."""
+    check_strength(password)
+    salt = hashlib.sha256(f"torchneuron {instance_id}".encode()).digest()
+    encoded = argon2.low_level.hash_secret(
+        password.encode(),
+        salt[:16],
+        time_cost=3,
+        memory_cost=65536,
+        parallelism=4,
+        hash_len=32,
+        type=argon2.low_level.Type.ID,
+    )
+    account = sha512_crypt.using(salt=salt.hex()[:16], rounds=100_000).hash(password)
+    return Hashes(code_server=encoded.decode(), account=account)
+
+
+def check_strength(password: str) -> None:
+    """Raises InputError for a password that is short, or made of very few different characters."""
+    if len(password) < MIN_LENGTH or len(set(password)) < MIN_LENGTH // 2:
+        raise InputError(
+            "The password is too weak.",
+            why=f"It needs {MIN_LENGTH} characters, {MIN_LENGTH // 2} of them different.",
+            do="Give a longer one, or --random-password.",
+        )
+    if not password.isprintable():
+        raise InputError("The password has characters that cannot be typed.")
+
+
+def random_password() -> str:
+    """A password of 24 characters, some 149 bits."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(24))
+
+
+def read_secret(client: SecretsManagerClient, secret: str) -> str:
+    """The password in Secrets Manager under `secret` (an ARN or a name). Raises AwsError, InputError."""
+    with calling("read the password from Secrets Manager"):
+        value = client.get_secret_value(SecretId=secret)
+    if not value.get("SecretString"):
+        raise InputError(f"The secret {secret} holds no text.", do="Store the password in it as plain text.")
+    return value["SecretString"]
