@@ -1,0 +1,30 @@
+#!/bin/bash
+# The release's own package, of exactly the version asked for, also when that means going back to an older one.
+set -euo pipefail
+
+is_installed() {
+  [[ $(dpkg-query --show --showformat='${db:Status-Status} ${Version}' code-server 2>&1) == "installed $CODE_SERVER_VERSION" ]]
+}
+
+if ! is_installed; then
+  # A fixed place: what a killed run leaves there the next one removes.
+  readonly directory=/var/cache/code-server-setup
+  file=code-server_${CODE_SERVER_VERSION}_$(dpkg --print-architecture).deb
+  trap 'rm -rf "$directory"' EXIT
+  rm -rf "$directory"
+  install -d -m 755 "$directory"
+
+  curl --fail --location --silent --show-error --retry 5 --retry-connrefused --connect-timeout 30 \
+    --output "$directory/$file" "https://github.com/coder/code-server/releases/download/v$CODE_SERVER_VERSION/$file"
+  dpkg --configure -a >/dev/null # after a step killed in the middle of an installation apt would refuse to work
+  # --reinstall also mends what was killed half unpacked; without it apt calls that "the newest version".
+  problems=$(apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install --yes --no-install-recommends \
+    --reinstall --allow-downgrades "$directory/$file" 2>&1) || true
+  if ! is_installed; then
+    tail -n 20 <<<"$problems" >&2
+    echo "code-server $CODE_SERVER_VERSION could not be installed" >&2
+    exit 1
+  fi
+fi
+
+echo "code-server $CODE_SERVER_VERSION is installed" >&2

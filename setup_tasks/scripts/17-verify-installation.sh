@@ -1,0 +1,60 @@
+#!/bin/bash
+# Everything is looked at before the verdict: whoever repairs the host wants the whole list. Logging in is not tried:
+# code-server allows two attempts a minute, and they belong to the user.
+set -euo pipefail
+
+readonly unit=code-server@$USER.service
+readonly extensions=(amazonwebservices.aws-toolkit-vscode amazonwebservices.amazon-q-vscode saoudrizwan.claude-dev)
+home=$(getent passwd "$USER" | cut -d: -f6) || home=
+config=$home/.config/code-server/config.yaml
+data=$home/.local/share/code-server
+broken=()
+
+expect() { # WHAT COMMAND...
+  "${@:2}" >/dev/null 2>&1 || broken+=("$1")
+}
+is() { [[ $1 == "$2" ]]; }
+has_line() { # inside the shell: a hash must not be an argument of anything
+  [[ -r $1 ]] && [[ $'\n'$(<"$1")$'\n' == *$'\n'"$2"$'\n'* ]]
+}
+as_user() { runuser -u "$USER" -- env -i HOME="$home" PATH="$PATH" LC_ALL=C.UTF-8 "$@"; }
+has_password() { is "$(getent shadow "$USER" | cut -d: -f2)" "$ACCOUNT_PASSWORD_HASH"; }
+has_extension() { # registered, and its files are there
+  grep -qi "\"id\":\"$1\"" "$data/extensions/extensions.json" && compgen -G "$data/extensions/$1-*/package.json"
+}
+serves_login() { [[ $(curl --fail --silent --location --max-time 10 "http://127.0.0.1:$NGINX_PORT/") == *'name="password"'* ]]; }
+
+expect "user $USER does not exist" test -n "$home"
+expect "password of $USER is not the one that was set" has_password
+expect "$USER can't use sudo without a password" as_user sudo --non-interactive true
+expect "$HOME_DIR does not belong to $USER" is "$(stat -c %U "$HOME_DIR" 2>&1)" "$USER"
+expect "$home/.bashrc lacks the Neuron environments" as_user grep -q neuron-venv "$home/.bashrc"
+expect "the Neuron tools' profile is missing" test -r /etc/profile.d/neuron-tools.sh
+expect "code-server $CODE_SERVER_VERSION is not installed" \
+  is "$(dpkg-query --show --showformat='${db:Status-Status} ${Version}' code-server 2>&1)" "installed $CODE_SERVER_VERSION"
+expect "$config is not $USER's alone" is "$(stat -c '%U %a' "$config" 2>&1)" "$USER 600"
+expect "$config listens elsewhere" has_line "$config" "bind-addr: 127.0.0.1:$INTERNAL_PORT"
+expect "$config does not ask for a password" has_line "$config" "auth: password"
+expect "$config has another password" has_line "$config" "hashed-password: '$CODE_SERVER_PASSWORD_HASH'"
+expect "VS Code settings are not valid JSON" as_user python3 -m json.tool "$data/User/settings.json"
+expect "nginx's configuration is not valid" nginx -t -q
+expect "nginx's site for code-server is not enabled" test -e /etc/nginx/sites-enabled/code-server
+expect "nginx's default site is still there" test ! -e /etc/nginx/sites-enabled/default
+for service in nginx.service "$unit"; do
+  expect "$service does not run" systemctl --quiet is-active "$service"
+  expect "$service does not start at boot" systemctl --quiet is-enabled "$service"
+done
+expect "code-server does not answer on port $INTERNAL_PORT" \
+  curl --fail --silent --max-time 10 "http://127.0.0.1:$INTERNAL_PORT/healthz"
+expect "nginx does not serve the login page on port $NGINX_PORT" serves_login
+for extension in "${extensions[@]}"; do
+  expect "extension $extension is missing" has_extension "$extension"
+done
+expect "the code command is missing" test -x /usr/local/bin/code
+
+if ((${#broken[@]})); then
+  printf 'broken: %s\n' "${broken[@]}" >&2
+  echo "${#broken[@]} checks failed" >&2
+  exit 1
+fi
+echo "all is well: log in at port $NGINX_PORT of this host, or through a Session Manager port forward" >&2

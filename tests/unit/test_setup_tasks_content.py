@@ -1,0 +1,190 @@
+"""What `setup_tasks/` ships: the task file holds by its own schema, and its scripts are fit to be sent."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+FOLDER = Path(__file__).parents[2] / "setup_tasks"
+SCHEMA = json.loads((FOLDER / "task-file.schema.json").read_text())
+VALIDATOR = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
+TASK_FILE = json.loads((FOLDER / "code-server-setup.json").read_text())
+SCRIPTS = sorted((FOLDER / "scripts").iterdir())
+IDS = [
+    "01-configure-needrestart",
+    "02-cleanup-neuron-repo",
+    "03-wait-for-dpkg-lock",
+    "04-install-base-packages",
+    "05-create-user",
+    "06-configure-sudo",
+    "07-create-home-dir",
+    "08-configure-profile",
+    "09-install-code-server",
+    "10-configure-code-server",
+    "11-configure-vscode-settings",
+    "12-configure-nginx",
+    "13-create-systemd-service",
+    "14-enable-and-start-service",
+    "15-install-vscode-extensions",
+    "16-create-code-command",
+    "17-verify-installation",
+]
+USERS_EXAMPLE = {
+    "variables": {
+        "USER": "coder",
+        "PASSWORD": "",
+        "HOME_DIR": "/work",
+        "INTERNAL_PORT": "8080",
+        "NGINX_PORT": "80",
+    },
+    "tasks": [
+        {
+            "id": "18-custom-task",
+            "name": "Custom Task",
+            "description": "…",
+            "commands": ["echo 'Running custom task for user: {{USER}}'"],
+        }
+    ],
+}
+TASK = {"id": "a", "name": "A", "commands": ["true"]}
+
+by_name = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+
+
+def matches(name: str, value: str) -> bool:
+    """Whether `value` passes the pattern the task file sets for variable `name`."""
+    schema = {"type": "string", "pattern": TASK_FILE["variables"][name]["pattern"]}
+    return Draft202012Validator(schema).is_valid(value)
+
+
+def test_schema_is_a_schema():
+    Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_task_file_holds_by_its_schema():
+    assert [error.message for error in VALIDATOR.iter_errors(TASK_FILE)] == []
+
+
+def test_the_users_own_example_holds_by_the_schema():
+    assert [error.message for error in VALIDATOR.iter_errors(USERS_EXAMPLE)] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tasks": []},
+        {"tasks": [TASK], "taks": []},
+        {"tasks": [TASK | {"id": "a b"}]},
+        {"tasks": [TASK | {"id": ""}]},
+        {"tasks": [TASK | {"script": "a.sh"}]},
+        {"tasks": [{"id": "a", "name": "A"}]},
+        {"tasks": [TASK | {"commands": []}]},
+        {"tasks": [TASK | {"commands": ["", "  "]}]},
+        {"tasks": [TASK | {"comands": ["true"]}]},
+        {"tasks": [TASK | {"timeoutSeconds": 4}]},
+        {"tasks": [TASK | {"timeoutSeconds": 172801}]},
+        {"tasks": [TASK | {"timeoutSeconds": 7.5}]},
+        {"tasks": [{"id": "a", "name": "A", "script": "/etc/passwd"}]},
+        {"tasks": [{"id": "a", "name": "A", "script": "scripts/../../a.sh"}]},
+        {"tasks": [TASK], "variables": {"1A": "x"}},
+        {"tasks": [TASK], "variables": {"A": 1}},
+        {"tasks": [TASK], "variables": {"A": {"default": "x"}}},
+        {"tasks": [TASK], "variables": {"A": {"pattern": "("}}},
+        {"tasks": [TASK], "variables": {"A": {"value": "x", "secret": True}}},
+    ],
+    ids=json.dumps,
+)
+def test_schema_refuses(wrong):
+    assert not VALIDATOR.is_valid(wrong)
+
+
+def test_the_tasks_are_the_products_in_its_order():
+    assert [task["id"] for task in TASK_FILE["tasks"]] == IDS
+
+
+def test_every_script_is_used_once_by_the_task_of_its_name():
+    assert [task["script"] for task in TASK_FILE["tasks"]] == [f"scripts/{name}.sh" for name in IDS]
+    assert [script.name for script in SCRIPTS] == [f"{name}.sh" for name in IDS]
+
+
+def test_no_secret_has_a_value_in_the_file():
+    secret = {name for name, rules in TASK_FILE["variables"].items() if rules.get("secret")}
+    assert secret == {"CODE_SERVER_PASSWORD_HASH", "ACCOUNT_PASSWORD_HASH"}
+
+
+def test_every_value_passes_its_own_pattern():
+    values = {name: rules["value"] for name, rules in TASK_FILE["variables"].items() if "value" in rules}
+    assert len(values) == 5
+    assert [name for name, value in values.items() if not matches(name, value)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("USER", "root"),
+        ("USER", "a b"),
+        ("USER", "$(id)"),
+        ("HOME_DIR", "work"),
+        ("HOME_DIR", "/"),
+        ("HOME_DIR", "/etc"),
+        ("HOME_DIR", "/work/../etc"),
+        ("HOME_DIR", "/work/'"),
+        ("NGINX_PORT", "0"),
+        ("NGINX_PORT", "80;"),
+        ("CODE_SERVER_VERSION", "latest"),
+        ("CODE_SERVER_PASSWORD_HASH", "correct horse"),
+        ("ACCOUNT_PASSWORD_HASH", "correct horse"),
+    ],
+)
+def test_unsafe_value_is_refused(name, value):
+    assert not matches(name, value)
+
+
+@by_name
+def test_script_is_executable_and_strict(script):
+    lines = script.read_text().splitlines()
+    assert script.stat().st_mode & 0o111 == 0o111
+    assert lines[0] == "#!/bin/bash"
+    assert "set -euo pipefail" in lines
+
+
+@by_name
+def test_script_ends_with_its_verdict_on_stderr(script):
+    last = script.read_text().splitlines()[-1]
+    assert last.startswith('echo "')
+    assert last.endswith('" >&2')
+
+
+@by_name
+def test_ssm_would_leave_the_text_alone(script):
+    assert "{{" not in script.read_text()
+
+
+@by_name
+def test_no_hash_is_an_argument_of_a_program(script):
+    """Only the shell's own constructs may touch a hash: all other arguments are public on a host."""
+    inside_the_shell = ("chpasswd --encrypted <<<", "hashed-password:", "has_line", "has_password", "if [[ ")
+    for line in script.read_text().splitlines():
+        if "PASSWORD_HASH" in line:
+            assert any(construct in line for construct in inside_the_shell), line
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["bash", "-n"], ["shellcheck", "--shell=bash", "--severity=style"]],
+    ids=lambda words: words[0],
+)
+def test_scripts_pass(command):
+    assert shutil.which(command[0]), f"{command[0]} is missing: apt-get install {command[0]}"
+    checks = [subprocess.run([*command, script], capture_output=True, text=True) for script in SCRIPTS]
+    assert "".join(check.stdout + check.stderr for check in checks) == ""
+    assert all(check.returncode == 0 for check in checks)
+
+
+def test_all_steps_fit_one_command_document():
+    """SSM takes documents of 64 KB; the runner adds some 600 bytes to each step."""
+    scripts = sum(len(json.dumps(script.read_text())) for script in SCRIPTS)
+    assert scripts + 600 * len(SCRIPTS) < 64 * 1024
