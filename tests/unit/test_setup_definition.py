@@ -1,0 +1,72 @@
+import pytest
+
+from tests.unit.setup_support import task, write_task_file
+from torchneuron.errors import InputError
+from torchneuron.setup import definition
+
+
+def test_the_users_own_example_loads(tmp_path):
+    path = write_task_file(
+        tmp_path,
+        [
+            {
+                "id": "18-custom-task",
+                "name": "Custom Task",
+                "description": "…",
+                "commands": ["echo 'Running custom task for user: {{USER}}'"],
+            }
+        ],
+        {"USER": "coder", "PASSWORD": "", "HOME_DIR": "/work", "INTERNAL_PORT": "8080", "NGINX_PORT": "80"},
+    )
+    loaded = definition.load(path)
+    assert loaded.tasks[0].text == "echo 'Running custom task for user: {{USER}}'"
+    assert loaded.variables["PASSWORD"].value == ""
+
+
+def test_every_problem_is_named_at_once(tmp_path):
+    path = write_task_file(
+        tmp_path,
+        [
+            task("one", "echo {{USR}}"),
+            task("one"),
+            task("three", "  "),
+            {"id": "four", "name": "four", "description": "", "script": "missing.sh"},
+        ],
+        {"USER": "coder"},
+    )
+    with pytest.raises(InputError) as refused:
+        definition.load(path)
+    told = str(refused.value)
+    assert "tasks[0]: {{USR}}: unknown name 'USR'; did you mean 'USER'?" in told
+    assert "tasks[1].id: 'one' is also the id of tasks[0]" in told
+    assert "tasks[2].commands" in told
+    assert "tasks[3].script: there is no file 'missing.sh'" in told
+
+
+def test_unknown_keys_are_refused_by_name(tmp_path):
+    with pytest.raises(InputError, match=r"tasks\[0\].*comands.*did you mean 'commands'"):
+        definition.load(write_task_file(tmp_path, [{"id": "a", "name": "a", "comands": ["true"]}]))
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "TOKEN: has no value"),
+        ({"TOKEN": "x", "USER": "Not A User"}, "'Not A User' does not match"),
+        ({"TOKEN": "x", "USR": "y"}, "did you mean 'USER'"),
+        ({"TOKEN": "two\nlines"}, "TOKEN: must be one line"),
+        ({"TOKEN": "wrong"}, "TOKEN: its value does not match"),
+    ],
+)
+def test_values_are_checked_and_secret_ones_not_shown(tmp_path, given, told):
+    loaded = definition.load(
+        write_task_file(
+            tmp_path,
+            [task("a", 'echo "$USER"')],
+            {"USER": {"value": "coder", "pattern": "[a-z]+"}, "TOKEN": {"secret": True, "pattern": "x?"}},
+        )
+    )
+    with pytest.raises(InputError) as refused:
+        definition.fill(loaded, given)
+    assert told in str(refused.value)
+    assert "wrong" not in str(refused.value)

@@ -1,0 +1,10 @@
+"""The setup runner: a task file becomes a plan, the plan a command document, the document a run.
+
+definition  reads and checks a task file                        pure but for reading it
+render      one task -> the script that runs on the machine     pure
+plan        what runs and what is skipped, and why              pure
+document    scripts -> SSM Command documents                    pure
+state       what is finished on which machine                   a file
+run         drives SSM through a plan                           AWS
+report      shows a plan and a run                              the terminal
+"""

@@ -1,0 +1,190 @@
+"""SSM Run Command as the runner needs it: documents that exist, commands sent, their steps read.
+
+Takes a boto3 SSM client; a fake with the same few methods serves in tests.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torchneuron.aws import calling
+from torchneuron.errors import AwsError, NotFoundError, SetupError
+from torchneuron.setup.document import NAME_PREFIX, Document
+
+if TYPE_CHECKING:
+    from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_ssm.type_defs import CommandPluginTypeDef
+
+# Run Command's terminal states (SSM API reference, CommandInvocation.Status and StatusDetails).
+_ENDED = {"Success", "Cancelled", "TimedOut", "Failed"}
+# SendCommand's TimeoutSeconds is how long delivery may take, not how long the command may run.
+_DELIVERY_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class StepStatus:
+    """One step of a command. `status` is SSM's own word; `seconds` is None until the step has ended."""
+
+    task: str
+    status: str
+    exit_code: int | None
+    seconds: float | None
+    last_line: str
+
+    @property
+    def succeeded(self) -> bool:
+        return self.status == "Success"
+
+
+@dataclass(frozen=True)
+class CommandStatus:
+    """A command on one instance. `details` is SSM's StatusDetails ("Delivery Timed Out", …)."""
+
+    command_id: str
+    status: str
+    details: str
+    steps: tuple[StepStatus, ...]
+
+    @property
+    def ended(self) -> bool:
+        return self.status in _ENDED
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What a step wrote, as much of it as SSM keeps: 24,000 characters of stdout, 8,000 of stderr."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class Commands:
+    """Run Command on one instance."""
+
+    def __init__(self, ssm: SSMClient, instance_id: str) -> None:
+        self._ssm = ssm
+        self._instance_id = instance_id
+
+    def ensure_document(self, document: Document) -> None:
+        """Create `document` if it is not there. Its name is its content's hash, so one there is the same."""
+        try:
+            with calling("create the command document"):
+                self._ssm.create_document(
+                    Name=document.name,
+                    Content=document.content,
+                    DocumentType="Command",
+                    DocumentFormat="JSON",
+                    TargetType="/AWS::EC2::Instance",
+                    Tags=[{"Key": "ManagedBy", "Value": "torchneuron"}],
+                )
+        except AwsError as error:
+            if error.code != "DocumentAlreadyExists":
+                raise
+        self._await_active(document.name)
+
+    def _await_active(self, name: str) -> None:
+        for _ in range(60):
+            with calling("look at the command document"):
+                described = self._ssm.describe_document(Name=name)["Document"]
+            if described.get("Status") == "Active":
+                return
+            if described.get("Status") == "Failed":
+                raise SetupError(
+                    f"SSM could not create the command document {name}.",
+                    why=described.get("StatusInformation", ""),
+                )
+            time.sleep(1)
+        raise SetupError(f"The command document {name} is still not active after a minute.", do="Try again.")
+
+    def send(self, document: Document) -> str:
+        """Send `document` to the instance; its command id. The run it starts needs nobody to watch it."""
+        try:
+            with calling(f"send the setup to {self._instance_id}"):
+                sent = self._ssm.send_command(
+                    InstanceIds=[self._instance_id],
+                    DocumentName=document.name,
+                    Comment="torchneuron setup",
+                    TimeoutSeconds=_DELIVERY_SECONDS,
+                )
+        except AwsError as error:
+            if error.code == "InvalidInstanceId":
+                raise not_managed(self._instance_id) from error
+            raise
+        return sent["Command"]["CommandId"]
+
+    def under_way(self) -> tuple[str, str] | None:
+        """The id and document name of a setup command of ours that has not ended on the instance."""
+        for status in ("Pending", "InProgress"):
+            with calling("look for a setup under way"):
+                pages = self._ssm.get_paginator("list_commands").paginate(
+                    InstanceId=self._instance_id, Filters=[{"key": "Status", "value": status}]
+                )
+                for page in pages:
+                    for command in page["Commands"]:
+                        if command["DocumentName"].startswith(NAME_PREFIX):
+                            return command["CommandId"], command["DocumentName"]
+        return None
+
+    def status(self, command_id: str) -> CommandStatus | None:
+        """How far the command is; None when SSM does not know it (yet, or any more)."""
+        with calling("read how far the setup is"):
+            answer = self._ssm.list_command_invocations(
+                CommandId=command_id, InstanceId=self._instance_id, Details=True
+            )
+        if not answer["CommandInvocations"]:
+            return None
+        invocation = answer["CommandInvocations"][0]
+        return CommandStatus(
+            command_id=command_id,
+            status=invocation["Status"],
+            details=invocation.get("StatusDetails", ""),
+            steps=tuple(_step(plugin) for plugin in invocation.get("CommandPlugins", [])),
+        )
+
+    def output(self, command_id: str, task: str) -> StepOutput:
+        with calling(f"read the output of {task}"):
+            got = self._ssm.get_command_invocation(CommandId=command_id, InstanceId=self._instance_id, PluginName=task)
+        return StepOutput(
+            got.get("ResponseCode", -1),
+            got.get("StandardOutputContent", ""),
+            got.get("StandardErrorContent", ""),
+        )
+
+
+def wait_until_online(ssm: SSMClient, instance_id: str, *, seconds: float) -> None:
+    """Return once SSM can reach the instance. Raises NotFoundError when it can't after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        with calling(f"ask whether SSM reaches {instance_id}"):
+            answer = ssm.describe_instance_information(Filters=[{"Key": "InstanceIds", "Values": [instance_id]}])
+        if any(found.get("PingStatus") == "Online" for found in answer["InstanceInformationList"]):
+            return
+        if time.monotonic() >= end:
+            raise not_managed(instance_id)
+        time.sleep(min(2, max(0.1, end - time.monotonic())))
+
+
+def not_managed(instance_id: str) -> NotFoundError:
+    """What to say of an instance that Systems Manager does not reach."""
+    return NotFoundError(
+        f"Systems Manager does not reach {instance_id}.",
+        why="It is not running, has no role with AmazonSSMManagedInstanceCore, has no way to the SSM "
+        "endpoints, or its agent is not up (a machine needs a minute or two after its start).",
+        do="See what SSM knows: aws ssm describe-instance-information "
+        f"--filters Key=InstanceIds,Values={instance_id}. Add --wait to wait for it.",
+    )
+
+
+def _step(plugin: CommandPluginTypeDef) -> StepStatus:
+    started, ended = plugin.get("ResponseStartDateTime"), plugin.get("ResponseFinishDateTime")
+    lines = plugin.get("Output", "").strip().splitlines()
+    return StepStatus(
+        task=plugin["Name"],
+        status=plugin["Status"],
+        exit_code=plugin.get("ResponseCode"),
+        seconds=(ended - started).total_seconds() if started and ended else None,
+        last_line=lines[-1].strip() if lines else "",
+    )

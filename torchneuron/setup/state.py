@@ -1,0 +1,125 @@
+"""What is finished on which machine: `task-state-{instance-id}.json`, kept between runs.
+
+Written whole after every change, held by one run at a time, and set aside, never trusted or
+deleted, when it cannot be read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from torchneuron import files
+from torchneuron.errors import SetupError
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished task: the digest it had, the SSM command that ran it, and when it ended (UTC, ISO)."""
+
+    digest: str
+    command_id: str
+    at: str
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command that was sent and is not known to have ended. `tasks` maps its task ids to digests."""
+
+    command_id: str
+    document: str
+    tasks: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class State:
+    finished: Mapping[str, Finished] = field(default_factory=dict)
+    running: Running | None = None
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Finished task ids and the digests they finished with."""
+        return {task: done.digest for task, done in self.finished.items()}
+
+    def with_finished(self, task: str, digest: str, command_id: str) -> State:
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        return replace(self, finished={**self.finished, task: Finished(digest, command_id, now)})
+
+    def without(self, tasks: Mapping[str, str]) -> State:
+        """The state once `tasks` are about to run again: what they finished before no longer counts."""
+        return replace(self, finished={k: v for k, v in self.finished.items() if k not in tasks})
+
+
+class StateStore:
+    """The state file of one instance in `folder`."""
+
+    def __init__(self, folder: Path, instance_id: str) -> None:
+        self.path = folder / f"task-state-{instance_id}.json"
+        self._instance_id = instance_id
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second run on this machine out. Raises SetupError when one is under way."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self.path.with_suffix(".lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise SetupError(
+                    f"Another setup run on {self._instance_id} is under way on this machine.",
+                    why=f"It holds {self.path.with_suffix('.lock')}.",
+                    do="Let it end, or stop it with Ctrl-C: the next run takes up where it is.",
+                ) from error
+            yield
+
+    def load(self) -> State:
+        """The saved state; an empty one when there is none, or none that can be understood."""
+        try:
+            return _from_json(json.loads(self.path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return State()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self._set_aside()
+            return State()
+
+    def save(self, state: State) -> None:
+        text = json.dumps(_to_json(self._instance_id, state), indent=2) + "\n"
+        files.write_atomically(self.path, text, mode=0o600)
+
+    def _set_aside(self) -> None:
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
+        self.path.replace(self.path.with_suffix(f".damaged-{stamp}"))
+
+
+def _to_json(instance_id: str, state: State) -> dict[str, Any]:
+    running = state.running
+    return {
+        "version": _VERSION,
+        "instanceId": instance_id,
+        "finished": {
+            task: {"digest": done.digest, "commandId": done.command_id, "at": done.at}
+            for task, done in state.finished.items()
+        },
+        "running": running
+        and {"commandId": running.command_id, "document": running.document, "tasks": dict(running.tasks)},
+    }
+
+
+def _from_json(document: Mapping[str, Any]) -> State:
+    if document["version"] != _VERSION:
+        raise ValueError(f"state version {document['version']}")
+    running = document["running"]
+    return State(
+        finished={
+            task: Finished(done["digest"], done["commandId"], done["at"]) for task, done in document["finished"].items()
+        },
+        running=Running(running["commandId"], running["document"], running["tasks"]) if running else None,
+    )
