@@ -26,6 +26,7 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
+from botocore.parsers import ResponseParserError
 
 from torchneuron.errors import AccessError, AwsError, InputError, UnreachableError
 from torchneuron.schema import unknown_name
@@ -111,7 +112,7 @@ def calling(doing: str) -> Iterator[None]:
         ) from error
     except (ProfileNotFound, NoRegionError) as error:
         raise InputError(f"Could not {doing}.", why=str(error)) from error
-    except (ConnectionError, HTTPClientError) as error:
+    except (ConnectionError, HTTPClientError, ResponseParserError) as error:
         raise UnreachableError(
             f"Could not {doing}: no answer from AWS.", why=str(error), do="Check the network and try again."
         ) from error

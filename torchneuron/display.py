@@ -21,32 +21,41 @@ from torchneuron.errors import InputError, TorchNeuronError
 _WIDTH_OF_A_PIPE = 160
 
 
-def _console(*, stderr: bool) -> Console:
+def console(*, stderr: bool) -> Console:
+    """The console for results, or for what is told about their making."""
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, highlight=False, width=None if terminal else _WIDTH_OF_A_PIPE)
+    # Text here is AWS's and the user's: an ARN with ":secret:" in it is not an emoji.
+    return Console(stderr=stderr, highlight=False, emoji=False, width=None if terminal else _WIDTH_OF_A_PIPE)
+
+
+def _print_lines(text: str) -> None:
+    """Text as a result, without the spaces that only fill up lines, never wrapped: it can be copied whole."""
+    output = console(stderr=False)
+    for line in text.splitlines():
+        output.print(line.rstrip(), markup=False, soft_wrap=True)
 
 
 def say(text: str = "") -> None:
     """A line of a result, exactly as given."""
-    _console(stderr=False).print(escape(text), soft_wrap=True)
+    console(stderr=False).print(escape(text), soft_wrap=True)
 
 
 def note(text: str) -> None:
     """A line about the work under way."""
-    _console(stderr=True).print(escape(text), soft_wrap=True)
+    console(stderr=True).print(escape(text), soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    _console(stderr=True).print(f"[yellow]Warning:[/yellow] {escape(text)}", soft_wrap=True)
+    console(stderr=True).print(f"[yellow]Warning:[/yellow] {escape(text)}", soft_wrap=True)
 
 
 def show_error(error: TorchNeuronError) -> None:
     """What happened, why, and what to do: a line or more each."""
-    console = _console(stderr=True)
-    console.print(f"[red]Error:[/red] {escape(error.what)}", soft_wrap=True)
+    output = console(stderr=True)
+    output.print(f"[red]Error:[/red] {escape(error.what)}", soft_wrap=True)
     for part in (error.why, error.do):
         if part:
-            console.print(escape(part), soft_wrap=True)
+            output.print(escape(part), soft_wrap=True)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
@@ -57,24 +66,31 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str 
         made.add_column(heading.lstrip(">"), justify="right" if right else "left", overflow="fold")
     for row in rows:
         made.add_row(*(escape(cell) for cell in row))
-    _console(stderr=False).print(made)
+    output = console(stderr=False)
+    if output.is_terminal:
+        output.print(made)
+        return
+    with output.capture() as capture:
+        output.print(made)
+    _print_lines(capture.get())
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> None:
-    """Names and values, one pair a line, values aligned."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in pairs:
-        grid.add_row(escape(name), escape(value))
-    _console(stderr=False).print(grid)
+    """Names and values, one pair a line, values aligned. A value of several lines is indented whole."""
+    listed = list(pairs)
+    width = max((len(name) for name, _ in listed), default=0)
+    for name, value in listed:
+        lines = value.splitlines() or [""]
+        _print_lines(f"{name:<{width}}  {lines[0]}")
+        for line in lines[1:]:
+            _print_lines(" " * (width + 2) + line)
 
 
 def confirm(question: str, *, default: bool = False, otherwise: str) -> bool:
     """Ask on the terminal. `otherwise` says what to do where nobody can answer: InputError is raised then."""
     if not sys.stdin.isatty():
         raise InputError("This needs an answer, and there is no terminal to ask on.", why=question, do=otherwise)
-    return Confirm.ask(escape(question), default=default, console=_console(stderr=True))
+    return Confirm.ask(escape(question), default=default, console=console(stderr=True))
 
 
 def waiting(what: str) -> Progress:
@@ -86,7 +102,7 @@ def waiting(what: str) -> Progress:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
-        console=_console(stderr=True),
+        console=console(stderr=True),
         transient=True,
         disable=not sys.stderr.isatty(),
     )

@@ -27,10 +27,10 @@ def test_every_problem_is_named_at_once(tmp_path):
     path = write_task_file(
         tmp_path,
         [
-            task("one", "echo {{USR}}"),
-            task("one"),
-            task("three", "  "),
-            {"id": "four", "name": "four", "description": "", "script": "missing.sh"},
+            task("first", "echo {{USR}}"),
+            task("first"),
+            task("third", "  "),
+            {"id": "fourth", "name": "fourth", "description": "", "script": "missing.sh"},
         ],
         {"USER": "coder"},
     )
@@ -38,14 +38,19 @@ def test_every_problem_is_named_at_once(tmp_path):
         definition.load(path)
     told = str(refused.value)
     assert "tasks[0]: {{USR}}: unknown name 'USR'; did you mean 'USER'?" in told
-    assert "tasks[1].id: 'one' is also the id of tasks[0]" in told
+    assert "tasks[1].id: 'first' is also the id of tasks[0]" in told
     assert "tasks[2].commands" in told
     assert "tasks[3].script: there is no file 'missing.sh'" in told
 
 
 def test_unknown_keys_are_refused_by_name(tmp_path):
     with pytest.raises(InputError, match=r"tasks\[0\].*comands.*did you mean 'commands'"):
-        definition.load(write_task_file(tmp_path, [{"id": "a", "name": "a", "comands": ["true"]}]))
+        definition.load(write_task_file(tmp_path, [{"id": "task-a", "name": "a", "comands": ["true"]}]))
+
+
+def test_an_id_too_short_for_ssm_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"tasks\[0\]\.id: 'one' is not allowed here: .*at least 4"):
+        definition.load(write_task_file(tmp_path, [task("one")]))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +67,7 @@ def test_values_are_checked_and_secret_ones_not_shown(tmp_path, given, told):
     loaded = definition.load(
         write_task_file(
             tmp_path,
-            [task("a", 'echo "$USER"')],
+            [task("task-a", 'echo "$USER"')],
             {"USER": {"value": "coder", "pattern": "[a-z]+"}, "TOKEN": {"secret": True, "pattern": "x?"}},
         )
     )

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
@@ -114,7 +113,7 @@ class LiveTable:
 @contextmanager
 def monitor() -> Iterator[Monitor]:
     """The monitor that fits where standard error goes."""
-    console = Console(stderr=True, highlight=False)
+    console = display.console(stderr=True)
     if not console.is_terminal:
         yield Lines()
         return

@@ -1,0 +1,162 @@
+"""An EC2 of a few lists: enough to search, buy, list and cancel, and to lose an answer on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+REGION = "sa-east-1"
+ZONE = "sa-east-1b"
+NOW = datetime(2026, 1, 10, 9, 0, tzinfo=timezone.utc)
+START = datetime(2026, 1, 12, 11, 30, tzinfo=timezone.utc)
+
+
+def refusal(code: str, message: str = "refused by the fake", status: int = 400) -> ClientError:
+    """What botocore raises when AWS answers with an error."""
+    answer: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "Fake")
+
+
+def offering(
+    offering_id: str = "cb-1", *, fee: str = "53.64", start: datetime = START, **changes: Any
+) -> dict[str, Any]:
+    """An offering as EC2 describes it."""
+    return {
+        "CapacityBlockOfferingId": offering_id,
+        "InstanceType": "trn2.3xlarge",
+        "AvailabilityZone": ZONE,
+        "InstanceCount": 1,
+        "StartDate": start,
+        "EndDate": start + timedelta(hours=24),
+        "CapacityBlockDurationHours": 24,
+        "CapacityBlockDurationMinutes": 0,
+        "UpfrontFee": fee,
+        "CurrencyCode": "USD",
+        **changes,
+    }
+
+
+def reservation(reservation_id: str = "cr-1", state: str = "scheduled", **changes: Any) -> dict[str, Any]:
+    """A Capacity Block as EC2 describes it before its start."""
+    return {
+        "CapacityReservationId": reservation_id,
+        "InstanceType": "trn2.3xlarge",
+        "InstancePlatform": "Linux/UNIX",
+        "AvailabilityZone": ZONE,
+        "TotalInstanceCount": 0,
+        "AvailableInstanceCount": 0,
+        "State": state,
+        "StartDate": START,
+        "EndDate": START + timedelta(hours=24),
+        "CreateDate": NOW,
+        "ReservationType": "capacity-block",
+        "Tags": [{"Key": "aws:ec2capacityreservation:incrementalRequestedQuantity", "Value": "1"}],
+        **changes,
+    }
+
+
+class FakeEc2:
+    """Holds offerings, reservations and subnets; `calls` are the operations asked for, in order.
+
+    `lose` is raised by the purchase: before it takes effect when `lose_before`, after it otherwise.
+    `on_describe` runs before each look at the reservations.
+    """
+
+    def __init__(self, offerings: list[dict[str, Any]] | None = None) -> None:
+        self.offerings = offerings or []
+        self.reservations: list[dict[str, Any]] = []
+        self.vpcs: list[dict[str, Any]] = []
+        self.subnets: list[dict[str, Any]] = []
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.lose: BaseException | None = None
+        self.lose_before = False
+        self.search_error: Exception | None = None
+        self.on_describe: Callable[[], None] = lambda: None
+        self.state_when_bought = "scheduled"
+
+    def operations(self) -> list[str]:
+        return [name for name, _ in self.calls]
+
+    def get_paginator(self, operation: str) -> _Paginator:
+        return _Paginator(getattr(self, f"_pages_of_{operation}"))
+
+    def _pages_of_describe_capacity_block_offerings(self, **request: Any) -> Iterator[dict[str, Any]]:
+        self.calls.append(("DescribeCapacityBlockOfferings", request))
+        if self.search_error:
+            raise self.search_error
+        yield from [{"CapacityBlockOfferings": [one]} for one in self.offerings] or [{"CapacityBlockOfferings": []}]
+
+    def _pages_of_describe_capacity_reservations(self) -> Iterator[dict[str, Any]]:
+        self.calls.append(("DescribeCapacityReservations", {}))
+        self.on_describe()
+        yield _dated({"CapacityReservations": list(self.reservations)})
+
+    def describe_capacity_reservations(self, **request: Any) -> dict[str, Any]:
+        self.calls.append(("DescribeCapacityReservations", request))
+        self.on_describe()
+        wanted = request["CapacityReservationIds"]
+        found = [one for one in self.reservations if one["CapacityReservationId"] in wanted]
+        if not found:
+            raise refusal("InvalidCapacityReservationId.NotFound")
+        return _dated({"CapacityReservations": found})
+
+    def purchase_capacity_block(self, **request: Any) -> dict[str, Any]:
+        self.calls.append(("PurchaseCapacityBlock", request))
+        if self.lose and self.lose_before:
+            raise self.lose
+        tags = request["TagSpecifications"][0]["Tags"]
+        sold = next(
+            one for one in self.offerings if one["CapacityBlockOfferingId"] == request["CapacityBlockOfferingId"]
+        )
+        bought = reservation(
+            f"cr-{len(self.reservations) + 1}",
+            self.state_when_bought,
+            StartDate=sold["StartDate"],
+            EndDate=sold["EndDate"],
+        )
+        bought["Tags"] = [*bought["Tags"], *tags]
+        self.reservations.append(bought)
+        if self.lose:
+            raise self.lose
+        return _dated({"CapacityReservation": bought})
+
+    def cancel_capacity_reservation(self, **request: Any) -> dict[str, Any]:
+        self.calls.append(("CancelCapacityReservation", request))
+        for one in self.reservations:
+            if one["CapacityReservationId"] == request["CapacityReservationId"]:
+                one["State"] = "cancelled"
+        return {"Return": True}
+
+    def describe_vpcs(self, **request: Any) -> dict[str, Any]:
+        self.calls.append(("DescribeVpcs", request))
+        return {"Vpcs": self.vpcs}
+
+    def describe_subnets(self, **request: Any) -> dict[str, Any]:
+        self.calls.append(("DescribeSubnets", request))
+        found = [one for one in self.subnets if one["SubnetId"] in request["SubnetIds"]]
+        if not found:
+            raise refusal("InvalidSubnetID.NotFound")
+        return {"Subnets": found}
+
+    def _pages_of_describe_subnets(self, **request: Any) -> Iterator[dict[str, Any]]:
+        self.calls.append(("DescribeSubnets", request))
+        wanted = {each["Name"]: each["Values"][0] for each in request["Filters"]}
+        found = [
+            one
+            for one in self.subnets
+            if one["AvailabilityZone"] == wanted["availability-zone"] and one["VpcId"] == wanted["vpc-id"]
+        ]
+        yield {"Subnets": found}
+
+
+class _Paginator:
+    def __init__(self, pages: Callable[..., Iterator[dict[str, Any]]]) -> None:
+        self.paginate = pages
+
+
+def _dated(answer: dict[str, Any]) -> dict[str, Any]:
+    return {**answer, "ResponseMetadata": {"HTTPHeaders": {"date": format_datetime(NOW, usegmt=True)}}}

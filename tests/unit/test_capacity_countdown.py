@@ -1,0 +1,48 @@
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from torchneuron.capacity_blocks.countdown import describe, in_words
+
+START = datetime(2026, 1, 12, 11, 30, tzinfo=timezone.utc)
+END = START + timedelta(days=1)
+RECLAIMED = END - timedelta(minutes=30)
+
+
+@pytest.mark.parametrize(
+    ("span", "words"),
+    [
+        (timedelta(days=2, hours=3, minutes=59), "2 d 3 h"),
+        (timedelta(days=2, minutes=59), "2 d"),
+        (timedelta(hours=5, minutes=10, seconds=59), "5 h 10 min"),
+        (timedelta(hours=1), "1 h"),
+        (timedelta(minutes=7), "7 min"),
+        (timedelta(seconds=59), "less than a minute"),
+    ],
+)
+def test_a_span_is_told_in_its_two_largest_units(span, words):
+    assert in_words(span) == words
+
+
+@pytest.mark.parametrize(
+    ("state", "now", "outlook"),
+    [
+        ("scheduled", START - timedelta(days=2, hours=3), "starts in 2 d 3 h"),
+        ("scheduled", START, "about to start"),
+        ("payment-pending", START - timedelta(hours=4), "payment under way, starts in 4 h"),
+        ("active", RECLAIMED - timedelta(hours=5, minutes=10), "instances are terminated in 5 h 10 min"),
+        ("active", RECLAIMED, "instances are being terminated, ends in 30 min"),
+        ("active", END, "ending"),
+        ("expired", END + timedelta(days=1), "ended 1 d ago"),
+        ("payment-failed", START, "payment failed: AWS has released the block"),
+        ("a-state-of-tomorrow", START, "a-state-of-tomorrow"),
+    ],
+)
+def test_a_block_is_told_by_what_comes_next(state, now, outlook):
+    assert describe(state, start=START, reclaimed=RECLAIMED, end=END, now=now) == outlook
+
+
+def test_an_on_demand_reservation_ends_without_ending_instances():
+    hour_before = END - timedelta(hours=1)
+    assert describe("active", start=START, reclaimed=None, end=END, now=hour_before) == "ends in 1 h"
+    assert describe("active", start=START, reclaimed=None, end=None, now=START) == "until cancelled"

@@ -1,0 +1,69 @@
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from torchneuron.capacity_blocks.offerings import Offering, SearchRequest
+from torchneuron.capacity_blocks.rules import SOLD_HOURS, check_count, check_duration, reclaimed_at
+from torchneuron.errors import InputError
+
+START = datetime(2026, 1, 12, 11, 30, tzinfo=timezone.utc)
+
+
+@given(st.integers(min_value=-1000, max_value=10_000))
+def test_a_duration_is_sold_by_the_day_to_14_days_then_by_the_week_to_182(hours):
+    days, rest = divmod(hours, 24)
+    sold = rest == 0 and (1 <= days <= 14 or (14 < days <= 182 and days % 7 == 0))
+    assert (hours in SOLD_HOURS) == sold
+    if sold:
+        check_duration(hours)
+        return
+    with pytest.raises(InputError) as refused:
+        check_duration(hours)
+    below = max((one for one in SOLD_HOURS if one < hours), default=None)
+    above = min((one for one in SOLD_HOURS if one > hours), default=None)
+    for near in (below, above):
+        assert near is None or f"{near} (" in refused.value.do
+
+
+@given(
+    hours=st.sampled_from(SOLD_HOURS),
+    minutes=st.integers(0, 59),
+    count=st.integers(1, 64),
+    cents=st.integers(1, 10**9),
+    ultraserver=st.booleans(),
+)
+def test_usable_time_is_what_is_paid_less_what_aws_takes_back(hours, minutes, count, cents, ultraserver):
+    duration = timedelta(hours=hours, minutes=minutes)
+    block = Offering(
+        id="cb-1",
+        instance_type="trn2.48xlarge",
+        zone="us-east-2a",
+        count=count,
+        start=START,
+        end=START + duration,
+        duration=duration,
+        fee=Decimal(cents) / 100,
+        currency="USD",
+        search=SearchRequest("trn2.48xlarge", hours, count, "us-east-2"),
+        ultraserver_type="u-trn2x64" if ultraserver else "",
+    )
+    taken = timedelta(minutes=60 if ultraserver else 30)
+    assert block.usable == duration - taken
+    assert block.start + block.usable == block.reclaimed
+    usable_hours = Decimal(int(block.usable.total_seconds())) / 3600
+    assert abs(block.price_per_usable_hour * usable_hours - block.fee) < Decimal("0.0001")
+    assert block.price_per_instance_hour * count < block.price_per_usable_hour
+
+
+@pytest.mark.parametrize("count", [0, 65, -1])
+def test_a_count_no_block_has_is_refused(count):
+    with pytest.raises(InputError, match=f"cannot have {count} instances"):
+        check_count(count)
+
+
+def test_ultraserver_types_are_taken_back_an_hour_before_the_end():
+    assert reclaimed_at(START, "trn2u.48xlarge") == START - timedelta(minutes=60)
+    assert reclaimed_at(START, "trn2.48xlarge") == START - timedelta(minutes=30)

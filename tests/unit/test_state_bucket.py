@@ -1,0 +1,246 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.capacity_fakes import refusal
+from torchneuron import config as settings
+from torchneuron.errors import AccessError, AwsError, InputError
+from torchneuron.state_bucket import BucketReport, bootstrap, bucket_name, show
+
+ACCOUNT = "123456789012"
+REGION = "sa-east-1"
+NAME = f"torchneuron-code-server-tfstate-{ACCOUNT}-{REGION}"
+EVERY_SETTING = (
+    "public access blocked",
+    "access by policy only, no ACLs",
+    "TLS only",
+    "encrypted",
+    "versioned",
+    "tagged",
+)
+
+
+class FakeSts:
+    def get_caller_identity(self):
+        return {"Account": ACCOUNT}
+
+
+class FakeS3:
+    """Buckets by name, each an owner and its settings as S3 returns them; `writes` are what changed them."""
+
+    class meta:  # noqa: N801 - boto3's own
+        partition = "aws"
+
+    _READS = {  # noqa: RUF012 - never changed
+        "get_public_access_block": "NoSuchPublicAccessBlockConfiguration",
+        "get_bucket_ownership_controls": "OwnershipControlsNotFoundError",
+        "get_bucket_policy": "NoSuchBucketPolicy",
+        "get_bucket_encryption": "ServerSideEncryptionConfigurationNotFoundError",
+        "get_bucket_versioning": "",
+        "get_bucket_tagging": "NoSuchTagSet",
+    }
+
+    def __init__(self):
+        self.buckets, self.writes = {}, []
+
+    def add(self, name, owner=ACCOUNT):
+        return self.buckets.setdefault(name, {"owner": owner, "location": None})
+
+    def head_bucket(self, **which):
+        if which["Bucket"] not in self.buckets:
+            raise refusal("404", "Not Found", status=404)
+        self._ours(which)
+
+    def create_bucket(self, **request):
+        if request["Bucket"] in self.buckets:
+            raise refusal("BucketAlreadyExists", status=409)
+        self.writes.append("create_bucket")
+        bucket = self.add(request["Bucket"])
+        bucket["location"] = request.get("CreateBucketConfiguration", {}).get("LocationConstraint")
+        rules = [{"ObjectOwnership": request["ObjectOwnership"]}]
+        bucket["get_bucket_ownership_controls"] = {"OwnershipControls": {"Rules": rules}}
+
+    def __getattr__(self, operation):
+        if operation in self._READS:
+            return lambda **which: self._read(operation, which)
+        if operation.startswith("put_"):
+            return lambda **request: self._write(operation, request)
+        raise AttributeError(operation)
+
+    def _read(self, operation, which):
+        bucket = self._ours(which)
+        missing = self._READS[operation]
+        if operation not in bucket and missing:
+            raise refusal(missing, status=404)
+        return {**bucket.get(operation, {}), "ResponseMetadata": {}}
+
+    def _write(self, operation, request):
+        self.writes.append(operation)
+        value = {key: value for key, value in request.items() if key not in ("Bucket", "ExpectedBucketOwner")}
+        if operation in ("put_bucket_versioning", "put_bucket_tagging"):
+            (value,) = value.values()
+        self._ours(request)[operation.replace("put_", "get_")] = value
+
+    def _ours(self, which):
+        bucket = self.buckets[which["Bucket"]]
+        if bucket["owner"] != which["ExpectedBucketOwner"]:
+            raise refusal("403", "Forbidden", status=403)
+        return bucket
+
+
+@pytest.fixture
+def project(tmp_path):
+    """The project's own settings, in a copy; changes to "backend" by keyword."""
+
+    def make(**backend):
+        document = json.loads((settings.PROJECT_ROOT / "config.json").read_text())
+        document["backend"] = backend or {"type": "s3", "bucket": None, "region": None, "usePathStyle": True}
+        (tmp_path / "config.json").write_text(json.dumps(document))
+        return settings.load(tmp_path / "config.json")
+
+    return make
+
+
+def test_a_new_bucket_gets_every_setting_and_goes_into_the_settings(project):
+    s3, config = FakeS3(), project()
+    report = bootstrap(s3, FakeSts(), config, REGION)
+    made_with_it = "access by policy only, no ACLs"
+    assert report == BucketReport(
+        NAME,
+        REGION,
+        created=True,
+        changed=tuple(one for one in EVERY_SETTING if one != made_with_it),
+        settings_saved=True,
+    )
+    backend = settings.load(config.path).backend
+    assert backend == {"type": "s3", "bucket": NAME, "region": REGION, "usePathStyle": True}
+
+
+def test_the_bucket_is_private_encrypted_versioned_and_tls_only(project):
+    s3 = FakeS3()
+    bootstrap(s3, FakeSts(), project(), REGION)
+    bucket = s3.buckets[NAME]
+    assert bucket["location"] == REGION
+    assert set(bucket["get_public_access_block"]["PublicAccessBlockConfiguration"].values()) == {True}
+    rules = bucket["get_bucket_encryption"]["ServerSideEncryptionConfiguration"]["Rules"]
+    assert rules == [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]
+    assert bucket["get_bucket_versioning"] == {"Status": "Enabled"}
+    (statement,) = json.loads(bucket["get_bucket_policy"]["Policy"])["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert statement["Resource"] == [f"arn:aws:s3:::{NAME}", f"arn:aws:s3:::{NAME}/*"]
+
+
+def test_the_second_run_changes_nothing(project):
+    s3, config = FakeS3(), project()
+    bootstrap(s3, FakeSts(), config, REGION)
+    s3.writes.clear()
+    report = bootstrap(s3, FakeSts(), settings.load(config.path), REGION)
+    assert report == BucketReport(NAME, REGION, created=False, changed=(), settings_saved=False)
+    assert s3.writes == []
+
+
+def test_a_bucket_half_made_is_finished(project):
+    s3 = FakeS3()
+    s3.add(NAME)
+    report = bootstrap(s3, FakeSts(), project(), REGION)
+    assert not report.created
+    assert report.changed == EVERY_SETTING
+
+
+def test_us_east_1_is_asked_for_without_a_location(project, tmp_path):
+    s3, config = FakeS3(), project()
+    report = bootstrap(s3, FakeSts(), config, "us-east-1")
+    assert s3.buckets[report.name]["location"] is None
+
+
+def test_what_others_have_set_is_kept(project):
+    s3 = FakeS3()
+    theirs = {
+        "Sid": "Theirs",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:DeleteObject",
+        "Resource": "*",
+    }
+    kms = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}
+    s3.add(NAME).update(
+        get_bucket_policy={"Policy": json.dumps({"Version": "2012-10-17", "Statement": [theirs]})},
+        get_bucket_encryption={"ServerSideEncryptionConfiguration": {"Rules": [kms]}},
+        get_bucket_tagging={"TagSet": [{"Key": "Team", "Value": "ml"}]},
+    )
+    bootstrap(s3, FakeSts(), project(), REGION)
+    bucket = s3.buckets[NAME]
+    statements = json.loads(bucket["get_bucket_policy"]["Policy"])["Statement"]
+    assert [one["Sid"] for one in statements] == ["Theirs", "DenyWithoutTLS"]
+    assert bucket["get_bucket_encryption"]["ServerSideEncryptionConfiguration"]["Rules"] == [kms]
+    assert {"Key": "Team", "Value": "ml"} in bucket["get_bucket_tagging"]["TagSet"]
+
+
+def test_a_bucket_of_somebody_else_is_refused_and_nothing_is_written(project):
+    s3, config = FakeS3(), project()
+    s3.add(NAME, owner="999999999999")
+    with pytest.raises(InputError, match="not one that account 123456789012 may use"):
+        bootstrap(s3, FakeSts(), config, REGION)
+    assert s3.writes == []
+    assert settings.load(config.path).backend["bucket"] is None
+
+
+def test_a_name_taken_between_looking_and_making_is_refused(project):
+    s3 = FakeS3()
+    s3.head_bucket = lambda **_: (_ for _ in ()).throw(refusal("404", status=404))
+    s3.add(NAME, owner="999999999999")
+    with pytest.raises(InputError, match="may use"):
+        bootstrap(s3, FakeSts(), project(), REGION)
+
+
+def test_the_bucket_the_settings_name_is_kept_for_every_region(project):
+    s3 = FakeS3()
+    config = project(type="s3", bucket="our-own-state", region="us-east-2")
+    report = bootstrap(s3, FakeSts(), config, REGION)
+    assert (report.name, report.region) == ("our-own-state", "us-east-2")
+    assert s3.buckets["our-own-state"]["location"] == "us-east-2"
+    assert not report.settings_saved
+
+
+def test_state_kept_in_files_on_purpose_stays_there(project):
+    s3 = FakeS3()
+    with pytest.raises(InputError, match="'local'"):
+        bootstrap(s3, FakeSts(), project(type="local", path="state"), REGION)
+    assert s3.buckets == {}
+
+
+def test_a_setting_that_may_not_be_written_is_an_error(project):
+    s3 = FakeS3()
+
+    def refuse(**_):
+        raise refusal("AccessDenied", "User is not authorized to perform: s3:PutBucketVersioning", status=403)
+
+    s3.put_bucket_versioning = refuse
+    with pytest.raises(AccessError, match="s3:PutBucketVersioning") as refused:
+        bootstrap(s3, FakeSts(), project(), REGION)
+    assert isinstance(refused.value, AwsError)
+
+
+@given(
+    project=st.from_regex(r"[a-z][a-z0-9-]{1,38}[a-z0-9]", fullmatch=True),
+    region=st.sampled_from(["sa-east-1", "ap-southeast-4", "us-gov-west-1"]),
+)
+def test_every_project_gets_a_name_s3_takes(project, region):
+    name = bucket_name(project, ACCOUNT, region)
+    assert len(name) <= 63
+    assert name.endswith(f"-tfstate-{ACCOUNT}-{region}")
+    assert name.startswith(project) or len(project) > 26
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+def test_two_long_projects_do_not_share_a_bucket():
+    one, other = ("a-project-with-a-long-name-for-" + end for end in ("training", "serving"))
+    assert bucket_name(one, ACCOUNT, REGION) != bucket_name(other, ACCOUNT, REGION)
+
+
+def test_the_report_says_what_was_done(capsys):
+    show(BucketReport("b", REGION, created=False, changed=("versioned",), settings_saved=False))
+    assert capsys.readouterr().out == "State bucket b in sa-east-1: was there.\nSet: versioned.\n"

@@ -1,0 +1,61 @@
+"""Who may import whom, read from the sources: design decisions that no reviewer has to remember."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FORBIDDEN = {
+    "main.py": {"boto3", "botocore", "invoke", "rehearsal"},
+    "stacks": {"boto3", "botocore", "invoke", "rehearsal"},
+    "tasks.py": {"cdktf", "stacks", "boto3", "rehearsal"},
+    "torchneuron": {"invoke", "cdktf", "moto", "rehearsal", "stacks", "tasks"},
+    "torchneuron/setup/definition.py": {"boto3", "botocore", "subprocess"},
+    "torchneuron/setup/render.py": {"boto3", "botocore", "subprocess", "pathlib"},
+    "torchneuron/setup/plan.py": {"boto3", "botocore", "subprocess", "pathlib", "torchneuron.aws"},
+    "torchneuron/setup/document.py": {"boto3", "botocore", "subprocess", "pathlib", "torchneuron.aws"},
+    "rehearsal": {"torchneuron", "tasks", "stacks"},
+    "tests": {"unittest.mock"},
+}
+
+
+def sources(place):
+    path = ROOT / place
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+def imports(source):
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("place", FORBIDDEN)
+def test_nothing_imports_what_it_must_not(place):
+    found = sources(place)
+    assert found
+    wrong = [
+        f"{source.relative_to(ROOT)} imports {name}"
+        for source in found
+        for name in imports(source)
+        if any(name == banned or name.startswith(banned + ".") for banned in FORBIDDEN[place])
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("arguments", [["--list"], ["setup", "--help"], ["cb.purchase", "--help"]])
+def test_listing_and_help_import_neither_boto3_nor_cdktf(arguments):
+    code = (
+        "import sys; from invoke import program, Collection\n"
+        "from invoke.main import program\n"
+        f"program.run(['invoke', *{arguments!r}], exit=False)\n"
+        "print('LOADED', sorted({'boto3', 'botocore', 'cdktf', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "LOADED []" in done.stdout

@@ -1,0 +1,67 @@
+"""How long until something happens to a block, in words a person plans by."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
+
+# States without a countdown, in EC2's spelling (EC2 API reference, CapacityReservation).
+_ENDINGS = {
+    "cancelled": "cancelled",
+    "cancelling": "being cancelled",
+    "failed": "failed: nothing was reserved",
+    "payment-failed": "payment failed: AWS has released the block",
+    "unavailable": "AWS cannot provide the capacity at the moment",
+    "unsupported": "AWS could not provide the capacity",
+}
+
+
+def in_words(span: timedelta) -> str:
+    """The two largest units of a time span that is not negative, rounded down: `2 d 3 h`, `5 h 10 min`."""
+    left = int(span.total_seconds())
+    for index, (unit, seconds) in enumerate(_UNITS):
+        amount, rest = divmod(left, seconds)
+        if not amount:
+            continue
+        words = f"{amount} {unit}"
+        if index + 1 < len(_UNITS):
+            smaller, smaller_seconds = _UNITS[index + 1]
+            if rest >= smaller_seconds:
+                words += f" {rest // smaller_seconds} {smaller}"
+        return words
+    return "less than a minute"
+
+
+def describe(state: str, *, start: datetime, reclaimed: datetime | None, end: datetime | None, now: datetime) -> str:
+    """What comes next for a reservation in `state` (EC2's word), counted from `now`. All times aware.
+
+    `reclaimed` is when AWS begins to terminate instances: None for a reservation that only stops being
+    reserved. Without an `end` it is open-ended.
+    """
+    if state in _ENDINGS:
+        return _ENDINGS[state]
+    if state == "payment-pending":
+        return f"payment under way, {_start(start, now)}"
+    if state in ("scheduled", "pending", "assessing", "delayed"):
+        return _start(start, now)
+    if state == "active":
+        return _end(reclaimed, end, now)
+    if state == "expired":
+        return f"ended {in_words(now - end)} ago" if end and end <= now else "ended"
+    return state
+
+
+def _start(start: datetime, now: datetime) -> str:
+    return f"starts in {in_words(start - now)}" if start > now else "about to start"
+
+
+def _end(reclaimed: datetime | None, end: datetime | None, now: datetime) -> str:
+    if end is None:
+        return "until cancelled"
+    if reclaimed and now < reclaimed:
+        return f"instances are terminated in {in_words(reclaimed - now)}"
+    if now >= end:
+        return "ending"
+    left = f"ends in {in_words(end - now)}"
+    return f"instances are being terminated, {left}" if reclaimed else left

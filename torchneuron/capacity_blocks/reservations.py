@@ -1,0 +1,175 @@
+"""The blocks that were bought: listed, read one by one, and cancelled where AWS does that at all.
+
+A Capacity Block is a Capacity Reservation of type `capacity-block`; on-demand reservations are the same
+resource, so ids of both kinds are understood here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from torchneuron.aws import calling
+from torchneuron.capacity_blocks import countdown
+from torchneuron.capacity_blocks.rules import reclaimed_at
+from torchneuron.errors import AwsError, Declined, InputError, NotFoundError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import CapacityReservationTypeDef
+
+GONE = frozenset({"payment-failed", "expired", "cancelled", "cancelling", "failed", "unsupported"})
+"""States of a reservation that gives nobody capacity any more, in EC2's spelling."""
+
+PRICE_TAG = "torchneuron:upfront-fee"
+
+# While a block is not active its own counts are 0; AWS writes the size into this tag.
+_SIZE_TAG = "aws:ec2capacityreservation:incrementalRequestedQuantity"
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """A Capacity Reservation as AWS had it at `seen`. Times are aware, in UTC; no `end` means open-ended."""
+
+    id: str
+    region: str
+    instance_type: str
+    zone: str
+    platform: str
+    state: str
+    count: int
+    available: int
+    start: datetime
+    end: datetime | None
+    is_block: bool
+    tags: Mapping[str, str]
+    seen: datetime
+
+    @property
+    def reclaimed(self) -> datetime | None:
+        """When AWS begins to terminate the instances on it; None for what is not a Capacity Block."""
+        return reclaimed_at(self.end, self.instance_type) if self.end and self.is_block else None
+
+    @property
+    def outlook(self) -> str:
+        """What comes next, with a countdown from when AWS was asked."""
+        return countdown.describe(self.state, start=self.start, reclaimed=self.reclaimed, end=self.end, now=self.seen)
+
+
+def list_blocks(ec2: EC2Client, region: str) -> list[Reservation]:
+    """Every Capacity Block of the region that AWS still shows, by start."""
+    return sorted(
+        (found for found in list_all(ec2, region) if found.is_block),
+        key=lambda block: (block.start, block.id),
+    )
+
+
+def list_all(ec2: EC2Client, region: str) -> list[Reservation]:
+    """Every Capacity Reservation of the region: EC2 has no filter for their type or their tags."""
+    with calling(f"list the capacity reservations in {region}"):
+        return [
+            from_aws(raw, region, seen=aws_time(page))
+            for page in ec2.get_paginator("describe_capacity_reservations").paginate()
+            for raw in page["CapacityReservations"]
+        ]
+
+
+def describe(ec2: EC2Client, region: str, reservation_id: str) -> Reservation:
+    """One reservation. Raises NotFoundError when there is none with this id in the region."""
+    try:
+        with calling(f"look up {reservation_id}"):
+            answer = ec2.describe_capacity_reservations(CapacityReservationIds=[reservation_id])
+    except AwsError as error:
+        if error.code.startswith("InvalidCapacityReservationId"):
+            raise _not_found(reservation_id, region, error.why) from error
+        raise
+    if not answer["CapacityReservations"]:
+        raise _not_found(reservation_id, region)
+    return from_aws(answer["CapacityReservations"][0], region, seen=aws_time(answer))
+
+
+def cancel(ec2: EC2Client, region: str, reservation_id: str, *, agreed: Callable[[Reservation], bool]) -> Reservation:
+    """Cancel an on-demand reservation once `agreed` says yes, and return it as it is then.
+
+    Raises InputError, without asking AWS for anything, for a Capacity Block and for what is gone already;
+    Declined after a no.
+    """
+    reservation = describe(ec2, region, reservation_id)
+    _check_cancellable(reservation)
+    if not agreed(reservation):
+        raise Declined(f"{reservation_id} was not cancelled.")
+    try:
+        with calling(f"cancel {reservation_id}"):
+            ec2.cancel_capacity_reservation(CapacityReservationId=reservation_id)
+    except AwsError as error:
+        if error.code == "OperationNotPermitted":
+            raise AwsError(
+                f"{reservation_id} was not cancelled: AWS does not allow it while {reservation.state}.",
+                code=error.code,
+                why=error.why,
+                do="A future-dated reservation may need a cancellation quote, which has a price:"
+                " see the EC2 console under Capacity Reservations.",
+            ) from error
+        raise
+    return describe(ec2, region, reservation_id)
+
+
+def _check_cancellable(reservation: Reservation) -> None:
+    if reservation.state in GONE:
+        raise InputError(f"{reservation.id} is {reservation.state} already: there is nothing to cancel.")
+    if not reservation.is_block:
+        return
+    paid = reservation.tags.get(PRICE_TAG)
+    raise InputError(
+        f"{reservation.id} is a Capacity Block, and AWS never cancels one: nothing was changed.",
+        why=f"It was paid in full{f' ({paid})' if paid else ''} when it was bought; AWS refunds nothing,"
+        f" and it cannot be moved or made smaller. Now: {reservation.outlook}.",
+        do="Use it, or share it with another account through AWS Resource Access Manager"
+        " (aws ram create-resource-share).",
+    )
+
+
+def from_aws(raw: CapacityReservationTypeDef, region: str, *, seen: datetime) -> Reservation:
+    """EC2's shape of a reservation as ours; `seen` is when EC2 gave it."""
+    tags = {tag["Key"]: tag["Value"] for tag in raw.get("Tags", [])}
+    size = tags.get(_SIZE_TAG, "")
+    total = raw.get("TotalInstanceCount", 0)
+    return Reservation(
+        id=raw["CapacityReservationId"],
+        region=region,
+        instance_type=raw["InstanceType"],
+        zone=raw["AvailabilityZone"],
+        platform=raw.get("InstancePlatform", ""),
+        state=raw["State"],
+        count=total or (int(size) if size.isdigit() else 0),
+        available=raw.get("AvailableInstanceCount", 0),
+        start=_utc(raw.get("StartDate") or raw["CreateDate"]),
+        end=_utc(raw["EndDate"]) if raw.get("EndDate") else None,
+        is_block=raw.get("ReservationType") == "capacity-block",
+        tags=tags,
+        seen=seen,
+    )
+
+
+def aws_time(answer: Mapping[str, Any]) -> datetime:
+    """When AWS gave this answer, by its own clock: a laptop's may be wrong, and blocks end on the minute."""
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    try:
+        return _utc(parsedate_to_datetime(date))
+    except ValueError:
+        return datetime.now(timezone.utc)
+
+
+def _utc(time: datetime) -> datetime:
+    return time.astimezone(timezone.utc)
+
+
+def _not_found(reservation_id: str, region: str, why: str = "") -> NotFoundError:
+    return NotFoundError(
+        f"There is no capacity reservation {reservation_id} in {region}.",
+        why=why,
+        do="See what there is with invoke cb.list, and check the region (-r).",
+    )

@@ -1,0 +1,59 @@
+"""What AWS sells as Capacity Blocks and when it takes them back: rules that hold before any call is made.
+
+Source: EC2 user guide, "Capacity Blocks for ML" (durations, sizes, the end of a block), and the EC2 API
+reference, DescribeCapacityBlockOfferings.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from datetime import datetime, timedelta
+
+from torchneuron.errors import InputError
+
+_DAYS = (*range(1, 15), *range(21, 183, 7))
+SOLD_HOURS: tuple[int, ...] = tuple(24 * days for days in _DAYS)
+"""Every duration sold, in hours: each day up to 14 days, then each week up to 182 days."""
+
+MOST_INSTANCES = 64
+
+# Instance types that only come as UltraServers: DescribeCapacityReservations does not say so itself.
+_ULTRASERVER_TYPES = ("trn2u.", "p6e-gb200.", "p6e-gb300.")
+_RECLAIMED_BEFORE_END = timedelta(minutes=30)
+_ULTRASERVER_RECLAIMED_BEFORE_END = timedelta(minutes=60)
+
+
+def check_duration(hours: int) -> None:
+    """Raise InputError, naming the nearest durations that are sold, unless AWS sells blocks of `hours`."""
+    if hours in SOLD_HOURS:
+        return
+    after = bisect_left(SOLD_HOURS, hours)
+    nearest = SOLD_HOURS[max(after - 1, 0) : after + 1]
+    raise InputError(
+        f"AWS sells no Capacity Block of {hours} hours.",
+        why="Blocks last 1 to 14 days, or a number of whole weeks up to 26.",
+        do=f"Nearest: {' or '.join(f'{near} ({days(near)})' for near in nearest)}.",
+    )
+
+
+def check_count(count: int) -> None:
+    """Raise InputError unless one block can have `count` instances."""
+    if not 1 <= count <= MOST_INSTANCES:
+        raise InputError(f"A Capacity Block cannot have {count} instances.", do=f"Ask for 1 to {MOST_INSTANCES}.")
+
+
+def reclaimed_before_end(instance_type: str, *, ultraserver: bool = False) -> timedelta:
+    """How long before a block's end AWS begins to terminate the instances on it."""
+    if ultraserver or instance_type.startswith(_ULTRASERVER_TYPES):
+        return _ULTRASERVER_RECLAIMED_BEFORE_END
+    return _RECLAIMED_BEFORE_END
+
+
+def reclaimed_at(end: datetime, instance_type: str) -> datetime:
+    """When AWS begins to terminate the instances on a block that ends at `end`."""
+    return end - reclaimed_before_end(instance_type)
+
+
+def days(hours: int) -> str:
+    """Whole days in words: `1 day`, `14 days`."""
+    return "1 day" if hours == 24 else f"{hours // 24} days"

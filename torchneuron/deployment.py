@@ -1,0 +1,199 @@
+"""From settings to a running machine and back: preflight, synth, plan, guard, apply, info, destroy."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torchneuron import display, saved_block
+from torchneuron.aws import Aws, calling
+from torchneuron.capacity_blocks import reservations
+from torchneuron.config import PROJECT_ROOT, Config, Deployment, LocalBackend
+from torchneuron.errors import InputError, NotFoundError, ReplacementRefusedError, TerraformError
+from torchneuron.terraform import Change, Terraform
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A deployment that exists, from Terraform's outputs. `state` is EC2's word for the instance's state."""
+
+    region: str
+    instance_id: str
+    instance_type: str
+    state: str
+    zone: str
+    public_dns: str
+    security_group_id: str
+    secret_arn: str
+
+
+def deploy(config: Config, aws: Aws, overrides: Mapping[str, Any], *, allow_replace: bool = False) -> Deployed:
+    """Make the deployment what the settings and `overrides` say, and return what is there then.
+
+    Raises InputError and NotFoundError before anything is changed, ReplacementRefusedError when the
+    plan would lose a machine, TerraformError when Terraform fails.
+    """
+    deployment = config.deployment(overrides)
+    _refuse_without_state(deployment)
+    if deployment.use_capacity_block:
+        check_block(aws, deployment)
+    terraform = _synthesize(config, overrides)
+    terraform.init()
+    changes = terraform.plan()
+    refuse_losses(changes, allow_replace=allow_replace)
+    if changes:
+        display.note(f"Applying: {_summary(changes)}")
+        terraform.apply()
+    else:
+        display.note("Nothing to change.")
+    return _read(aws, terraform)
+
+
+def info(config: Config, aws: Aws) -> Deployed:
+    """What is deployed in the region. Raises NotFoundError when nothing is."""
+    return _read(aws, _connected(config, aws.region))
+
+
+def destroy(config: Config, aws: Aws, *, yes: bool) -> None:
+    """Remove the deployment in the region, after a yes that follows the list of what goes."""
+    terraform = _connected(config, aws.region)
+    changes = terraform.plan(destroy=True)
+    if not changes:
+        display.note(f"Nothing is deployed in {aws.region}.")
+        return
+    display.table(["what goes", "address"], [(change.type, change.address) for change in changes])
+    if not yes and not display.confirm("Remove all of this?", otherwise="Add --yes."):
+        display.note("Nothing was removed.")
+        return
+    terraform.apply()
+
+
+def check_block(aws: Aws, deployment: Deployment) -> None:
+    """Refuse a launch that cannot succeed: the provider would otherwise try for up to 50 minutes.
+
+    (hashicorp/terraform-provider-aws 43193, 49863: InsufficientInstanceCapacity is retried.)
+    """
+    reservation_id = deployment.capacity_reservation_id
+    if reservation_id is None:
+        reservation_id = saved_block.load(aws.ssm(), aws.region).reservation_id
+    block = reservations.describe(aws.ec2(), aws.region, reservation_id)
+    if block.state != "active":
+        raise InputError(
+            f"The Capacity Block {block.id} is {block.state}, not active.",
+            why=f"{block.outlook}.",
+            do="AWS refuses a launch on it at any other time.",
+        )
+    if block.instance_type != deployment.instance_type:
+        raise InputError(
+            f"The Capacity Block {block.id} is for {block.instance_type}, not {deployment.instance_type}.",
+            do=f"Add -t {block.instance_type}, or name another block.",
+        )
+
+
+def refuse_losses(changes: Sequence[Change], *, allow_replace: bool) -> None:
+    """Raise ReplacementRefusedError when `changes` would delete or replace a machine or its data."""
+    lost = [change for change in changes if change.loses_a_machine]
+    if not lost or allow_replace:
+        return
+    listed = "\n".join(
+        f"  {change.verb} {change.address}" + (f", because of {', '.join(change.because)}" if change.because else "")
+        for change in lost
+    )
+    raise ReplacementRefusedError(
+        "This deploy would destroy what someone may be working on. Nothing was changed.",
+        why=listed,
+        do="Undo the change that causes it, or add --allow-replace.",
+    )
+
+
+def _refuse_without_state(deployment: Deployment) -> None:
+    backend = deployment.backend
+    if not isinstance(backend, LocalBackend) and backend.bucket is None:
+        raise InputError(
+            "There is no state bucket yet.",
+            why="Terraform keeps what it has made in S3, and the settings name no bucket.",
+            do=f"Run: invoke bootstrap -r {deployment.region}",
+        )
+
+
+def _connected(config: Config, region: str) -> Terraform:
+    deployment = config.deployment({"region": region})
+    _refuse_without_state(deployment)
+    terraform = _synthesize(config, {"region": region})
+    terraform.init()
+    return terraform
+
+
+def _synthesize(config: Config, overrides: Mapping[str, Any]) -> Terraform:
+    """Run main.py as cdktf would, with `overrides` as CDKTF's context."""
+    environment = {
+        **os.environ,
+        "TORCHNEURON_CONFIG": str(config.path),
+        "CDKTF_CONTEXT_JSON": json.dumps(overrides),
+        "CDKTF_OUTDIR": str(config.output_dir),
+        "CHECKPOINT_DISABLE": "1",
+    }
+    with display.waiting("Synthesizing"):
+        done = subprocess.run(
+            [sys.executable, str(PROJECT_ROOT / "main.py")],
+            cwd=PROJECT_ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise TerraformError("Synthesis failed.", why=done.stderr.strip()[-4000:])
+    return Terraform(Path(config.output_dir) / "stacks" / config.project_name)
+
+
+def _read(aws: Aws, terraform: Terraform) -> Deployed:
+    outputs = terraform.outputs()
+    if "instance_id" not in outputs:
+        raise NotFoundError(f"Nothing is deployed in {aws.region}.", do="Deploy with: invoke deploy")
+    with calling(f"look at {outputs['instance_id']}"):
+        answer = aws.ec2().describe_instances(InstanceIds=[outputs["instance_id"]])
+    instance = answer["Reservations"][0]["Instances"][0]
+    return Deployed(
+        region=aws.region,
+        instance_id=outputs["instance_id"],
+        instance_type=instance["InstanceType"],
+        state=instance["State"]["Name"],
+        zone=instance["Placement"]["AvailabilityZone"],
+        public_dns=outputs["public_dns"],
+        security_group_id=outputs["security_group_id"],
+        secret_arn=outputs["secret_arn"],
+    )
+
+
+def show(deployed: Deployed, config: Config) -> None:
+    """What a person needs to reach the machine."""
+    forward = (
+        f"aws ssm start-session --region {deployed.region} --target {deployed.instance_id} "
+        "--document-name AWS-StartPortForwardingSession "
+        f"--parameters portNumber={config.nginx_port},localPortNumber=8080"
+    )
+    display.facts(
+        [
+            ("instance", f"{deployed.instance_id} ({deployed.state})"),
+            ("type", f"{deployed.instance_type} in {deployed.zone}"),
+            ("public DNS", deployed.public_dns or "none"),
+            ("security group", deployed.security_group_id),
+            ("secret", deployed.secret_arn),
+            ("reach it", forward),
+            ("", "then open http://localhost:8080"),
+            ("password", f"invoke password -r {deployed.region}"),
+        ]
+    )
+
+
+def _summary(changes: Sequence[Change]) -> str:
+    verbs = [change.verb for change in changes]
+    return ", ".join(f"{verbs.count(verb)} to {verb}" for verb in sorted(set(verbs)))

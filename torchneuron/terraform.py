@@ -1,0 +1,181 @@
+"""Drives terraform over the synthesized folder: runs it, shows its progress, reads its plans as JSON.
+
+Terraform's own output is machine-readable here (`-json`); a person sees one line for each thing
+that changes, and the whole diagnostic when it fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torchneuron import display
+from torchneuron.errors import InputError, TerraformError
+
+PLAN_FILE = "torchneuron.tfplan"
+# What a person may be working on, or has their work on: never deleted or replaced by surprise.
+_PRECIOUS = {"aws_instance", "aws_ebs_volume"}
+# How Terraform's plan representation spells its actions (Terraform docs, JSON output format).
+_NOTHING = (["no-op"], ["read"])
+
+
+@dataclass(frozen=True)
+class Change:
+    """One resource in a plan. `because` names the attributes that force a replacement."""
+
+    address: str
+    type: str
+    actions: tuple[str, ...]
+    because: tuple[str, ...]
+
+    @property
+    def verb(self) -> str:
+        return "replace" if len(self.actions) > 1 else self.actions[0]
+
+    @property
+    def loses_a_machine(self) -> bool:
+        return "delete" in self.actions and self.type in _PRECIOUS
+
+
+class Terraform:
+    """Terraform in one folder of synthesized configuration."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        if shutil.which("terraform") is None:
+            raise InputError(
+                "Terraform is not installed.",
+                do="Install Terraform 1.11 or newer: https://developer.hashicorp.com/terraform/install",
+            )
+
+    def init(self) -> None:
+        """Fetch the provider and connect to the backend. Raises TerraformError.
+
+        Another state of the same kind (another region's) is simply connected to. A change of kind
+        is refused: the machine in the old state would be forgotten, not moved.
+        """
+        before, now = self._backend_before(), self._backend_now()
+        if before not in (None, now):
+            raise TerraformError(
+                f"This deployment's state is in a {before} backend, and the settings now say {now}.",
+                do=f"Move it first: terraform -chdir={self._folder} init -migrate-state",
+            )
+        with display.waiting("terraform init"):
+            self._quietly("init", "-input=false", "-no-color", "-reconfigure")
+
+    def _backend_before(self) -> str | None:
+        """The kind of backend this folder was last connected to."""
+        try:
+            record = json.loads((self._folder / ".terraform" / "terraform.tfstate").read_text())
+        except (OSError, ValueError):
+            return None
+        kind: str | None = (record.get("backend") or {}).get("type")
+        return kind
+
+    def _backend_now(self) -> str:
+        configuration = json.loads((self._folder / "cdk.tf.json").read_text())
+        return str(next(iter(configuration["terraform"]["backend"])))
+
+    def plan(self, *, destroy: bool = False) -> tuple[Change, ...]:
+        """Plan, keep the plan for `apply`, and say what it would change."""
+        with display.waiting("terraform plan"):
+            extra = ["-destroy"] if destroy else []
+            self._quietly("plan", "-input=false", "-no-color", "-lock-timeout=60s", f"-out={PLAN_FILE}", *extra)
+            shown = json.loads(self._quietly("show", "-json", PLAN_FILE))
+        return tuple(
+            Change(
+                address=change["address"],
+                type=change["type"],
+                actions=tuple(change["change"]["actions"]),
+                because=tuple(_path(path) for path in change["change"].get("replace_paths", [])),
+            )
+            for change in shown.get("resource_changes", [])
+            if change["change"]["actions"] not in _NOTHING
+        )
+
+    def apply(self) -> None:
+        """Carry out the plan that `plan` kept, a line for each thing done. Raises TerraformError."""
+        problems: list[str] = []
+        arguments = ["apply", "-input=false", "-json", "-lock-timeout=60s", PLAN_FILE]
+        with (
+            display.waiting("terraform apply"),
+            subprocess.Popen(
+                ["terraform", *arguments],
+                cwd=self._folder,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            ) as process,
+        ):
+            for event in _events(process.stdout or ()):
+                _show(event)
+                if event.get("@level") == "error":
+                    problems.append(_diagnostic(event))
+        (self._folder / PLAN_FILE).unlink(missing_ok=True)
+        if process.returncode != 0:
+            raise TerraformError(
+                "Terraform could not apply the plan.",
+                why="\n".join(problems),
+                do="What was made is in the state: once this is mended, the same command goes on from there.",
+            )
+
+    def outputs(self) -> dict[str, Any]:
+        """The deployment's outputs by name; empty when nothing is deployed."""
+        answer = json.loads(self._quietly("output", "-json", "-no-color"))
+        return {name: output["value"] for name, output in answer.items()}
+
+    def _quietly(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["terraform", *arguments],
+            cwd=self._folder,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise TerraformError(f"terraform {arguments[0]} failed.", why=(done.stderr.strip() or done.stdout.strip()))
+        return done.stdout
+
+
+def _environment() -> Mapping[str, str]:
+    return {**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+
+
+def _events(lines: Any) -> Iterator[Mapping[str, Any]]:
+    """Terraform's JSON events; anything else it prints is kept as an error's text."""
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            if line.strip():
+                yield {"@level": "error", "@message": line.strip()}
+
+
+def _show(event: Mapping[str, Any]) -> None:
+    hook = event.get("hook", {})
+    if event.get("type") == "apply_complete" and hook.get("action") != "read":
+        verb = {"create": "made", "delete": "removed", "update": "changed"}.get(hook["action"], hook["action"])
+        name = hook["resource"]["addr"]
+        display.note(f"  {verb:<8} {name} ({hook.get('elapsed_seconds', 0)} s)")
+    elif event.get("type") == "change_summary":
+        display.note(f"  {event['@message']}")
+
+
+def _diagnostic(event: Mapping[str, Any]) -> str:
+    told = event.get("diagnostic", {})
+    parts = (told.get("summary", event.get("@message", "")), told.get("detail", ""), told.get("address", ""))
+    return "\n".join(part for part in parts if part)
+
+
+def _path(path: list[Any]) -> str:
+    return ".".join(str(part) for part in path)
