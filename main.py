@@ -1,0 +1,44 @@
+"""The CDKTF app: settings in, one stack out. `cdktf.json` runs it; so does `python main.py`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from stacks import node, one_off
+from torchneuron import config
+from torchneuron.errors import TorchNeuronError
+
+
+def main() -> int:
+    """Synthesize the stack into CDKTF_OUTDIR, else the settings' own folder; the exit status."""
+    try:
+        settings = config.load()
+        synthesize(
+            settings.deployment(one_off.read(os.environ.get(one_off.VARIABLE))),
+            Path(os.environ.get("CDKTF_OUTDIR") or settings.output_dir),
+        )
+    except TorchNeuronError as error:
+        print(error, file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+def synthesize(deployment: config.Deployment, outdir: Path) -> None:
+    """Write `deployment` as Terraform's JSON into `outdir`."""
+    # Imported here because cdktf starts Node: after what Node needs to be told, and only for settings
+    # that are not refused.
+    node.prepare(os.environ)
+    from cdktf import App
+
+    from stacks.code_server import CodeServerStack
+
+    outdir.mkdir(parents=True, exist_ok=True)
+    app = App(outdir=str(outdir))
+    CodeServerStack(app, deployment=deployment)
+    app.synth()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""Terraform's AWS provider from this machine, where the provider registry is out of reach.
+
+A provider laid out as a filesystem mirror may already be here. Terraform is told of it by a CLI
+configuration of the run's own (`TF_CLI_CONFIG_FILE`); the user's own configuration stays untouched.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+PROVIDER = "registry.terraform.io/hashicorp/aws"
+
+_CLI_CONFIG = """\
+disable_checkpoint = true
+
+provider_installation {{
+  filesystem_mirror {{
+    path    = "{mirror}"
+    include = ["{provider}"]
+  }}
+  direct {{
+    exclude = ["{provider}"]
+  }}
+}}
+"""
+
+
+def write_cli_config(directory: Path) -> Path | None:
+    """Write a CLI configuration that takes the AWS provider from a mirror into `directory`.
+
+    Returns its path, or None where no mirror is found: Terraform then does as it always does.
+    """
+    mirror = find_mirror()
+    if mirror is None:
+        return None
+    path = directory / "terraform.tfrc"
+    path.write_text(_CLI_CONFIG.format(mirror=mirror, provider=PROVIDER), encoding="utf-8")
+    return path
+
+
+def find_mirror() -> Path | None:
+    """The folder above the first `registry.terraform.io/hashicorp/aws` under the usual prefixes."""
+    for prefix in _prefixes():
+        for pattern in (PROVIDER, f"*/{PROVIDER}", f"*/*/{PROVIDER}"):
+            for folder in sorted(prefix.glob(pattern)):
+                if folder.is_dir():
+                    return folder.parents[2]
+    return None
+
+
+def _prefixes() -> Iterator[Path]:
+    home = Path.home()
+    yield home / ".terraform.d" / "plugins"
+    yield Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+    yield from (Path("/usr/local/share"), Path("/usr/share"), Path("/opt"))

@@ -1,0 +1,68 @@
+"""The security group: closed, unless CIDR blocks are named that may reach nginx."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from constructs import Construct
+
+from stacks.provider import SecurityGroup, SecurityGroupEgress, SecurityGroupIngress
+
+
+class Firewall(Construct):
+    """Everything out; in, only `port` from `allowed_ips`. `group_id` is the security group's id.
+
+    The rules stand inside the group, not beside it, so that Terraform also takes away a rule that
+    someone has added by hand.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        name: str,
+        *,
+        project: str,
+        vpc_id: str | None,
+        port: int,
+        allowed_ips: Sequence[str],
+    ) -> None:
+        super().__init__(scope, name)
+        group = SecurityGroup(
+            self,
+            "group",
+            name_prefix=f"{project}-",
+            description="code-server: closed but for the addresses named at deployment",
+            vpc_id=vpc_id,
+            ingress=_from(allowed_ips, port=port),
+            egress=[
+                SecurityGroupEgress(
+                    description="anywhere",
+                    protocol="-1",
+                    from_port=0,
+                    to_port=0,
+                    cidr_blocks=["0.0.0.0/0"],
+                    ipv6_cidr_blocks=["::/0"],
+                )
+            ],
+        )
+        group.override_logical_id("machine")
+        self.group_id = group.id
+
+
+def _from(allowed_ips: Sequence[str], *, port: int) -> list[SecurityGroupIngress]:
+    if not allowed_ips:
+        return []
+    by_version: dict[int, list[str]] = {4: [], 6: []}
+    for cidr in allowed_ips:
+        by_version[ipaddress.ip_network(cidr).version].append(cidr)
+    return [
+        SecurityGroupIngress(
+            description="nginx",
+            protocol="tcp",
+            from_port=port,
+            to_port=port,
+            cidr_blocks=by_version[4],
+            ipv6_cidr_blocks=by_version[6],
+        )
+    ]

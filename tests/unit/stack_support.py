@@ -1,0 +1,68 @@
+"""Deployments to synthesize, and the synthesized stack as plain data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import main
+from torchneuron.config import Deployment, LocalBackend, S3Backend
+
+GOLDEN = Path(__file__).parent / "golden" / "stack"
+
+NAME = "torchneuron-code-server"
+REGION = "sa-east-1"
+
+ON_DEMAND = Deployment(
+    name=NAME,
+    region=REGION,
+    instance_type="trn2.3xlarge",
+    ami_parameter="/aws/service/neuron/dlami/multi-framework/ubuntu-24.04/latest/image_id",
+    volume_size=500,
+    use_capacity_block=False,
+    capacity_reservation_id=None,
+    subnet_id=None,
+    allowed_ips=(),
+    nginx_port=80,
+    backend=S3Backend(
+        bucket="torchneuron-state-123456789012",
+        region=REGION,
+        key=f"{NAME}/{REGION}/terraform.tfstate",
+    ),
+)
+ON_BLOCK = replace(ON_DEMAND, use_capacity_block=True)
+
+VARIANTS: dict[str, Deployment] = {
+    "on-demand": ON_DEMAND,
+    "on-demand-in-a-subnet": replace(ON_DEMAND, subnet_id="subnet-0123456789abcdef0"),
+    "block-from-parameter-store": ON_BLOCK,
+    "block-by-ids": replace(
+        ON_BLOCK, capacity_reservation_id="cr-0123456789abcdef0", subnet_id="subnet-0123456789abcdef0"
+    ),
+    "allowed-ips": replace(
+        ON_DEMAND, allowed_ips=("203.0.113.7/32", "2001:db8::/64", "198.51.100.0/24"), nginx_port=8443
+    ),
+    "local-backend": replace(ON_DEMAND, backend=LocalBackend(path=f"/state/{NAME}-{REGION}.tfstate")),
+    "not-bootstrapped": replace(
+        ON_DEMAND, backend=S3Backend(bucket=None, region=REGION, key=f"{NAME}/{REGION}/terraform.tfstate")
+    ),
+}
+"""Each has a golden file of the same name."""
+
+
+def synthesized(deployment: Deployment, outdir: Path) -> dict[str, Any]:
+    """What `deployment` becomes, without cdktf's own notes (the keys named `//`)."""
+    main.synthesize(deployment, outdir)
+    document = json.loads((outdir / "stacks" / deployment.name / "cdk.tf.json").read_text())
+    stripped: dict[str, Any] = _without_notes(document)
+    return stripped
+
+
+def _without_notes(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_notes(inner) for key, inner in value.items() if key != "//"}
+    if isinstance(value, list):
+        return [_without_notes(inner) for inner in value]
+    return value

@@ -1,0 +1,129 @@
+"""The synthesized stack, whole against golden files and point by point where it matters why.
+
+After a change that is meant, write the golden files anew and read their diff:
+
+    UPDATE_GOLDEN=1 python -m pytest tests/unit/test_stack.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from tests.unit.stack_support import GOLDEN, ON_BLOCK, ON_DEMAND, VARIANTS, synthesized
+
+
+@pytest.fixture(scope="module")
+def stacks(tmp_path_factory):
+    """Every variant, synthesized once."""
+    return {name: synthesized(deployment, tmp_path_factory.mktemp(name)) for name, deployment in VARIANTS.items()}
+
+
+def the_only(blocks):
+    (one,) = blocks.values()
+    return one
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_stack_is_the_golden_one(stacks, name):
+    path = GOLDEN / f"{name}.json"
+    text = json.dumps(stacks[name], indent=2, sort_keys=True) + "\n"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert json.loads(path.read_text()) == stacks[name]
+
+
+def test_every_golden_file_has_its_variant():
+    assert {path.stem for path in GOLDEN.glob("*.json")} == set(VARIANTS)
+
+
+@pytest.mark.parametrize("name", [name for name, wanted in VARIANTS.items() if wanted.use_capacity_block])
+def test_block_launch_has_market_and_target(stacks, name):
+    template = the_only(stacks[name]["resource"]["aws_launch_template"])
+    assert template["instance_market_options"] == {"market_type": "capacity-block"}
+    specification = template["capacity_reservation_specification"]
+    assert specification["capacity_reservation_target"]["capacity_reservation_id"]
+    assert "capacity_reservation_preference" not in specification
+
+
+@pytest.mark.parametrize("name", [name for name, wanted in VARIANTS.items() if not wanted.use_capacity_block])
+def test_other_launch_has_neither(stacks, name):
+    template = the_only(stacks[name]["resource"]["aws_launch_template"])
+    assert "instance_market_options" not in template
+    assert "capacity_reservation_specification" not in template
+
+
+def test_ids_that_are_given_are_not_looked_up(stacks):
+    assert list(stacks["block-by-ids"]["data"]["aws_ssm_parameter"]) == ["ami"]
+    looked_up = stacks["block-from-parameter-store"]["data"]["aws_ssm_parameter"]
+    assert {parameter["name"] for parameter in looked_up.values()} == {
+        ON_BLOCK.ami_parameter,
+        "/capacity-block/sa-east-1/reservation-id",
+        "/capacity-block/sa-east-1/subnet-id",
+    }
+
+
+def test_security_group_is_closed_unless_addresses_are_named(stacks):
+    for name, deployment in VARIANTS.items():
+        group = the_only(stacks[name]["resource"]["aws_security_group"])
+        assert bool(group["ingress"]) == bool(deployment.allowed_ips), name
+
+
+def test_addresses_open_nginx_only(stacks):
+    (rule,) = the_only(stacks["allowed-ips"]["resource"]["aws_security_group"])["ingress"]
+    assert (rule["protocol"], rule["from_port"], rule["to_port"]) == ("tcp", 8443, 8443)
+    assert rule["cidr_blocks"] == ["203.0.113.7/32", "198.51.100.0/24"]
+    assert rule["ipv6_cidr_blocks"] == ["2001:db8::/64"]
+
+
+def test_newer_ami_is_the_only_change_ignored(stacks):
+    instance = the_only(stacks["on-demand"]["resource"]["aws_instance"])
+    assert instance["lifecycle"] == {"ignore_changes": ["ami"]}
+    template = the_only(stacks["on-demand"]["resource"]["aws_launch_template"])
+    assert "image_id" not in template
+    assert "lifecycle" not in template
+
+
+def test_role_has_one_policy(stacks):
+    resources = stacks["on-demand"]["resource"]
+    attachment = the_only(resources["aws_iam_role_policy_attachment"])
+    assert attachment["policy_arn"].endswith(":policy/AmazonSSMManagedInstanceCore")
+    assert [kind for kind in resources if kind.startswith("aws_iam")] == [
+        "aws_iam_instance_profile",
+        "aws_iam_role",
+        "aws_iam_role_policy_attachment",
+    ]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_password_is_only_ever_a_reference(stacks, name):
+    """Nothing but the write-only argument takes it, and nothing reads it back."""
+    stack = stacks[name]
+    (made,) = stack["ephemeral"]["aws_secretsmanager_random_password"]
+    reference = f"${{ephemeral.aws_secretsmanager_random_password.{made}.random_password}}"
+    version = the_only(stack["resource"]["aws_secretsmanager_secret_version"])
+    assert version["secret_string_wo"] == reference
+    assert "secret_string" not in version
+    assert json.dumps(stack).count("random_password}") == 1
+    assert "aws_secretsmanager_secret_version" not in stack["data"]
+
+
+def test_state_bucket_is_left_open_until_there_is_one(stacks):
+    partial = stacks["not-bootstrapped"]["terraform"]["backend"]["s3"]
+    assert "bucket" not in partial
+    assert partial["use_lockfile"] is True
+    whole = stacks["on-demand"]["terraform"]["backend"]["s3"]
+    assert whole == {**partial, "bucket": ON_DEMAND.backend.bucket}
+
+
+def test_outputs(stacks):
+    assert set(stacks["on-demand"]["output"]) == {
+        "instance_id",
+        "public_dns",
+        "security_group_id",
+        "secret_arn",
+        "region",
+    }
