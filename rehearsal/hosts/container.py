@@ -1,0 +1,192 @@
+"""One Debian under systemd-nspawn: its processes, from the first to the last."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import IO
+
+from rehearsal.hosts import cgroups, processes
+from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.netns import NetworkNamespace
+from rehearsal.hosts.rootfs import Rootfs
+
+_BOOT_SCRIPT = Path(__file__).parent / "image" / "boot.sh"
+_POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), "Signals"
+_CONSOLE_LINES = 40
+_POLL = 0.02
+_ASK_AGAIN = 0.5
+_EXECUTE_TIMEOUT = 60.0
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# nsenter's own child would do for this, but nsenter stops itself when its child is stopped, which a host that
+# shuts down does to all processes, and then that host never ends. The shell's remark on a killed child is not
+# output.
+_IN_CHILD = """
+exec 3>&2 2>/dev/null
+(exec sh -euc "$1" 2>&3 3>&-)
+exit $?
+"""
+BARE_ENVIRONMENT = {"PATH": _PATH, "LANG": "C.UTF-8"}
+"""What systemd gives a service."""
+
+
+class Container:
+    """A container in `network`, started by `start` and gone, with its cgroup and files, after `stop`."""
+
+    def __init__(self, name: str, rootfs: Rootfs, network: NetworkNamespace) -> None:
+        self.name = name
+        self._rootfs = rootfs
+        self._network = network
+        self._cgroup = cgroups.name_for(name)
+        self._console: deque[str] = deque(maxlen=_CONSOLE_LINES)
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self._ready: int | None = None
+        self._readiness = threading.Lock()
+
+    def start(self, seed: bytes) -> None:
+        """Start booting, with the files of the tar archive `seed` laid over the root file system."""
+        seed_file = os.memfd_create("host-seed")
+        try:
+            os.write(seed_file, seed)
+            self._process = subprocess.Popen(
+                [
+                    *("nsenter", f"--net=/proc/self/fd/{self._network.descriptor}"),
+                    *("unshare", "--mount", "--propagation", "private", "--mount-proc"),
+                    *("--pid", "--fork", "--kill-child"),
+                    *("sh", str(_BOOT_SCRIPT), str(self._rootfs.tree), str(self._rootfs.mount_point)),
+                    *(self._cgroup, self.name, f"/proc/self/fd/{seed_file}"),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env=BARE_ENVIRONMENT,
+                pass_fds=(seed_file, self._network.descriptor),
+                start_new_session=True,
+            )
+        finally:
+            os.close(seed_file)
+        assert self._process.stdout is not None
+        self._reader = threading.Thread(target=self._read_console, args=(self._process.stdout,), daemon=True)
+        self._reader.start()
+
+    def ready_leader(self, timeout: float) -> int:
+        """The pid, on this machine, of the host's systemd, once that says it is up.
+
+        Waits through a boot or reboot under way, at most `timeout` seconds. Raises HostError.
+        """
+        deadline = time.monotonic() + timeout
+        with self._readiness:
+            while (leader := self._leader()) is None or leader != self._ready:
+                if leader is not None and self._state(leader, deadline) in ("running", "degraded"):
+                    self._ready = leader
+                elif self._process is None or self._process.poll() is not None:
+                    raise self._error("it is not running", remedy="See its console's last lines above.")
+                elif time.monotonic() > deadline:
+                    raise self._error(
+                        f"it was not up within {timeout:.0f} s",
+                        remedy="See its console's last lines above; a machine short of memory boots slowly.",
+                    )
+                else:
+                    time.sleep(_POLL)
+            return leader
+
+    def stop(self, timeout: float = 10) -> None:
+        """Power off, by force after `timeout` seconds, and remove what the kernel doesn't."""
+        if self._process is None:
+            return
+        if self._ready is not None:
+            self._power_off(self._process, timeout)
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        cgroups.remove(self._cgroup)
+        if self._reader is not None:
+            self._reader.join()
+        self._process = self._ready = None
+
+    def execute(self, command: str, text: str, *, purpose: str) -> str:
+        """Run a shell command in the host outside of its services, with `text` as input, and give its
+        output.
+        """
+        leader = self.ready_leader(_EXECUTE_TIMEOUT)
+        done = subprocess.run(
+            self.enter(leader, _IN_CHILD, command),
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=BARE_ENVIRONMENT,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise HostError(
+                f"Host {self.name} could not {purpose}",
+                why=done.stderr.strip() or f"exit status {done.returncode}",
+                remedy="Look at the path in the host; it is root who reads and writes there.",
+            )
+        return done.stdout
+
+    def enter(self, leader: int, script: str, *arguments: str) -> list[str]:
+        """The command line of a shell script, with arguments, in the host: as root, in its root folder.
+
+        Only what the script forks is in the host's pid namespace; the script's own shell stays outside.
+        """
+        spaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd")
+        entrance = ("nsenter", f"--target={leader}", *spaces, "--no-fork")
+        return [*entrance, "--", "sh", "-c", script, "sh", *arguments]
+
+    def _power_off(self, process: "subprocess.Popen[str]", timeout: float) -> None:
+        """Ask until it is done: systemd doesn't hear a request while it starts, or while it reboots."""
+        deadline = time.monotonic() + timeout
+        while process.poll() is None and time.monotonic() < deadline:
+            if leader := self._leader():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(leader, _POWER_OFF)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_ASK_AGAIN)
+
+    def _leader(self) -> int | None:
+        """unshare starts boot.sh, that starts systemd-nspawn, that starts the host's systemd."""
+        if self._process is None:
+            return None
+        for script in processes.children(self._process.pid):
+            for nspawn in processes.children(script):
+                if processes.program(nspawn) == "systemd-nspawn":
+                    for child in processes.children(nspawn):
+                        if processes.program(child) == "systemd":
+                            return child
+        return None
+
+    def _state(self, leader: int, deadline: float) -> str:
+        try:
+            asked = subprocess.run(
+                self.enter(leader, _IN_CHILD, "systemctl is-system-running --wait"),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                env=BARE_ENVIRONMENT,
+                timeout=max(deadline - time.monotonic(), _POLL),
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return ""
+        return asked.stdout.strip()
+
+    def _read_console(self, console: IO[str]) -> None:
+        with console:
+            for line in console:
+                self._console.append(line.rstrip())
+
+    def _error(self, why: str, *, remedy: str) -> HostError:
+        console = "\n".join(self._console)
+        return HostError(f"Host {self.name} can't be used", why=f"{why}\n{console}".strip(), remedy=remedy)

@@ -1,0 +1,90 @@
+"""What the rehearsal needs of a machine, whatever it is made of.
+
+The AWS side of the rehearsal (instances, Run Command) talks to this protocol only: a Debian that boots under
+systemd, a scripted fake in a test and, later, a light host without systemd are all the same to it.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+KILLED = 137
+"""Exit code of a script killed by SIGKILL, as a shell reports it (128 + 9) and the SSM agent passes on."""
+
+Ended = Literal["exited", "timed-out", "cancelled"]
+
+
+class HostError(Exception):
+    """A host could not be booted, entered or reached.
+
+    Says what happened, why, and what to do about it; `str()` gives all three.
+    """
+
+    def __init__(self, what: str, *, why: str, remedy: str) -> None:
+        super().__init__(f"{what}: {why}\n{remedy}")
+        self.what = what
+        self.why = why
+        self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class ScriptResult:
+    """How a script ended and everything it wrote.
+
+    `exit_code` is `KILLED` when the script was killed at its timeout or on request. `stdout` and `stderr` are
+    whole: cutting them to what SSM keeps is the agent's affair, not the machine's.
+    """
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    ended: Ended
+
+
+class Machine(Protocol):
+    """One host, from boot to destruction. Methods may be called from any thread."""
+
+    @property
+    def name(self) -> str:
+        """The instance id the host stands for."""
+
+    def boot(self) -> None:
+        """Start the host and return once systemd calls it `running` or `degraded`; HostError otherwise."""
+
+    def run(
+        self,
+        script: str,
+        *,
+        environment: Mapping[str, str],
+        working_directory: str | None,
+        timeout: float,
+        cancelled: threading.Event,
+        script_path: str,
+    ) -> ScriptResult:
+        """Run `script` as root the way the SSM agent runs a step.
+
+        The text is written to `script_path` (mode 700) and run as `sh -c PATH`, in a process group of its
+        own, in `working_directory` (`/usr/bin` when None), with `environment` added to a service's bare one
+        (PATH and LANG, no HOME), stdin empty. Returns when the script has ended and its pipes are closed: a
+        background job that keeps stdout open keeps this waiting. After `timeout` seconds, or once `cancelled`
+        is set, the whole process group is killed. Raises HostError when the host is not there to run it.
+        """
+
+    def write_file(self, path: str, text: str, mode: int = 0o600) -> None:
+        """Write a file in the host, making parent folders; HostError when that fails."""
+
+    def read_file(self, path: str) -> str:
+        """The text of a file in the host; HostError when it can't be read."""
+
+    def forward(self, port: int) -> int:
+        """A loopback port on this machine that leads to 127.0.0.1:`port` in the host, until `destroy`."""
+
+    def destroy(self) -> None:
+        """Power the host off and remove every trace: process, mount, cgroup, file. May be called again."""
+
+
+class MachineFactory(Protocol):
+    """Makes the machine for an instance; it is not booted yet."""
+
+    def __call__(self, instance_id: str, *, region: str) -> Machine: ...

@@ -1,0 +1,100 @@
+"""A host's network: a network namespace of its own, in which this process can open sockets.
+
+A socket belongs for ever to the namespace it was made in. So a thread steps into the host's namespace, makes
+a socket there and ends, and the rest of this process uses it like any other. No virtual cable, address or
+firewall rule is set up on this machine, and nothing but what is served on purpose goes in or out.
+"""
+
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from rehearsal.hosts.machine import HostError
+
+_CLONE_NEWNET = 0x40000000
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 0x1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+T = TypeVar("T")
+
+
+class NetworkNamespace:
+    """A new network namespace with only loopback, up. It lives as long as a process or socket in it, or
+    this.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self.descriptor = _in_thread(_make_namespace)
+        except OSError as error:
+            raise HostError(
+                "A network for the host could not be made",
+                why=str(error),
+                remedy="Run this as root, outside of containers that forbid new namespaces.",
+            ) from error
+
+    def listen(self, address: str, port: int) -> socket.socket:
+        """A TCP socket listening in the namespace. Raises OSError."""
+        return _in_thread(lambda: self._listen(address, port))
+
+    def connect(self, address: str, port: int, timeout: float = 10) -> socket.socket:
+        """A TCP connection made in the namespace; `timeout` seconds are for connecting. Raises OSError."""
+
+        def connect() -> socket.socket:
+            self._enter()
+            connection = socket.create_connection((address, port), timeout)
+            connection.settimeout(None)
+            return connection
+
+        return _in_thread(connect)
+
+    def close(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def _listen(self, address: str, port: int) -> socket.socket:
+        self._enter()
+        return socket.create_server((address, port), backlog=64)
+
+    def _enter(self) -> None:
+        _check(_libc.setns(self.descriptor, _CLONE_NEWNET))
+
+
+def _make_namespace() -> int:
+    _check(_libc.unshare(_CLONE_NEWNET))
+    with socket.socket() as any_socket:
+        request = struct.pack("16sh14x", b"lo", _IFF_UP)
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, request)
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _in_thread(work: Callable[[], T]) -> T:
+    """Do `work` in a thread that ends with it: changing namespaces affects that thread alone."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

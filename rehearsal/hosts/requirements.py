@@ -1,0 +1,70 @@
+"""What this machine lacks for booting hosts, each thing with its remedy. Looks, and changes nothing."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rehearsal.hosts.code_server_package import CodeServerPackage
+from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.rootfs import Rootfs
+
+# Program and Debian package. Building needs the second group too, as long as the image isn't in the cache.
+_TO_BOOT = {
+    "systemd-nspawn": "systemd-container",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "mount": "mount",
+    "tar": "tar",
+}
+_TO_BUILD_ROOTFS = {"mmdebstrap": "mmdebstrap"}
+_TO_BUILD_CODE_SERVER = {"g++": "g++", "make": "make", "dpkg-deb": "dpkg", "python3": "python3"}
+
+
+@dataclass(frozen=True)
+class Missing:
+    """One thing that is not there: what, why it is needed, and what to do.
+
+    `package` is the Debian package that would provide it, None when no package does. `built_here` is true of
+    an image that `images` makes once all else is there.
+    """
+
+    what: str
+    why: str
+    remedy: str
+    package: str | None = None
+    built_here: bool = False
+
+
+def missing(suite: str) -> list[Missing]:
+    """Everything that keeps hosts of this Debian suite from booting here; empty when they can."""
+    return [*_missing_rights(), *_missing_programs(_TO_BOOT, "boots hosts"), *_missing_images(suite)]
+
+
+def _missing_rights() -> Iterator[Missing]:
+    if os.geteuid() != 0:
+        yield Missing("root", "hosts need namespaces and mounts of their own", "Run this as root.")
+
+
+def _missing_programs(programs: dict[str, str], purpose: str) -> Iterator[Missing]:
+    for program, package in programs.items():
+        if shutil.which(program) is None:
+            yield Missing(program, f"it {purpose}", f"Run: apt-get install {package}", package)
+
+
+def _missing_images(suite: str) -> Iterator[Missing]:
+    build = f"Run: python -m rehearsal.hosts.images build --suite {suite}"
+    rootfs, package = Rootfs(suite), CodeServerPackage()
+    if not rootfs.path.exists():
+        yield from _missing_programs(_TO_BUILD_ROOTFS, "makes their root file system")
+        yield Missing(f"the {rootfs.label}", "hosts boot from it", build, built_here=True)
+    try:
+        built = package.path.exists()
+    except HostError as error:
+        yield Missing(error.what, error.why, error.remedy)
+        return
+    if not built:
+        yield from _missing_programs(_TO_BUILD_CODE_SERVER, "makes the code-server package")
+        if shutil.which("npm") is None:
+            yield Missing("npm", "code-server is fetched with it", "Install Node.js 20 or newer, with npm.")
+        yield Missing(f"the {package.label}", "hosts install it", build, built_here=True)

@@ -1,0 +1,140 @@
+"""Sites that the setup steps use and a rehearsal can't count on reaching, stood in for inside the host.
+
+They answer under their real names, over TLS, so the steps' text stays what runs on AWS. GitHub answers a
+release's address with a redirect to a second site, as it does; Open VSX has three extensions; Neuron's
+package repository knows the host's own Debian release and no package. Anything else is 404.
+"""
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rehearsal.hosts import open_vsx
+
+ADDRESS = "127.0.0.1"
+PORT = 443
+GITHUB = "github.com"
+RELEASE_ASSETS = "release-assets.githubusercontent.com"
+NEURON = "apt.repos.neuron.amazonaws.com"
+NAMES = (GITHUB, RELEASE_ASSETS, NEURON, open_vsx.SITE)
+
+_RELEASE = re.compile(r"/coder/code-server/releases/download/v(?P<version>[^/]+)/(?P<file>[^/]+)")
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Release:
+    """The code-server release that GitHub's stand-in has: its file's public name, and where the file is."""
+
+    version: str
+    file_name: str
+    file: Path
+
+
+@dataclass(frozen=True)
+class NeuronRepository:
+    """Neuron's package repository: the only release it has, and the folder with that one's index files."""
+
+    codename: str
+    folder: Path
+
+
+def handler(release: Release, repository: NeuronRepository) -> type[BaseHTTPRequestHandler]:
+    """Answers for all of `NAMES`."""
+
+    class Handler(_StandIn):
+        offered = release
+        neuron = repository
+
+    return Handler
+
+
+class _StandIn(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    offered: Release
+    neuron: NeuronRepository
+
+    def do_GET(self) -> None:
+        path = urlsplit(self.path).path
+        site = self.headers.get("Host", "").partition(":")[0]
+        if site == GITHUB:
+            self._answer_github(path)
+        elif site == RELEASE_ASSETS and path == f"/{self.offered.file_name}":
+            self._send_file(self.offered.file)
+        elif site == NEURON:
+            self._answer_neuron(path)
+        elif site == open_vsx.SITE:
+            self._answer_gallery(path)
+        else:
+            self._refuse()
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_POST(self) -> None:
+        request = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        site = self.headers.get("Host", "").partition(":")[0]
+        if site == open_vsx.SITE and urlsplit(self.path).path == "/vscode/gallery/extensionquery":
+            self._send("application/json", json.dumps(open_vsx.query(request)).encode())
+        else:
+            self._refuse()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Clients report what they fetched."""
+
+    def _answer_github(self, path: str) -> None:
+        asked = _RELEASE.fullmatch(path)
+        if not asked or (asked["version"], asked["file"]) != (self.offered.version, self.offered.file_name):
+            self._refuse()
+            return
+        self.send_response(HTTPStatus.FOUND)
+        location = f"https://{RELEASE_ASSETS}/{self.offered.file_name}?response-content-type=deb"
+        self.send_header("Location", location)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _answer_neuron(self, path: str) -> None:
+        dist, name = f"/dists/{self.neuron.codename}/", path.rpartition("/")[2]
+        if path.startswith(dist) and name in ("InRelease", "Packages"):
+            self._send_file(self.neuron.folder / name)
+        else:
+            self._refuse()
+
+    def _answer_gallery(self, path: str) -> None:
+        if listing := open_vsx.latest(path):
+            self._send("application/json", json.dumps(listing).encode())
+        elif asset := open_vsx.asset(path):
+            self._send(*asset)
+        else:
+            self._refuse()
+
+    def _refuse(self) -> None:
+        """404, on a connection that goes on: apt takes one that is cut for a broken site, not a missing
+        file.
+        """
+        self.send_response(HTTPStatus.NOT_FOUND)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _send(self, content_type: str, body: bytes) -> None:
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _send_file(self, path: Path) -> None:
+        with path.open("rb") as file:
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Type", "application/octet-stream")
+            self.send_header("Content-Length", str(os.fstat(file.fileno()).st_size))
+            self.end_headers()
+            if self.command != "HEAD":
+                shutil.copyfileobj(file, self.wfile, _CHUNK)

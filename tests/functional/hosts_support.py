@@ -1,0 +1,78 @@
+"""What the tests on booted hosts share."""
+
+import contextlib
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rehearsal.hosts.booted import factory
+from rehearsal.hosts.requirements import missing
+
+SCRIPT = "/var/lib/amazon/ssm/i-test/document/orchestration/command/step/_script.sh"
+
+
+def require(suite):
+    if gaps := missing(suite):
+        pytest.fail("\n".join(f"{gap.what} is missing: {gap.why}. {gap.remedy}" for gap in gaps), pytrace=False)
+
+
+@contextlib.contextmanager
+def booted(name, suite="trixie"):
+    require(suite)
+    host = factory(suite)(name, region="sa-east-1")
+    try:
+        host.boot()
+        yield host
+    finally:
+        host.destroy()
+
+
+def run(host, script, *, timeout=30.0, cancelled=None, folder=None, path=SCRIPT, **environment):
+    return host.run(
+        script,
+        environment=environment,
+        working_directory=folder,
+        timeout=timeout,
+        cancelled=cancelled or threading.Event(),
+        script_path=path,
+    )
+
+
+def eventually(condition, seconds=20):
+    """What `condition` gives once that is true, or at last."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return result
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What the hosts of one process leave on this machine while they live."""
+
+    mounts: tuple[str, ...]
+    cgroups: tuple[str, ...]
+    processes: tuple[str, ...]
+    descriptors: int
+
+
+def traces(pid):
+    mark = f"torchneuron-rehearsal-{pid}-"
+    look = ["unshare", "--mount", "sh", "-c", "mount -t cgroup2 cgroup2 /sys/fs/cgroup && ls /sys/fs/cgroup"]
+    names = subprocess.run(look, capture_output=True, text=True, check=True).stdout.split()
+    return Traces(
+        mounts=tuple(Path("/proc/self/mounts").read_text().splitlines()),
+        cgroups=tuple(name for name in names if name.startswith(mark)),
+        processes=tuple(process.name for process in Path("/proc").glob("[0-9]*") if belongs(process, mark)),
+        descriptors=len(list(Path("/proc/self/fd").iterdir())),
+    )
+
+
+def belongs(process, mark):
+    with contextlib.suppress(OSError):
+        return any(mark in (process / name).read_text(errors="replace") for name in ("cmdline", "cgroup"))
+    return False

@@ -1,0 +1,130 @@
+"""A script in a booted host runs as the SSM agent runs it."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from rehearsal.hosts.machine import KILLED, HostError
+from tests.functional.hosts_support import SCRIPT, booted, run
+
+
+@pytest.fixture(scope="module")
+def host():
+    with booted("i-run") as host:
+        yield host
+
+
+class TestRun:
+    def test_passes_output_and_exit_code_on(self, host):
+        result = run(host, "echo out; echo err >&2; exit 7")
+        assert (result.stdout, result.stderr, result.exit_code) == ("out\n", "err\n", 7)
+        assert result.ended == "exited"
+
+    def test_keeps_output_whole(self, host):
+        assert len(run(host, "head -c 300000 /dev/zero | tr '\\0' x").stdout) == 300_000
+
+    def test_a_signal_is_an_exit_code_as_in_a_shell(self, host):
+        result = run(host, "kill -TERM $$")
+        assert (result.exit_code, result.ended) == (143, "exited")
+
+    def test_has_a_services_bare_environment_and_what_was_given(self, host):
+        lines = run(host, "#!/usr/bin/env -S sh -c 'exec cat /proc/self/environ'", ONE="a b", TWO="$HOME").stdout
+        given = dict(line.split("=", 1) for line in lines.rstrip("\0").split("\0"))
+        assert given == {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG": "C.UTF-8",
+            "PWD": "/usr/bin",
+            "ONE": "a b",
+            "TWO": "$HOME",
+        }
+
+    def test_runs_as_root_in_usr_bin_with_nothing_to_read(self, host):
+        result = run(host, "id -un; pwd; wc -c")
+        assert result.stdout.split() == ["root", "/usr/bin", "0"]
+
+    def test_working_directory(self, host):
+        assert run(host, "pwd", folder="/opt").stdout == "/opt\n"
+        gone = run(host, "echo ran", folder="/no/such/folder")
+        assert gone.exit_code != 0
+        assert "/no/such/folder" in gone.stderr
+        assert gone.stdout == ""
+
+    def test_honours_the_shebang(self, host):
+        assert run(host, "#!/usr/bin/python3\nprint(6 * 7)").stdout == "42\n"
+        assert run(host, "#!/bin/bash\necho ${BASH_VERSION:+bash}").stdout == "bash\n"
+        assert run(host, "echo $0").stdout == f"{SCRIPT}\n"
+
+    def test_script_is_roots_alone(self, host):
+        assert run(host, f"stat -c '%a %U' {SCRIPT}").stdout == "700 root\n"
+
+    def test_belongs_to_the_agents_service(self, host):
+        assert "/system.slice/amazon-ssm-agent.service" in run(host, "cat /proc/self/cgroup").stdout
+
+    def test_empty_script_succeeds(self, host):
+        assert run(host, "").exit_code == 0
+
+    def test_timeout_kills_the_whole_process_group(self, host):
+        started = time.monotonic()
+        result = run(host, "echo begun; sleep 4321 & sleep 4321", timeout=0.5)
+        assert time.monotonic() - started < 3
+        assert (result.exit_code, result.ended, result.stdout) == (KILLED, "timed-out", "begun\n")
+        assert run(host, "pgrep -f '[s]leep 4321'").stdout == ""
+
+    def test_cancel_kills_the_whole_process_group(self, host):
+        cancelled = threading.Event()
+        with ThreadPoolExecutor() as pool:
+            running = pool.submit(run, host, "sleep 5432 | sleep 5432", cancelled=cancelled)
+            time.sleep(0.3)
+            cancelled.set()
+            result = running.result(timeout=5)
+        assert (result.exit_code, result.ended) == (KILLED, "cancelled")
+        assert run(host, "pgrep -f '[s]leep 5432'").stdout == ""
+
+    def test_a_background_job_that_keeps_stdout_holds_the_step_up(self, host):
+        result = run(host, "sleep 6543 & exit 0", timeout=1)
+        assert (result.exit_code, result.ended) == (KILLED, "timed-out")
+        assert run(host, "pgrep -f '[s]leep 6543'").stdout == "", "its group is killed, though the leader is gone"
+
+    def test_a_long_script(self, host):
+        assert run(host, f"{'# ' + 'x' * 100}\n" * 10_000 + "echo end").stdout == "end\n"
+
+    def test_a_job_let_go_properly_survives(self, host):
+        result = run(host, "nohup sleep 7654 >/dev/null 2>&1 &", timeout=5)
+        assert (result.exit_code, result.ended) == (0, "exited")
+        assert run(host, "pgrep -c -f '[s]leep 7654'").stdout == "1\n"
+
+    def test_a_job_in_another_session_does_not_hold_the_timeout_up(self, host):
+        started = time.monotonic()
+        result = run(host, "setsid sleep 20 & echo said; sleep 20", timeout=0.3)
+        assert time.monotonic() - started < 5
+        assert (result.ended, result.stdout) == ("timed-out", "said\n")
+
+    def test_takes_milliseconds(self, host):
+        def seconds():
+            started = time.monotonic()
+            assert run(host, "true").exit_code == 0
+            return time.monotonic() - started
+
+        # 10 to 20 ms on a machine with nothing else to do; the limit allows for one that has.
+        assert min(seconds() for _ in range(5)) < 0.2
+
+    def test_several_at_once(self, host):
+        def one(number):
+            return run(host, f"sleep 0.1; echo {number}", path=f"/var/lib/amazon/ssm/{number}.sh")
+
+        with ThreadPoolExecutor() as pool:
+            results = list(pool.map(one, range(6)))
+        assert [result.stdout for result in results] == [f"{n}\n" for n in range(6)]
+
+
+class TestFiles:
+    def test_written_and_read_back(self, host):
+        host.write_file("/etc/rehearsal/a b's.conf", "text\nwith ü\n", mode=0o640)
+        assert host.read_file("/etc/rehearsal/a b's.conf") == "text\nwith ü\n"
+        assert run(host, "stat -c %a /etc/rehearsal/*.conf; ls -A /etc/rehearsal | wc -l").stdout == "640\n1\n"
+
+    def test_a_file_that_is_not_there_is_an_error(self, host):
+        with pytest.raises(HostError, match="no-such-file"):
+            host.read_file("/no-such-file")

@@ -1,0 +1,257 @@
+"""What this process serves inside a host: the proxy for packages, the stand-in sites, port forwards."""
+
+import http.client
+import io
+import json
+import socket
+import ssl
+import threading
+import urllib.request
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+import pytest
+
+from rehearsal.hosts import certificates, open_vsx, registry_proxy, standins
+from rehearsal.hosts.forward import Forward
+from rehearsal.hosts.service import Service
+
+PACKAGE = b"!<arch>\n" + bytes(range(256)) * 4000
+
+
+class Archive(BaseHTTPRequestHandler):
+    """A package archive that counts what it is asked for."""
+
+    protocol_version = "HTTP/1.1"
+    asked: list[str]
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        if self.headers.get("If-Modified-Since"):
+            self.send_response(304)
+            self.end_headers()
+        elif self.path == "/pool/short.deb":
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(PACKAGE) + 1))
+            self.end_headers()
+            self.wfile.write(PACKAGE)
+            self.close_connection = True
+        elif self.path.endswith((".deb", "InRelease")):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(PACKAGE)))
+            self.send_header("Last-Modified", "Sat, 01 Jun 2025 00:00:00 GMT")
+            self.end_headers()
+            self.wfile.write(PACKAGE)
+        else:
+            self.send_error(404)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def archive():
+    listener, asked = listening(), []
+    with closing(Service(listener, type("Counting", (Archive,), {"asked": asked}))):
+        yield f"127.0.0.1:{listener.getsockname()[1]}", asked
+
+
+@pytest.fixture
+def proxy(tmp_path):
+    listener = listening()
+    with closing(Service(listener, registry_proxy.handler(tmp_path / "packages"))):
+        yield listener.getsockname()[1]
+
+
+def listening():
+    return socket.create_server(("127.0.0.1", 0))
+
+
+def get(proxy, address, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", proxy, timeout=10)
+    with closing(connection):
+        connection.request("GET", address, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
+
+
+class TestRegistryProxy:
+    def test_asks_for_a_package_once(self, proxy, archive):
+        site, asked = archive
+        for _ in range(3):
+            status, _, body = get(proxy, f"http://{site}/pool/one.deb")
+            assert (status, body) == (200, PACKAGE)
+        assert asked == ["/pool/one.deb"]
+
+    def test_asks_for_an_index_every_time(self, proxy, archive):
+        site, asked = archive
+        for _ in range(2):
+            assert get(proxy, f"http://{site}/dists/trixie/InRelease")[0] == 200
+        assert len(asked) == 2
+
+    def test_passes_not_modified_and_not_found_on(self, proxy, archive):
+        site, _ = archive
+        since = {"If-Modified-Since": "Sat, 01 Jun 2025 00:00:00 GMT"}
+        assert get(proxy, f"http://{site}/dists/trixie/InRelease", **since)[0] == 304
+        assert get(proxy, f"http://{site}/dists/none/Packages")[0] == 404
+
+    def test_does_not_keep_a_package_cut_short(self, proxy, archive, tmp_path):
+        site, _ = archive
+        with pytest.raises(http.client.IncompleteRead):
+            get(proxy, f"http://{site}/pool/short.deb")
+        assert list((tmp_path / "packages").iterdir()) == []
+
+    def test_many_at_once(self, proxy, archive, tmp_path):
+        site, _ = archive
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda n: get(proxy, f"http://{site}/pool/{n % 4}.deb"), range(32)))
+        assert all((status, body) == (200, PACKAGE) for status, _, body in answers)
+        assert len(list((tmp_path / "packages").iterdir())) == 4
+
+    def test_serves_nothing_but_plain_http(self, proxy):
+        assert get(proxy, "https://example.com/")[0] == 400
+        assert get(proxy, "/etc/passwd")[0] == 400
+        with socket.create_connection(("127.0.0.1", proxy)) as connection:
+            connection.sendall(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n")
+            assert b" 501 " in connection.recv(100)
+
+    def test_an_archive_out_of_reach_is_a_bad_gateway(self, proxy):
+        with closing(listening()) as unused:
+            address = f"127.0.0.1:{unused.getsockname()[1]}"
+        assert get(proxy, f"http://{address}/pool/one.deb")[0] == 502
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return certificates.create(standins.NAMES)
+
+
+@pytest.fixture
+def site(authority, tmp_path):
+    """Asks a stand-in, as a client does that trusts the authority and resolves all names to it."""
+    package = tmp_path / "built.deb"
+    package.write_bytes(PACKAGE)
+    (tmp_path / "InRelease").write_text("signed")
+    release = standins.Release("4.139.1", "code-server_4.139.1_amd64.deb", package)
+    listener = listening()
+    handler = standins.handler(release, standins.NeuronRepository("trixie", tmp_path))
+    trusting = ssl.create_default_context(cadata=authority.certificate)
+
+    def ask(name, path, method="GET", body=None):
+        raw = socket.create_connection(listener.getsockname())
+        connection = http.client.HTTPSConnection(name)
+        with closing(connection):
+            connection.sock = trusting.wrap_socket(raw, server_hostname=name)
+            connection.request(method, path, body=body)
+            response = connection.getresponse()
+            return response.status, response.headers, response.read()
+
+    with closing(Service(listener, handler, authority.server)):
+        yield ask
+
+
+class TestStandIns:
+    def test_github_redirects_a_release_to_its_assets(self, site):
+        path = "/coder/code-server/releases/download/v4.139.1/code-server_4.139.1_amd64.deb"
+        status, headers, _ = site("github.com", path)
+        location = headers["Location"]
+        assert (status, location.split("/")[2]) == (302, "release-assets.githubusercontent.com")
+        status, _, body = site("release-assets.githubusercontent.com", "/" + location.split("/", 3)[3])
+        assert (status, body) == (200, PACKAGE)
+
+    @pytest.mark.parametrize(
+        ("name", "path"),
+        [
+            ("github.com", "/coder/code-server/releases/download/v4.0.0/code-server_4.0.0_amd64.deb"),
+            ("github.com", "/"),
+            ("release-assets.githubusercontent.com", "/other.deb"),
+            ("apt.repos.neuron.amazonaws.com", "/dists/jammy/InRelease"),
+            ("open-vsx.org", "/vscode/gallery/nobody/nothing/latest"),
+        ],
+    )
+    def test_all_else_is_not_found(self, site, name, path):
+        assert site(name, path)[0] == 404
+
+    def test_head_has_the_length_and_no_body(self, site):
+        _, headers, body = site("release-assets.githubusercontent.com", "/code-server_4.139.1_amd64.deb", "HEAD")
+        assert (int(headers["Content-Length"]), body) == (len(PACKAGE), b"")
+
+    def test_neuron_knows_the_hosts_release_only(self, site):
+        status, _, body = site("apt.repos.neuron.amazonaws.com", "/dists/trixie/InRelease")
+        assert (status, body) == (200, b"signed")
+
+    @pytest.mark.parametrize("extension", open_vsx.EXTENSIONS, ids=lambda one: one.identifier)
+    def test_an_extension_is_found_by_name_and_is_a_vsix(self, site, extension):
+        query = {"filters": [{"criteria": [{"filterType": 7, "value": extension.identifier}]}]}
+        _, _, answer = site("open-vsx.org", "/vscode/gallery/extensionquery", "POST", json.dumps(query))
+        (found,) = json.loads(answer)["results"][0]["extensions"]
+        assert found["extensionName"] == extension.name
+        (package,) = [it for it in found["versions"][0]["files"] if it["assetType"].endswith("VSIXPackage")]
+        path = package["source"].removeprefix("https://open-vsx.org")
+        _, _, vsix = site("open-vsx.org", f"{path}?redirect=true&update=false")
+        with zipfile.ZipFile(io.BytesIO(vsix)) as archive:
+            manifest = json.loads(archive.read("extension/package.json"))
+        assert f"{manifest['publisher']}.{manifest['name']}" == extension.identifier
+
+    def test_a_client_that_does_not_trust_the_authority_is_refused(self, site, authority):
+        with closing(listening()) as listener, closing(Service(listener, Archive, authority.server)):
+            port = listener.getsockname()[1]
+            with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+                urllib.request.urlopen(f"https://localhost:{port}/", timeout=5)
+
+
+class TestForward:
+    def test_carries_both_directions_until_both_are_done(self):
+        with closing(listening()) as target:
+            address = target.getsockname()
+            threading.Thread(target=answer_reversed, args=(target,), daemon=True).start()
+            forward = Forward(lambda: socket.create_connection(address))
+            with closing(forward), socket.create_connection(("127.0.0.1", forward.port)) as client:
+                client.sendall(b"abc" * 100_000)
+                client.shutdown(socket.SHUT_WR)
+                assert received(client) == b"cba" * 100_000
+
+    def test_hangs_up_when_nothing_listens_at_the_other_end(self):
+        with closing(listening()) as unused:
+            address = unused.getsockname()
+        forward = Forward(lambda: socket.create_connection(address))
+        with closing(forward), socket.create_connection(("127.0.0.1", forward.port)) as client:
+            assert received(client) == b""
+
+    def test_close_cuts_connections_and_frees_the_port(self):
+        with closing(listening()) as target:
+            address = target.getsockname()
+            forward = Forward(lambda: socket.create_connection(address))
+            with socket.create_connection(("127.0.0.1", forward.port)) as client:
+                far_end, _ = target.accept()
+                forward.close()
+                assert received(client) == b""
+                far_end.close()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", forward.port))
+
+    def test_is_on_loopback_only(self):
+        with closing(Forward(socket.socket)) as forward:
+            listeners = Path("/proc/net/tcp").read_text().split()
+            assert f"0100007F:{forward.port:04X}" in listeners
+            assert f"00000000:{forward.port:04X}" not in listeners
+
+
+def answer_reversed(listener):
+    connection, _ = listener.accept()
+    with connection:
+        connection.sendall(received(connection)[::-1])
+
+
+def received(connection):
+    connection.settimeout(10)
+    parts = []
+    try:
+        while data := connection.recv(65536):
+            parts.append(data)
+    except ConnectionResetError:
+        pass
+    return b"".join(parts)
