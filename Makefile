@@ -1,0 +1,92 @@
+# Everything a person or CI runs. Each target does its own set-up; nothing is installed twice.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+SUITES := trixie bookworm
+
+export PIPENV_VENV_IN_PROJECT := 1
+export PIPENV_IGNORE_VIRTUALENVS := 1
+export PIPENV_VERBOSITY := -1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Most of the provider package's 1,400 modules are never imported: compiling them all costs half the install.
+export PIP_NO_COMPILE := 1
+export CHECKPOINT_DISABLE := 1
+export DISABLE_VERSION_CHECK := 1
+
+RUN := .venv/bin/
+# `npx cdktf` runs `python main.py`: the python with the project's packages has to come first.
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+
+# What booting a host takes, and building its images; what the tests take on top.
+HOST_PACKAGES := systemd-container mmdebstrap g++ make
+TEST_PACKAGES := chromium shellcheck
+
+.PHONY: help
+help:
+	@echo "make rehearse          the whole main job against an AWS on this machine; Ctrl-C ends it"
+	@echo "make rehearse ONCE=1   the same, ends by itself after checking the login"
+	@echo "make test              every check and test"
+	@echo "make check             ruff, mypy, shellcheck only"
+	@echo "make setup             the Python environment and cdktf-cli only"
+	@echo "make lock              lock the packages anew"
+	@echo "make clean             remove what the targets made in this folder"
+
+.PHONY: setup
+setup: .venv/.synced node_modules/.synced
+
+.PHONY: programs
+programs:
+	@PYTHON=$(PYTHON) tools/check-programs.sh
+
+.tools/bin/pipenv: | programs
+	@echo "Making the environment for pipenv"
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/pip install --quiet pipenv
+
+.venv/.synced: Pipfile Pipfile.lock | .tools/bin/pipenv
+	@echo "Installing the Python packages of Pipfile.lock (about a minute the first time)"
+	@.tools/bin/pipenv --python "$$(.tools/bin/python -c 'import sys; print(sys.executable)')" sync --dev >.tools/sync.log 2>&1 \
+		|| { cat .tools/sync.log; exit 1; }
+	@touch $@
+
+node_modules/.synced: package.json package-lock.json | programs
+	@echo "Installing cdktf-cli (npm ci)"
+	@npm ci --silent
+	@touch $@
+
+# The three take minutes the first time, and mostly wait for different things.
+.PHONY: rehearse
+rehearse: programs
+	@tools/debian-packages.sh $(HOST_PACKAGES) || [ $$? -eq 3 ]
+	@if [ "$$(id -u)" -eq 0 ] && command -v systemd-nspawn mmdebstrap >/dev/null; then images=images-trixie; fi; \
+		$(MAKE) --no-print-directory -j3 .venv/.synced node_modules/.synced $${images:-}
+	@$(RUN)python -m rehearsal.rehearse $(if $(ONCE),--once)
+
+.PHONY: images-trixie images-all
+images-trixie images-all:
+	@$(PYTHON) -m rehearsal.hosts.images build $(if $(filter %-all,$@),,--suite trixie)
+
+.PHONY: check
+check: .venv/.synced
+	@tools/debian-packages.sh shellcheck
+	@$(RUN)ruff check .
+	@$(RUN)ruff format --check .
+	@$(RUN)mypy
+	@shellcheck tools/*.sh setup_tasks/scripts/*.sh rehearsal/hosts/image/*.sh .ci/run
+
+.PHONY: test
+test: programs
+	@tools/debian-packages.sh $(HOST_PACKAGES) $(TEST_PACKAGES)
+	@$(MAKE) --no-print-directory -j3 .venv/.synced node_modules/.synced images-all
+	@$(MAKE) --no-print-directory check
+	@$(RUN)python -m pytest
+
+.PHONY: lock
+lock: .tools/bin/pipenv
+	@tools/lock.sh
+
+.PHONY: clean
+clean:
+	rm -rf .venv .tools node_modules cdktf.out .artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis

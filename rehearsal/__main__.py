@@ -1,0 +1,103 @@
+"""`python -m rehearsal`: serve an AWS on loopback until told to stop, then leave nothing behind."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from rehearsal.clock import ClockError, parse_instant
+from rehearsal.hosts.machine import MachineFactory
+from rehearsal.server import ServerError, Settings, pid_and_endpoint, serving
+
+_PR_SET_PDEATHSIG = 1
+SUITES = ("trixie", "bookworm", "none")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parse(arguments)
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    if options.with_parent:
+        _end_with_parent()
+    try:
+        factory = _factory(options.host_suite)
+        with serving(Settings(options.port, clock=options.clock, seed=options.seed), factory) as server:
+            print(f"rehearsal: {server.endpoint} (region {options.region}); Ctrl-C ends it", flush=True)
+            if options.ready_file is not None:
+                _write_atomically(options.ready_file, json.dumps(pid_and_endpoint(server)) + "\n")
+            stopped.wait()
+    except ServerError as error:
+        print(f"rehearsal: {error}", file=sys.stderr)
+        return 2
+    finally:
+        if options.ready_file is not None:
+            options.ready_file.unlink(missing_ok=True)
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m rehearsal", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0, the default, takes a free one")
+    parser.add_argument("--region", default="sa-east-1", help="the region to tell people about; all are served")
+    parser.add_argument("--clock", type=_instant, help="begin at this time, ISO 8601 with a time zone; default now")
+    parser.add_argument(
+        "--host-suite",
+        choices=SUITES,
+        default="trixie",
+        help="the Debian that instances boot; with none they have no host and nothing is executed",
+    )
+    parser.add_argument("--ready-file", type=Path, help="write endpoint and pid here, as JSON, once ready")
+    parser.add_argument("--seed", type=int, default=0, help="decides which offerings there are")
+    parser.add_argument(
+        "--with-parent", action="store_true", help="end when the process that started this one ends, however it does"
+    )
+    return parser.parse_args(arguments)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        return parse_instant(text)
+    except ClockError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _factory(suite: str) -> MachineFactory | None:
+    if suite == "none":
+        return None
+    from rehearsal.hosts.booted import factory
+    from rehearsal.hosts.sweep import sweep
+
+    for name in sweep():
+        print(f"rehearsal: removed {name}, left by a rehearsal that was killed", flush=True)
+    return factory(suite)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel send SIGTERM when the parent is gone, even by SIGKILL.
+
+    It watches the thread that started this process, not the whole parent: prctl(2), PR_SET_PDEATHSIG.
+    """
+    parent = os.getppid()
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
+        raise ServerError(f"can't watch the parent process: {os.strerror(ctypes.get_errno())}")
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(text)
+    unfinished.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

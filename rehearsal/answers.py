@@ -1,0 +1,70 @@
+"""What every service the rehearsal adds to answers with: AWS's errors, in the service's own protocol."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar, TypeVar
+
+from moto.core.exceptions import ServiceException
+from moto.core.responses import ActionResult, BaseResponse
+
+from rehearsal import neuron_images
+from rehearsal.errors import AwsError
+from rehearsal.world import World
+
+T = TypeVar("T")
+
+
+class RehearsalResponse(BaseResponse):  # type: ignore[misc] # moto has no types
+    """Mixed in before a moto response class; `rehearsal.server` makes a subclass of it bound to a world.
+
+    moto dispatches `SomeOperation` to the method `some_operation`, which returns an `ActionResult`; moto then
+    writes it by botocore's service model. So adding an operation is adding a method.
+    """
+
+    world: ClassVar[World]
+    refusal: ClassVar[type[ServiceException]]
+    """moto's exception of the service: moto looks up how to write an error by the module it comes from."""
+
+    def call_action(self) -> Any:
+        neuron_images.publish(self.current_account, self.region)
+        self.world.settle()
+        try:
+            return super().call_action()
+        except AwsError as error:
+            return self._refuse(error)
+        except NotImplementedError as error:
+            return self._refuse(AwsError("UnsupportedOperation", f"The rehearsal does not model this: {error}"))
+        except Exception as error:
+            # A 500 would have every client retry for minutes; a defect of the rehearsal is better seen at once.
+            logging.getLogger(__name__).exception("%s failed", self._get_action())
+            return self._refuse(AwsError("UnsupportedOperation", f"The rehearsal failed: {error!r}; see its log."))
+
+    def _refuse(self, error: AwsError) -> Any:
+        status, headers, body = self.serialized(ActionResult(self.refusal(error.code, error.message)))
+        headers, body = self._enrich_response({**headers, "status": str(status)}, body)
+        return status, headers, body
+
+
+def page(items: Sequence[T], size: int, token: str | None, *, bad_token: str) -> tuple[list[T], str | None]:
+    """One page of `items` and the token for the next; AwsError with the code `bad_token` for one not given out."""
+    start = 0
+    if token:
+        try:
+            start = int(base64.urlsafe_b64decode(token.encode()).decode().removeprefix("from "))
+        except (binascii.Error, ValueError) as error:
+            raise AwsError(bad_token, "The specified pagination token is not valid.") from error
+    end = start + size
+    following = base64.urlsafe_b64encode(f"from {end}".encode()).decode() if end < len(items) else None
+    return list(items[start:end]), following
+
+
+def matches(value: str | Sequence[str], patterns: Sequence[str]) -> bool:
+    """Whether a value, or any of several, matches an EC2 filter's values: `*` and `?` are wildcards."""
+    values = [value] if isinstance(value, str) else value
+    escaped = [pattern.replace("[", "[[]") for pattern in patterns]
+    return any(fnmatchcase(one, pattern) for one in values for pattern in escaped)

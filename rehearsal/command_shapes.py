@@ -1,0 +1,99 @@
+"""Commands, invocations and steps in the shapes of SSM's answers (botocore's service model for SSM)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rehearsal.agent import STDERR_KEPT, STDOUT_KEPT, StepRecord, cut
+from rehearsal.commands import Command, Invocation
+
+
+def shown_command(command: Command) -> dict[str, Any]:
+    """As ListCommands and SendCommand show it."""
+    request = command.request
+    return {
+        "CommandId": command.command_id,
+        "DocumentName": request.document_name,
+        "DocumentVersion": request.document_version,
+        "Comment": request.comment,
+        "ExpiresAfter": command.expires,
+        "Parameters": request.parameters,
+        "InstanceIds": [] if request.targets else list(request.instance_ids),
+        "Targets": request.targets,
+        "RequestedDateTime": command.requested,
+        "Status": command.status,
+        "StatusDetails": command.status,
+        "OutputS3BucketName": "",
+        "OutputS3KeyPrefix": "",
+        "MaxConcurrency": request.max_concurrency,
+        "MaxErrors": request.max_errors,
+        "TargetCount": len(command.invocations),
+        "CompletedCount": command.completed,
+        "ErrorCount": command.errors,
+        "DeliveryTimedOutCount": 0,
+        "TimeoutSeconds": request.timeout,
+    }
+
+
+def shown_invocation(command: Command, invocation: Invocation, *, details: bool) -> dict[str, Any]:
+    """As ListCommandInvocations shows it, with its steps when `details`."""
+    return {
+        "CommandId": command.command_id,
+        "InstanceId": invocation.instance_id,
+        "InstanceName": "",
+        "Comment": command.request.comment,
+        "DocumentName": command.request.document_name,
+        "DocumentVersion": command.request.document_version,
+        "RequestedDateTime": invocation.requested,
+        "Status": invocation.status,
+        "StatusDetails": invocation.details,
+        "StandardOutputUrl": "",
+        "StandardErrorUrl": "",
+        "CommandPlugins": [_plugin(one) for one in invocation.records] if details else [],
+    }
+
+
+def _plugin(record: StepRecord) -> dict[str, Any]:
+    return {
+        "Name": record.name,
+        "Status": record.shown_status,
+        "StatusDetails": _details(record),
+        "ResponseCode": record.code,
+        "ResponseStartDateTime": record.started,
+        "ResponseFinishDateTime": record.ended,
+        "Output": record.output if record.ended else "",
+        "StandardOutputUrl": "",
+        "StandardErrorUrl": "",
+    }
+
+
+def shown_step(command: Command, instance_id: str, record: StepRecord) -> dict[str, Any]:
+    """As GetCommandInvocation shows it."""
+    elapsed = (record.ended - record.started).total_seconds() if record.started and record.ended else None
+    return {
+        "CommandId": command.command_id,
+        "InstanceId": instance_id,
+        "Comment": command.request.comment,
+        "DocumentName": command.request.document_name,
+        "DocumentVersion": command.request.document_version,
+        "PluginName": record.name,
+        "ResponseCode": record.code,
+        "ExecutionStartDateTime": _iso(record.started),
+        "ExecutionElapsedTime": "" if elapsed is None else f"PT{elapsed:.3f}S",
+        "ExecutionEndDateTime": _iso(record.ended),
+        "Status": record.shown_status,
+        "StatusDetails": _details(record),
+        "StandardOutputContent": cut(record.stdout, STDOUT_KEPT) if record.ended else "",
+        "StandardOutputUrl": "",
+        "StandardErrorContent": cut(record.stderr, STDERR_KEPT) if record.ended else "",
+        "StandardErrorUrl": "",
+    }
+
+
+def _details(record: StepRecord) -> str:
+    return "ExecutionTimedOut" if record.status == "TimedOut" else record.shown_status
+
+
+def _iso(instant: datetime | None) -> str:
+    return "" if instant is None else f"{instant:%Y-%m-%dT%H:%M:%S}.{instant.microsecond // 1000:03d}Z"

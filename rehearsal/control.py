@@ -1,0 +1,99 @@
+"""The rehearsal's own API: its clock, its hosts, its end. JSON over HTTP on the same loopback port, below
+`/_rehearsal/`, where no AWS service has anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any
+
+from moto.moto_api._internal.models import moto_api_backend
+from werkzeug.wrappers import Request, Response
+
+from rehearsal.clock import ClockError, parse_instant
+from rehearsal.hosts.machine import HostError
+from rehearsal.world import World
+
+PREFIX = "/_rehearsal/"
+
+
+class _BadRequestError(Exception):
+    """Answered with status 400 and its text."""
+
+
+class Control:
+    """A WSGI application. `GET status`, `POST clock`, `POST forward`, `POST reset`; see docs/rehearsal.md."""
+
+    def __init__(self, world: World, renew: Callable[[], World]) -> None:
+        """`renew` replaces the world by a new one, for `reset`."""
+        self._world = world
+        self._renew = renew
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        request = Request(environ)
+        routes: dict[tuple[str, str], Callable[[dict[str, Any]], dict[str, Any]]] = {
+            ("GET", "status"): self._status,
+            ("POST", "clock"): self._move_clock,
+            ("POST", "forward"): self._forward,
+            ("POST", "reset"): self._reset,
+        }
+        route = routes.get((request.method, request.path.removeprefix(PREFIX)))
+        if route is None:
+            return _answer({"error": f"no {request.method} {request.path} here"}, HTTPStatus.NOT_FOUND)(
+                environ, start_response
+            )
+        try:
+            answer = _answer(route(_body(request)), HTTPStatus.OK)
+        except (_BadRequestError, ClockError, HostError) as error:
+            answer = _answer({"error": str(error)}, HTTPStatus.BAD_REQUEST)
+        return answer(environ, start_response)
+
+    def _status(self, _: dict[str, Any]) -> dict[str, Any]:
+        self._world.settle()
+        return {"clock": self._world.clock.now().isoformat(), "hosts": self._world.fleet.states()}
+
+    def _move_clock(self, body: dict[str, Any]) -> dict[str, Any]:
+        if body.keys() == {"to"}:
+            now = self._world.clock.move_to(parse_instant(str(body["to"])))
+        elif body.keys() == {"advance_seconds"} and isinstance(body["advance_seconds"], int | float):
+            now = self._world.clock.advance(timedelta(seconds=body["advance_seconds"]))
+        else:
+            raise _BadRequestError('send {"to": "2026-01-31T11:30:00Z"} or {"advance_seconds": 60}')
+        self._world.settle()
+        return {"clock": now.isoformat()}
+
+    def _forward(self, body: dict[str, Any]) -> dict[str, Any]:
+        instance_id, port = body.get("instance_id"), body.get("port")
+        if not isinstance(instance_id, str) or not isinstance(port, int):
+            raise _BadRequestError('send {"instance_id": "i-…", "port": 80}')
+        machine = self._world.fleet.running(instance_id)
+        if machine is None:
+            state = self._world.fleet.states().get(instance_id, "unknown")
+            raise _BadRequestError(f"{instance_id} has no running host to forward from: {state}")
+        return {"port": machine.forward(port)}
+
+    def _reset(self, _: dict[str, Any]) -> dict[str, Any]:
+        self._world.close()
+        moto_api_backend.reset()
+        self._world = self._renew()
+        return {"clock": self._world.clock.now().isoformat()}
+
+
+def _body(request: Request) -> dict[str, Any]:
+    # The body as it came: a client that names no content type is taken by HTTP libraries to send a form.
+    text = request.get_data(parse_form_data=False)
+    if not text:
+        return {}
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise _BadRequestError(f"the body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise _BadRequestError("the body is not a JSON object")
+    return body
+
+
+def _answer(content: dict[str, Any], status: HTTPStatus) -> Response:
+    return Response(json.dumps(content), status=status, mimetype="application/json")

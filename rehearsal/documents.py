@@ -1,0 +1,214 @@
+"""SSM Command documents: what may be created, and what a document with its parameters comes to. Pure.
+
+Sources
+-------
+- Schema 2.2, `onFailure`, `onSuccess`, `finallyStep`, `timeoutSeconds` as inputs of a step: Systems Manager user
+  guide, "Command document plugin reference" and "Document components"; amazon-ssm-agent,
+  agent/framework/runpluginutil, reads them from a step's inputs and nowhere else.
+- 64 KB a document (MaxDocumentSizeExceeded), InvalidDocumentContent: SSM API reference, CreateDocument.
+- `{{ Name }}` is replaced from the document's parameters, an undefined name is refused: Systems Manager user guide,
+  "Data elements and parameters". InvalidParameters: SSM API reference, SendCommand.
+- Execution time limits, default 3600 s, 5 to 172800 s: amazon-ssm-agent, agent/plugins/pluginutil.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from rehearsal.errors import AwsError
+
+MOST_BYTES = 64 * 1024
+RUN_SHELL_SCRIPT = "AWS-RunShellScript"
+RUN_SHELL_SCRIPT_CONTENT = json.dumps(
+    {
+        "schemaVersion": "2.2",
+        "description": "Run a shell script or specify the commands to run.",
+        "parameters": {
+            "commands": {
+                "type": "StringList",
+                "description": "The commands to run.",
+                "displayType": "textarea",
+            },
+            "workingDirectory": {"type": "String", "default": "", "description": "Where to run them."},
+            "executionTimeout": {
+                "type": "String",
+                "default": "3600",
+                "description": "Seconds they may take.",
+                "allowedPattern": "([1-9][0-9]{0,4})|(1[0-6][0-9]{4})|(17[0-1][0-9]{3})|(172[0-7][0-9]{2})|(172800)",
+            },
+        },
+        "mainSteps": [
+            {
+                "action": "aws:runShellScript",
+                "name": "runShellScript",
+                "inputs": {
+                    "timeoutSeconds": "{{ executionTimeout }}",
+                    "runCommand": "{{ commands }}",
+                    "workingDirectory": "{{ workingDirectory }}",
+                },
+            }
+        ],
+    }
+)
+
+_REFERENCE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
+_STEP_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+_PARAMETER_TYPES = {"String", "StringList", "Integer", "Boolean", "StringMap", "MapList"}
+_DEFAULT_TIMEOUT, _SHORTEST, _LONGEST = 3600.0, 5.0, 172_800.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One `aws:runShellScript` step, ready to run. `timeout`: seconds."""
+
+    name: str
+    script: str
+    timeout: float
+    working_directory: str | None
+    on_failure: str
+    on_success: str
+    finally_step: bool
+
+
+def parse(content: str, document_format: str) -> dict[str, Any]:
+    """A Command document's content, checked as CreateDocument checks it; AwsError with its codes otherwise."""
+    if len(content.encode()) > MOST_BYTES:
+        raise AwsError("MaxDocumentSizeExceeded", "The size limit of a document is 64 KB.")
+    try:
+        document = yaml.safe_load(content) if document_format == "YAML" else json.loads(content)
+    except (ValueError, yaml.YAMLError) as error:
+        raise _invalid(f"{document_format} not well-formed: {error}") from error
+    if not isinstance(document, dict):
+        raise _invalid("The content is not an object.")
+    version = str(document.get("schemaVersion", ""))
+    if version not in ("2.0", "2.2"):
+        raise _invalid(f"Unsupported schemaVersion {version!r} for a Command document.")
+    _check_parameters(document.get("parameters") or {})
+    _check_steps(document.get("mainSteps"))
+    for name in sorted(set(_references(document["mainSteps"]))):
+        if name not in (document.get("parameters") or {}) and name != "platformType":
+            raise _invalid(f'Parameter "{name}" is used in the document but not defined in its parameters.')
+    return document
+
+
+def plan(document: Mapping[str, Any], given: Mapping[str, Sequence[str]]) -> tuple[Step, ...]:
+    """The document's steps with its parameters put in; AwsError (InvalidParameters) when `given` doesn't fit."""
+    values = _values(document.get("parameters") or {}, given)
+    return tuple(_step(one, values) for one in document["mainSteps"])
+
+
+def _invalid(message: str) -> AwsError:
+    return AwsError("InvalidDocumentContent", message)
+
+
+def _check_parameters(parameters: Any) -> None:
+    if not isinstance(parameters, dict):
+        raise _invalid("parameters is not an object.")
+    for name, one in parameters.items():
+        if not isinstance(one, dict) or one.get("type") not in _PARAMETER_TYPES:
+            raise _invalid(f'Parameter "{name}" has no valid type.')
+
+
+def _check_steps(steps: Any) -> None:
+    if not isinstance(steps, list) or not steps:
+        raise _invalid("mainSteps must be a list of at least one step.")
+    seen: set[str] = set()
+    for one in steps:
+        if not isinstance(one, dict) or not {"action", "name", "inputs"} <= one.keys():
+            raise _invalid("Each step needs action, name and inputs.")
+        name = one["name"]
+        if not isinstance(name, str) or not _STEP_NAME.fullmatch(name):
+            raise _invalid(f"Step name {name!r} may hold letters, digits, underscores and hyphens only.")
+        if name in seen:
+            raise _invalid(f"Step name {name!r} is used twice.")
+        seen.add(name)
+        if not str(one["action"]).startswith("aws:"):
+            raise _invalid(f"Step {name!r} has an unknown action {one['action']!r}.")
+
+
+def _references(value: Any) -> Iterator[str]:
+    """The names referred to anywhere in `value`; references to Parameter Store are not parameters."""
+    if isinstance(value, str):
+        yield from (name for name in _REFERENCE.findall(value) if not name.startswith(("ssm:", "ssm-secure:")))
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _references(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _references(one)
+
+
+def _values(declared: Mapping[str, Any], given: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    for name in given:
+        if name not in declared:
+            raise AwsError("InvalidParameters", f"Parameter {name} is not defined in the document.")
+    values: dict[str, Any] = {}
+    for name, one in declared.items():
+        if name in given:
+            texts = list(given[name])
+            values[name] = texts if one["type"] == "StringList" else (texts[0] if texts else "")
+        elif "default" in one:
+            values[name] = one["default"]
+        else:
+            raise AwsError("InvalidParameters", f"Missing required parameter {name}.")
+        _check_value(name, one, values[name])
+    return values
+
+
+def _check_value(name: str, declared: Mapping[str, Any], value: Any) -> None:
+    pattern, allowed = declared.get("allowedPattern"), declared.get("allowedValues")
+    for text in value if isinstance(value, list) else [value]:
+        if pattern is not None and not re.fullmatch(pattern, str(text)):
+            raise AwsError("InvalidParameters", f"Parameter {name} does not match the pattern {pattern}.")
+        if allowed is not None and text not in allowed:
+            raise AwsError("InvalidParameters", f"Parameter {name} is not one of the allowed values.")
+
+
+def _step(step: Mapping[str, Any], values: Mapping[str, Any]) -> Step:
+    if step["action"] != "aws:runShellScript":
+        raise AwsError("UnsupportedOperation", f"The rehearsal runs aws:runShellScript only, not {step['action']}.")
+    inputs = {key: _interpolated(value, values) for key, value in step["inputs"].items()}
+    commands = inputs.get("runCommand", [])
+    lines = commands if isinstance(commands, list) else [commands]
+    return Step(
+        name=step["name"],
+        script="\n".join(str(line) for line in lines) + "\n",
+        timeout=_timeout(inputs.get("timeoutSeconds")),
+        working_directory=str(inputs["workingDirectory"]) if inputs.get("workingDirectory") else None,
+        on_failure=str(inputs.get("onFailure", "")),
+        on_success=str(inputs.get("onSuccess", "")),
+        finally_step=str(inputs.get("finallyStep", "")).lower() == "true",
+    )
+
+
+def _interpolated(value: Any, values: Mapping[str, Any]) -> Any:
+    """`value` with references replaced: by the very value where it is all there is, by its text within a text."""
+    if isinstance(value, list):
+        return [_interpolated(one, values) for one in value]
+    if not isinstance(value, str):
+        return value
+    whole = _REFERENCE.fullmatch(value)
+    if whole and whole[1] in values:
+        return values[whole[1]]
+
+    def text(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            return match[0]
+        found = values[match[1]]
+        return found if isinstance(found, str) else json.dumps(found)
+
+    return _REFERENCE.sub(text, value)
+
+
+def _timeout(given: Any) -> float:
+    try:
+        seconds = float(given)
+    except (TypeError, ValueError):
+        return _DEFAULT_TIMEOUT
+    return seconds if _SHORTEST <= seconds <= _LONGEST else _DEFAULT_TIMEOUT

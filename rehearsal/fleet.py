@@ -1,0 +1,126 @@
+"""The hosts behind the instances: booted in the background, found by instance id, destroyed with them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from rehearsal.hosts.machine import HostError, Machine, MachineFactory
+
+
+@dataclass
+class _Berth:
+    machine: Machine | None
+    state: str
+    settled: threading.Event = field(default_factory=threading.Event)
+    gone: bool = False
+    system: tuple[str, str] = ("Linux", "")
+
+
+class Fleet:
+    """One host an instance. Safe to use from any thread.
+
+    With no factory an instance has no host: its state is `none`, no agent ever registers and nothing is run.
+    """
+
+    def __init__(self, factory: MachineFactory | None) -> None:
+        self._factory = factory
+        self._lock = threading.Lock()
+        self._berths: dict[str, _Berth] = {}
+
+    def launch(self, instance_id: str, *, region: str) -> None:
+        """Begin to boot the instance's host; returns at once."""
+        if self._factory is None:
+            with self._lock:
+                self._berths[instance_id] = _Berth(None, "none")
+            return
+        berth = _Berth(self._factory(instance_id, region=region), "booting")
+        with self._lock:
+            self._berths[instance_id] = berth
+        threading.Thread(target=self._boot, args=(berth,), name=f"boot {instance_id}", daemon=True).start()
+
+    def running(self, instance_id: str) -> Machine | None:
+        """The instance's host, once it has booted and until it is destroyed."""
+        with self._lock:
+            berth = self._berths.get(instance_id)
+            return berth.machine if berth is not None and berth.state == "running" else None
+
+    def system(self, instance_id: str) -> tuple[str, str]:
+        """Name and version of the system on a host that runs, by its own os-release."""
+        with self._lock:
+            return self._berths[instance_id].system
+
+    def states(self) -> dict[str, str]:
+        """By instance id: `booting`, `running`, `none`, or `failed: ` and why."""
+        with self._lock:
+            return {instance_id: berth.state for instance_id, berth in self._berths.items()}
+
+    def wait(self, instance_id: str, timeout: float) -> str:
+        """The instance's state once its boot has ended, or after `timeout` seconds, whichever is first."""
+        with self._lock:
+            berth = self._berths[instance_id]
+        if berth.machine is not None:
+            berth.settled.wait(timeout)
+        return berth.state
+
+    def destroy(self, instance_id: str) -> None:
+        """Power the instance's host off and forget it; nothing happens when it has none."""
+        with self._lock:
+            berth = self._berths.pop(instance_id, None)
+        if berth is not None and berth.machine is not None:
+            berth.gone = True
+            # A host half booted leaves things its boot has yet to record: let it finish (or fail) first.
+            berth.settled.wait()
+            berth.machine.destroy()
+
+    def destroy_in_background(self, instance_id: str) -> None:
+        """The same without waiting: TerminateInstances answers before the machine is off."""
+        threading.Thread(target=self.destroy, args=(instance_id,), name=f"destroy {instance_id}", daemon=False).start()
+
+    def destroy_all(self) -> None:
+        """Power every host off, in parallel, and wait for it."""
+        with self._lock:
+            instance_ids = list(self._berths)
+        run_all([partial(self.destroy, one) for one in instance_ids])
+
+    def _boot(self, berth: _Berth) -> None:
+        assert berth.machine is not None
+        state = "failed: the boot broke off; see the rehearsal's log"
+        try:
+            if not berth.gone:
+                berth.machine.boot()
+                berth.system = _system(berth.machine)
+            state = "running"
+        except HostError as error:
+            state = f"failed: {error}"
+        finally:
+            with self._lock:
+                berth.state = state
+            berth.settled.set()
+
+
+def _system(machine: Machine) -> tuple[str, str]:
+    lines = machine.read_file("/etc/os-release").splitlines()
+    known = dict(line.split("=", 1) for line in lines if "=" in line)
+    return known.get("NAME", "Linux").strip('"'), known.get("VERSION_ID", "").strip('"')
+
+
+def run_all(jobs: list[Callable[[], None]]) -> None:
+    """Run the jobs at the same time and return when all have ended; the first exception is raised again."""
+    failures: list[BaseException] = []
+
+    def run(job: Callable[[], None]) -> None:
+        try:
+            job()
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(job,)) for job in jobs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]

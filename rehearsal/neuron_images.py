@@ -1,0 +1,118 @@
+"""The Neuron Deep Learning AMIs: public SSM parameters that name them, and images EC2 can launch.
+
+Sources
+-------
+- Parameter names: Neuron DLAMI user guide (awsdocs-neuron, "Neuron DLAMI User Guide"): per framework and system,
+  `/aws/service/neuron/dlami/NAME/latest/image_id`. Which releases exist changes; those here are a selection.
+- Owner 898082745236 is Amazon's DLAMI account; Ubuntu images have their root at /dev/sda1, Amazon Linux's at
+  /dev/xvda (EC2 user guide, "Device names").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from moto.ec2.models import ec2_backends
+from moto.ec2.models.amis import Ami
+from moto.ssm.models import Parameter, ssm_backends
+
+PREFIX = "/aws/service/neuron/dlami/"
+OWNER = "898082745236"
+ROOT_SIZE = 50
+"""GiB of the root snapshot; a volume made from it can't be smaller."""
+
+_publishing = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: `key` is its parameter's name between the prefix and `/latest/image_id`."""
+
+    key: str
+    name: str
+    root_device: str = "/dev/sda1"
+
+    @property
+    def parameter(self) -> str:
+        return f"{PREFIX}{self.key}/latest/image_id"
+
+    def image_id(self, region: str) -> str:
+        return "ami-" + hashlib.sha256(f"{region} {self.name}".encode()).hexdigest()[:17]
+
+
+_RELEASE = "20261101"
+IMAGES = (
+    Image("multi-framework/ubuntu-24.04", f"Deep Learning AMI Neuron (Ubuntu 24.04) {_RELEASE}"),
+    Image("multi-framework/ubuntu-22.04", "Deep Learning AMI Neuron (Ubuntu 22.04) 20260101"),
+    Image("pytorch-2.9/ubuntu-24.04", f"Deep Learning AMI Neuron PyTorch 2.9 (Ubuntu 24.04) {_RELEASE}"),
+    Image("base/ubuntu-24.04", f"Deep Learning Base Neuron AMI (Ubuntu 24.04) {_RELEASE}"),
+    Image("base/amazon-linux-2023", f"Deep Learning Base Neuron AMI (Amazon Linux 2023) {_RELEASE}", "/dev/xvda"),
+)
+
+
+class NeuronAmi(Ami):  # type: ignore[misc] # moto has no types
+    """moto's image, with the root volume such an image has."""
+
+    @property
+    def block_device_mappings(self) -> list[dict[str, Any]]:
+        root = {
+            "SnapshotId": self.ebs_snapshot.id,
+            "VolumeSize": ROOT_SIZE,
+            "DeleteOnTermination": True,
+            "VolumeType": "gp3",
+            "Encrypted": False,
+        }
+        return [{"DeviceName": self.root_device_name, "Ebs": root}]
+
+
+def publish(account: str, region: str) -> None:
+    """See that the region has the images and their parameters; quick when it does."""
+    images, parameters = ec2_backends[account][region].amis, ssm_backends[account][region]._parameters
+    with _publishing:
+        for image in IMAGES:
+            image_id = image.image_id(region)
+            if image_id not in images:
+                images[image_id] = _ami(image, account, region)
+            if not parameters[image.parameter]:
+                parameters[image.parameter].append(_parameter(image, account, region))
+
+
+def _ami(image: Image, account: str, region: str) -> Ami:
+    ami = NeuronAmi(
+        ec2_backends[account][region],
+        image.image_id(region),
+        name=image.name,
+        description=image.name,
+        owner_id=OWNER,
+        owner_alias="amazon",
+        public=True,
+        virtualization_type="hvm",
+        architecture="x86_64",
+        hypervisor="xen",
+        root_device_type="ebs",
+        root_device_name=image.root_device,
+        image_location=f"amazon/{image.name}",
+        boot_mode="uefi-preferred",
+        region_name=f"{region}a",
+    )
+    ami.ebs_snapshot.volume.size = ROOT_SIZE
+    return ami
+
+
+def _parameter(image: Image, account: str, region: str) -> Parameter:
+    return Parameter(
+        account_id=account,
+        name=image.parameter,
+        value=image.image_id(region),
+        parameter_type="String",
+        description=None,
+        allowed_pattern=None,
+        keyid=None,
+        last_modified_date=datetime.now(timezone.utc),
+        version=1,
+        data_type="aws:ec2:image",
+    )

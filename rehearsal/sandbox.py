@@ -1,0 +1,183 @@
+"""A rehearsal to run commands in: an AWS process, a copy of the settings, the environment that joins them.
+
+Everything lies in one temporary folder and ends with the `with` block. The commands themselves need
+no switch: boto3, Terraform and cdktf all honour AWS_ENDPOINT_URL, and the settings are found through
+TORCHNEURON_CONFIG, both of which any user may set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rehearsal.terraform_mirror import write_cli_config
+
+PROJECT = Path(__file__).resolve().parent.parent
+_START_SECONDS = 60.0
+_STOP_SECONDS = 60.0
+
+
+class SandboxError(Exception):
+    """The rehearsal's AWS did not start, or did not do what it was asked; the text says why."""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A running rehearsal. `environment` is the whole environment for a command run in it."""
+
+    folder: Path
+    endpoint: str
+    environment: Mapping[str, str]
+
+    def control(self, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the rehearsal itself, beside AWS: `status`, `clock`, `forward` (see docs/rehearsal.md)."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.endpoint}/_rehearsal/{what}", data=data)
+        request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                read: dict[str, Any] = json.load(answer)
+                return read
+        except urllib.error.HTTPError as error:
+            raise SandboxError(f"The rehearsal refused {what}: {error.read().decode()}") from error
+
+
+@contextlib.contextmanager
+def open_sandbox(*, region: str, host_suite: str) -> Iterator[Sandbox]:
+    """Start a rehearsal; end it, and remove all it made, when the block ends. Raises SandboxError."""
+    folder = Path(tempfile.mkdtemp(prefix="torchneuron-rehearsal-"))
+    try:
+        settings = copy_settings(folder, region)
+        with _served(folder, region, host_suite) as endpoint:
+            yield Sandbox(folder, endpoint, make_environment(folder, settings, endpoint))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def copy_settings(folder: Path, region: str) -> Path:
+    """The user's settings, copied to where a rehearsal may change them: its outputs and state land beside."""
+    original = Path(os.environ.get("TORCHNEURON_CONFIG") or PROJECT / "config.json")
+    settings = json.loads(original.read_text(encoding="utf-8"))
+    settings.update(
+        defaultRegion=region,
+        stateDir="state",
+        outputDir="cdktf.out",
+        # moto answers on one address, so a bucket's name has to be in the path.
+        backend={"type": "s3", "bucket": None, "region": None, "usePathStyle": True},
+    )
+    settings.pop("$schema", None)
+    copy = folder / "config.json"
+    copy.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    return copy
+
+
+def make_environment(folder: Path, settings: Path, endpoint: str) -> dict[str, str]:
+    """This process's environment with nothing of the user's own AWS in it, pointed at `endpoint`."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment.update(
+        AWS_ENDPOINT_URL=endpoint,
+        AWS_ACCESS_KEY_ID="rehearsal",
+        AWS_SECRET_ACCESS_KEY="rehearsal",
+        AWS_EC2_METADATA_DISABLED="true",
+        AWS_CONFIG_FILE=str(folder / "no-aws-config"),
+        AWS_SHARED_CREDENTIALS_FILE=str(folder / "no-aws-credentials"),
+        TORCHNEURON_CONFIG=str(settings),
+        CHECKPOINT_DISABLE="1",
+        DISABLE_VERSION_CHECK="1",
+        CI="1",
+    )
+    environment["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), str(PROJECT / "node_modules" / ".bin"), environment["PATH"]]
+    )
+    if mirror := write_cli_config(folder):
+        # Without these cdktf asks the provider registry all the same, and makes a plugin cache in the user's home.
+        environment.update(
+            TF_CLI_CONFIG_FILE=str(mirror), CDKTF_SKIP_PROVIDER_LOCK="true", CDKTF_DISABLE_PLUGIN_CACHE_ENV="true"
+        )
+    return environment
+
+
+@contextlib.contextmanager
+def _served(folder: Path, region: str, host_suite: str) -> Iterator[str]:
+    ready, log = folder / "ready.json", folder / "rehearsal.log"
+    arguments = ["--region", region, "--host-suite", host_suite, "--ready-file", str(ready), "--with-parent"]
+    with log.open("wb") as output:
+        # A session of its own: Ctrl-C is for us, and the AWS has to outlive it to take its hosts down.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rehearsal", *arguments],
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield _await_ready(process, ready, log)
+    finally:
+        _stop(process)
+
+
+def _await_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> str:
+    end = time.monotonic() + _START_SECONDS
+    while not ready.exists():
+        if process.poll() is not None or time.monotonic() > end:
+            raise SandboxError(f"The rehearsal's AWS did not start:\n{log.read_text(errors='replace')[-2000:]}")
+        time.sleep(0.05)
+    return str(json.loads(ready.read_text())["endpoint"])
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def run(sandbox: Sandbox, command: Sequence[str], *, show: bool = False) -> str:
+    """Run a user's command in the sandbox; its standard output. Raises SandboxError when it fails.
+
+    With `show` the output also goes where ours goes, as it comes.
+    """
+    process = subprocess.Popen(
+        command,
+        cwd=PROJECT,
+        env=dict(sandbox.environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=None if show else subprocess.PIPE,
+        text=True,
+    )
+    kept: list[str] = []
+    try:
+        if show:
+            for line in process.stdout or ():
+                kept.append(line)
+                sys.stdout.write(line)
+                sys.stdout.flush()
+            told = ""
+        else:
+            out, told = process.communicate()
+            kept.append(out)
+        status = process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    if status != 0:
+        shown = "" if show else f"\n{''.join(kept)}{told}".rstrip()
+        raise SandboxError(f"{' '.join(command)} ended with status {status}.{shown}")
+    return "".join(kept)

@@ -1,0 +1,191 @@
+"""One AWS on a loopback port: moto's server with the rehearsal's services in it.
+
+moto picks a Flask application by service; `_application` is the one place where the rehearsal takes part: it
+puts the rehearsal's response classes, subclasses of moto's, behind EC2, IAM and SSM. One method of moto's is
+replaced, by `s3`, which says why. moto's state is the process's, hence one server a process at a time.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from wsgiref.handlers import format_date_time
+
+from moto import settings as moto_settings
+from moto.core.utils import convert_to_flask_response
+from moto.moto_api._internal.models import moto_api_backend
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.wrappers import Response
+
+from rehearsal.capacity_blocks import Market
+from rehearsal.clock import Clock
+from rehearsal.commands import CommandCentre, Delays
+from rehearsal.control import PREFIX, Control
+from rehearsal.ec2 import RehearsalEC2
+from rehearsal.fleet import Fleet
+from rehearsal.hosts.machine import MachineFactory
+from rehearsal.iam import RehearsalIAM
+from rehearsal.s3 import count_loopback_as_secure
+from rehearsal.ssm import RehearsalSSM
+from rehearsal.world import World
+
+LOOPBACK = "127.0.0.1"
+
+_one_server = threading.Lock()
+
+
+class ServerError(Exception):
+    """The rehearsal can't be served as asked; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to serve. `port` 0 takes a free one. `clock`: when the rehearsal begins, UTC; None for now."""
+
+    port: int = 0
+    host: str = LOOPBACK
+    clock: datetime | None = None
+    seed: int = 0
+    delays: Delays = field(default_factory=Delays)
+
+
+class RunningServer:
+    """A rehearsal being served, until `stop`."""
+
+    def __init__(self, server: BaseWSGIServer, world: Callable[[], World]) -> None:
+        self._server = server
+        self._world = world
+        self._thread = threading.Thread(target=server.serve_forever, name="rehearsal", daemon=True)
+        self._thread.start()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{self._server.host}:{self._server.server_port}"
+
+    @property
+    def world(self) -> World:
+        """What is being rehearsed, for tests in the same process."""
+        return self._world()
+
+    def stop(self) -> None:
+        """Stop serving, destroy every host, forget everything. May be called again."""
+        if not self._thread.is_alive():
+            return
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        try:
+            self._world().close()
+        finally:
+            moto_api_backend.reset()
+            _one_server.release()
+
+
+def start(settings: Settings, machine_factory: MachineFactory | None) -> RunningServer:
+    """Serve a new, empty AWS; with no factory, instances have no host.
+
+    ServerError when the address is not loopback or taken, or when this process serves one already.
+    """
+    if not ipaddress.ip_address(settings.host).is_loopback:
+        raise ServerError(f"a rehearsal is served on loopback only, not on {settings.host}: it has no access control")
+    if not _one_server.acquire(blocking=False):
+        raise ServerError("this process serves a rehearsal already; stop it, or use another process")
+    try:
+        application = _Application(settings, machine_factory)
+        handler = _handler(lambda: application.world.clock.now())
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        try:
+            server = make_server(settings.host, settings.port, application, threaded=True, request_handler=handler)
+        except (OSError, SystemExit) as error:
+            raise ServerError(f"port {settings.port} on {settings.host} can't be had: {error}") from error
+    except BaseException:
+        _one_server.release()
+        raise
+    return RunningServer(server, lambda: application.world)
+
+
+class _Application:
+    """The WSGI application: the control API, then moto's dispatch by service."""
+
+    def __init__(self, settings: Settings, machine_factory: MachineFactory | None) -> None:
+        self._settings = settings
+        self._machine_factory = machine_factory
+        _make_moto_strict()
+        moto_api_backend.reset()
+        self.world = self._renew()
+
+    def _renew(self) -> World:
+        """A new world, and applications that serve it."""
+        fleet = Fleet(self._machine_factory)
+        clock = Clock(self._settings.clock)
+        self.world = World(
+            clock=clock,
+            market=Market(clock.now, seed=self._settings.seed),
+            fleet=fleet,
+            commands=CommandCentre(fleet, self._settings.delays),
+        )
+        self._control = Control(self.world, self._renew)
+        self._aws = DomainDispatcherApplication(lambda service: _application(service, self.world))
+        return self.world
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        path = environ.get("PATH_INFO", "")
+        if path.startswith(PREFIX):
+            return self._control(environ, start_response)
+        if path.startswith(("/moto-api", "/latest/")):
+            # moto's own control API would change things behind the rehearsal's back.
+            return Response(f"{path} is not part of a rehearsal", status=404)(environ, start_response)
+        return self._aws(environ, start_response)
+
+
+def _handler(now: Callable[[], datetime]) -> type[Any]:
+    """moto's request handler, with the rehearsal's date in every answer: AWS's clients tell the time by it."""
+
+    class Handler(MotoRequestHandler):  # type: ignore[misc] # moto has no types
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return format_date_time(now().timestamp() if timestamp is None else timestamp)
+
+    return Handler
+
+
+def _application(service: Any, world: World) -> Any:
+    """moto's Flask application for a service, with the rehearsal's class behind it where there is one."""
+    application = create_backend_app(service)
+    ours: dict[str, Any] = {"ec2": RehearsalEC2, "iam": RehearsalIAM, "ssm": RehearsalSSM}
+    if service in ours:
+        bound: Any = type(f"Bound{ours[service].__name__}", (ours[service],), {"world": world})
+        for endpoint in application.view_functions:
+            application.view_functions[endpoint] = convert_to_flask_response(bound.dispatch)
+    return application
+
+
+def _make_moto_strict() -> None:
+    """moto's own switches for being stricter: images and instance types must exist."""
+    count_loopback_as_secure()
+    moto_settings.ENABLE_AMI_VALIDATION = True
+    # Its 1,300 general images take a second to make, per region and reset; the rehearsal has its own few.
+    moto_settings.ec2_load_default_amis = lambda: False
+    moto_settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
+
+
+@contextmanager
+def serving(settings: Settings, machine_factory: MachineFactory | None) -> Iterator[RunningServer]:
+    """`start`, and `stop` at the end whatever happens."""
+    server = start(settings, machine_factory)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def pid_and_endpoint(server: RunningServer) -> dict[str, Any]:
+    """What a ready file holds."""
+    return {"endpoint": server.endpoint, "pid": os.getpid()}

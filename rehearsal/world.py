@@ -1,0 +1,57 @@
+"""What the parts of one rehearsal share, and the one thing that happens by itself: time's effect on instances."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
+
+from rehearsal.capacity_blocks import Market
+from rehearsal.clock import Clock
+from rehearsal.commands import CommandCentre
+from rehearsal.fleet import Fleet
+
+ACCOUNT = DEFAULT_ACCOUNT_ID
+"""The one account there is."""
+
+
+@dataclass
+class World:
+    """One AWS. `launching` is held while instances are launched, so that two launches can't take one slot."""
+
+    clock: Clock
+    market: Market
+    fleet: Fleet
+    commands: CommandCentre
+    launching: threading.RLock = field(default_factory=threading.RLock)
+    launches_by_token: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def settle(self) -> None:
+        """Bring instances up to date with the clock: those on blocks near their end are terminated.
+
+        Called before every answer and after every move of the clock, so nobody sees a state that is past.
+        Source: EC2 user guide, "Work with Capacity Blocks": termination begins 30 minutes before the end.
+        """
+        with self.launching:
+            for region, instance_ids in self.market.doomed().items():
+                backend = ec2_backends[ACCOUNT][region]
+                for instance in backend.get_multi_instances_by_id(instance_ids):
+                    instance.terminate()
+                self.gone(instance_ids)
+
+    def gone(self, instance_ids: Iterable[str]) -> None:
+        """Let go of what terminated instances held: their capacity, the commands on them, their hosts."""
+        ended = list(instance_ids)
+        self.market.release(ended)
+        self.commands.lose(ended)
+        for instance_id in ended:
+            self.fleet.destroy_in_background(instance_id)
+
+    def close(self) -> None:
+        """End every command and destroy every host."""
+        self.commands.lose(self.fleet.states())
+        self.fleet.destroy_all()

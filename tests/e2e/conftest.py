@@ -1,0 +1,125 @@
+"""The main job, run once a host suite and looked at by many tests."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import pytest
+
+from rehearsal.hosts import requirements
+from rehearsal.rehearse import Rehearsal
+from rehearsal.sandbox import Sandbox, SandboxError, open_sandbox, run
+
+PROJECT = Path(__file__).resolve().parents[2]
+REGION = "sa-east-1"
+SUITES = ("trixie", "bookworm")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A deployed machine with code-server set up. `port` leads to its nginx; `told` is what deploy printed."""
+
+    suite: str
+    sandbox: Sandbox
+    instance_id: str
+    port: int
+    password: str
+    told: str
+
+    def invoke(self, *arguments: str) -> str:
+        """Run an Invoke task against the rehearsal; its standard output and error."""
+        return run(self.sandbox, ["sh", "-c", 'exec invoke "$@" 2>&1', "sh", *arguments])
+
+    def invoke_failing(self, *arguments: str) -> str:
+        """Run an Invoke task that has to fail; everything it printed."""
+        with pytest.raises(SandboxError) as failed:
+            self.invoke(*arguments)
+        return str(failed.value)
+
+    def on_host(self, script: str) -> str:
+        """Run a script on the machine as a user of SSM would; its standard output."""
+        return ssm_run(self.sandbox, self.instance_id, script)
+
+
+def ssm_run(sandbox: Sandbox, instance_id: str, script: str) -> str:
+    ssm = client(sandbox, "ssm")
+    sent = ssm.send_command(
+        InstanceIds=[instance_id], DocumentName="AWS-RunShellScript", Parameters={"commands": [script]}
+    )
+    command_id = sent["Command"]["CommandId"]
+    ssm.get_waiter("command_executed").wait(
+        CommandId=command_id, InstanceId=instance_id, WaiterConfig={"Delay": 1, "MaxAttempts": 120}
+    )
+    got = ssm.get_command_invocation(CommandId=command_id, InstanceId=instance_id)
+    return str(got["StandardOutputContent"])
+
+
+def client(sandbox, service):
+    """A boto3 client for the sandbox's AWS, whatever this process's own environment says."""
+    return boto3.client(
+        service,
+        region_name=REGION,
+        endpoint_url=sandbox.endpoint,
+        aws_access_key_id="rehearsal",
+        aws_secret_access_key="rehearsal",
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def components() -> None:
+    """A part that is missing fails the tests with the way to get it; nothing is skipped."""
+    missing = [one for suite in SUITES for one in requirements.missing(suite)]
+    told = [f"{one.what}: {one.why} {one.remedy}" for one in missing]
+    told += [
+        f"{program} is missing: {how}"
+        for program, how in (
+            ("terraform", "install Terraform 1.11 or newer"),
+            ("chromium", "apt-get install chromium"),
+            ("node", "install Node 20 or newer"),
+        )
+        if shutil.which(program) is None
+    ]
+    if not (PROJECT / "node_modules" / ".bin" / "cdktf").exists():
+        told.append("cdktf-cli is missing: make setup")
+    if told:
+        pytest.fail("\n".join(dict.fromkeys(told)), pytrace=False)
+
+
+@pytest.fixture(scope="session", params=SUITES)
+def machine(request, components) -> Iterator[Machine]:
+    with open_sandbox(region=REGION, host_suite=request.param) as sandbox:
+        Rehearsal(sandbox, REGION).prepare()
+        deploy = ["sh", "-c", f"exec invoke deploy --use-capacity-block -r {REGION} 2>&1"]
+        told = run(sandbox, deploy)
+        (instance_id,) = sandbox.control("status")["hosts"]
+        port = sandbox.control("forward", {"instance_id": instance_id, "port": 80})["port"]
+        password = run(sandbox, ["invoke", "password", "-r", REGION]).strip()
+        yield Machine(request.param, sandbox, instance_id, port, password, told)
+
+
+@pytest.fixture(scope="session")
+def artifacts() -> Path:
+    """Where tests leave what a person may want to look at."""
+    folder = PROJECT / ".artifacts"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def host_mounts() -> list[str]:
+    """This machine's mount points."""
+    return sorted(line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
+
+
+def processes() -> dict[int, str]:
+    """Every process's id and command line, kernel threads left out."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if line := (entry / "cmdline").read_bytes():
+                found[int(entry.name)] = line.replace(b"\0", b" ").decode(errors="replace").strip()
+    return found

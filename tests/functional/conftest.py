@@ -1,0 +1,259 @@
+"""An AWS in this process for the functional tests, and hosts that are played by a script."""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.config import Config as ClientConfig
+
+from rehearsal.commands import Delays
+from rehearsal.hosts.machine import KILLED, HostError, ScriptResult
+from rehearsal.server import Settings, serving
+
+PROJECT = Path(__file__).resolve().parents[2]
+REGION = "sa-east-1"
+THROW_AWAY = {
+    "AWS_ACCESS_KEY_ID": "AKIAREHEARSAL0000000",
+    "AWS_SECRET_ACCESS_KEY": "rehearsal",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_REGION": REGION,
+}
+UNSET = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One script a fake machine was given."""
+
+    script: str
+    environment: Mapping[str, str]
+    working_directory: str | None
+    timeout: float
+    script_path: str
+
+
+class FakeMachine:
+    """A `Machine` in memory. Scripts are played, not run, by their text:
+
+    `out TEXT`, `err TEXT` write a line, `repeat N TEXT` writes TEXT N times, `exit N` ends, `wait` waits for the
+    test to set `proceed` (killed at the timeout or when cancelled). Anything else is an error of the test.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.calls: list[Call] = []
+        self.files = {"/etc/os-release": 'NAME="Debian GNU/Linux"\nVERSION_ID="13"\n'}
+        self.may_boot = threading.Event()
+        self.may_boot.set()
+        self.proceed = threading.Event()
+        self.broken = ""
+        self.booted = self.destroyed = False
+
+    def boot(self) -> None:
+        self.may_boot.wait()
+        if self.broken:
+            raise HostError("the host did not boot", why=self.broken, remedy="mend it")
+        self.booted = True
+
+    def run(
+        self,
+        script: str,
+        *,
+        environment: Mapping[str, str],
+        working_directory: str | None,
+        timeout: float,
+        cancelled: threading.Event,
+        script_path: str,
+    ) -> ScriptResult:
+        self.calls.append(Call(script, environment, working_directory, timeout, script_path))
+        stdout, stderr = "", ""
+        for line in script.splitlines():
+            verb, _, rest = line.partition(" ")
+            if verb == "out":
+                stdout += f"{rest}\n"
+            elif verb == "err":
+                stderr += f"{rest}\n"
+            elif verb == "repeat":
+                count, _, text = rest.partition(" ")
+                stdout += text * int(count)
+            elif verb == "exit":
+                return ScriptResult(int(rest), stdout, stderr, "exited")
+            elif verb == "wait":
+                ended = self._wait(timeout, cancelled)
+                if ended != "exited":
+                    return ScriptResult(KILLED, stdout, stderr, ended)
+            elif line:
+                raise AssertionError(f"a fake machine can't play {line!r}")
+        return ScriptResult(0, stdout, stderr, "exited")
+
+    def _wait(self, timeout: float, cancelled: threading.Event):
+        waited = 0.0
+        while not self.proceed.wait(0.01):
+            waited += 0.01
+            if self.destroyed:
+                raise HostError("the host is gone", why="it was destroyed", remedy="launch another")
+            if cancelled.is_set():
+                return "cancelled"
+            if waited >= timeout:
+                return "timed-out"
+        return "exited"
+
+    def write_file(self, path: str, text: str, mode: int = 0o600) -> None:
+        self.files[path] = text
+
+    def read_file(self, path: str) -> str:
+        return self.files[path]
+
+    def forward(self, port: int) -> int:
+        return 40_000 + port
+
+    def destroy(self) -> None:
+        self.destroyed = True
+
+
+@dataclass
+class Machines:
+    """The factory of fake machines; `prepare` may change each before it boots."""
+
+    made: dict[str, FakeMachine] = field(default_factory=dict)
+    prepare: Callable[[FakeMachine], None] = lambda machine: None
+
+    def __call__(self, instance_id: str, *, region: str) -> FakeMachine:
+        machine = FakeMachine(instance_id)
+        self.prepare(machine)
+        self.made[instance_id] = machine
+        return machine
+
+
+@pytest.fixture(scope="session")
+def machines() -> Machines:
+    return Machines()
+
+
+@pytest.fixture(scope="session")
+def server(machines):
+    with serving(Settings(delays=Delays(visible=0.05, delivery=0.1)), machines) as server:
+        yield server
+
+
+@pytest.fixture
+def control(server):
+    """The control API: `control("status")`, `control("clock", {"to": ...})`."""
+
+    def call(path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{server.endpoint}/_rehearsal/{path}", data=data)
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
+
+    return call
+
+
+@pytest.fixture
+def rehearsal_endpoint(server, control, machines, monkeypatch) -> Iterator[str]:
+    """The URL of an empty AWS; this process's environment, and its children's, point to it and to nothing else."""
+    control("reset", {})
+    machines.made.clear()
+    machines.prepare = lambda machine: None
+    for name in UNSET:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**THROW_AWAY, "AWS_ENDPOINT_URL": server.endpoint}.items():
+        monkeypatch.setenv(name, value)
+    yield server.endpoint
+    for machine in machines.made.values():
+        machine.may_boot.set()
+
+
+@pytest.fixture(scope="session")
+def clients(server):
+    """boto3 clients by service and region, made once: reading EC2's service model takes a third of a second."""
+    session = boto3.session.Session(THROW_AWAY["AWS_ACCESS_KEY_ID"], THROW_AWAY["AWS_SECRET_ACCESS_KEY"])
+
+    def make(service, region):
+        config = ClientConfig(retries={"total_max_attempts": 1})
+        return session.client(service, region_name=region, endpoint_url=server.endpoint, config=config)
+
+    return functools.cache(make)
+
+
+@pytest.fixture
+def client(clients, rehearsal_endpoint):
+    """boto3 clients for an empty AWS: `client("ec2")`, `client("ssm", "us-east-2")`. They never retry."""
+    return lambda service, region=REGION: clients(service, region)
+
+
+@pytest.fixture
+def ec2(client):
+    return client("ec2")
+
+
+@pytest.fixture
+def ssm(client):
+    return client("ssm")
+
+
+@pytest.fixture
+def aws(rehearsal_endpoint):
+    """The library's own clients, for an empty AWS."""
+    from torchneuron.aws import Aws
+
+    return Aws(REGION)
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """The project's settings, in a copy of its own and with state beside it."""
+    from torchneuron import config as settings
+
+    path = tmp_path / "config.json"
+    document = json.loads((PROJECT / "config.json").read_text())
+    path.write_text(json.dumps({**document, "stateDir": str(tmp_path / "state")}))
+    monkeypatch.setenv("TORCHNEURON_CONFIG", str(path))
+    return settings.load()
+
+
+@pytest.fixture
+def move_clock(control):
+    """Moves the rehearsal's clock to a date."""
+    return lambda to: control("clock", {"to": to.isoformat()})
+
+
+@pytest.fixture
+def pass_time(control):
+    """A `sleep` that takes no time here and as long as asked in the rehearsal."""
+    return lambda seconds: control("clock", {"advance_seconds": seconds})
+
+
+@pytest.fixture
+def offering(ec2):
+    """The first block on sale: one trn2.3xlarge for a day."""
+    found = ec2.describe_capacity_block_offerings(
+        InstanceType="trn2.3xlarge", InstanceCount=1, CapacityDurationHours=24
+    )
+    return found["CapacityBlockOfferings"][0]
+
+
+@pytest.fixture
+def block(ec2, offering):
+    """That block, bought."""
+    bought = ec2.purchase_capacity_block(
+        CapacityBlockOfferingId=offering["CapacityBlockOfferingId"], InstancePlatform="Linux/UNIX"
+    )
+    return bought["CapacityReservation"]
+
+
+@pytest.fixture
+def active_block(block, move_clock):
+    """That block, an hour into its window."""
+    move_clock(block["StartDate"] + timedelta(hours=1))
+    return block

@@ -1,0 +1,98 @@
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from tests.functional.lossy_proxy import lossy_proxy
+from torchneuron.aws import Aws
+from torchneuron.capacity_blocks import offerings, purchase, reservations, shown
+from torchneuron.capacity_blocks.offerings import SearchRequest
+from torchneuron.errors import InputError, NotFoundError, PurchaseUnknownError
+
+REGION = "sa-east-1"
+REQUEST = SearchRequest("trn2.3xlarge", 48, 1, REGION)
+
+
+@pytest.fixture
+def buy(pass_time):
+    """Buys after a yes, at the rehearsal's pace: time that would be slept away passes there."""
+
+    def buy(aws, wanted):
+        return purchase.purchase(aws.ec2(), aws.ec2_once(), wanted, agreed=lambda _: True, sleep=pass_time)
+
+    return buy
+
+
+@pytest.fixture
+def first(aws, config):
+    """The cheapest block on sale, as a search has just shown it."""
+    found = offerings.search(aws.ec2(), REQUEST)
+    shown.remember(config.state_dir, found, datetime.now(timezone.utc))
+    return found[0]
+
+
+@pytest.fixture
+def unreliable(rehearsal_endpoint, aws, monkeypatch):
+    """The same AWS behind a proxy that can lose answers, and clients that go through it."""
+    with lossy_proxy(rehearsal_endpoint) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        yield proxy, Aws(REGION)
+
+
+def test_what_a_search_showed_is_bought_by_its_id_alone(buy, aws, config, first):
+    wanted = purchase.want(config, REGION, first.id, start_time=first.start.isoformat())
+    reservation = buy(aws, wanted)
+    assert reservation.state == "scheduled"
+    assert (reservation.start, reservation.end) == (first.start, first.end)
+    assert (reservation.count, reservation.available) == (1, 0)
+    assert reservation.tags["torchneuron:upfront-fee"] == f"{first.fee} USD"
+    assert [one.id for one in reservations.list_blocks(aws.ec2(), REGION)] == [reservation.id]
+
+
+def test_an_id_from_elsewhere_needs_its_duration(buy, aws, config):
+    block = offerings.search(aws.ec2(), REQUEST)[0]
+    with pytest.raises(NotFoundError, match="not on sale") as missing:
+        buy(aws, purchase.want(config, REGION, block.id))
+    assert "--duration" in missing.value.do
+    assert buy(aws, purchase.want(config, REGION, block.id, duration_hours=48)).start == block.start
+
+
+def test_the_same_command_twice_buys_once(buy, aws, config, first):
+    wanted = purchase.want(config, REGION, first.id)
+    assert buy(aws, wanted).id == buy(aws, wanted).id
+    assert len(reservations.list_blocks(aws.ec2(), REGION)) == 1
+
+
+def test_another_start_time_buys_nothing(buy, aws, config, first):
+    later = (first.start + timedelta(days=1)).isoformat()
+    with pytest.raises(InputError, match="does not start at"):
+        buy(aws, purchase.want(config, REGION, first.id, start_time=later))
+    assert reservations.list_blocks(aws.ec2(), REGION) == []
+
+
+@pytest.mark.parametrize("loss", ["after", "server-error"])
+def test_an_answer_that_got_lost_is_settled_by_looking(buy, config, first, unreliable, loss):
+    proxy, aws = unreliable
+    proxy.loss = loss
+    reservation = buy(aws, purchase.want(config, REGION, first.id))
+    assert reservation.state == "scheduled"
+    assert proxy.seen.count("PurchaseCapacityBlock") == 1
+    assert len(reservations.list_blocks(aws.ec2(), REGION)) == 1
+
+
+def test_a_request_that_got_lost_is_unknown_and_never_repeated(buy, config, first, unreliable):
+    proxy, aws = unreliable
+    proxy.loss = "before"
+    with pytest.raises(PurchaseUnknownError, match="not known whether"):
+        buy(aws, purchase.want(config, REGION, first.id))
+    assert proxy.seen.count("PurchaseCapacityBlock") == 1
+
+
+def test_the_person_can_try_again_after_unknown_and_still_buys_once(buy, config, first, unreliable):
+    proxy, aws = unreliable
+    wanted = purchase.want(config, REGION, first.id)
+    proxy.loss = "before"
+    with pytest.raises(PurchaseUnknownError):
+        buy(aws, wanted)
+    proxy.loss = ""
+    buy(aws, wanted)
+    assert len(reservations.list_blocks(aws.ec2(), REGION)) == 1

@@ -1,0 +1,70 @@
+from datetime import timedelta
+
+import pytest
+
+from torchneuron import saved_block
+from torchneuron.capacity_blocks import offerings, purchase, reservations
+from torchneuron.capacity_blocks.offerings import SearchRequest
+from torchneuron.errors import InputError, NotFoundError
+
+REGION = "sa-east-1"
+
+
+@pytest.fixture
+def block(aws, config, pass_time):
+    """A block bought and paid."""
+    offering = offerings.search(aws.ec2(), SearchRequest("trn2.3xlarge", 24, 1, REGION))[0]
+    return purchase.purchase(
+        aws.ec2(),
+        aws.ec2_once(),
+        purchase.want(config, REGION, offering.id),
+        agreed=lambda _: True,
+        sleep=pass_time,
+    )
+
+
+def test_a_block_is_followed_from_scheduled_to_expired(aws, block, move_clock):
+    def look():
+        return reservations.describe(aws.ec2(), REGION, block.id)
+
+    assert look().outlook.startswith("starts in")
+    move_clock(block.start)
+    assert (look().state, look().available) == ("active", 1)
+    assert look().outlook.startswith("instances are terminated in 23 h")
+    move_clock(block.reclaimed + timedelta(minutes=1))
+    assert look().outlook.startswith("instances are being terminated, ends in 2")
+    move_clock(block.end)
+    assert (look().state, look().outlook) == ("expired", "ended less than a minute ago")
+
+
+def test_a_block_is_not_cancelled(aws, block):
+    with pytest.raises(InputError, match="AWS never cancels one"):
+        reservations.cancel(aws.ec2(), REGION, block.id, agreed=lambda _: True)
+    assert reservations.describe(aws.ec2(), REGION, block.id).state == "scheduled"
+
+
+def test_an_unknown_reservation_is_told(aws):
+    with pytest.raises(NotFoundError, match="no capacity reservation"):
+        reservations.describe(aws.ec2(), REGION, "cr-0123456789abcdef0")
+
+
+def test_a_block_is_saved_with_a_subnet_in_its_zone_and_read_back(aws, block):
+    saved = saved_block.save(aws.ec2(), aws.ssm(), REGION, block.id, project="p")
+    subnet = aws.ec2().describe_subnets(SubnetIds=[saved.subnet_id])["Subnets"][0]
+    assert subnet["AvailabilityZone"] == block.zone
+    assert saved_block.load(aws.ssm(), REGION) == saved
+    assert saved_block.save(aws.ec2(), aws.ssm(), REGION, block.id, project="p") == saved
+
+
+def test_a_subnet_in_another_zone_is_refused_and_nothing_is_saved(aws, block):
+    subnets = aws.ec2().describe_subnets()["Subnets"]
+    elsewhere = next(one["SubnetId"] for one in subnets if one["AvailabilityZone"] != block.zone)
+    with pytest.raises(InputError, match=f"{block.id} is in {block.zone}"):
+        saved_block.save(aws.ec2(), aws.ssm(), REGION, block.id, elsewhere, project="p")
+    with pytest.raises(NotFoundError, match="No Capacity Block is saved"):
+        saved_block.load(aws.ssm(), REGION)
+
+
+def test_an_unknown_subnet_is_told(aws, block):
+    with pytest.raises(NotFoundError, match="no subnet"):
+        saved_block.save(aws.ec2(), aws.ssm(), REGION, block.id, "subnet-0123456789abcdef0", project="p")

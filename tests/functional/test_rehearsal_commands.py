@@ -1,0 +1,352 @@
+import json
+import time
+
+import pytest
+
+from tests.functional.support import AMI_PARAMETER, eventually, refusal
+
+PERMITTING = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
+
+
+@pytest.fixture
+def profile(client):
+    """Makes an instance profile whose role has the policies."""
+    iam = client("iam")
+
+    def make(name: str, *policies: str) -> str:
+        trust = {"Version": "2012-10-17", "Statement": []}
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+        for one in policies:
+            iam.attach_role_policy(RoleName=name, PolicyArn=one)
+        iam.create_instance_profile(InstanceProfileName=name)
+        iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+        return name
+
+    return make
+
+
+@pytest.fixture
+def launch(ec2, ssm, profile):
+    """Launches instances, with a role that lets them register unless told otherwise, and returns their ids."""
+    image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
+
+    def go(count=1, *, role=None, tags=None):
+        name = profile("permitted", PERMITTING) if role is None else role
+        more = {"IamInstanceProfile": {"Name": name}} if name else {}
+        if tags:
+            pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
+            more["TagSpecifications"] = [{"ResourceType": "instance", "Tags": pairs}]
+        made = ec2.run_instances(ImageId=image, InstanceType="inf2.xlarge", MinCount=count, MaxCount=count, **more)
+        return [one["InstanceId"] for one in made["Instances"]]
+
+    return go
+
+
+def online(ssm) -> set[str]:
+    return {one["InstanceId"] for one in ssm.describe_instance_information()["InstanceInformationList"]}
+
+
+@pytest.fixture
+def instance(ssm, launch):
+    (instance_id,) = launch()
+    eventually(lambda: online(ssm) == {instance_id})
+    return instance_id
+
+
+@pytest.fixture
+def document(ssm):
+    """Makes a document of steps, each given as (name, lines) or (name, lines, further inputs)."""
+
+    def make(*steps, parameters=None, name="Test-Document"):
+        content = {
+            "schemaVersion": "2.2",
+            "parameters": parameters or {},
+            "mainSteps": [
+                {
+                    "action": "aws:runShellScript",
+                    "name": step,
+                    "inputs": {"runCommand": lines, **(more[0] if more else {})},
+                }
+                for step, lines, *more in steps
+            ],
+        }
+        ssm.create_document(Name=name, DocumentType="Command", Content=json.dumps(content))
+        return name
+
+    return make
+
+
+def ended(ssm, command_id, seconds=5.0):
+    """The command's invocations with details, once all have ended."""
+
+    def look():
+        found = ssm.list_command_invocations(CommandId=command_id, Details=True)["CommandInvocations"]
+        under_way = [one for one in found if one["Status"] in ("Pending", "InProgress", "Cancelling")]
+        return [] if under_way else found
+
+    eventually(lambda: bool(look()), seconds)
+    return look()
+
+
+def run(ssm, instance, document, **more):
+    sent = ssm.send_command(InstanceIds=[instance], DocumentName=document, **more)
+    return ended(ssm, sent["Command"]["CommandId"])[0]
+
+
+def statuses(invocation):
+    return {plugin["Name"]: plugin["Status"] for plugin in invocation["CommandPlugins"]}
+
+
+def test_an_instance_is_online_once_its_host_has_booted(ssm, launch, machines):
+    machines.prepare = lambda machine: machine.may_boot.clear()
+    (instance_id,) = launch()
+    assert online(ssm) == set()
+    machines.made[instance_id].may_boot.set()
+    eventually(lambda: online(ssm) == {instance_id})
+    (told,) = ssm.describe_instance_information()["InstanceInformationList"]
+    assert (told["PingStatus"], told["PlatformName"]) == ("Online", "Debian GNU/Linux")
+
+
+def test_an_instance_whose_role_says_nothing_of_ssm_never_registers(ssm, launch, profile, control):
+    for role in ("", profile("bare"), profile("other", "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")):
+        launch(role=role)
+    eventually(lambda: set(control("status")["hosts"].values()) == {"running"})
+    assert online(ssm) == set()
+
+
+def test_any_policy_that_allows_it_will_do(client, ssm, launch, profile):
+    role = profile("inline")
+    actions = ["ssm:UpdateInstanceInformation", "ssmmessages:*"]
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
+    client("iam").put_role_policy(RoleName=role, PolicyName="agent", PolicyDocument=json.dumps(policy))
+    (instance_id,) = launch(role=role)
+    eventually(lambda: online(ssm) == {instance_id})
+
+
+def test_a_terminated_instance_is_not_managed(ec2, ssm, instance):
+    ec2.terminate_instances(InstanceIds=[instance])
+    assert online(ssm) == set()
+    send = {"InstanceIds": [instance], "DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["out x"]}}
+    assert refusal(ssm.send_command, **send) == "InvalidInstanceId"
+
+
+def test_commands_reach_the_machine_as_the_agent_brings_them(ssm, instance, machines):
+    done = run(ssm, instance, "AWS-RunShellScript", Parameters={"commands": ["out one", "err two"]})
+    (call,) = machines.made[instance].calls
+    assert call.script == "out one\nerr two\n"
+    assert call.environment == {
+        "AWS_SSM_INSTANCE_ID": instance,
+        "AWS_SSM_REGION_NAME": "sa-east-1",
+        "SSM_COMMAND_ID": done["CommandId"],
+    }
+    assert (call.timeout, call.working_directory) == (3600, None)
+    assert call.script_path.endswith(f"/{done['CommandId']}/runShellScript/_script.sh")
+    got = ssm.get_command_invocation(CommandId=done["CommandId"], InstanceId=instance)
+    assert (got["Status"], got["ResponseCode"], got["PluginName"]) == ("Success", 0, "runShellScript")
+    assert (got["StandardOutputContent"], got["StandardErrorContent"]) == ("one\n", "two\n")
+    assert done["CommandPlugins"][0]["Output"] == "one\n\n----------ERROR-------\ntwo\n"
+
+
+def test_statuses_come_in_order_and_output_when_a_step_has_ended(ssm, instance, document, machines):
+    name = document(("first", ["out early", "wait"]), ("second", ["out late"]))
+    command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
+    ask = {"CommandId": command_id, "InstanceId": instance, "PluginName": "first"}
+    assert refusal(ssm.get_command_invocation, **ask) == "InvocationDoesNotExist"
+    assert ssm.list_command_invocations(CommandId=command_id)["CommandInvocations"] == []
+    seen: list[str] = []
+
+    def in_progress() -> bool:
+        found = ssm.list_command_invocations(CommandId=command_id, Details=True)["CommandInvocations"]
+        seen.extend(statuses(one)["first"] for one in found)
+        return seen[-1:] == ["InProgress"]
+
+    eventually(in_progress)
+    assert seen[0] == "Pending"
+    got = ssm.get_command_invocation(**ask)
+    assert (got["Status"], got["StandardOutputContent"], got["ResponseCode"]) == ("InProgress", "", -1)
+    later = ssm.get_command_invocation(**{**ask, "PluginName": "second"})
+    assert (later["Status"], later["ResponseCode"]) == ("Pending", -1)
+    machines.made[instance].proceed.set()
+    (done,) = ended(ssm, command_id)
+    assert statuses(done) == {"first": "Success", "second": "Success"}
+    assert ssm.get_command_invocation(**ask)["StandardOutputContent"] == "early\n"
+
+
+def test_of_several_steps_one_has_to_be_named(ssm, instance, document):
+    done = run(ssm, instance, document(("first", ["out 1"]), ("second", ["out 2"])))
+    ask = {"CommandId": done["CommandId"], "InstanceId": instance}
+    assert refusal(ssm.get_command_invocation, **ask) == "InvalidPluginName"
+    assert refusal(ssm.get_command_invocation, **ask, PluginName="third") == "InvalidPluginName"
+    assert ssm.get_command_invocation(**ask, PluginName="second")["StandardOutputContent"] == "2\n"
+
+
+def test_a_failed_step_that_exits_leaves_the_rest_skipped_as_successes(ssm, instance, document, machines):
+    name = document(("fails", ["err no", "exit 3"], {"onFailure": "exit"}), ("never", ["out never"]))
+    done = run(ssm, instance, name)
+    assert done["Status"] == "Failed"
+    assert statuses(done) == {"fails": "Failed", "never": "Success"}
+    fails, never = done["CommandPlugins"]
+    assert (fails["ResponseCode"], never["ResponseCode"]) == (3, 0)
+    assert "skipped due to prior step with an exit condition" in never["Output"]
+    assert len(machines.made[instance].calls) == 1
+    got = ssm.get_command_invocation(CommandId=done["CommandId"], InstanceId=instance, PluginName="fails")
+    assert got["StandardErrorContent"].startswith("no\nfailed to run commands: exit status 3\n")
+
+
+def test_without_on_failure_the_next_step_runs(ssm, instance, document):
+    done = run(ssm, instance, document(("bad", ["exit 1"]), ("good", ["out on"])))
+    assert done["Status"] == "Failed"
+    assert done["CommandPlugins"][1]["Output"] == "on\n"
+
+
+def test_a_step_past_its_time_is_killed_and_the_next_runs_even_so(ssm, instance, document, machines):
+    name = document(("slow", ["wait"], {"onFailure": "exit", "timeoutSeconds": "5"}), ("next", ["out on"]))
+    command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
+    (done,) = ended(ssm, command_id, 20)
+    assert (done["Status"], done["StatusDetails"]) == ("TimedOut", "ExecutionTimedOut")
+    slow, following = done["CommandPlugins"]
+    assert (slow["Status"], slow["ResponseCode"], slow["StatusDetails"]) == ("TimedOut", 137, "ExecutionTimedOut")
+    assert following["Output"] == "on\n"
+    assert [call.timeout for call in machines.made[instance].calls] == [5, 3600]
+
+
+@pytest.mark.parametrize(
+    ("lines", "status", "code", "ran"),
+    [
+        (["exit 168"], "Success", 168, 1),
+        (["exit 169"], "Failed", 169, 1),
+        (["exit 137"], "TimedOut", 137, 2),
+        (["exit 194"], "Failed", 194, 2),
+    ],
+)
+def test_exit_codes_that_mean_something(ssm, instance, document, machines, lines, status, code, ran):
+    done = run(ssm, instance, document(("special", lines), ("next", ["out on"])))
+    special = done["CommandPlugins"][0]
+    assert (special["Status"], special["ResponseCode"]) == (status, code)
+    assert len(machines.made[instance].calls) == ran
+
+
+def test_output_is_cut(ssm, instance, document):
+    done = run(ssm, instance, document(("long", ["repeat 30000 x"])))
+    got = ssm.get_command_invocation(CommandId=done["CommandId"], InstanceId=instance)
+    assert len(got["StandardOutputContent"]) == 24_000
+    assert got["StandardOutputContent"].endswith("x--output truncated--")
+    assert len(done["CommandPlugins"][0]["Output"]) == 2_500
+
+
+def test_cancelling_kills_and_keeps_the_rest_from_running(ssm, instance, document):
+    name = document(("long", ["wait"]), ("never", ["out never"]))
+    command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
+    eventually(lambda: ssm.list_commands(CommandId=command_id)["Commands"][0]["Status"] == "InProgress")
+    ssm.cancel_command(CommandId=command_id)
+    (done,) = ended(ssm, command_id)
+    assert done["Status"] == "Cancelled"
+    assert statuses(done) == {"long": "Cancelled", "never": "Cancelled"}
+    assert refusal(ssm.cancel_command, CommandId="0" * 36) == "InvalidCommandId"
+
+
+def test_of_an_instance_that_is_gone_nothing_more_is_heard(ec2, ssm, instance, document, machines):
+    name = document(("long", ["wait"]))
+    command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
+    eventually(lambda: bool(machines.made[instance].calls))
+    ec2.terminate_instances(InstanceIds=[instance])
+    eventually(lambda: machines.made[instance].destroyed)
+    (told,) = ssm.list_command_invocations(CommandId=command_id, Details=True)["CommandInvocations"]
+    assert (told["Status"], statuses(told)) == ("InProgress", {"long": "InProgress"})
+
+
+def test_parameters_are_put_in(ssm, instance, document, machines):
+    parameters = {"Who": {"type": "String"}, "Times": {"type": "String", "default": "2", "allowedPattern": "[0-9]"}}
+    name = document(("greet", ["out hello {{ Who }}", "repeat {{Times}} x"]), parameters=parameters)
+    run(ssm, instance, name, Parameters={"Who": ["you"]})
+    assert machines.made[instance].calls[0].script == "out hello you\nrepeat 2 x\n"
+    send = {"InstanceIds": [instance], "DocumentName": name}
+    for wrong in ({}, {"Who": ["x"], "Else": ["y"]}, {"Who": ["x"], "Times": ["many"]}):
+        assert refusal(ssm.send_command, **send, Parameters=wrong) == "InvalidParameters"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "not json",
+        "[]",
+        '{"schemaVersion": "2.2"}',
+        '{"schemaVersion": "9", "mainSteps": []}',
+        '{"schemaVersion": "2.2", "mainSteps": [{"action": "aws:runShellScript", "name": "a b", "inputs": {}}]}',
+        '{"schemaVersion": "2.2", "mainSteps": [{"action": "aws:runShellScript", "name": "a", "inputs":'
+        ' {"runCommand": ["echo {{ Nobody }}"]}}]}',
+    ],
+)
+def test_a_document_that_is_none(ssm, content):
+    create = {"Name": "Test-Bad", "DocumentType": "Command", "Content": content}
+    assert refusal(ssm.create_document, **create) == "InvalidDocumentContent"
+
+
+def test_documents_have_a_size_a_name_and_are_made_once(ssm, document):
+    step = {"action": "aws:runShellScript", "name": "a", "inputs": {"runCommand": ["x" * 65_536]}}
+    large = json.dumps({"schemaVersion": "2.2", "mainSteps": [step]})
+    create = {"DocumentType": "Command", "Content": large}
+    assert refusal(ssm.create_document, Name="Test-Large", **create) == "MaxDocumentSizeExceeded"
+    name = document(("a", ["out x"]))
+    content = ssm.get_document(Name=name)["Content"]
+    again = {"DocumentType": "Command", "Content": content}
+    assert refusal(ssm.create_document, Name=name, **again) == "DocumentAlreadyExists"
+    assert refusal(ssm.create_document, Name="no spaces", **again) == "ValidationException"
+    same = {"Name": name, "Content": content, "DocumentVersion": "$LATEST"}
+    assert refusal(ssm.update_document, **same) == "DuplicateDocumentContent"
+    described = ssm.describe_document(Name=name)["Document"]
+    assert (described["Status"], described["SchemaVersion"]) == ("Active", "2.2")
+    own = ssm.list_documents(Filters=[{"Key": "Owner", "Values": ["Self"]}])["DocumentIdentifiers"]
+    assert [one["Name"] for one in own] == [name]
+    ssm.delete_document(Name=name)
+    assert refusal(ssm.get_document, Name=name) == "InvalidDocument"
+
+
+def test_a_command_for_nobody(ssm, instance):
+    send = {"DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["out x"]}}
+    assert refusal(ssm.send_command, **send, InstanceIds=["i-0123456789abcdef0"]) == "InvalidInstanceId"
+    assert refusal(ssm.send_command, InstanceIds=[instance], DocumentName="Nothing-There") == "InvalidDocument"
+
+
+def test_a_fleet_by_tag_a_few_at_a_time(ssm, launch, document, machines):
+    ids = launch(4, tags={"Fleet": "one"})
+    eventually(lambda: online(ssm) == set(ids))
+    targets = [{"Key": "tag:Fleet", "Values": ["one"]}]
+    sent = ssm.send_command(Targets=targets, DocumentName=document(("a", ["wait"])), MaxConcurrency="50%")
+    command_id = sent["Command"]["CommandId"]
+
+    def running() -> int:
+        return sum(bool(machines.made[one].calls) for one in ids)
+
+    eventually(lambda: running() == 2)
+    time.sleep(0.3)
+    assert running() == 2
+    for machine in machines.made.values():
+        machine.proceed.set()
+    assert {one["Status"] for one in ended(ssm, command_id)} == {"Success"}
+    (command,) = ssm.list_commands(CommandId=command_id)["Commands"]
+    assert (command["TargetCount"], command["CompletedCount"], command["Status"]) == (4, 4, "Success")
+
+
+def test_too_many_errors_stop_the_rest(ssm, launch, document):
+    ids = launch(3)
+    eventually(lambda: online(ssm) == set(ids))
+    sent = ssm.send_command(
+        InstanceIds=ids, DocumentName=document(("a", ["exit 1"])), MaxConcurrency="1", MaxErrors="0"
+    )
+    details = sorted(one["StatusDetails"] for one in ended(ssm, sent["Command"]["CommandId"]))
+    assert details == ["Failed", "Terminated", "Terminated"]
+
+
+def test_invocations_come_in_pages_and_by_filter(ssm, instance, document):
+    name = document(("a", ["out x"]))
+    for _ in range(3):
+        run(ssm, instance, name)
+    pages = ssm.get_paginator("list_command_invocations").paginate(
+        InstanceId=instance, PaginationConfig={"PageSize": 2}
+    )
+    assert [len(page["CommandInvocations"]) for page in pages] == [2, 1]
+    failed = ssm.list_commands(Filters=[{"key": "Status", "value": "Failed"}])
+    assert failed["Commands"] == []
+    named = ssm.list_commands(Filters=[{"key": "DocumentName", "value": name}])
+    assert len(named["Commands"]) == 3
