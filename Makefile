@@ -43,7 +43,7 @@ programs:
 .tools/bin/pipenv: | programs
 	@echo "Making the environment for pipenv"
 	@$(PYTHON) -m venv .tools
-	@.tools/bin/pip install --quiet pipenv
+	@.tools/bin/pip install -qq pipenv
 
 .venv/.synced: Pipfile Pipfile.lock | .tools/bin/pipenv
 	@echo "Installing the Python packages of Pipfile.lock (about a minute the first time)"
@@ -61,7 +61,7 @@ node_modules/.synced: package.json package-lock.json | programs
 rehearse: programs
 	@tools/debian-packages.sh $(HOST_PACKAGES) || [ $$? -eq 3 ]
 	@if [ "$$(id -u)" -eq 0 ] && command -v systemd-nspawn mmdebstrap >/dev/null; then images=images-trixie; fi; \
-		$(MAKE) --no-print-directory -j3 .venv/.synced node_modules/.synced $${images:-}
+		$(MAKE) -s --no-print-directory -j3 .venv/.synced node_modules/.synced $${images:-}
 	@$(RUN)python -m rehearsal.rehearse $(if $(ONCE),--once)
 
 .PHONY: images-trixie images-all
@@ -79,8 +79,8 @@ check: .venv/.synced
 .PHONY: test
 test: programs
 	@tools/debian-packages.sh $(HOST_PACKAGES) $(TEST_PACKAGES)
-	@$(MAKE) --no-print-directory -j3 .venv/.synced node_modules/.synced images-all
-	@$(MAKE) --no-print-directory check
+	@$(MAKE) -s --no-print-directory -j3 .venv/.synced node_modules/.synced images-all
+	@$(MAKE) -s --no-print-directory check
 	@$(RUN)python -m pytest
 
 .PHONY: lock

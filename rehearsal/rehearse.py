@@ -29,7 +29,8 @@ _HOURS = 24
 def main() -> int:
     """The exit status: 0 when the whole of it worked, 1 when something did not, 130 after Ctrl-C on the way."""
     options = _parse()
-    signal.signal(signal.SIGTERM, _as_interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt_once)
     try:
         suite = _ready_suite(options.suite)
         with open_sandbox(region=options.region, host_suite=suite) as sandbox:
@@ -128,13 +129,17 @@ class Rehearsal:
 
 def _ready_suite(suite: str) -> str:
     """`suite`, once its images are built; `none`, after saying why, where this machine cannot boot it."""
-    missing = [one for one in requirements.missing(suite) if not one.built_here]
-    if missing:
+    if suite == "none":
+        return suite
+    missing = requirements.missing(suite)
+    blocking = [one for one in missing if not one.built_here]
+    if blocking:
         print("This machine cannot boot a host, so the setup's steps will not be executed:")
-        for one in missing:
+        for one in blocking:
             print(f"  {one.what}: {one.why}\n    {one.remedy}")
         return "none"
-    images.build(images.needed_for([suite]), print)
+    if missing:
+        images.build(images.needed_for([suite]), lambda line: print(line + "\n", end="", flush=True))
     return suite
 
 
@@ -152,7 +157,10 @@ def _as_shell(sandbox: Sandbox) -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in chosen.items())
 
 
-def _as_interrupt(_number: int, _frame: FrameType | None) -> None:
+def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
+    """The first Ctrl-C ends the rehearsal; another must not cut the cleaning-up short."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

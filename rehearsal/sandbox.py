@@ -27,6 +27,7 @@ from rehearsal.terraform_mirror import write_cli_config
 PROJECT = Path(__file__).resolve().parent.parent
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
+_INTERRUPT_SECONDS = 30.0
 
 
 class SandboxError(Exception):
@@ -150,7 +151,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def run(sandbox: Sandbox, command: Sequence[str], *, show: bool = False) -> str:
     """Run a user's command in the sandbox; its standard output. Raises SandboxError when it fails.
 
-    With `show` the output also goes where ours goes, as it comes.
+    With `show` the output also goes where ours goes, as it comes. When we are interrupted the command is
+    too, as from a terminal, and is given time to end well.
     """
     process = subprocess.Popen(
         command,
@@ -160,24 +162,32 @@ def run(sandbox: Sandbox, command: Sequence[str], *, show: bool = False) -> str:
         stdout=subprocess.PIPE,
         stderr=None if show else subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     kept: list[str] = []
+    told = ""
     try:
         if show:
             for line in process.stdout or ():
                 kept.append(line)
-                sys.stdout.write(line)
-                sys.stdout.flush()
-            told = ""
+                print(line, end="", flush=True)
         else:
             out, told = process.communicate()
             kept.append(out)
         status = process.wait()
     except BaseException:
-        process.terminate()
-        process.wait()
+        _interrupt(process)
         raise
     if status != 0:
         shown = "" if show else f"\n{''.join(kept)}{told}".rstrip()
         raise SandboxError(f"{' '.join(command)} ended with status {status}.{shown}")
     return "".join(kept)
+
+
+def _interrupt(process: subprocess.Popen[str]) -> None:
+    """End a command and what it started: Ctrl-C first, by force when that takes too long."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, number)
+            process.communicate(timeout=_INTERRUPT_SECONDS)
+            return

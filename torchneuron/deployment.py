@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torchneuron.aws import Aws, calling
 from torchneuron.capacity_blocks import reservations
 from torchneuron.config import PROJECT_ROOT, Config, Deployment, LocalBackend
 from torchneuron.errors import InputError, NotFoundError, ReplacementRefusedError, TerraformError
+from torchneuron.processes import run_to_its_end
 from torchneuron.terraform import Change, Terraform
 
 
@@ -140,16 +140,9 @@ def _synthesize(config: Config, overrides: Mapping[str, Any]) -> Terraform:
         "CHECKPOINT_DISABLE": "1",
     }
     with display.waiting("Synthesizing"):
-        done = subprocess.run(
-            [sys.executable, str(PROJECT_ROOT / "main.py")],
-            cwd=PROJECT_ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode != 0:
+        command = [sys.executable, str(PROJECT_ROOT / "main.py")]
+        done = run_to_its_end(command, folder=PROJECT_ROOT, environment=environment)
+    if done.status != 0:
         raise TerraformError("Synthesis failed.", why=done.stderr.strip()[-4000:])
     return Terraform(Path(config.output_dir) / "stacks" / config.project_name)
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torchneuron import display
 from torchneuron.errors import InputError, TerraformError
+from torchneuron.processes import Finished, run_to_its_end
 
 PLAN_FILE = "torchneuron.tfplan"
 # What a person may be working on, or has their work on: never deleted or replaced by surprise.
@@ -102,28 +102,20 @@ class Terraform:
     def apply(self) -> None:
         """Carry out the plan that `plan` kept, a line for each thing done. Raises TerraformError."""
         problems: list[str] = []
-        arguments = ["apply", "-input=false", "-json", "-lock-timeout=60s", PLAN_FILE]
-        with (
-            display.waiting("terraform apply"),
-            subprocess.Popen(
-                ["terraform", *arguments],
-                cwd=self._folder,
-                env=_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            ) as process,
-        ):
-            for event in _events(process.stdout or ()):
-                _show(event)
-                if event.get("@level") == "error":
-                    problems.append(_diagnostic(event))
+
+        def follow(line: str) -> None:
+            event = _event(line)
+            _show(event)
+            if event.get("@level") == "error":
+                problems.append(_diagnostic(event))
+
+        with display.waiting("terraform apply"):
+            done = self._run("apply", "-input=false", "-json", "-lock-timeout=60s", PLAN_FILE, on_line=follow)
         (self._folder / PLAN_FILE).unlink(missing_ok=True)
-        if process.returncode != 0:
+        if done.status != 0:
             raise TerraformError(
                 "Terraform could not apply the plan.",
-                why="\n".join(problems),
+                why="\n".join(problems) or done.stderr.strip(),
                 do="What was made is in the state: once this is mended, the same command goes on from there.",
             )
 
@@ -133,32 +125,28 @@ class Terraform:
         return {name: output["value"] for name, output in answer.items()}
 
     def _quietly(self, *arguments: str) -> str:
-        done = subprocess.run(
-            ["terraform", *arguments],
-            cwd=self._folder,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
+        done = self._run(*arguments)
+        if done.status != 0:
             raise TerraformError(f"terraform {arguments[0]} failed.", why=(done.stderr.strip() or done.stdout.strip()))
         return done.stdout
+
+    def _run(self, *arguments: str, on_line: Callable[[str], None] = lambda line: None) -> Finished:
+        return run_to_its_end(
+            ["terraform", *arguments], folder=self._folder, environment=_environment(), on_line=on_line
+        )
 
 
 def _environment() -> Mapping[str, str]:
     return {**os.environ, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
 
 
-def _events(lines: Any) -> Iterator[Mapping[str, Any]]:
-    """Terraform's JSON events; anything else it prints is kept as an error's text."""
-    for line in lines:
-        try:
-            yield json.loads(line)
-        except ValueError:
-            if line.strip():
-                yield {"@level": "error", "@message": line.strip()}
+def _event(line: str) -> Mapping[str, Any]:
+    """One of Terraform's JSON events; anything else it prints is taken for an error's text."""
+    try:
+        event: Mapping[str, Any] = json.loads(line)
+    except ValueError:
+        return {"@level": "error", "@message": line.strip()} if line.strip() else {}
+    return event
 
 
 def _show(event: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -108,18 +107,3 @@ def artifacts() -> Path:
     folder = PROJECT / ".artifacts"
     folder.mkdir(exist_ok=True)
     return folder
-
-
-def host_mounts() -> list[str]:
-    """This machine's mount points."""
-    return sorted(line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
-
-
-def processes() -> dict[int, str]:
-    """Every process's id and command line, kernel threads left out."""
-    found = {}
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if line := (entry / "cmdline").read_bytes():
-                found[int(entry.name)] = line.replace(b"\0", b" ").decode(errors="replace").strip()
-    return found

@@ -1,52 +1,83 @@
 """`make rehearse` itself: what it says, and that it leaves nothing behind."""
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
+import uuid
 from pathlib import Path
 
-from tests.e2e.conftest import PROJECT, host_mounts, processes
+import pytest
+
+from rehearsal.hosts import cgroups
+from tests.e2e.conftest import PROJECT
 
 
-def traces():
-    """Everything a rehearsal could leave on this machine."""
-    cgroups = sorted(str(path) for path in Path("/sys/fs/cgroup").rglob("*") if path.is_dir())
-    temporary = sorted(Path(tempfile.gettempdir()).glob("torchneuron*"))
-    shared = sorted(Path("/dev/shm").iterdir())
+@pytest.fixture
+def rehearsal(tmp_path):
+    """Start `make rehearse`'s program, and see at the end that nothing of it is left on this machine."""
     own = {name: (PROJECT / name).read_bytes() for name in ("config.json", "cdktf.json")}
-    return host_mounts(), cgroups, temporary, shared, own, (PROJECT / "cdktf.out").exists()
+    mounts, containers = host_mounts(), container_processes()
+    mark = uuid.uuid4().hex
+    started = []
+
+    def start(*arguments):
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "rehearsal.rehearse", *arguments],
+                cwd=PROJECT,
+                env={**os.environ, "TMPDIR": str(tmp_path), "REHEARSAL_MARK": mark},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        return started[0]
+
+    yield start
+    assert started[0].poll() is not None
+    assert list(tmp_path.iterdir()) == []
+    assert processes_marked(mark) == []
+    assert container_processes() <= containers
+    assert cgroups.abandoned() == []
+    assert host_mounts() == mounts
+    assert {name: (PROJECT / name).read_bytes() for name in own} == own
+    assert not (PROJECT / "cdktf.out").exists()
 
 
-def start(*arguments):
-    return subprocess.Popen(
-        [sys.executable, "-m", "rehearsal.rehearse", *arguments],
-        cwd=PROJECT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+def processes_marked(mark):
+    """Command lines of the processes that inherited the mark."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (entry / "environ").read_bytes():
+                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
 
 
-def left_behind(before):
-    """Processes that were not there before and belong to a rehearsal."""
-    return [
-        line
-        for pid, line in processes().items()
-        if pid not in before and re.search(r"rehears|nspawn|terraform|code-server|nginx", line)
-    ]
+def container_processes():
+    """Hosts' outermost processes; these have an environment of their own."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (entry / "comm").read_text().strip() in ("systemd-nspawn", "unshare"):
+                found.add(int(entry.name))
+    return found
 
 
-def test_staying_up_until_ctrl_c_then_nothing_is_left():
-    before, running = traces(), processes()
-    rehearsal = start()
+def host_mounts():
+    return sorted(line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
+
+
+def test_staying_up_until_ctrl_c_then_nothing_is_left(rehearsal):
+    running = rehearsal()
     told = []
-    for line in rehearsal.stdout:
+    for line in running.stdout:
         told.append(line)
         if line.startswith("Every other command"):
             break
@@ -63,38 +94,30 @@ def test_staying_up_until_ctrl_c_then_nothing_is_left():
         check=True,
     )
     assert len(password.stdout.strip()) >= 12
-    os.killpg(rehearsal.pid, signal.SIGINT)
-    rest, _ = rehearsal.communicate(timeout=90)
-    assert rehearsal.returncode == 0, rest
+    os.killpg(running.pid, signal.SIGINT)
+    rest, _ = running.communicate(timeout=90)
+    assert running.returncode == 0, rest
     assert "takes the password from Secrets Manager" in text
     assert "HTTP 101" in text
     assert not folder.exists()
-    assert traces() == before
-    assert left_behind(running) == []
 
 
-def test_where_no_host_can_boot_the_steps_are_called_not_executed():
-    before, running = traces(), processes()
-    done = start("--once", "--suite", "none")
+def test_where_no_host_can_boot_the_steps_are_called_not_executed(rehearsal):
+    done = rehearsal("--once", "--suite", "none")
     told, _ = done.communicate(timeout=300)
     assert done.returncode == 0, told
     assert len(re.findall(r"^  \d\d-\S+ +NOT EXECUTED", told, flags=re.MULTILINE)) == 17
     assert "17 scripts checked with bash -n: no syntax error." in told
     assert not re.search(r"\bdone\b", told)
-    assert traces() == before
-    assert left_behind(running) == []
 
 
-def test_ctrl_c_on_the_way_leaves_nothing_either():
-    before, running = traces(), processes()
-    rehearsal = start("--once")
-    for line in rehearsal.stdout:
+def test_ctrl_c_on_the_way_leaves_nothing_either(rehearsal):
+    running = rehearsal("--once")
+    for line in running.stdout:
         if line.startswith("$ invoke deploy"):
             break
     time.sleep(8)
-    os.killpg(rehearsal.pid, signal.SIGINT)
-    rest, _ = rehearsal.communicate(timeout=90)
-    assert rehearsal.returncode == 130, rest
+    os.killpg(running.pid, signal.SIGINT)
+    rest, _ = running.communicate(timeout=90)
+    assert running.returncode == 130, rest
     assert "Traceback" not in rest
-    assert traces() == before
-    assert left_behind(running) == []
