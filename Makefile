@@ -4,7 +4,9 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-SUITES := trixie bookworm
+# Tests mostly wait, for Terraform and for hosts; PYTEST holds more options for it.
+WORKERS ?= 2
+PYTEST ?=
 
 export PIPENV_VENV_IN_PROJECT := 1
 export PIPENV_IGNORE_VIRTUALENVS := 1
@@ -81,7 +83,7 @@ test: programs
 	@tools/debian-packages.sh $(HOST_PACKAGES) $(TEST_PACKAGES)
 	@$(MAKE) -s --no-print-directory -j3 .venv/.synced node_modules/.synced images-all
 	@$(MAKE) -s --no-print-directory check
-	@$(RUN)python -m pytest
+	@$(RUN)python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST)
 
 .PHONY: lock
 lock: .tools/bin/pipenv

@@ -8,15 +8,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torchneuron import display, saved_block
 from torchneuron.aws import Aws, calling
 from torchneuron.capacity_blocks import reservations
 from torchneuron.config import PROJECT_ROOT, Config, Deployment, LocalBackend
-from torchneuron.errors import InputError, NotFoundError, ReplacementRefusedError, TerraformError
+from torchneuron.errors import AwsError, InputError, NotFoundError, ReplacementRefusedError, TerraformError
 from torchneuron.processes import run_to_its_end
 from torchneuron.terraform import Change, Terraform
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
 
 @dataclass(frozen=True)
@@ -151,9 +154,7 @@ def _read(aws: Aws, terraform: Terraform) -> Deployed:
     outputs = terraform.outputs()
     if "instance_id" not in outputs:
         raise NotFoundError(f"Nothing is deployed in {aws.region}.", do="Deploy with: invoke deploy")
-    with calling(f"look at {outputs['instance_id']}"):
-        answer = aws.ec2().describe_instances(InstanceIds=[outputs["instance_id"]])
-    instance = answer["Reservations"][0]["Instances"][0]
+    instance = _instance(aws, outputs["instance_id"])
     return Deployed(
         region=aws.region,
         instance_id=outputs["instance_id"],
@@ -164,6 +165,21 @@ def _read(aws: Aws, terraform: Terraform) -> Deployed:
         security_group_id=outputs["security_group_id"],
         secret_arn=outputs["secret_arn"],
     )
+
+
+def _instance(aws: Aws, instance_id: str) -> InstanceTypeDef:
+    try:
+        with calling(f"look at {instance_id}"):
+            answer = aws.ec2().describe_instances(InstanceIds=[instance_id])
+    except AwsError as error:
+        if error.code != "InvalidInstanceID.NotFound":
+            raise
+        raise NotFoundError(
+            f"The machine {instance_id} is gone.",
+            why="It was terminated: its Capacity Block ended, or someone removed it.",
+            do=f"invoke deploy -r {aws.region} makes a new one; invoke destroy -r {aws.region} removes the rest.",
+        ) from error
+    return answer["Reservations"][0]["Instances"][0]
 
 
 def show(deployed: Deployed, config: Config) -> None:

@@ -81,5 +81,11 @@ class SetupError(TorchNeuronError):
     """A setup run stopped before its last task."""
 
 
+class Detached(TorchNeuronError):  # noqa: N818 - not a fault either
+    """The person stopped watching (Ctrl-C); what was watched goes on. 130 is a shell's word for that."""
+
+    exit_status = 130
+
+
 class Declined(TorchNeuronError):  # noqa: N818 - the person's decision, not a fault
     """The person said no to a question; nothing was changed."""

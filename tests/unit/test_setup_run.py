@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tests.unit.setup_support import FakeCommands, Recorder, rendered, task
-from torchneuron.errors import InputError, SetupError
+from torchneuron.errors import Detached, InputError, SetupError
 from torchneuron.setup.commands import StepStatus
 from torchneuron.setup.plan import make_plan
 from torchneuron.setup.run import Runner, in_order
@@ -60,7 +60,7 @@ def test_a_failure_names_task_output_command_and_way_on_and_the_next_run_takes_u
 def test_the_command_id_is_kept_before_anything_waits_on_it(tmp_path, tasks):
     commands = FakeCommands(interrupt_at=1)
     runner, store, _ = make_runner(tmp_path, commands)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Detached, match="the setup goes on"):
         runner.run(tasks)
     running = store.load().running
     assert running is not None
@@ -71,7 +71,7 @@ def test_the_command_id_is_kept_before_anything_waits_on_it(tmp_path, tasks):
 def test_a_run_that_lost_its_watcher_is_attached_to_not_sent_again(tmp_path, tasks):
     commands = FakeCommands(watched=2, interrupt_at=2)
     runner, store, monitor = make_runner(tmp_path, commands)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Detached, match="the setup goes on"):
         runner.run(tasks)
     assert store.load().digests == {"01-a": tasks[0].digest}
     commands.interrupt_at = None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from torchneuron.errors import SetupError
+from torchneuron.errors import Detached, SetupError
 from torchneuron.setup.commands import Commands, CommandStatus, StepStatus
 from torchneuron.setup.document import Document, compile_documents
 from torchneuron.setup.plan import Plan, make_plan
@@ -118,7 +118,17 @@ class Runner:
             raise self._failure(running, status)
 
     def _watch(self, running: Running, *, forgotten_is_over: bool = False) -> CommandStatus | None:
-        """Follow the command to its end, remembering each step that succeeds."""
+        """Follow the command to its end. Ctrl-C ends the following only: Detached is raised."""
+        try:
+            return self._follow(running, forgotten_is_over=forgotten_is_over)
+        except KeyboardInterrupt:
+            raise Detached(
+                f"Stopped watching; the setup goes on, on {self._instance_id}.",
+                do=f"To watch it again: {self._again}",
+            ) from None
+
+    def _follow(self, running: Running, *, forgotten_is_over: bool) -> CommandStatus | None:
+        """Poll until the command has ended, remembering each step that succeeds."""
         unknown_since = time.monotonic()
         while True:
             status = self._commands.status(running.command_id)

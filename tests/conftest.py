@@ -1,0 +1,10 @@
+"""How the tests are shared out when several run at once (`make test`: one worker a core)."""
+
+import pytest
+
+
+def pytest_collection_modifyitems(items):
+    """A module's tests stay together, and those on one machine: what they share is made once, not once a worker."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        item.add_marker(pytest.mark.xdist_group(parameters.get("machine", item.module.__name__)))
