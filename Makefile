@@ -62,7 +62,7 @@ node_modules/.synced: package.json package-lock.json | programs
 .PHONY: rehearse
 rehearse: programs
 	@tools/debian-packages.sh $(HOST_PACKAGES) || [ $$? -eq 3 ]
-	@if [ "$$(id -u)" -eq 0 ] && command -v systemd-nspawn mmdebstrap >/dev/null; then images=images-trixie; fi; \
+	@if [ "$$(id -u)" -eq 0 ] && command -v systemd-nspawn >/dev/null && command -v mmdebstrap >/dev/null; then images=images-trixie; fi; \
 		$(MAKE) -s --no-print-directory -j3 .venv/.synced node_modules/.synced $${images:-}
 	@$(RUN)python -m rehearsal.rehearse $(if $(ONCE),--once)
 

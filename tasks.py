@@ -190,11 +190,14 @@ def run_tasks(
 @command(help={"once": "verify the login and end, instead of staying up until Ctrl-C"})
 def rehearse(context: Context, once: bool = False) -> None:
     """The whole main job against a rehearsal AWS on this machine."""
-    import subprocess
+    import os
     import sys
 
-    done = subprocess.run([sys.executable, "-m", "rehearsal.rehearse", *(["--once"] if once else [])], check=False)
-    raise Exit(code=done.returncode)
+    from torchneuron.config import PROJECT_ROOT
+
+    # In this process's place: Ctrl-C is then the rehearsal's own, and it cleans up after itself.
+    os.chdir(PROJECT_ROOT)
+    os.execv(sys.executable, [sys.executable, "-m", "rehearsal.rehearse", *(["--once"] if once else [])])
 
 
 _REGION = "AWS region (default: the settings' default region)"

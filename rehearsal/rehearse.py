@@ -44,14 +44,14 @@ def main() -> int:
         print(f"The rehearsal failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Stopped; nothing is left behind.", file=sys.stderr)
+        print("Stopped before the end; what the rehearsal had made is removed.", file=sys.stderr)
         return 130
     return 0
 
 
 @dataclass
 class Rehearsal:
-    """One run through the main job. `_deployed_at` and the like are what earlier steps found out."""
+    """One run through the main job, each step under a heading with the seconds gone by."""
 
     sandbox: Sandbox
     region: str
@@ -105,7 +105,8 @@ class Rehearsal:
     def _forwarded_port(self) -> int:
         hosts = self.sandbox.control("status")["hosts"]
         (instance_id,) = hosts
-        port: int = self.sandbox.control("forward", {"instance_id": instance_id, "port": 80})["port"]
+        inside = self.sandbox.settings()["nginxPort"]
+        port: int = self.sandbox.control("forward", {"instance_id": instance_id, "port": inside})["port"]
         return port
 
     def _check_login(self, port: int) -> None:
@@ -152,9 +153,15 @@ def _first_offering(listing: str) -> tuple[str, str]:
 
 
 def _as_shell(sandbox: Sandbox) -> str:
-    names = ("PATH", "TF_CLI_CONFIG_FILE", "TORCHNEURON_CONFIG", "CHECKPOINT_DISABLE")
-    chosen = {name: value for name, value in sandbox.environment.items() if name in names or name.startswith("AWS_")}
-    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in chosen.items())
+    """What makes any POSIX shell one in which commands reach the rehearsal, and nothing of the user's own AWS."""
+    names = ("PATH", "TORCHNEURON_CONFIG", "NO_PROXY", "no_proxy", "CHECKPOINT_DISABLE")
+    chosen = {
+        name: value
+        for name, value in sandbox.environment.items()
+        if name in names or name.startswith(("AWS_", "TF_", "CDKTF_"))
+    }
+    forget = "for name in $(env | sed -n 's/^\\(AWS_[A-Za-z0-9_]*\\)=.*/\\1/p'); do unset \"$name\"; done\n"
+    return forget + "".join(f"export {name}={shlex.quote(value)}\n" for name, value in chosen.items())
 
 
 def _interrupt_once(_number: int, _frame: FrameType | None) -> None:

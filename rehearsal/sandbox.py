@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rehearsal.hosts.code_server_package import VERSION
 from rehearsal.terraform_mirror import write_cli_config
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -41,6 +42,11 @@ class Sandbox:
     folder: Path
     endpoint: str
     environment: Mapping[str, str]
+
+    def settings(self) -> dict[str, Any]:
+        """The rehearsal's copy of the settings, as it is now."""
+        read: dict[str, Any] = json.loads(Path(self.environment["TORCHNEURON_CONFIG"]).read_text())
+        return read
 
     def control(self, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Ask the rehearsal itself, beside AWS: `status`, `clock`, `forward` (see docs/rehearsal.md)."""
@@ -73,6 +79,9 @@ def copy_settings(folder: Path, region: str) -> Path:
     settings = json.loads(original.read_text(encoding="utf-8"))
     settings.update(
         defaultRegion=region,
+        nginxPort=settings.get("nginxPort", 80),
+        # The one release that hosts can install: the package was built here.
+        codeServerVersion=VERSION,
         stateDir="state",
         outputDir="cdktf.out",
         # moto answers on one address, so a bucket's name has to be in the path.
@@ -95,6 +104,8 @@ def make_environment(folder: Path, settings: Path, endpoint: str) -> dict[str, s
         AWS_CONFIG_FILE=str(folder / "no-aws-config"),
         AWS_SHARED_CREDENTIALS_FILE=str(folder / "no-aws-credentials"),
         TORCHNEURON_CONFIG=str(settings),
+        NO_PROXY=_beside("NO_PROXY"),
+        no_proxy=_beside("no_proxy"),
         CHECKPOINT_DISABLE="1",
         DISABLE_VERSION_CHECK="1",
         CI="1",
@@ -108,6 +119,11 @@ def make_environment(folder: Path, settings: Path, endpoint: str) -> dict[str, s
             TF_CLI_CONFIG_FILE=str(mirror), CDKTF_SKIP_PROVIDER_LOCK="true", CDKTF_DISABLE_PLUGIN_CACHE_ENV="true"
         )
     return environment
+
+
+def _beside(variable: str) -> str:
+    """The user's list of hosts that need no proxy, and this machine."""
+    return ",".join(filter(None, (os.environ.get(variable), "127.0.0.1", "localhost")))
 
 
 @contextlib.contextmanager

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PROVIDER = "registry.terraform.io/hashicorp/aws"
+# What the stack asks for; a mirror without it would only keep Terraform from the registry.
+RELEASE = "5.100.0"
 
 _CLI_CONFIG = """\
 disable_checkpoint = true
@@ -41,11 +43,11 @@ def write_cli_config(directory: Path) -> Path | None:
 
 
 def find_mirror() -> Path | None:
-    """The folder above the first `registry.terraform.io/hashicorp/aws` under the usual prefixes."""
+    """The folder above the first `registry.terraform.io/hashicorp/aws` with RELEASE under the usual prefixes."""
     for prefix in _prefixes():
         for pattern in (PROVIDER, f"*/{PROVIDER}", f"*/*/{PROVIDER}"):
             for folder in sorted(prefix.glob(pattern)):
-                if folder.is_dir():
+                if any(RELEASE in found.name for found in folder.iterdir()):
                     return folder.parents[2]
     return None
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 # Seconds. Lookups may be repeated freely: botocore's standard mode backs off and tries again.
 _LOOKUPS = ClientConfig(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 6})
-# PurchaseCapacityBlock has no client token: a repeated request buys a second block.
+# PurchaseCapacityBlock and SendCommand have no client token: a repeated request buys, or runs, twice.
 _ONCE = ClientConfig(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 1})
 
 
@@ -74,6 +74,10 @@ class Aws:
 
     def ssm(self) -> SSMClient:
         return cast("SSMClient", self._client("ssm", _LOOKUPS))
+
+    def ssm_once(self) -> SSMClient:
+        """SSM for a call that must never be repeated: one attempt, no retries."""
+        return cast("SSMClient", self._client("ssm", _ONCE))
 
     def secrets(self) -> SecretsManagerClient:
         return cast("SecretsManagerClient", self._client("secretsmanager", _LOOKUPS))

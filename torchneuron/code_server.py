@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from torchneuron import display, passwords
+from torchneuron import display
 from torchneuron.aws import Aws
 from torchneuron.config import PROJECT_ROOT, Config
 from torchneuron.errors import InputError
+from torchneuron.passwords import Hashes
 from torchneuron.setup import definition, report, syntax
 from torchneuron.setup.commands import Commands, wait_until_online
+from torchneuron.setup.definition import TaskFile
 from torchneuron.setup.plan import make_plan
 from torchneuron.setup.render import render
 from torchneuron.setup.run import Outcome, Runner, pending_scripts
@@ -19,6 +21,11 @@ from torchneuron.setup.state import State, StateStore
 
 TASK_FILE = PROJECT_ROOT / "setup_tasks" / "code-server-setup.json"
 _ONLINE_SECONDS = 600
+# In the form the tasks want, of no password at all: for looking at the setup before there is one.
+NO_HASHES = Hashes(
+    code_server=f"$argon2id$v=19$m=65536,t=3,p=4${'A' * 22}${'A' * 43}",
+    account=f"$6$rounds=100000${'A' * 16}${'.' * 86}",
+)
 
 
 @dataclass(frozen=True)
@@ -32,9 +39,8 @@ class RunOptions:
     wait: bool = False
 
 
-def variables(config: Config, password: str, instance_id: str) -> dict[str, str]:
+def variables(config: Config, hashes: Hashes) -> dict[str, str]:
     """The values of the code-server tasks' variables. The password itself is not among them."""
-    hashes = passwords.hash_password(password, instance_id=instance_id)
     return {
         "USER": config.code_server_user,
         "HOME_DIR": config.home_folder,
@@ -46,25 +52,32 @@ def variables(config: Config, password: str, instance_id: str) -> dict[str, str]
     }
 
 
-def setup(config: Config, aws: Aws, options: RunOptions, password: str) -> Outcome | None:
+def check(config: Config) -> None:
+    """Raises InputError for settings that the code-server tasks refuse, before there is a machine."""
+    task_file = definition.load(TASK_FILE)
+    render(task_file, definition.fill(task_file, variables(config, NO_HASHES)))
+
+
+def setup(config: Config, aws: Aws, options: RunOptions, hashes: Hashes, *, again: str) -> Outcome | None:
     """Set code-server up on an instance. None after a dry run, which touches nothing."""
-    given = variables(config, password, options.instance_id)
-    return run_task_file(config, aws, TASK_FILE, given, options, again="invoke setup")
+    return run_task_file(config, aws, definition.load(TASK_FILE), variables(config, hashes), options, again=again)
 
 
 def run_task_file(
     config: Config,
     aws: Aws,
-    path: Path,
+    task_file: TaskFile,
     given: Mapping[str, str],
     options: RunOptions,
     *,
-    again: str = "invoke run-tasks",
+    again: str,
 ) -> Outcome | None:
-    """Run the task file at `path` on an instance. Everything is checked before anything is sent."""
-    task_file = definition.load(path)
+    """Run a task file on an instance. Everything is checked before anything is sent.
+
+    `again` is the command line that resumes, whole, for messages.
+    """
     tasks = render(task_file, definition.fill(task_file, given))
-    store = StateStore(config.state_dir / _folder(path), options.instance_id)
+    store = StateStore(config.state_dir / _folder(task_file.path), options.instance_id)
     if options.dry_run:
         state = State() if options.clean_state else store.load()
         plan = make_plan(tasks, state.digests, start_from=options.start_from)
@@ -76,12 +89,12 @@ def run_task_file(
         wait_until_online(ssm, options.instance_id, seconds=_ONLINE_SECONDS if options.wait else 0)
     with report.monitor() as monitor:
         runner = Runner(
-            Commands(ssm, options.instance_id),
+            Commands(ssm, aws.ssm_once(), options.instance_id),
             store,
             monitor,
             instance_id=options.instance_id,
             region=aws.region,
-            again=f"{again} -i {options.instance_id} -r {aws.region}",
+            again=again,
         )
         outcome = runner.run(tasks, start_from=options.start_from, clean=options.clean_state)
     report.show_outcome(outcome)

@@ -1,25 +1,37 @@
-"""From settings to a running machine and back: preflight, synth, plan, guard, apply, info, destroy."""
+"""From settings to a running machine and back: synth, plan, guard, apply, info, destroy."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchneuron import display, saved_block
+from torchneuron import display, locks, preflight
 from torchneuron.aws import Aws, calling
-from torchneuron.capacity_blocks import reservations
 from torchneuron.config import PROJECT_ROOT, Config, Deployment, LocalBackend
-from torchneuron.errors import AwsError, InputError, NotFoundError, ReplacementRefusedError, TerraformError
+from torchneuron.errors import (
+    AwsError,
+    Detached,
+    InputError,
+    NotFoundError,
+    ReplacementRefusedError,
+    SetupError,
+    TerraformError,
+    TorchNeuronError,
+)
 from torchneuron.processes import run_to_its_end
 from torchneuron.terraform import Change, Terraform
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef
+
+# Long enough for a command that only looks; one that deploys or removes takes longer, and is not waited for.
+_BUSY_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -40,63 +52,70 @@ def deploy(config: Config, aws: Aws, overrides: Mapping[str, Any], *, allow_repl
     """Make the deployment what the settings and `overrides` say, and return what is there then.
 
     Raises InputError and NotFoundError before anything is changed, ReplacementRefusedError when the
-    plan would lose a machine, TerraformError when Terraform fails.
+    plan would lose a machine, TerraformError when Terraform fails, SetupError when what was made
+    cannot be looked at.
     """
     deployment = config.deployment(overrides)
     _refuse_without_state(deployment)
     if deployment.use_capacity_block:
-        check_block(aws, deployment)
-    terraform = _synthesize(config, overrides)
-    terraform.init()
-    changes = terraform.plan()
-    refuse_losses(changes, allow_replace=allow_replace)
-    if changes:
-        display.note(f"Applying: {_summary(changes)}")
-        terraform.apply()
-    else:
-        display.note("Nothing to change.")
-    return _read(aws, terraform)
+        preflight.check_block(aws, deployment)
+    with _connected(config, deployment, overrides) as terraform:
+        changes = terraform.plan()
+        refuse_losses(changes, allow_replace=allow_replace)
+        if changes:
+            display.note(f"Applying: {_summary(changes)}")
+            terraform.apply()
+        else:
+            display.note("Nothing to change.")
+        outputs = terraform.outputs()
+    if not changes:
+        return _read(aws, outputs)
+    with launched(outputs.get("instance_id", ""), aws.region):
+        return _read(aws, outputs)
 
 
 def info(config: Config, aws: Aws) -> Deployed:
     """What is deployed in the region. Raises NotFoundError when nothing is."""
-    return _read(aws, _connected(config, aws.region))
+    overrides = {"region": aws.region}
+    with _connected(config, config.deployment(overrides), overrides) as terraform:
+        outputs = terraform.outputs()
+    return _read(aws, outputs)
 
 
 def destroy(config: Config, aws: Aws, *, yes: bool) -> None:
-    """Remove the deployment in the region, after a yes that follows the list of what goes."""
-    terraform = _connected(config, aws.region)
-    changes = terraform.plan(destroy=True)
-    if not changes:
-        display.note(f"Nothing is deployed in {aws.region}.")
-        return
-    display.table(["what goes", "address"], [(change.type, change.address) for change in changes])
-    if not yes and not display.confirm("Remove all of this?", otherwise="Add --yes."):
-        display.note("Nothing was removed.")
-        return
-    terraform.apply()
+    """Remove the deployment in the region, after a yes that follows the list of what goes.
 
-
-def check_block(aws: Aws, deployment: Deployment) -> None:
-    """Refuse a launch that cannot succeed: the provider would otherwise try for up to 50 minutes.
-
-    (hashicorp/terraform-provider-aws 43193, 49863: InsufficientInstanceCapacity is retried.)
+    What is removed is what was listed: nobody else gets at the plan while the question stands.
     """
-    reservation_id = deployment.capacity_reservation_id
-    if reservation_id is None:
-        reservation_id = saved_block.load(aws.ssm(), aws.region).reservation_id
-    block = reservations.describe(aws.ec2(), aws.region, reservation_id)
-    if block.state != "active":
-        raise InputError(
-            f"The Capacity Block {block.id} is {block.state}, not active.",
-            why=f"{block.outlook}.",
-            do="AWS refuses a launch on it at any other time.",
-        )
-    if block.instance_type != deployment.instance_type:
-        raise InputError(
-            f"The Capacity Block {block.id} is for {block.instance_type}, not {deployment.instance_type}.",
-            do=f"Add -t {block.instance_type}, or name another block.",
-        )
+    overrides = {"region": aws.region}
+    with _connected(config, config.deployment(overrides), overrides) as terraform:
+        changes = terraform.plan(destroy=True)
+        if not changes:
+            display.note(f"Nothing is deployed in {aws.region}.")
+            return
+        display.table(["what goes", "address"], [(change.type, change.address) for change in changes])
+        if not yes and not display.confirm("Remove all of this?", otherwise="Add --yes."):
+            display.note("Nothing was removed.")
+            return
+        terraform.apply()
+
+
+@contextmanager
+def launched(instance_id: str, region: str) -> Iterator[None]:
+    """What fails from here on leaves a machine running: SetupError says which, and how to go on.
+
+    The kinds that elsewhere mean "nothing was changed" would be wrong here, and so would their exit status.
+    """
+    again = f"invoke setup -i {instance_id} -r {region}"
+    try:
+        yield
+    except Detached:
+        raise
+    except TorchNeuronError as error:
+        if isinstance(error, SetupError) and again in error.do:
+            raise
+        on = f"{instance_id} is deployed all the same. This goes on with it: {again}"
+        raise SetupError(error.what, why=error.why, do="\n".join(filter(None, (error.do, on)))) from error
 
 
 def refuse_losses(changes: Sequence[Change], *, allow_replace: bool) -> None:
@@ -125,21 +144,29 @@ def _refuse_without_state(deployment: Deployment) -> None:
         )
 
 
-def _connected(config: Config, region: str) -> Terraform:
-    deployment = config.deployment({"region": region})
+@contextmanager
+def _connected(config: Config, deployment: Deployment, overrides: Mapping[str, Any]) -> Iterator[Terraform]:
+    """Terraform over the deployment as `overrides` make it, connected to its state, and nobody else's meanwhile.
+
+    Each region has a folder of its own, apart from the one plain `cdktf` writes. It holds one synthesis
+    and one plan at a time, hence the lock.
+    """
     _refuse_without_state(deployment)
-    terraform = _synthesize(config, {"region": region})
-    terraform.init()
-    return terraform
+    folder = config.output_dir / "invoke" / deployment.region
+    what = f"the deployment in {deployment.region}"
+    with locks.held(folder.with_name(f"{folder.name}.lock"), what, seconds=_BUSY_SECONDS):
+        terraform = _synthesize(config, overrides, folder)
+        terraform.init()
+        yield terraform
 
 
-def _synthesize(config: Config, overrides: Mapping[str, Any]) -> Terraform:
-    """Run main.py as cdktf would, with `overrides` as CDKTF's context."""
+def _synthesize(config: Config, overrides: Mapping[str, Any], folder: Path) -> Terraform:
+    """Run main.py as cdktf would, with `overrides` as CDKTF's context, into `folder`."""
     environment = {
         **os.environ,
         "TORCHNEURON_CONFIG": str(config.path),
         "CDKTF_CONTEXT_JSON": json.dumps(overrides),
-        "CDKTF_OUTDIR": str(config.output_dir),
+        "CDKTF_OUTDIR": str(folder),
         "CHECKPOINT_DISABLE": "1",
     }
     with display.waiting("Synthesizing"):
@@ -147,11 +174,10 @@ def _synthesize(config: Config, overrides: Mapping[str, Any]) -> Terraform:
         done = run_to_its_end(command, folder=PROJECT_ROOT, environment=environment)
     if done.status != 0:
         raise TerraformError("Synthesis failed.", why=done.stderr.strip()[-4000:])
-    return Terraform(Path(config.output_dir) / "stacks" / config.project_name)
+    return Terraform(folder / "stacks" / config.project_name)
 
 
-def _read(aws: Aws, terraform: Terraform) -> Deployed:
-    outputs = terraform.outputs()
+def _read(aws: Aws, outputs: Mapping[str, Any]) -> Deployed:
     if "instance_id" not in outputs:
         raise NotFoundError(f"Nothing is deployed in {aws.region}.", do="Deploy with: invoke deploy")
     instance = _instance(aws, outputs["instance_id"])

@@ -30,19 +30,18 @@ def console(*, stderr: bool) -> Console:
 
 def _print_lines(text: str) -> None:
     """Text as a result, without the spaces that only fill up lines, never wrapped: it can be copied whole."""
-    output = console(stderr=False)
     for line in text.splitlines():
-        output.print(line.rstrip(), markup=False, soft_wrap=True)
+        print(line.rstrip())
 
 
 def say(text: str = "") -> None:
-    """A line of a result, exactly as given."""
-    console(stderr=False).print(escape(text), soft_wrap=True)
+    """A line of a result, exactly as given: a script or a password has to survive it."""
+    print(text)
 
 
 def note(text: str) -> None:
     """A line about the work under way."""
-    console(stderr=True).print(escape(text), soft_wrap=True)
+    console(stderr=True).print(text, markup=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
@@ -55,7 +54,7 @@ def show_error(error: TorchNeuronError) -> None:
     output.print(f"[red]Error:[/red] {escape(error.what)}", soft_wrap=True)
     for part in (error.why, error.do):
         if part:
-            output.print(escape(part), soft_wrap=True)
+            output.print(part, markup=False, soft_wrap=True)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from torchneuron.aws import Aws
 from torchneuron.code_server import RunOptions
 from torchneuron.config import Config
 from torchneuron.errors import InputError
+from torchneuron.setup import definition
+from torchneuron.setup.definition import TaskFile
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,18 @@ def bootstrap(region: str) -> None:
 
 
 def deploy_and_set_up(overrides: Mapping[str, Any], *, skip_setup: bool, allow_replace: bool) -> None:
-    """`invoke deploy`."""
+    """`invoke deploy`. What the setup would refuse is refused before there is a machine to pay for."""
     settings = config.load()
     aws = Aws(settings.region(overrides.get("region")))
+    if not skip_setup:
+        code_server.check(settings)
     deployed = deployment.deploy(settings, aws, overrides, allow_replace=allow_replace)
     if not skip_setup:
-        password = passwords.read_secret(aws.secrets(), deployed.secret_arn)
-        code_server.setup(settings, aws, RunOptions(deployed.instance_id, wait=True), password)
+        with deployment.launched(deployed.instance_id, aws.region):
+            password = passwords.read_secret(aws.secrets(), deployed.secret_arn)
+            hashes = passwords.hash_password(password, instance_id=deployed.instance_id)
+            again = setup_again(RunOptions(deployed.instance_id), PasswordSource(), aws.region)
+            code_server.setup(settings, aws, RunOptions(deployed.instance_id, wait=True), hashes, again=again)
     deployment.show(deployed, settings)
 
 
@@ -82,18 +90,53 @@ def set_up(region: str, options: RunOptions, source: PasswordSource) -> None:
         deployed = deployment.info(settings, aws)
         options = dataclasses.replace(options, instance_id=options.instance_id or deployed.instance_id)
         secret = secret or deployed.secret_arn
-    code_server.setup(settings, aws, options, _password(source, secret, aws))
+    if source.random and options.dry_run:
+        display.note("A dry run makes no password: it shows what a new one would run.")
+        hashes = code_server.NO_HASHES
+    else:
+        hashes = passwords.hash_password(_password(source, secret, aws), instance_id=options.instance_id)
+    again = setup_again(options, source, aws.region)
+    code_server.setup(settings, aws, options, hashes, again=again)
 
 
 def run_tasks(region: str, options: RunOptions, file: str, pairs: list[str]) -> None:
     """`invoke run-tasks`."""
     given = code_server.parse_variables(pairs)
+    task_file = definition.load(Path(file))
     settings = config.load()
     aws = Aws(_region_of(settings, region, options.instance_id))
     if not options.instance_id:
         options = dataclasses.replace(options, instance_id=deployment.info(settings, aws).instance_id)
-    again = f"invoke run-tasks --file {file}"
-    code_server.run_task_file(settings, aws, Path(file), given, options, again=again)
+    again = run_tasks_again(options, task_file, given, aws.region)
+    code_server.run_task_file(settings, aws, task_file, given, options, again=again)
+
+
+def setup_again(options: RunOptions, source: PasswordSource, region: str) -> str:
+    """The `invoke setup` that resumes this one. A password is asked for again, never shown."""
+    words = ["invoke", "setup", *_target(options, region)]
+    if source.secret_arn:
+        words += ["--secret-arn", source.secret_arn]
+    if source.password or source.random:
+        words.append("--password")
+    note = "\n(The password it asks for is the one shown above.)" if source.random else ""
+    return shlex.join(words) + note
+
+
+def run_tasks_again(options: RunOptions, task_file: TaskFile, given: Mapping[str, str], region: str) -> str:
+    """The `invoke run-tasks` that resumes this one, with `…` for the secrets' values."""
+    line = shlex.join(["invoke", "run-tasks", "--file", str(task_file.path), *_target(options, region)])
+    secret = {name for name in given if name in task_file.variables and task_file.variables[name].secret}
+    for name, value in given.items():
+        line += f" --var {name}=…" if name in secret else " " + shlex.join(["--var", f"{name}={value}"])
+    return line + ("\n(Put the secret values in again for …)" if secret else "")
+
+
+def _target(options: RunOptions, region: str) -> list[str]:
+    """The instance and what else stays the same when a run is resumed; a clean start is not made twice."""
+    words = ["-i", options.instance_id, "-r", region]
+    if options.start_from:
+        words += ["--start-from", options.start_from]
+    return words
 
 
 def _region_of(settings: Config, region: str, instance_id: str) -> str:

@@ -57,30 +57,33 @@ class Terraform:
     def init(self) -> None:
         """Fetch the provider and connect to the backend. Raises TerraformError.
 
-        Another state of the same kind (another region's) is simply connected to. A change of kind
-        is refused: the machine in the old state would be forgotten, not moved.
+        A change of backend or of bucket is refused: the machine in the old state would be forgotten,
+        not moved.
         """
         before, now = self._backend_before(), self._backend_now()
-        if before not in (None, now):
+        if before and before != now:
             raise TerraformError(
-                f"This deployment's state is in a {before} backend, and the settings now say {now}.",
-                do=f"Move it first: terraform -chdir={self._folder} init -migrate-state",
+                f"This deployment's state is in {before}, and the settings now say {now}.",
+                why="Terraform would take what the old state holds, a running machine too, for not there.",
+                do=f"Put the settings back, or move the state: terraform -chdir={self._folder} init -migrate-state\n"
+                f"If nothing is deployed from the old state: rm -r {self._folder / '.terraform'}",
             )
         with display.waiting("terraform init"):
             self._quietly("init", "-input=false", "-no-color", "-reconfigure")
 
     def _backend_before(self) -> str | None:
-        """The kind of backend this folder was last connected to."""
+        """The backend this folder was last connected to, as `_place` tells it."""
         try:
             record = json.loads((self._folder / ".terraform" / "terraform.tfstate").read_text())
         except (OSError, ValueError):
             return None
-        kind: str | None = (record.get("backend") or {}).get("type")
-        return kind
+        backend = record.get("backend") or {}
+        return _place(backend["type"], backend.get("config") or {}) if "type" in backend else None
 
     def _backend_now(self) -> str:
         configuration = json.loads((self._folder / "cdk.tf.json").read_text())
-        return str(next(iter(configuration["terraform"]["backend"])))
+        ((kind, settings),) = configuration["terraform"]["backend"].items()
+        return _place(kind, settings)
 
     def plan(self, *, destroy: bool = False) -> tuple[Change, ...]:
         """Plan, keep the plan for `apply`, and say what it would change."""
@@ -134,6 +137,11 @@ class Terraform:
         return run_to_its_end(
             ["terraform", *arguments], folder=self._folder, environment=_environment(), on_line=on_line
         )
+
+
+def _place(kind: str, settings: Mapping[str, Any]) -> str:
+    """Where a backend keeps states, in words that are equal only for the same place."""
+    return f"the S3 bucket {settings.get('bucket')}" if kind == "s3" else f"a {kind} backend"
 
 
 def _environment() -> Mapping[str, str]:

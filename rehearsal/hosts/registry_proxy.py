@@ -101,16 +101,19 @@ class _RegistryProxy(BaseHTTPRequestHandler):
             self._copy_and_keep(response, int(length), keep_as)
 
     def _copy_and_keep(self, response: IO[bytes] | HTTPResponse, length: int, keep_as: Path) -> None:
-        """The file has no name until it is whole: nothing half-fetched is ever found, or left by a kill."""
+        """The file has no name until it is whole: nothing half-fetched is ever found, or left by a kill.
+
+        It gets its name before its last piece is sent, so whoever has been sent all of it finds it kept.
+        """
         descriptor = os.open(self.folder, os.O_TMPFILE | os.O_RDWR, 0o644)
         with os.fdopen(descriptor, "wb") as file:
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
+                if file.tell() == length:
+                    file.flush()
+                    _give_name(file, keep_as)
                 self.wfile.write(chunk)
-            file.flush()
-            if file.tell() == length:
-                _give_name(file, keep_as)
-            else:
+            if file.tell() != length:
                 self.close_connection = True  # so that apt sees that its package was cut short
 
 

@@ -133,3 +133,17 @@ def test_nothing_runs_after_a_task_that_ran_out_of_time(machine, tmp_path):
     told = machine.invoke_failing("run-tasks", "--file", str(path))
     assert "Task slow-task ran out of time" in told
     assert "absent" in machine.on_host("ls /tmp/next-task-ran 2>/dev/null || echo absent")
+
+
+def test_an_exit_status_that_means_something_to_the_agent_is_a_plain_failure(machine, tmp_path):
+    """168 would tell the agent to call the rest of the run a success."""
+    path = tmp_path / "words.json"
+    tasks = [
+        {"id": "word-task", "name": "Word", "commands": ["exit 168"]},
+        {"id": "last-task", "name": "Last", "commands": ["true"]},
+    ]
+    path.write_text(json.dumps({"tasks": tasks}))
+    told = machine.invoke_failing("run-tasks", "--file", str(path))
+    assert "Task word-task failed with status 1" in told
+    assert "the task ended with status 168" in told
+    assert "last-task" not in re.findall(r"(\S+) +done ", told)

@@ -5,7 +5,9 @@ import pytest
 from tests.functional.lossy_proxy import lossy_proxy
 from torchneuron.aws import Aws
 from torchneuron.capacity_blocks import offerings, purchase, reservations, shown
+from torchneuron.capacity_blocks.journal import PATIENCE
 from torchneuron.capacity_blocks.offerings import SearchRequest
+from torchneuron.capacity_blocks.wanted import want
 from torchneuron.errors import InputError, NotFoundError, PurchaseUnknownError
 
 REGION = "sa-east-1"
@@ -16,8 +18,15 @@ REQUEST = SearchRequest("trn2.3xlarge", 48, 1, REGION)
 def buy(pass_time):
     """Buys after a yes, at the rehearsal's pace: time that would be slept away passes there."""
 
-    def buy(aws, wanted):
-        return purchase.purchase(aws.ec2(), aws.ec2_once(), wanted, agreed=lambda _: True, sleep=pass_time)
+    def buy(aws, wanted, at=None):
+        return purchase.purchase(
+            aws.ec2(),
+            aws.ec2_once(),
+            wanted,
+            agreed=lambda _: True,
+            sleep=pass_time,
+            now=lambda: at or datetime.now(timezone.utc),
+        )
 
     return buy
 
@@ -39,7 +48,7 @@ def unreliable(rehearsal_endpoint, aws, monkeypatch):
 
 
 def test_what_a_search_showed_is_bought_by_its_id_alone(buy, aws, config, first):
-    wanted = purchase.want(config, REGION, first.id, start_time=first.start.isoformat())
+    wanted = want(config, REGION, first.id, start_time=first.start.isoformat())
     reservation = buy(aws, wanted)
     assert reservation.state == "scheduled"
     assert (reservation.start, reservation.end) == (first.start, first.end)
@@ -51,13 +60,13 @@ def test_what_a_search_showed_is_bought_by_its_id_alone(buy, aws, config, first)
 def test_an_id_from_elsewhere_needs_its_duration(buy, aws, config):
     block = offerings.search(aws.ec2(), REQUEST)[0]
     with pytest.raises(NotFoundError, match="not on sale") as missing:
-        buy(aws, purchase.want(config, REGION, block.id))
+        buy(aws, want(config, REGION, block.id))
     assert "--duration" in missing.value.do
-    assert buy(aws, purchase.want(config, REGION, block.id, duration_hours=48)).start == block.start
+    assert buy(aws, want(config, REGION, block.id, duration_hours=48)).start == block.start
 
 
 def test_the_same_command_twice_buys_once(buy, aws, config, first):
-    wanted = purchase.want(config, REGION, first.id)
+    wanted = want(config, REGION, first.id)
     assert buy(aws, wanted).id == buy(aws, wanted).id
     assert len(reservations.list_blocks(aws.ec2(), REGION)) == 1
 
@@ -65,7 +74,7 @@ def test_the_same_command_twice_buys_once(buy, aws, config, first):
 def test_another_start_time_buys_nothing(buy, aws, config, first):
     later = (first.start + timedelta(days=1)).isoformat()
     with pytest.raises(InputError, match="does not start at"):
-        buy(aws, purchase.want(config, REGION, first.id, start_time=later))
+        buy(aws, want(config, REGION, first.id, start_time=later))
     assert reservations.list_blocks(aws.ec2(), REGION) == []
 
 
@@ -73,7 +82,7 @@ def test_another_start_time_buys_nothing(buy, aws, config, first):
 def test_an_answer_that_got_lost_is_settled_by_looking(buy, config, first, unreliable, loss):
     proxy, aws = unreliable
     proxy.loss = loss
-    reservation = buy(aws, purchase.want(config, REGION, first.id))
+    reservation = buy(aws, want(config, REGION, first.id))
     assert reservation.state == "scheduled"
     assert proxy.seen.count("PurchaseCapacityBlock") == 1
     assert len(reservations.list_blocks(aws.ec2(), REGION)) == 1
@@ -83,16 +92,19 @@ def test_a_request_that_got_lost_is_unknown_and_never_repeated(buy, config, firs
     proxy, aws = unreliable
     proxy.loss = "before"
     with pytest.raises(PurchaseUnknownError, match="not known whether"):
-        buy(aws, purchase.want(config, REGION, first.id))
+        buy(aws, want(config, REGION, first.id))
     assert proxy.seen.count("PurchaseCapacityBlock") == 1
 
 
-def test_the_person_can_try_again_after_unknown_and_still_buys_once(buy, config, first, unreliable):
+def test_after_unknown_nothing_is_sent_until_it_is_certain_and_then_it_buys_once(buy, config, first, unreliable):
     proxy, aws = unreliable
-    wanted = purchase.want(config, REGION, first.id)
+    wanted = want(config, REGION, first.id)
     proxy.loss = "before"
     with pytest.raises(PurchaseUnknownError):
         buy(aws, wanted)
     proxy.loss = ""
-    buy(aws, wanted)
+    with pytest.raises(PurchaseUnknownError, match="still not known"):
+        buy(aws, wanted)
+    assert proxy.seen.count("PurchaseCapacityBlock") == 1
+    buy(aws, wanted, at=datetime.now(timezone.utc) + PATIENCE)
     assert len(reservations.list_blocks(aws.ec2(), REGION)) == 1

@@ -5,6 +5,7 @@ import pytest
 from torchneuron import saved_block
 from torchneuron.capacity_blocks import offerings, purchase, reservations
 from torchneuron.capacity_blocks.offerings import SearchRequest
+from torchneuron.capacity_blocks.wanted import want
 from torchneuron.errors import InputError, NotFoundError
 
 REGION = "sa-east-1"
@@ -17,7 +18,7 @@ def block(aws, config, pass_time):
     return purchase.purchase(
         aws.ec2(),
         aws.ec2_once(),
-        purchase.want(config, REGION, offering.id),
+        want(config, REGION, offering.id),
         agreed=lambda _: True,
         sleep=pass_time,
     )

@@ -18,6 +18,8 @@ from rehearsal.hosts.rootfs import Rootfs
 from rehearsal.hosts.sweep import sweep
 from tests.functional.hosts_support import booted, eventually, run, traces
 
+# With the tests of whole rehearsals, which look for abandoned hosts too.
+pytestmark = pytest.mark.xdist_group("traces")
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -72,9 +74,9 @@ class TestNothingIsLeft:
         with owner:
             assert owner.stdout.readline() == "booted\n"
             assert traces(owner.pid).processes
+            assert traces(owner.pid).cgroups
             owner.send_signal(signal.SIGKILL)
         assert eventually(lambda: not traces(owner.pid).processes), "hosts die with their owner, before any sweep"
-        assert traces(owner.pid).cgroups
         sweep()
         assert not traces(owner.pid).cgroups
         assert run(host, "echo unharmed").stdout == "unharmed\n"

@@ -45,6 +45,8 @@ class FakeCommands:
         self.sent: list[Document] = []
         self.polls = 0
         self.foreign: tuple[str, str] | None = None
+        self.alive = True
+        self.unknown_polls = 0
 
     def ensure_document(self, document: Document) -> None:
         pass
@@ -54,6 +56,9 @@ class FakeCommands:
         self.polls = 0
         return f"command-{len(self.sent)}"
 
+    def reached(self) -> bool:
+        return self.alive
+
     def under_way(self) -> tuple[str, str] | None:
         return self.foreign
 
@@ -61,6 +66,8 @@ class FakeCommands:
         self.polls += 1
         if self.polls == self.interrupt_at:
             raise KeyboardInterrupt
+        if self.polls <= self.unknown_polls:
+            return None
         if not self.sent:
             return CommandStatus(command_id, "Success", "Success", ())
         ended = self.polls > self.watched

@@ -80,3 +80,16 @@ def test_an_on_demand_reservation_stays_after_a_no():
     with pytest.raises(Declined):
         reservations.cancel(ec2, REGION, "cr-1", agreed=lambda _: False)
     assert "CancelCapacityReservation" not in ec2.operations()
+
+
+def test_a_block_that_lacks_members_is_still_listed():
+    bare = {"CapacityReservationId": "cr-1", "ReservationType": "capacity-block"}
+    (block,) = reservations.list_blocks(ec2_with(bare), REGION)
+    assert (block.id, block.zone, block.state, block.start, block.end) == ("cr-1", "", "", NOW, None)
+
+
+def test_an_answer_without_a_list_is_not_an_account_without_blocks():
+    ec2 = FakeEc2()
+    ec2._pages_of_describe_capacity_reservations = lambda: iter([{}])
+    with pytest.raises(AwsError, match="makes no sense"):
+        reservations.list_all(ec2, REGION)

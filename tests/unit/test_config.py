@@ -47,6 +47,11 @@ def test_another_file_is_named_by_the_environment_and_its_paths_are_relative_to_
         ({"defaultVolumSize": 1}, "did you mean 'defaultVolumeSize'"),
         ({"nginxPort": 70000}, "nginxPort: 70000 is greater than the maximum"),
         ({"codeServerUser": "Not A User"}, "codeServerUser: 'Not A User' is not allowed here"),
+        ({"codeServerUser": "root"}, "codeServerUser: 'root' is not allowed here"),
+        *[
+            ({"homeFolder": folder}, f"homeFolder: '{folder}' is not allowed here")
+            for folder in ("/home", "/work/.cache", "/data//x", "/../x", "work", "/")
+        ],
         ({"backend": {"type": "s3", "buckt": "x"}}, "did you mean 'bucket'"),
         ({"backend": {"type": "azure"}}, "backend.type: 'azure' is not one of"),
         ({"regions": {"mars-1": {"amiParameter": "/x"}}}, "mars-1"),
@@ -55,6 +60,16 @@ def test_another_file_is_named_by_the_environment_and_its_paths_are_relative_to_
 def test_bad_settings_are_refused_by_name(write, changes, told):
     with pytest.raises(InputError, match=told):
         write(**changes)
+
+
+@pytest.mark.parametrize(
+    ("setting", "variable"),
+    [("codeServerUser", "USER"), ("homeFolder", "HOME_DIR"), ("codeServerVersion", "CODE_SERVER_VERSION")],
+)
+def test_a_setting_is_allowed_exactly_when_the_setup_takes_it(setting, variable):
+    schema = json.loads((settings.PROJECT_ROOT / "config.schema.json").read_text())
+    tasks = json.loads((settings.PROJECT_ROOT / "setup_tasks" / "code-server-setup.json").read_text())
+    assert schema["properties"][setting]["pattern"] == tasks["variables"][variable]["pattern"]
 
 
 def test_a_file_that_is_not_json_is_refused_with_its_line(tmp_path):

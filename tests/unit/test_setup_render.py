@@ -1,4 +1,5 @@
 import json
+import subprocess
 
 import pytest
 
@@ -44,6 +45,18 @@ def test_braces_meant_for_another_tool_never_reach_ssm(tmp_path):
     tasks = rendered(tmp_path, [task("task-a", "docker ps --format '{{.Names}}'")])
     (document,) = compile_documents(tasks)
     assert "{{" not in document.content
+
+
+def test_braces_in_a_value_never_reach_ssm_and_arrive_whole(tmp_path):
+    value = "{{{.Names}}} it's"
+    (one,) = rendered(tmp_path, [task("task-a", 'echo "$FORMAT"')], {"FORMAT": value})
+    script = one.script(after=None)
+    assert "{{" not in script
+    export = next(line for line in script.splitlines() if line.startswith("export FORMAT="))
+    echoed = subprocess.run(
+        ["bash", "-c", f'{export}; printf %s "$FORMAT"'], capture_output=True, text=True, check=True
+    )
+    assert echoed.stdout == value
 
 
 def test_a_digest_covers_the_text_the_values_used_and_all_before(tmp_path):

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tests.unit.setup_support import FakeCommands, Recorder, rendered, task
-from torchneuron.errors import Detached, InputError, SetupError
+from torchneuron.errors import Detached, InputError, SetupError, TorchNeuronError
 from torchneuron.setup.commands import StepStatus
 from torchneuron.setup.plan import make_plan
 from torchneuron.setup.run import Runner, in_order
@@ -17,8 +17,21 @@ def tasks(tmp_path):
     return rendered(tmp_path, [task("01-a", "echo a"), task("02-b", "echo b"), task("03-c", "echo c")])
 
 
+class Clock:
+    """Time that passes by sleeping only."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+    def __call__(self):
+        return self.now
+
+
 def make_runner(tmp_path, commands):
-    store, monitor = StateStore(tmp_path, INSTANCE), Recorder()
+    store, monitor, clock = StateStore(tmp_path, INSTANCE), Recorder(), Clock()
     runner = Runner(
         commands,
         store,
@@ -26,7 +39,8 @@ def make_runner(tmp_path, commands):
         instance_id=INSTANCE,
         region="sa-east-1",
         again="invoke setup",
-        sleep=lambda seconds: None,
+        sleep=clock.sleep,
+        clock=clock,
     )
     return runner, store, monitor
 
@@ -90,7 +104,7 @@ def test_a_run_of_someone_elses_is_watched_to_its_end_first(tmp_path, tasks):
 
 def test_a_second_run_on_this_machine_is_refused(tmp_path, tasks):
     runner, store, _ = make_runner(tmp_path, FakeCommands())
-    with store.locked(), pytest.raises(SetupError, match="under way on this machine"):
+    with store.locked(), pytest.raises(TorchNeuronError, match=f"at work on the setup of {INSTANCE}"):
         runner.run(tasks)
 
 
@@ -143,3 +157,27 @@ def test_what_ssm_calls_a_success_after_a_failure_is_not_taken_for_done():
         ("02-b", "TimedOut"),
         ("03-c", "Skipped"),
     ]
+
+
+def test_a_command_that_ssm_does_not_show_yet_is_waited_for_when_attaching(tmp_path, tasks):
+    commands = FakeCommands(watched=2, interrupt_at=1)
+    runner, _, _ = make_runner(tmp_path, commands)
+    with pytest.raises(Detached):
+        runner.run(tasks)
+    commands.interrupt_at, commands.polls, commands.unknown_polls = None, 0, 5
+    runner.run(tasks)
+    assert len(commands.sent) == 1
+
+
+def test_a_machine_that_is_gone_is_not_waited_for_for_ever(tmp_path, tasks):
+    commands = FakeCommands(watched=10**9)
+    commands.alive = False
+    runner, _, _ = make_runner(tmp_path, commands)
+    with pytest.raises(SetupError, match=r"has lost i-.* in the middle"):
+        runner.run(tasks)
+
+
+def test_a_long_step_is_waited_for_as_long_as_the_machine_is_there(tmp_path, tasks):
+    commands = FakeCommands(watched=5000)
+    runner, _, _ = make_runner(tmp_path, commands)
+    assert runner.run(tasks).ran == ("01-a", "02-b", "03-c")

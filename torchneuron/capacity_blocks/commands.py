@@ -10,6 +10,7 @@ from torchneuron.capacity_blocks import offerings, reservations, show, shown
 from torchneuron.capacity_blocks import purchase as buying
 from torchneuron.capacity_blocks.offerings import SearchRequest
 from torchneuron.capacity_blocks.reservations import Reservation
+from torchneuron.capacity_blocks.wanted import want
 from torchneuron.config import Config
 from torchneuron.errors import InputError, PurchaseError, TorchNeuronError
 
@@ -37,7 +38,7 @@ def purchase(
 ) -> None:
     """`cb.purchase`."""
     settings, aws = _start(region)
-    wanted = buying.want(
+    wanted = want(
         settings,
         aws.region,
         offering_id,

@@ -41,16 +41,18 @@ def bought_as(owned: Iterable[Reservation], offering_id: str) -> Reservation | N
     return _tagged(owned, _OFFERING, offering_id)
 
 
-def command_that_tells(offering: Offering) -> str:
-    """The AWS CLI command that lists what was bought for this offering's window."""
+def intent_tagged(reservation: Reservation) -> str:
+    """The intent a reservation was bought for; empty when it was not bought by this tool."""
+    return reservation.tags.get(_INTENT, "")
+
+
+def command_that_tells(intent: str, region: str) -> str:
+    """The AWS CLI command that lists what was bought in `region` for this intent."""
     query = (
-        f"CapacityReservations[?Tags[?Key=='{_INTENT}' && Value=='{intent_of(offering)}']]"
+        f"CapacityReservations[?Tags[?Key=='{_INTENT}' && Value=='{intent}']]"
         ".[CapacityReservationId,State,StartDate,EndDate]"
     )
-    return (
-        f"aws ec2 describe-capacity-reservations --region {offering.search.region}"
-        f" --output table --query {shlex.quote(query)}"
-    )
+    return f"aws ec2 describe-capacity-reservations --region {region} --output table --query {shlex.quote(query)}"
 
 
 def _tagged(owned: Iterable[Reservation], key: str, value: str) -> Reservation | None:

@@ -1,16 +1,16 @@
 """Buying a Capacity Block exactly once: there is no refund and, in EC2's API, no client token.
 
 A repeated request would buy a second block. So the request is sent by a client that never retries, and
-carries tags that say what it was for; before it, and whenever its answer is lost, the account's
-reservations are searched for those tags. The last word is always one of three: bought, not bought, or
-unknown with the command that will tell.
+carries tags that say what it was for; before the question, again right before the request, and whenever its
+answer is lost, the account's reservations are searched for those tags. What was sent from this machine and does
+not show yet is in the journal, and is not sent again. The last word is always one of three: bought, not bought,
+or unknown with the command that will tell.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -21,15 +21,22 @@ from botocore.exceptions import (
     ParamValidationError,
     ProxyConnectionError,
 )
-from botocore.parsers import ResponseParserError
 
 from torchneuron import display
 from torchneuron.aws import calling
-from torchneuron.capacity_blocks import offerings, reservations, shown
-from torchneuron.capacity_blocks.intent import bought_as, bought_for, command_that_tells, tags_for
-from torchneuron.capacity_blocks.offerings import Offering, SearchRequest
+from torchneuron.capacity_blocks import offerings, reservations
+from torchneuron.capacity_blocks.intent import (
+    bought_as,
+    bought_for,
+    command_that_tells,
+    intent_of,
+    intent_tagged,
+    tags_for,
+)
+from torchneuron.capacity_blocks.journal import Journal, Sent
+from torchneuron.capacity_blocks.offerings import Offering
 from torchneuron.capacity_blocks.reservations import Reservation
-from torchneuron.config import Config
+from torchneuron.capacity_blocks.wanted import Wanted, check_unchanged
 from torchneuron.errors import (
     AccessError,
     AwsError,
@@ -38,16 +45,17 @@ from torchneuron.errors import (
     NotFoundError,
     PurchaseError,
     PurchaseUnknownError,
+    TorchNeuronError,
     UnreachableError,
 )
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import TagTypeDef
+    from mypy_boto3_ec2.type_defs import CapacityReservationTypeDef, TagTypeDef
 
 Sleep = Callable[[float], None]
+Clock = Callable[[], datetime]
 
-_DEFAULT_HOURS = 24
 # Seconds between looks for a purchase whose answer was lost: EC2 shows what is new within seconds as a rule.
 _LOOKS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 # Seconds. AWS takes payment within 12 hours, as a rule within minutes; after this long the person is let go.
@@ -65,48 +73,6 @@ _REFUSALS = {
 }
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What the person asked to buy. `shown` is the offering as a search showed it, if it is remembered.
-
-    `start_time`, aware, must be the offering's when given. `project` goes into the block's tags.
-    """
-
-    offering_id: str
-    search: SearchRequest
-    project: str
-    start_time: datetime | None = None
-    shown: Offering | None = None
-
-
-def want(
-    config: Config,
-    region: str,
-    offering_id: str,
-    *,
-    start_time: str = "",
-    instance_type: str = "",
-    duration_hours: int = 0,
-    count: int = 0,
-) -> Wanted:
-    """The options of `cb.purchase`, checked. What is not given is what the search that showed the offering
-    asked for, else the default type, one day and one instance.
-
-    `start_time` is ISO 8601, in UTC unless it says otherwise. Raises InputError when it is not.
-    """
-    if not offering_id:
-        raise InputError("Which offering? --offering-id is missing.", do="Find one with invoke cb.search, by its id.")
-    seen = shown.recall(config.state_dir, offering_id, region)
-    search = SearchRequest(
-        instance_type=instance_type or (seen.search.instance_type if seen else config.default_instance_type),
-        duration_hours=duration_hours or (seen.search.duration_hours if seen else _DEFAULT_HOURS),
-        count=count or (seen.search.count if seen else 1),
-        region=region,
-    )
-    start = _parse_time(start_time) if start_time else None
-    return Wanted(offering_id, search, config.project_name, start_time=start, shown=seen)
-
-
 def purchase(
     ec2: EC2Client,
     once: EC2Client,
@@ -114,6 +80,7 @@ def purchase(
     *,
     agreed: Callable[[Offering], bool],
     sleep: Sleep = time.sleep,
+    now: Clock = lambda: datetime.now(timezone.utc),
 ) -> Reservation:
     """Buy the wanted block, unless it was bought already, and wait until it is paid.
 
@@ -122,21 +89,31 @@ def purchase(
     `payment-pending` when the payment takes longer than half an hour.
 
     Raises NotFoundError, InputError, AccessError and Declined before anything was bought, PurchaseError
-    when it was not bought or the payment failed, PurchaseUnknownError when nobody could tell.
+    when it was not bought or the payment failed, PurchaseUnknownError when nobody can tell, now or from an
+    earlier purchase on this machine.
     """
     region = wanted.search.region
+    journal = Journal(wanted.state_dir)
     owned = reservations.list_all(ec2, region)
-    if bought := bought_as(owned, wanted.offering_id):
-        return _bought_before(ec2, bought, sleep)
+    if bought := _bought_before(owned, wanted, journal, now):
+        return wait_until_paid(ec2, bought, sleep=sleep)
     offering = offerings.find(ec2, wanted.offering_id, wanted.search, wanted.shown)
-    _check_unchanged(offering, wanted)
-    if bought := bought_for(owned, offering):
-        return _bought_before(ec2, bought, sleep)
+    check_unchanged(offering, wanted)
+    if bought := _bought_before(owned, wanted, journal, now, offering):
+        return wait_until_paid(ec2, bought, sleep=sleep)
     if not agreed(offering):
         raise Declined("Nothing was bought.")
-    reservation = _buy(ec2, once, offering, wanted, sleep)
-    display.note(f"Bought: {reservation.id}.")
-    return wait_until_paid(ec2, reservation, sleep=sleep)
+    with journal.locked():
+        # A person took their time to answer: a teammate, or another terminal, may have bought it meanwhile.
+        owned = reservations.list_all(ec2, region)
+        bought = _bought_before(owned, wanted, journal, now, offering)
+        if not bought:
+            bought = _buy(ec2, once, offering, wanted, journal, sleep, now)
+            display.note(f"Bought: {bought.id}.")
+            # Until it shows, whoever looks next finds nothing: the note keeps them from buying it again.
+            if bought_for(_owned_if_readable(ec2, region), offering):
+                journal.strike(intent_of(offering))
+    return wait_until_paid(ec2, bought, sleep=sleep)
 
 
 def wait_until_paid(ec2: EC2Client, reservation: Reservation, *, sleep: Sleep = time.sleep) -> Reservation:
@@ -159,8 +136,45 @@ def wait_until_paid(ec2: EC2Client, reservation: Reservation, *, sleep: Sleep = 
     return reservation
 
 
-def _buy(ec2: EC2Client, once: EC2Client, offering: Offering, wanted: Wanted, sleep: Sleep) -> Reservation:
-    """Send the one request. What comes back, or does not, decides between bought, not bought and unknown."""
+def _bought_before(
+    owned: Iterable[Reservation], wanted: Wanted, journal: Journal, now: Clock, offering: Offering | None = None
+) -> Reservation | None:
+    """What of `owned` was bought as the wanted id, or for the window of `offering`; None when nothing was.
+
+    Raises PurchaseUnknownError when nothing shows, but a purchase of it that was sent may still do.
+    """
+    bought = bought_as(owned, wanted.offering_id) or (bought_for(owned, offering) if offering else None)
+    if bought:
+        journal.strike(intent_tagged(bought))
+        display.note(f"This block was bought already: {bought.id}, {bought.state}. Nothing was bought now.")
+        return bought
+    intent = intent_of(offering) if offering else ""
+    if sent := journal.unsettled(now(), offering_id=wanted.offering_id, intent=intent):
+        raise _unknown(
+            f"It is still not known whether {sent.offering_id} was bought. Nothing was sent now.",
+            f"Its purchase was sent from this machine at {sent.at:%H:%M:%S} UTC, how that ended is not known,"
+            " and no such block shows in your account so far.",
+            sent,
+        )
+    return None
+
+
+def _buy(
+    ec2: EC2Client, once: EC2Client, offering: Offering, wanted: Wanted, journal: Journal, sleep: Sleep, now: Clock
+) -> Reservation:
+    """Send the request and learn its outcome. It stays noted in the journal unless it was turned away."""
+    sent = Sent(intent_of(offering), wanted.offering_id, offering.search.region, at=now())
+    journal.note(sent)
+    try:
+        bought = _send(once, offering, wanted)
+    except TorchNeuronError:  # turned away: it is certain that nothing was bought
+        journal.strike(sent.intent)
+        raise
+    return bought or _settle(ec2, offering, sent, sleep)
+
+
+def _send(once: EC2Client, offering: Offering, wanted: Wanted) -> Reservation | None:
+    """Send the one request: what it bought, or None when its answer does not tell. Raises when nothing was bought."""
     try:
         with display.waiting(f"Buying {offering.id}"), calling(f"buy {offering.id}"):
             answer = once.purchase_capacity_block(
@@ -168,21 +182,24 @@ def _buy(ec2: EC2Client, once: EC2Client, offering: Offering, wanted: Wanted, sl
                 InstancePlatform="Linux/UNIX",
                 TagSpecifications=[{"ResourceType": "capacity-reservation", "Tags": _tags(offering, wanted)}],
             )
+        raw = answer["CapacityReservation"]
+        if not raw["CapacityReservationId"]:
+            return None
+        # It has an id, so it is bought. What else the answer lacks is read again while its payment is waited for.
+        known: CapacityReservationTypeDef = {"State": "payment-pending", "StartDate": offering.start}
+        return reservations.from_aws({**known, **raw}, offering.search.region, seen=reservations.aws_time(answer))
     except AwsError as error:
         if not _outcome_is_open(error):
             raise _not_bought(error) from error
-        return _settle(ec2, offering, sleep)
-    except (ResponseParserError, KeyboardInterrupt):
-        return _settle(ec2, offering, sleep)
-    if not answer.get("CapacityReservation"):
-        return _settle(ec2, offering, sleep)
-    return reservations.from_aws(
-        answer["CapacityReservation"], offering.search.region, seen=reservations.aws_time(answer)
-    )
+        return None
+    except InputError:  # this machine's AWS configuration: nothing was sent
+        raise
+    except (Exception, KeyboardInterrupt):  # whatever it was, the request may have been sent
+        return None
 
 
-def _settle(ec2: EC2Client, offering: Offering, sleep: Sleep) -> Reservation:
-    """The reservation of a purchase whose answer was lost. Raises PurchaseUnknownError if it stays unseen.
+def _settle(ec2: EC2Client, offering: Offering, sent: Sent, sleep: Sleep) -> Reservation:
+    """The reservation of a purchase whose answer does not tell. Raises PurchaseUnknownError if it stays unseen.
 
     Not seeing it proves nothing: the request may still be under way inside AWS.
     """
@@ -194,12 +211,20 @@ def _settle(ec2: EC2Client, offering: Offering, sleep: Sleep) -> Reservation:
                     return bought
     except KeyboardInterrupt:
         pass
-    raise PurchaseUnknownError(
+    raise _unknown(
         f"It is not known whether {offering.id} was bought. Do not buy again before you know.",
-        why="The request was sent, its answer never came, and no such block shows in your account so far."
-        " It can still appear within minutes.",
-        do=f"This shows it if it was bought:\n  {command_that_tells(offering)}\n"
-        "To try again once you are sure it was not, run the same invoke cb.purchase: it looks first, too.",
+        "The request was sent, no answer that tells came back, and no such block shows in your account so far.",
+        sent,
+    )
+
+
+def _unknown(what: str, why: str, sent: Sent) -> PurchaseUnknownError:
+    return PurchaseUnknownError(
+        what,
+        why=f"{why} It can still appear until {sent.settled:%H:%M:%S} UTC.",
+        do=f"This shows it if it was bought:\n  {command_that_tells(sent.intent, sent.region)}\n"
+        "The same invoke cb.purchase looks there first, too. It sends nothing until then; after that it takes a block"
+        " that still does not show as not bought, and asks you again.",
     )
 
 
@@ -209,11 +234,6 @@ def _owned_if_readable(ec2: EC2Client, region: str) -> list[Reservation]:
         return reservations.list_all(ec2, region)
     except AwsError:
         return []
-
-
-def _bought_before(ec2: EC2Client, reservation: Reservation, sleep: Sleep) -> Reservation:
-    display.note(f"This block was bought already: {reservation.id}, {reservation.state}. Nothing was bought now.")
-    return wait_until_paid(ec2, reservation, sleep=sleep)
 
 
 def _look_again(ec2: EC2Client, reservation: Reservation) -> Reservation:
@@ -227,23 +247,6 @@ def _look_again(ec2: EC2Client, reservation: Reservation) -> Reservation:
             why=error.what,
             do=f"See later: invoke cb.describe --reservation-id {reservation.id} -r {reservation.region}",
         ) from error
-
-
-def _check_unchanged(offering: Offering, wanted: Wanted) -> None:
-    """Raise InputError unless the offering is the one the person decided on, and no dearer."""
-    if wanted.start_time and wanted.start_time != offering.start:
-        raise InputError(
-            f"Offering {offering.id} does not start at {wanted.start_time:%Y-%m-%d %H:%M} UTC.",
-            why=f"It starts at {offering.start:%Y-%m-%d %H:%M} UTC. Nothing was bought.",
-            do=f"If that is what you want: --start-time {offering.start:%Y-%m-%dT%H:%M:%SZ}",
-        )
-    if wanted.shown and offering.fee > wanted.shown.fee:
-        raise InputError(
-            f"Offering {wanted.offering_id} has become dearer since it was shown to you. Nothing was bought.",
-            why=f"Its price was {wanted.shown.fee} {wanted.shown.currency},"
-            f" and is {offering.fee} {offering.currency} now.",
-            do="Look again with invoke cb.search, and buy what it shows if the price is right.",
-        )
 
 
 def _tags(offering: Offering, wanted: Wanted) -> list[TagTypeDef]:
@@ -267,14 +270,3 @@ def _not_bought(error: AwsError) -> AwsError | PurchaseError:
     if reason := _REFUSALS.get(error.code):
         return PurchaseError(f"Nothing was bought: {reason}.", why=error.why, do="Search again with invoke cb.search.")
     return PurchaseError(f"Nothing was bought. {error.what}", why=error.why, do=error.do)
-
-
-def _parse_time(text: str) -> datetime:
-    try:
-        # Python 3.10 does not read the Z that AWS writes.
-        parsed = datetime.fromisoformat(text.strip().replace("Z", "+00:00").replace("z", "+00:00"))
-    except ValueError as error:
-        raise InputError(f"{text!r} is not a time.", do="Give it as ISO 8601, such as 2026-01-31T11:30:00Z.") from error
-    if parsed.tzinfo is None:
-        return parsed.replace(tzinfo=timezone.utc)
-    return parsed.astimezone(timezone.utc)

@@ -6,7 +6,8 @@ resource, so ids of both kinds are understood here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -68,8 +69,11 @@ def list_blocks(ec2: EC2Client, region: str) -> list[Reservation]:
 
 
 def list_all(ec2: EC2Client, region: str) -> list[Reservation]:
-    """Every Capacity Reservation of the region: EC2 has no filter for their type or their tags."""
-    with calling(f"list the capacity reservations in {region}"):
+    """Every Capacity Reservation of the region: EC2 has no filter for their type or their tags.
+
+    Raises AwsError for an answer without a list, too: it does not say that there are none.
+    """
+    with _reading(f"list the capacity reservations in {region}"):
         return [
             from_aws(raw, region, seen=aws_time(page))
             for page in ec2.get_paginator("describe_capacity_reservations").paginate()
@@ -80,15 +84,16 @@ def list_all(ec2: EC2Client, region: str) -> list[Reservation]:
 def describe(ec2: EC2Client, region: str, reservation_id: str) -> Reservation:
     """One reservation. Raises NotFoundError when there is none with this id in the region."""
     try:
-        with calling(f"look up {reservation_id}"):
+        with _reading(f"look up {reservation_id}"):
             answer = ec2.describe_capacity_reservations(CapacityReservationIds=[reservation_id])
+            found = [from_aws(raw, region, seen=aws_time(answer)) for raw in answer["CapacityReservations"]]
     except AwsError as error:
         if error.code.startswith("InvalidCapacityReservationId"):
             raise _not_found(reservation_id, region, error.why) from error
         raise
-    if not answer["CapacityReservations"]:
+    if not found:
         raise _not_found(reservation_id, region)
-    return from_aws(answer["CapacityReservations"][0], region, seen=aws_time(answer))
+    return found[0]
 
 
 def cancel(ec2: EC2Client, region: str, reservation_id: str, *, agreed: Callable[[Reservation], bool]) -> Reservation:
@@ -133,25 +138,39 @@ def _check_cancellable(reservation: Reservation) -> None:
 
 
 def from_aws(raw: CapacityReservationTypeDef, region: str, *, seen: datetime) -> Reservation:
-    """EC2's shape of a reservation as ours; `seen` is when EC2 gave it."""
-    tags = {tag["Key"]: tag["Value"] for tag in raw.get("Tags", [])}
+    """EC2's shape of a reservation as ours; `seen` is when EC2 gave it.
+
+    Lenient: a block that was paid for must not become unreadable because EC2 left out a member. What is left out
+    is empty here, and a start that is left out is when it was created, else when it was seen.
+    """
+    tags = {tag.get("Key", ""): tag.get("Value", "") for tag in raw.get("Tags") or []}
     size = tags.get(_SIZE_TAG, "")
     total = raw.get("TotalInstanceCount", 0)
     return Reservation(
-        id=raw["CapacityReservationId"],
+        id=raw.get("CapacityReservationId", ""),
         region=region,
-        instance_type=raw["InstanceType"],
-        zone=raw["AvailabilityZone"],
+        instance_type=raw.get("InstanceType", ""),
+        zone=raw.get("AvailabilityZone", ""),
         platform=raw.get("InstancePlatform", ""),
-        state=raw["State"],
+        state=raw.get("State", ""),
         count=total or (int(size) if size.isdigit() else 0),
         available=raw.get("AvailableInstanceCount", 0),
-        start=_utc(raw.get("StartDate") or raw["CreateDate"]),
+        start=_utc(raw.get("StartDate") or raw.get("CreateDate") or seen),
         end=_utc(raw["EndDate"]) if raw.get("EndDate") else None,
         is_block=raw.get("ReservationType") == "capacity-block",
         tags=tags,
         seen=seen,
     )
+
+
+@contextmanager
+def _reading(doing: str) -> Iterator[None]:
+    """`calling`, and AwsError for an answer that cannot be understood as well."""
+    try:
+        with calling(doing):
+            yield
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise AwsError(f"Could not {doing}: AWS's answer makes no sense.", why=repr(error), do="Try again.") from error
 
 
 def aws_time(answer: Mapping[str, Any]) -> datetime:

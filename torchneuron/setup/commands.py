@@ -6,21 +6,25 @@ Takes a boto3 SSM client; a fake with the same few methods serves in tests.
 from __future__ import annotations
 
 import time
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torchneuron.aws import calling
-from torchneuron.errors import AwsError, NotFoundError, SetupError
+from torchneuron.errors import AwsError, NotFoundError, SetupError, UnreachableError
 from torchneuron.setup.document import NAME_PREFIX, Document
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
-    from mypy_boto3_ssm.type_defs import CommandPluginTypeDef
+    from mypy_boto3_ssm.type_defs import CommandFilterTypeDef, CommandPluginTypeDef, CommandTypeDef
 
 # Run Command's terminal states (SSM API reference, CommandInvocation.Status and StatusDetails).
 _ENDED = {"Success", "Cancelled", "TimedOut", "Failed"}
 # SendCommand's TimeoutSeconds is how long delivery may take, not how long the command may run.
 _DELIVERY_SECONDS = 600
+# Seconds between looks for a command whose answer was lost: Run Command is eventually consistent.
+_LOOKS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,11 @@ class StepOutput:
 
 
 class Commands:
-    """Run Command on one instance."""
+    """Run Command on one instance. `once` must be a client without retries (`Aws.ssm_once`)."""
 
-    def __init__(self, ssm: SSMClient, instance_id: str) -> None:
+    def __init__(self, ssm: SSMClient, once: SSMClient, instance_id: str) -> None:
         self._ssm = ssm
+        self._once = once
         self._instance_id = instance_id
 
     def ensure_document(self, document: Document) -> None:
@@ -100,32 +105,61 @@ class Commands:
         raise SetupError(f"The command document {name} is still not active after a minute.", do="Try again.")
 
     def send(self, document: Document) -> str:
-        """Send `document` to the instance; its command id. The run it starts needs nobody to watch it."""
+        """Send `document` to the instance; its command id. The run it starts needs nobody to watch it.
+
+        SendCommand has no client token, and two runs at once would ruin each other: it is sent once,
+        with a comment of its own, and a lost answer is settled by looking for that comment.
+        Raises SetupError when even that does not tell.
+        """
+        comment = f"torchneuron setup {uuid.uuid4()}"
         try:
             with calling(f"send the setup to {self._instance_id}"):
-                sent = self._ssm.send_command(
+                sent = self._once.send_command(
                     InstanceIds=[self._instance_id],
                     DocumentName=document.name,
-                    Comment="torchneuron setup",
+                    Comment=comment,
                     TimeoutSeconds=_DELIVERY_SECONDS,
                 )
+        except UnreachableError as error:
+            return self._find_sent(comment, error)
         except AwsError as error:
             if error.code == "InvalidInstanceId":
                 raise not_managed(self._instance_id) from error
             raise
         return sent["Command"]["CommandId"]
 
+    def _find_sent(self, comment: str, lost: UnreachableError) -> str:
+        """The id of the command sent with `comment`, whose answer was `lost`."""
+        for pause in _LOOKS:
+            time.sleep(pause)
+            for command in self._listed():
+                if command.get("Comment") == comment:
+                    return command["CommandId"]
+        raise SetupError(
+            f"AWS did not answer when the setup was sent to {self._instance_id}, and shows no command of it.",
+            why=str(lost),
+            do="Run it again: it first looks for one under way.",
+        ) from lost
+
+    def _listed(self, *filters: CommandFilterTypeDef) -> Iterator[CommandTypeDef]:
+        """Commands on the instance, the newest first."""
+        with calling("look for a setup under way"):
+            pages = self._ssm.get_paginator("list_commands").paginate(
+                InstanceId=self._instance_id, Filters=list(filters)
+            )
+            for page in pages:
+                yield from page["Commands"]
+
+    def reached(self) -> bool:
+        """Whether Systems Manager has a connection to the instance's agent."""
+        return is_online(self._ssm, self._instance_id)
+
     def under_way(self) -> tuple[str, str] | None:
         """The id and document name of a setup command of ours that has not ended on the instance."""
         for status in ("Pending", "InProgress"):
-            with calling("look for a setup under way"):
-                pages = self._ssm.get_paginator("list_commands").paginate(
-                    InstanceId=self._instance_id, Filters=[{"key": "Status", "value": status}]
-                )
-                for page in pages:
-                    for command in page["Commands"]:
-                        if command["DocumentName"].startswith(NAME_PREFIX):
-                            return command["CommandId"], command["DocumentName"]
+            for command in self._listed({"key": "Status", "value": status}):
+                if command["DocumentName"].startswith(NAME_PREFIX):
+                    return command["CommandId"], command["DocumentName"]
         return None
 
     def status(self, command_id: str) -> CommandStatus | None:
@@ -157,14 +191,16 @@ class Commands:
 def wait_until_online(ssm: SSMClient, instance_id: str, *, seconds: float) -> None:
     """Return once SSM can reach the instance. Raises NotFoundError when it can't after `seconds`."""
     end = time.monotonic() + seconds
-    while True:
-        with calling(f"ask whether SSM reaches {instance_id}"):
-            answer = ssm.describe_instance_information(Filters=[{"Key": "InstanceIds", "Values": [instance_id]}])
-        if any(found.get("PingStatus") == "Online" for found in answer["InstanceInformationList"]):
-            return
+    while not is_online(ssm, instance_id):
         if time.monotonic() >= end:
             raise not_managed(instance_id)
         time.sleep(min(2, max(0.1, end - time.monotonic())))
+
+
+def is_online(ssm: SSMClient, instance_id: str) -> bool:
+    with calling(f"ask whether SSM reaches {instance_id}"):
+        answer = ssm.describe_instance_information(Filters=[{"Key": "InstanceIds", "Values": [instance_id]}])
+    return any(found.get("PingStatus") == "Online" for found in answer["InstanceInformationList"])
 
 
 def not_managed(instance_id: str) -> NotFoundError:

@@ -4,7 +4,9 @@ A value reaches a script as an exported, quoted environment variable; `{{NAME}}`
 replaced as well, where the value needs no quoting. Around the task's own text stands the same
 wrapper for all of them: strict bash, a log on the host, and a mark of what has finished. The next
 task of the run asks for that mark, because the SSM agent stops a document at a *failed* step but
-not at one that timed out (amazon-ssm-agent, agent/framework/runpluginutil/runpluginutil.go).
+not at one that timed out (amazon-ssm-agent, agent/framework/runpluginutil/runpluginutil.go). It
+also takes some exit statuses for words to itself: 137 for its own time-out, 168 and 169 for "skip
+the rest". A task's own are passed on as a plain failure.
 """
 
 from __future__ import annotations
@@ -42,6 +44,12 @@ keep() {{ tee -a "$logs/$task.log"; }}
 status=0
 bash "$marks/$task.sh" </dev/null > >(keep) 2> >(keep >&2) || status=$?
 [ "$status" -ne 0 ] || echo {digest} > "$marks/$task.done"
+case $status in
+  137 | 168 | 169)
+    echo "the task ended with status $status" >&2
+    status=1
+    ;;
+esac
 exit "$status"
 """
 _PRECONDITION = """\
@@ -78,7 +86,7 @@ class RenderedTask:
         return _WRAPPER.format(
             id=self.id,
             name=" ".join(self.name.replace("{", "(").replace("}", ")").split()),
-            exports="".join(f"export {name}={shlex.quote(value)}\n" for name, value in exports.items()),
+            exports="".join(f"export {name}={_quote(value)}\n" for name, value in exports.items()),
             precondition=_PRECONDITION.format(id=after.id, digest=after.digest) if after else "",
             decode="base64 -d" if encoded else "cat",
             heredoc=f"END-{self.digest}",
@@ -137,6 +145,11 @@ def _substitute(task: Task, values: Mapping[str, str], secrets: set[str]) -> str
         return values[name]
 
     return PLACEHOLDER.sub(replace, task.text)
+
+
+def _quote(value: str) -> str:
+    """`value` for the shell, with no two braces side by side: SSM would take them for its own."""
+    return re.sub(r"\{(?=\{)", "{''", shlex.quote(value))
 
 
 def _folded_base64(text: str) -> str:

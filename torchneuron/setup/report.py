@@ -56,7 +56,8 @@ class Lines:
             self._told[step.task] = word
             self._done += 1
             taken = "" if step.seconds is None else f"{step.seconds:6.1f} s"
-            display.note(f"  [{self._done:>2}/{self._total}] {step.task:<32} {word:<8} {taken}  {step.last_line}")
+            place = f"[{self._done:>2}/{self._total}] " if self._total else ""
+            display.note(f"  {place}{step.task:<32} {word:<8} {taken}  {step.last_line}")
 
 
 class LiveTable:

@@ -22,6 +22,9 @@ from torchneuron.setup.state import Running, State, StateStore
 _POLL_SECONDS = 1.0
 # SSM may take a moment to know a command it has just accepted.
 _UNKNOWN_SECONDS = 30.0
+# With no step coming or going for so long, the machine itself is asked after; a reboot takes less than the second.
+_QUIET_SECONDS = 60.0
+_LOST_SECONDS = 300.0
 _SHOWN_OUTPUT_LINES = 20
 _STOPPED = ("Failed", "TimedOut", "Cancelled")
 _AGENTS_OWN = ("failed to run commands: exit status", "Step was found to have onFailure property")
@@ -35,6 +38,28 @@ class Monitor(Protocol):
     def sent(self, command_id: str, *, attached: bool) -> None: ...
 
     def progress(self, steps: Sequence[StepStatus]) -> None: ...
+
+
+class Silence:
+    """Tells a long step from a machine that is gone: SSM calls a command InProgress for ever in both cases."""
+
+    def __init__(self, clock: Callable[[], float], reached: Callable[[], bool]) -> None:
+        self._clock = clock
+        self._reached = reached
+        self._last_words: tuple[tuple[str, str], ...] = ()
+        self._asked_at = self._reached_at = clock()
+
+    def is_final(self, status: CommandStatus) -> bool:
+        """Whether the machine has been out of reach for too long to be waited for."""
+        now, words = self._clock(), tuple((step.task, step.status) for step in status.steps)
+        if words != self._last_words or status.ended:
+            self._last_words = words
+            self._asked_at = self._reached_at = now
+        elif now - self._asked_at > _QUIET_SECONDS:
+            self._asked_at = now
+            if self._reached():
+                self._reached_at = now
+        return now - self._reached_at > _LOST_SECONDS and self._asked_at == now
 
 
 @dataclass(frozen=True)
@@ -59,6 +84,7 @@ class Runner:
         region: str,
         again: str,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._commands = commands
         self._store = store
@@ -67,6 +93,7 @@ class Runner:
         self._region = region
         self._again = again
         self._sleep = sleep
+        self._clock = clock
 
     def run(self, tasks: Sequence[RenderedTask], *, start_from: str | None = None, clean: bool = False) -> Outcome:
         """Run what of `tasks` is not finished, and return once it all is.
@@ -102,7 +129,7 @@ class Runner:
             # Sent by someone whose state is not here: its tasks' digests are not known, so none count.
             running = Running(found[0], found[1], {})
         self._monitor.sent(running.command_id, attached=True)
-        status = self._watch(running, forgotten_is_over=True)
+        status = self._watch(running)
         if status is not None and status.status != "Success":
             raise self._failure(running, status)
 
@@ -117,32 +144,43 @@ class Runner:
         if status is None or status.status != "Success":
             raise self._failure(running, status)
 
-    def _watch(self, running: Running, *, forgotten_is_over: bool = False) -> CommandStatus | None:
+    def _watch(self, running: Running) -> CommandStatus | None:
         """Follow the command to its end. Ctrl-C ends the following only: Detached is raised."""
         try:
-            return self._follow(running, forgotten_is_over=forgotten_is_over)
+            return self._follow(running)
         except KeyboardInterrupt:
             raise Detached(
                 f"Stopped watching; the setup goes on, on {self._instance_id}.",
                 do=f"To watch it again: {self._again}",
             ) from None
 
-    def _follow(self, running: Running, *, forgotten_is_over: bool) -> CommandStatus | None:
-        """Poll until the command has ended, remembering each step that succeeds."""
-        unknown_since = time.monotonic()
+    def _follow(self, running: Running) -> CommandStatus | None:
+        """Poll until the command has ended, remembering each step that succeeds. None if SSM does not know it."""
+        begun = self._clock()
+        silence = Silence(self._clock, self._commands.reached)
         while True:
             status = self._commands.status(running.command_id)
             if status is None:
-                if forgotten_is_over or time.monotonic() - unknown_since > _UNKNOWN_SECONDS:
+                if self._clock() - begun > _UNKNOWN_SECONDS:
                     self._remember(running, (), over=True)
                     return None
             else:
+                if silence.is_final(status):
+                    raise self._lost(running)
                 status = replace(status, steps=in_order(status.steps, list(running.tasks)))
                 self._monitor.progress(status.steps)
                 self._remember(running, status.steps, over=status.ended)
                 if status.ended:
                     return status
             self._sleep(_POLL_SECONDS)
+
+    def _lost(self, running: Running) -> SetupError:
+        return SetupError(
+            f"Systems Manager has lost {self._instance_id} in the middle of the setup.",
+            why="Nothing has been heard of it for minutes: it was stopped or terminated (a Capacity Block's "
+            f"instances are, before its end), or its agent died. SSM command {running.command_id}.",
+            do=f"If the machine comes back, so does its setup: {self._again}",
+        )
 
     def _remember(self, running: Running, steps: Sequence[StepStatus], *, over: bool) -> None:
         before = self._store.load()

@@ -6,7 +6,6 @@ deleted, when it cannot be read.
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from torchneuron import files
-from torchneuron.errors import SetupError
+from torchneuron import files, locks
 
 _VERSION = 1
 
@@ -67,17 +65,8 @@ class StateStore:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep a second run on this machine out. Raises SetupError when one is under way."""
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self.path.with_suffix(".lock").open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise SetupError(
-                    f"Another setup run on {self._instance_id} is under way on this machine.",
-                    why=f"It holds {self.path.with_suffix('.lock')}.",
-                    do="Let it end, or stop it with Ctrl-C: the next run takes up where it is.",
-                ) from error
+        """Keep a second run on this machine out. Raises TorchNeuronError when one is under way."""
+        with locks.held(self.path.with_suffix(".lock"), f"the setup of {self._instance_id}", seconds=0):
             yield
 
     def load(self) -> State:

@@ -1,0 +1,122 @@
+"""One command at a time in one region's folder, with a synthesis and a Terraform of a few lines."""
+
+import json
+
+import pytest
+
+from torchneuron import config, deployment, display, locks
+from torchneuron.errors import AccessError, Detached, InputError, SetupError, TorchNeuronError
+
+MAIN = """\
+import json, os, pathlib
+folder = pathlib.Path(os.environ["CDKTF_OUTDIR"], "stacks", "torchneuron-code-server")
+folder.mkdir(parents=True, exist_ok=True)
+made = {"terraform": {"backend": {"local": {}}}, "context": json.loads(os.environ["CDKTF_CONTEXT_JSON"])}
+(folder / "cdk.tf.json").write_text(json.dumps(made))
+"""
+TERRAFORM = """\
+#!/bin/sh
+echo "$1" >> ran
+case $1 in
+  show) echo '{"resource_changes": [{"address": "aws_instance.m", "type": "aws_instance",
+    "change": {"actions": ["'"$(cat action)"'"]}}]}' ;;
+  output) echo '{"instance_id": {"value": "i-1"}}' ;;
+  plan) case "$*" in *-destroy*) echo delete ;; *) echo create ;; esac > action ;;
+esac
+"""
+
+
+class FakeAws:
+    """A region whose EC2 nobody may look at."""
+
+    def __init__(self, region="sa-east-1"):
+        self.region = region
+
+    def ec2(self):
+        raise AccessError("The credentials have expired.")
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    document = json.loads((config.PROJECT_ROOT / "config.json").read_text())
+    document["backend"] = {"type": "local"}
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    (tmp_path / "main.py").write_text(MAIN)
+    program = tmp_path / "bin" / "terraform"
+    program.parent.mkdir()
+    program.write_text(TERRAFORM)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    monkeypatch.setattr(deployment, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr(deployment, "_BUSY_SECONDS", 0)
+    return config.load(tmp_path / "config.json")
+
+
+def stack(settings, region):
+    return settings.output_dir / "invoke" / region / "stacks" / "torchneuron-code-server"
+
+
+def test_a_lock_is_given_up_at_the_end_and_refused_meanwhile(tmp_path):
+    path = tmp_path / "made" / "x.lock"
+    with locks.held(path, "the deployment in X", seconds=0):
+        refused = pytest.raises(TorchNeuronError, match="Another command is at work on the deployment in X")
+        with refused as caught, locks.held(path, "the deployment in X", seconds=0):
+            pass
+        assert caught.value.exit_status == 1
+    with locks.held(path, "the deployment in X", seconds=0):
+        pass
+
+
+def test_nobody_gets_at_the_plan_while_destroy_asks(settings, monkeypatch):
+    told = []
+
+    def asked(question, **rest):
+        for other in (lambda: deployment.destroy(settings, FakeAws(), yes=True), lambda: look(settings, "sa-east-1")):
+            with pytest.raises(TorchNeuronError, match="Another command is at work") as refused:
+                other()
+            told.append(refused.value.exit_status)
+        with pytest.raises(AccessError):
+            look(settings, "us-east-2")
+        return True
+
+    monkeypatch.setattr(display, "confirm", asked)
+    deployment.destroy(settings, FakeAws(), yes=False)
+    assert told == [1, 1]
+    assert (stack(settings, "sa-east-1") / "ran").read_text().split() == ["init", "plan", "show", "apply"]
+    assert (stack(settings, "us-east-2") / "ran").read_text().split() == ["init", "output"]
+
+
+def look(settings, region):
+    deployment.info(settings, FakeAws(region))
+
+
+def test_each_region_is_synthesized_by_itself_and_beside_what_cdktf_writes(settings):
+    for region in ("sa-east-1", "us-east-2"):
+        with pytest.raises(AccessError):
+            look(settings, region)
+    for region in ("sa-east-1", "us-east-2"):
+        made = json.loads((stack(settings, region) / "cdk.tf.json").read_text())
+        assert made["context"] == {"region": region}
+    assert [path.name for path in settings.output_dir.iterdir()] == ["invoke"]
+
+
+def test_what_fails_after_the_launch_names_the_machine_and_the_command_that_goes_on(settings):
+    with pytest.raises(SetupError, match="credentials have expired") as failed:
+        deployment.deploy(settings, FakeAws(), {})
+    assert failed.value.exit_status == 1
+    assert "invoke setup -i i-1 -r sa-east-1" in failed.value.do
+
+
+def test_a_failure_keeps_its_own_words_once_a_machine_runs():
+    with pytest.raises(SetupError) as failed, deployment.launched("i-1", "sa-east-1"):
+        raise InputError("The secret is empty.", why="Because.", do="Fill it.")
+    assert (failed.value.what, failed.value.why) == ("The secret is empty.", "Because.")
+    assert failed.value.do.startswith("Fill it.\n")
+
+
+@pytest.mark.parametrize("kind", [Detached, SetupError])
+def test_what_says_how_to_go_on_already_is_left_alone(kind):
+    error = kind("Stopped.", do="Again: invoke setup -i i-1 -r sa-east-1")
+    with pytest.raises(kind) as failed, deployment.launched("i-1", "sa-east-1"):
+        raise error
+    assert failed.value is error
