@@ -6,6 +6,7 @@ standard error, so that a pipe gets the results alone.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -21,8 +22,12 @@ from torchneuron.errors import InputError, TorchNeuronError
 _WIDTH_OF_A_PIPE = 160
 
 
+@functools.cache
 def console(*, stderr: bool) -> Console:
-    """The console for results, or for what is told about their making."""
+    """The console for results, or for what is told about their making.
+
+    One of each: a line goes above a progress display only when both are the same console's.
+    """
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     # Text here is AWS's and the user's: an ARN with ":secret:" in it is not an emoji.
     return Console(stderr=stderr, highlight=False, emoji=False, width=None if terminal else _WIDTH_OF_A_PIPE)
