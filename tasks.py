@@ -69,7 +69,7 @@ def deploy(
     use_capacity_block: bool = False,
     capacity_reservation_id: str = "",
     subnet_id: str = "",
-    volume_size: int = 0,
+    volume_size: str = "",
     allowed_ip: list[str] | None = None,
     skip_setup: bool = False,
     show_info: bool = False,
@@ -79,6 +79,7 @@ def deploy(
 ) -> None:
     """Deploy the machine, then set code-server up on it."""
     from torchneuron import jobs
+    from torchneuron.options import whole_number
 
     if show_info or destroy:
         jobs.look_or_remove(region, destroy=destroy, yes=yes)
@@ -89,7 +90,7 @@ def deploy(
         "useCapacityBlock": use_capacity_block,
         "capacityReservationId": capacity_reservation_id,
         "subnetId": subnet_id,
-        "volumeSize": volume_size,
+        "volumeSize": whole_number("--volume-size", volume_size),
         "allowedIps": list(allowed_ip or ()),
     }
     overrides = {name: value for name, value in given.items() if value}
@@ -212,11 +213,12 @@ _RESERVATION = "the reservation's id, cr-…"
         "count": "instances in the block, at most 64",
     }
 )
-def search(context: Context, type: str = "", duration: int = 24, region: str = "", count: int = 1) -> None:
+def search(context: Context, type: str = "", duration: str = "24", region: str = "", count: str = "1") -> None:
     """Find Capacity Block offerings that can be bought."""
     from torchneuron.capacity_blocks import commands
+    from torchneuron.options import whole_number
 
-    commands.search(type, duration, region, count)
+    commands.search(type, whole_number("--duration", duration), region, whole_number("--count", count))
 
 
 @command(
@@ -239,11 +241,12 @@ def purchase(
     yes: bool = False,
     no_save: bool = False,
     type: str = "",
-    duration: int = 0,
-    count: int = 0,
+    duration: str = "",
+    count: str = "",
 ) -> None:
     """Buy an offering, once; then save its ids to Parameter Store."""
     from torchneuron.capacity_blocks import commands
+    from torchneuron.options import whole_number
 
     commands.purchase(
         offering_id,
@@ -252,8 +255,8 @@ def purchase(
         yes=yes,
         save=not no_save,
         instance_type=type,
-        duration_hours=duration,
-        count=count,
+        duration_hours=whole_number("--duration", duration),
+        count=whole_number("--count", count),
     )
 
 

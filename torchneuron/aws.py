@@ -58,7 +58,7 @@ class Aws:
         if region not in known:
             raise InputError(
                 f"AWS has no region {region!r}.",
-                why=unknown_name(region, known) + ".",
+                why=unknown_name(region, known),
                 do="If AWS opened it lately, install a newer boto3.",
             )
 

@@ -1,0 +1,52 @@
+"""The commands refuse what cannot be: one message, exit status 2, no traceback, and no AWS asked."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["cb.search", "-d", "abc"], "'abc' is not a whole number"),
+        (["cb.search", "-d", "25"], "AWS sells no Capacity Block of 25 hours"),
+        (["cb.search", "--count", "-1"], "'-1' is not a whole number"),
+        (["cb.search", "-r", "xx-east-9"], "AWS has no region 'xx-east-9'"),
+        (["cb.purchase"], "--offering-id is missing"),
+        (["cb.describe"], "--reservation-id is missing"),
+        (["cb.load-params", "--output", "xml"], "no output 'xml'"),
+        (["deploy", "-r", "mars-1"], "Region 'mars-1' is not configured"),
+        (["deploy", "--volume-size", "big"], "'big' is not a whole number"),
+        (["deploy", "--volume-size", "3"], "volumeSize: 3 is less than the minimum"),
+        (["deploy", "--allowed-ip", "1.2.3.4/8"], "not a CIDR block"),
+        (["deploy"], "There is no state bucket yet"),
+        (["setup", "--password", "a", "--random-password"], "not several"),
+        (["run-tasks", "--file", "nope.json"], "Cannot read nope.json"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments, told, tmp_path):
+    settings = json.loads((ROOT / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**settings, "backend": {"type": "s3"}}))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TORCHNEURON_"))}
+    # Nobody listens there: an AWS that is asked all the same would be an error of another kind.
+    environment.update(AWS_ENDPOINT_URL="http://127.0.0.1:9", AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x")
+    environment["TORCHNEURON_CONFIG"] = str(tmp_path / "config.json")
+    done = subprocess.run(
+        [sys.executable, "-m", "invoke", *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told in done.stderr
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
