@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from torchneuron import saved_block
-from torchneuron.aws import Aws, calling
+from torchneuron import saved_block, subnets
+from torchneuron.aws import Aws
 from torchneuron.capacity_blocks import reservations
 from torchneuron.config import Deployment
-from torchneuron.errors import AwsError, InputError, NotFoundError
+from torchneuron.errors import InputError, NotFoundError
 
 
 def check_block(aws: Aws, deployment: Deployment) -> None:
@@ -29,7 +29,8 @@ def check_block(aws: Aws, deployment: Deployment) -> None:
             f"The Capacity Block {block.id} is for {block.instance_type}, not {deployment.instance_type}.",
             do=f"Add -t {block.instance_type}, or name another block.",
         )
-    zone = _zone_of(aws, subnet_id)
+    way_out = "Name another with --subnet-id, or save the block again: invoke cb.save-params."
+    zone = subnets.zone_of(aws.ec2(), aws.region, subnet_id, do=way_out)
     if zone != block.zone:
         raise InputError(
             f"The subnet {subnet_id} is in {zone}, and the Capacity Block {block.id} is in {block.zone}.",
@@ -63,18 +64,3 @@ def _no_subnet(reservation_id: str, region: str, *, why: str) -> InputError:
         why=why,
         do=f"Add --subnet-id, or save the block: invoke cb.save-params --reservation-id {reservation_id} -r {region}",
     )
-
-
-def _zone_of(aws: Aws, subnet_id: str) -> str:
-    try:
-        with calling(f"look up {subnet_id}"):
-            found = aws.ec2().describe_subnets(SubnetIds=[subnet_id])["Subnets"]
-    except AwsError as error:
-        if not error.code.lower().startswith("invalidsubnetid"):
-            raise
-        raise NotFoundError(
-            f"There is no subnet {subnet_id} in {aws.region}.",
-            why=error.why,
-            do="Name another with --subnet-id, or save the block again: invoke cb.save-params.",
-        ) from error
-    return found[0]["AvailabilityZone"]

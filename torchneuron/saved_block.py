@@ -9,6 +9,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from torchneuron import subnets
 from torchneuron.aws import calling
 from torchneuron.capacity_blocks import reservations
 from torchneuron.capacity_blocks.reservations import GONE, Reservation
@@ -87,18 +88,8 @@ def as_shell(block: SavedBlock) -> str:
 
 
 def _given_subnet(ec2: EC2Client, reservation: Reservation, subnet_id: str) -> str:
-    try:
-        with calling(f"look up {subnet_id}"):
-            found = ec2.describe_subnets(SubnetIds=[subnet_id])["Subnets"]
-    except AwsError as error:
-        if error.code.startswith("InvalidSubnetID") or error.code == "InvalidSubnetId.Malformed":
-            raise NotFoundError(
-                f"There is no subnet {subnet_id} in {reservation.region}.",
-                why=error.why,
-                do="Leave --subnet-id out to have one found.",
-            ) from error
-        raise
-    zone = found[0]["AvailabilityZone"]
+    way_out = "Leave --subnet-id out to have one found."
+    zone = subnets.zone_of(ec2, reservation.region, subnet_id, do=way_out)
     if zone != reservation.zone:
         raise InputError(
             f"{subnet_id} is in {zone}, and {reservation.id} is in {reservation.zone}.",
