@@ -158,7 +158,7 @@ def _refusal(error: ClientError, doing: str) -> AwsError:
         )
     if code in _DENIED:
         return AccessError(
-            f"Could not {doing}: the permission {_missing_action(message, error.operation_name)} is missing.",
+            f"Could not {doing}: the permission {_missing_action(code, message, error.operation_name)} is missing.",
             code=code,
             why=message,
             do="Ask for it to be added to the role or user that runs this command.",
@@ -168,7 +168,10 @@ def _refusal(error: ClientError, doing: str) -> AwsError:
     return AwsError(f"Could not {doing}.", code=code, why=f"{code}: {message}")
 
 
-def _missing_action(message: str, operation: str) -> str:
+def _missing_action(code: str, message: str, operation: str) -> str:
     """The IAM action AWS names in its message, else the operation that was called."""
     named = re.search(r"not authorized to perform: ([\w-]+:\w+)", message)
-    return named.group(1) if named else operation
+    if named:
+        return named.group(1)
+    # Of the services used here only EC2 has messages without the action, and a code of its own for them.
+    return f"ec2:{operation}" if code == "UnauthorizedOperation" else operation

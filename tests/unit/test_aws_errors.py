@@ -15,7 +15,7 @@ def client_error(code, message="", status=400, operation="RunInstances"):
     [
         (client_error("ExpiredToken"), AccessError, 2, "have expired"),
         (client_error("AuthFailure"), AccessError, 2, "does not know these credentials"),
-        (client_error("UnauthorizedOperation"), AccessError, 2, "permission RunInstances is missing"),
+        (client_error("UnauthorizedOperation"), AccessError, 2, "permission ec2:RunInstances is missing"),
         (
             client_error("AccessDeniedException", "User x is not authorized to perform: ssm:SendCommand on y"),
             AccessError,

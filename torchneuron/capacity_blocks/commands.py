@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 from torchneuron import config, display, saved_block
 from torchneuron.aws import Aws
-from torchneuron.capacity_blocks import offerings, reservations, show, shown
+from torchneuron.capacity_blocks import offerings, reservations, show_offerings, show_purchase, show_reservations, shown
 from torchneuron.capacity_blocks import purchase as buying
 from torchneuron.capacity_blocks.offerings import SearchRequest
 from torchneuron.capacity_blocks.reservations import Reservation
@@ -22,7 +22,7 @@ def search(instance_type: str, duration_hours: int, region: str, count: int) -> 
     with display.waiting(f"Searching in {aws.region}"):
         found = offerings.search(aws.ec2(), request)
     shown.remember(settings.state_dir, found, datetime.now(timezone.utc))
-    show.found(found, request)
+    show_offerings.found(found, request)
 
 
 def purchase(
@@ -47,8 +47,8 @@ def purchase(
         duration_hours=duration_hours,
         count=count,
     )
-    reservation = buying.purchase(aws.ec2(), aws.ec2_once(), wanted, agreed=show.agreement(yes=yes))
-    show.bought(reservation)
+    reservation = buying.purchase(aws.ec2(), aws.ec2_once(), wanted, agreed=show_purchase.agreement(yes=yes))
+    show_purchase.bought(reservation)
     question = f"Save it to Parameter Store, for invoke deploy --use-capacity-block in {aws.region}?"
     if save and (yes or display.confirm(question, default=True, otherwise="Add --yes, or --no-save.")):
         _save_what_was_bought(reservation)
@@ -57,27 +57,29 @@ def purchase(
 def list_blocks(region: str) -> None:
     """`cb.list`."""
     _, aws = _start(region)
-    show.listed(reservations.list_blocks(aws.ec2(), aws.region), aws.region)
+    show_reservations.listed(reservations.list_blocks(aws.ec2(), aws.region), aws.region)
 
 
 def describe(reservation_id: str, region: str) -> None:
     """`cb.describe`."""
     _, aws = _start(region)
-    show.described(reservations.describe(aws.ec2(), aws.region, _named(reservation_id)))
+    show_reservations.described(reservations.describe(aws.ec2(), aws.region, _named(reservation_id)))
 
 
 def cancel(reservation_id: str, region: str, *, yes: bool) -> None:
     """`cb.cancel`."""
     _, aws = _start(region)
-    agreed = show.cancellation(yes=yes)
-    show.described(reservations.cancel(aws.ec2(), aws.region, _named(reservation_id), agreed=agreed))
+    agreed = show_reservations.cancellation(yes=yes)
+    show_reservations.described(reservations.cancel(aws.ec2(), aws.region, _named(reservation_id), agreed=agreed))
 
 
 def save_params(reservation_id: str, subnet_id: str, region: str) -> None:
     """`cb.save-params`."""
     settings, aws = _start(region)
     project = settings.project_name
-    show.saved(saved_block.save(aws.ec2(), aws.ssm(), aws.region, _named(reservation_id), subnet_id, project=project))
+    show_reservations.saved(
+        saved_block.save(aws.ec2(), aws.ssm(), aws.region, _named(reservation_id), subnet_id, project=project)
+    )
 
 
 def load_params(region: str, output: str) -> None:
@@ -89,7 +91,7 @@ def load_params(region: str, output: str) -> None:
     if output == "shell":
         display.say(saved_block.as_shell(block))
     else:
-        show.saved(block)
+        show_reservations.saved(block)
 
 
 def _save_what_was_bought(reservation: Reservation) -> None:

@@ -21,6 +21,8 @@ MOST_INSTANCES = 64
 _ULTRASERVER_TYPES = ("trn2u.", "p6e-gb200.", "p6e-gb300.")
 _RECLAIMED_BEFORE_END = timedelta(minutes=30)
 _ULTRASERVER_RECLAIMED_BEFORE_END = timedelta(minutes=60)
+_EXTENSIONS_OPEN_BEFORE_END = timedelta(days=56)
+_EXTENSIONS_CLOSE_BEFORE_END = timedelta(hours=1)
 
 
 def check_duration(hours: int) -> None:
@@ -52,6 +54,14 @@ def reclaimed_before_end(instance_type: str, *, ultraserver: bool = False) -> ti
 def reclaimed_at(end: datetime, instance_type: str) -> datetime:
     """When AWS begins to terminate the instances on a block that ends at `end`."""
     return end - reclaimed_before_end(instance_type)
+
+
+def extension_window(end: datetime) -> tuple[datetime, datetime]:
+    """From when until when AWS sells extensions of a block that ends at `end`: 56 days to 1 hour before it.
+
+    Source: EC2 user guide, "Extend Capacity Blocks".
+    """
+    return end - _EXTENSIONS_OPEN_BEFORE_END, end - _EXTENSIONS_CLOSE_BEFORE_END
 
 
 def days(hours: int) -> str:

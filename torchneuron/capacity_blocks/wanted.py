@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 
+from torchneuron import options
 from torchneuron.capacity_blocks import shown
 from torchneuron.capacity_blocks.offerings import Offering, SearchRequest
 from torchneuron.config import Config
@@ -54,7 +55,7 @@ def want(
         count=count or (seen.search.count if seen else 1),
         region=region,
     )
-    start = _parse_time(start_time) if start_time else None
+    start = options.moment("--start-time", start_time)
     return Wanted(offering_id, search, config.project_name, config.state_dir, start_time=start, shown=seen)
 
 
@@ -73,14 +74,3 @@ def check_unchanged(offering: Offering, wanted: Wanted) -> None:
             f" and is {offering.fee} {offering.currency} now.",
             do="Look again with invoke cb.search, and buy what it shows if the price is right.",
         )
-
-
-def _parse_time(text: str) -> datetime:
-    try:
-        # Python 3.10 does not read the Z that AWS writes.
-        parsed = datetime.fromisoformat(text.strip().replace("Z", "+00:00").replace("z", "+00:00"))
-    except ValueError as error:
-        raise InputError(f"{text!r} is not a time.", do="Give it as ISO 8601, such as 2026-01-31T11:30:00Z.") from error
-    if parsed.tzinfo is None:
-        return parsed.replace(tzinfo=timezone.utc)
-    return parsed.astimezone(timezone.utc)

@@ -1,0 +1,36 @@
+import pytest
+
+from tests.unit.capacity_fakes import REGION, FakeEc2, offering, reservation
+from torchneuron.capacity_blocks import offerings, reservations, show_purchase
+from torchneuron.capacity_blocks.offerings import SearchRequest
+from torchneuron.errors import InputError
+
+REQUEST = SearchRequest("trn2.3xlarge", 24, 1, REGION)
+
+
+def test_the_price_is_shown_before_a_yes_counts(capsys):
+    (block,) = offerings.search(FakeEc2([offering()]), REQUEST)
+    assert show_purchase.agreement(yes=True)(block)
+    assert "53.64 USD, paid now, 2.28 a usable hour" in capsys.readouterr().out
+
+
+def test_nobody_there_to_say_yes_is_refused_with_the_price(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: PTH123, SIM115 - closed with the test
+    (block,) = offerings.search(FakeEc2([offering()]), REQUEST)
+    with pytest.raises(InputError) as refused:
+        show_purchase.agreement(yes=False)(block)
+    assert "53.64 USD" in refused.value.why
+    assert "--yes" in refused.value.do
+
+
+def test_a_purchase_ends_with_what_was_bought_until_when(capsys, in_zone):
+    in_zone("UTC")
+    ec2 = FakeEc2()
+    ec2.reservations = [reservation(state="payment-pending")]
+    show_purchase.bought(reservations.describe(ec2, REGION, "cr-1"))
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == (
+        "cr-1 is yours: 1 x trn2.3xlarge in sa-east-1b, 2026-01-12 11:30 UTC to 2026-01-13 11:00 UTC;"
+        " payment under way, starts in 2 d 2 h."
+    )
+    assert "12 hours" in second
