@@ -257,3 +257,11 @@ def active_block(block, move_clock):
     """That block, an hour into its window."""
     move_clock(block["StartDate"] + timedelta(hours=1))
     return block
+
+
+@pytest.fixture
+def invoke(rehearsal_endpoint, config, capsys):
+    """The commands, for an empty AWS: `invoke("cb.list", "-r", REGION, status=0)`."""
+    from tests.functional.invoking import Invoke
+
+    return Invoke(capsys)

@@ -1,46 +1,94 @@
+import os
+import pty
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from torchneuron.capacity_blocks import commands
-from torchneuron.errors import NotFoundError, PurchaseError
-
+ROOT = Path(__file__).resolve().parents[2]
 REGION = "sa-east-1"
-OFFERING = {"start_time": "", "region": REGION, "instance_type": "", "duration_hours": 0, "count": 0}
 
 
 @pytest.fixture
-def proposed(aws, config, capsys):
-    """The id of the offering a search proposes to buy."""
-    commands.search("", 24, REGION, 1)
-    words = capsys.readouterr().out.split()
-    return words[words.index("--offering-id") + 1]
+def proposed(invoke):
+    """The offering that a search proposes to buy, and its start."""
+    words = invoke("cb.search", "-r", REGION).out.split()
+    return words[words.index("--offering-id") + 1], words[words.index("--start-time") + 1]
 
 
-def test_from_search_to_what_a_shell_reads(aws, proposed, capsys):
-    commands.purchase(proposed, yes=True, save=True, **OFFERING)
-    bought = capsys.readouterr()
-    assert "53.64 USD" in bought.out
-    reservation = bought.err.split("Bought: ")[1].split(".")[0]
-    commands.list_blocks("")
-    assert f"{reservation} " in capsys.readouterr().out
-    commands.load_params("", "shell")
-    script = f'{capsys.readouterr().out}\necho "$CAPACITY_RESERVATION_ID $CAPACITY_SUBNET_ID"'
+@pytest.fixture
+def bought(invoke, proposed):
+    """The reservation's id of that offering, bought and saved."""
+    done = invoke("cb.purchase", "--offering-id", proposed[0], "--start-time", proposed[1], "-r", REGION, "--yes")
+    return done.err.split("Bought: ")[1].split(".")[0]
+
+
+def test_from_search_to_what_a_shell_reads(invoke, bought):
+    assert f"{bought} " in invoke("cb.list", "-r", REGION).out
+    saved = invoke("cb.load-params", "-r", REGION, "--output", "shell").out
+    script = f'{saved}\necho "$CAPACITY_RESERVATION_ID $CAPACITY_SUBNET_ID"'
     seen = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True).stdout.split()
-    assert seen[0] == reservation
+    assert seen[0] == bought
     assert seen[1].startswith("subnet-")
 
 
-def test_a_block_that_cannot_be_saved_is_still_told_as_bought(aws, proposed, capsys):
-    for subnet in aws.ec2().describe_subnets()["Subnets"]:
-        aws.ec2().delete_subnet(SubnetId=subnet["SubnetId"])
-    with pytest.raises(PurchaseError, match="is bought, but was not saved") as failed:
-        commands.purchase(proposed, yes=True, save=True, **OFFERING)
-    assert "create-default-subnet" in failed.value.do
-    assert "invoke cb.save-params --reservation-id cr-" in failed.value.do
+def test_a_block_that_cannot_be_saved_is_still_told_as_bought(invoke, ec2, proposed):
+    for subnet in ec2.describe_subnets()["Subnets"]:
+        ec2.delete_subnet(SubnetId=subnet["SubnetId"])
+    failed = invoke("cb.purchase", "--offering-id", proposed[0], "-r", REGION, "--yes", status=1)
+    assert "is bought, but was not saved" in failed.err
+    assert "create-default-subnet" in failed.err
+    assert "invoke cb.save-params --reservation-id cr-" in failed.err
 
 
-def test_without_saving_nothing_is_saved(aws, proposed):
-    commands.purchase(proposed, yes=True, save=False, **OFFERING)
-    with pytest.raises(NotFoundError):
-        commands.load_params(REGION, "text")
+def test_without_saving_nothing_is_saved(invoke, proposed):
+    invoke("cb.purchase", "--offering-id", proposed[0], "-r", REGION, "--yes", "--no-save")
+    assert "No Capacity Block is saved" in invoke("cb.load-params", "-r", REGION, status=2).err
+
+
+def test_a_dry_run_buys_nothing(invoke, proposed):
+    done = invoke("cb.purchase", "--offering-id", proposed[0], "-r", REGION, "--dry-run")
+    assert "AWS would sell it to you (dry run). Nothing was bought." in done.out
+    assert "53.64 USD" in done.out
+    assert invoke("cb.list", "-r", REGION).out == f"No Capacity Block in {REGION}.\n"
+
+
+def test_a_price_above_the_limit_is_refused(invoke, proposed):
+    refused = invoke("cb.purchase", "--offering-id", proposed[0], "-r", REGION, "--max-price", "50", status=2)
+    assert "costs 53.64 USD, more than --max-price 50" in refused.err
+    assert invoke("cb.list", "-r", REGION).out == f"No Capacity Block in {REGION}.\n"
+
+
+def test_nobody_to_ask_buys_nothing(invoke, proposed):
+    assert "Add --yes" in invoke("cb.purchase", "--offering-id", proposed[0], "-r", REGION, status=2).err
+    assert invoke("cb.list", "-r", REGION).out == f"No Capacity Block in {REGION}.\n"
+
+
+@pytest.mark.parametrize(
+    ("answers", "status", "told"),
+    [("n\n", 1, "Nothing was bought."), ("y\ny\n", 0, "is yours"), ("y\nn\n", 0, "is yours")],
+)
+def test_on_a_terminal_the_price_is_named_and_the_answer_counts(invoke, proposed, answers, status, told):
+    ended, shown = on_a_terminal(["cb.purchase", "--offering-id", proposed[0], "-r", REGION], answers)
+    assert "Buy this block for 53.64 USD?" in shown
+    assert told in shown
+    assert ended == status
+    assert ("Parameter Store has" in shown) == (answers == "y\ny\n")
+
+
+def on_a_terminal(arguments, answers):
+    """Run a command on a terminal of its own, with the answers typed ahead; its status and all it showed."""
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "invoke", *arguments]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    os.write(leader, answers.encode())
+    shown = b""
+    while True:
+        try:
+            shown += os.read(leader, 65536)
+        except OSError:  # Linux's word for a terminal nobody holds any more
+            break
+    os.close(leader)
+    return process.wait(timeout=60), shown.decode()

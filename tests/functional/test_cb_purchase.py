@@ -19,7 +19,7 @@ def buy(pass_time):
     """Buys after a yes, at the rehearsal's pace: time that would be slept away passes there."""
 
     def buy(aws, wanted, at=None):
-        return purchase.purchase(
+        (bought,) = purchase.purchase(
             aws.ec2(),
             aws.ec2_once(),
             wanted,
@@ -27,6 +27,7 @@ def buy(pass_time):
             sleep=pass_time,
             now=lambda: at or datetime.now(timezone.utc),
         )
+        return bought
 
     return buy
 
@@ -48,7 +49,7 @@ def unreliable(rehearsal_endpoint, aws, monkeypatch):
 
 
 def test_what_a_search_showed_is_bought_by_its_id_alone(buy, aws, config, first):
-    wanted = want(config, REGION, first.id, start_time=first.start.isoformat())
+    wanted = want(config, REGION, first.id, start_time=first.start)
     reservation = buy(aws, wanted)
     assert reservation.state == "scheduled"
     assert (reservation.start, reservation.end) == (first.start, first.end)
@@ -72,7 +73,7 @@ def test_the_same_command_twice_buys_once(buy, aws, config, first):
 
 
 def test_another_start_time_buys_nothing(buy, aws, config, first):
-    later = (first.start + timedelta(days=1)).isoformat()
+    later = first.start + timedelta(days=1)
     with pytest.raises(InputError, match="does not start at"):
         buy(aws, want(config, REGION, first.id, start_time=later))
     assert reservations.list_blocks(aws.ec2(), REGION) == []

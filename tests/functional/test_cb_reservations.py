@@ -15,13 +15,14 @@ REGION = "sa-east-1"
 def block(aws, config, pass_time):
     """A block bought and paid."""
     offering = offerings.search(aws.ec2(), SearchRequest("trn2.3xlarge", 24, 1, REGION))[0]
-    return purchase.purchase(
+    (bought,) = purchase.purchase(
         aws.ec2(),
         aws.ec2_once(),
         want(config, REGION, offering.id),
         agreed=lambda _: True,
         sleep=pass_time,
     )
+    return bought
 
 
 def test_a_block_is_followed_from_scheduled_to_expired(aws, block, move_clock):

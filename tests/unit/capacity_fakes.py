@@ -93,7 +93,7 @@ class FakeEc2:
     def _pages_of_describe_capacity_reservations(self) -> Iterator[dict[str, Any]]:
         self.calls.append(("DescribeCapacityReservations", {}))
         self.on_describe()
-        yield _dated({"CapacityReservations": list(self.reservations)})
+        yield dated({"CapacityReservations": list(self.reservations)})
 
     def describe_capacity_reservations(self, **request: Any) -> dict[str, Any]:
         self.calls.append(("DescribeCapacityReservations", request))
@@ -102,7 +102,7 @@ class FakeEc2:
         found = [one for one in self.reservations if one["CapacityReservationId"] in wanted]
         if not found:
             raise refusal("InvalidCapacityReservationId.NotFound")
-        return _dated({"CapacityReservations": found})
+        return dated({"CapacityReservations": found})
 
     def purchase_capacity_block(self, **request: Any) -> dict[str, Any]:
         self.calls.append(("PurchaseCapacityBlock", request))
@@ -122,7 +122,7 @@ class FakeEc2:
         self.reservations.append(bought)
         if self.lose:
             raise self.lose
-        return _dated({"CapacityReservation": bought})
+        return dated({"CapacityReservation": bought})
 
     def cancel_capacity_reservation(self, **request: Any) -> dict[str, Any]:
         self.calls.append(("CancelCapacityReservation", request))
@@ -158,5 +158,5 @@ class _Paginator:
         self.paginate = pages
 
 
-def _dated(answer: dict[str, Any]) -> dict[str, Any]:
+def dated(answer: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "ResponseMetadata": {"HTTPHeaders": {"date": format_datetime(NOW, usegmt=True)}}}

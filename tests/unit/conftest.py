@@ -16,3 +16,10 @@ def in_zone(monkeypatch):
     yield put
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture
+def state_dir(tmp_path, monkeypatch):
+    """The folder of this test that `purchase_support.WANTED` keeps its journal in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "state"

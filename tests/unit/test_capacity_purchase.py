@@ -1,20 +1,15 @@
-import stat
-import threading
-import time
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import EndpointConnectionError
 
-from tests.unit.capacity_fakes import NOW, REGION, START, FakeEc2, offering, refusal
+from tests.unit.capacity_fakes import NOW, START, FakeEc2, offering, refusal
+from tests.unit.purchase_support import LOST, WANTED, Agreement, bought_times, buy, noted
 from torchneuron.capacity_blocks import offerings
-from torchneuron.capacity_blocks.journal import PATIENCE
-from torchneuron.capacity_blocks.offerings import SearchRequest
-from torchneuron.capacity_blocks.purchase import purchase
-from torchneuron.capacity_blocks.wanted import Wanted
+from torchneuron.capacity_blocks.purchase import purchase, try_out
 from torchneuron.errors import (
     AccessError,
     Declined,
@@ -24,47 +19,7 @@ from torchneuron.errors import (
     PurchaseUnknownError,
 )
 
-WANTED = Wanted("cb-1", SearchRequest("trn2.3xlarge", 24, 1, REGION), "a-project", Path("state"))
-INTENT = "trn2.3xlarge/1/sa-east-1b/2026-01-12T11:30Z/2026-01-13T11:30Z"
-LOST = [
-    ReadTimeoutError(endpoint_url="https://ec2"),
-    refusal("InternalError", status=500),
-    refusal("Unavailable", status=503),
-    ResponseParserError("not XML"),
-    ValueError("Invalid timestamp"),
-    KeyboardInterrupt(),
-]
-
-
-class Killed(BaseException):
-    """Nothing of ours runs after it, as after SIGKILL; locks are let go, as the kernel does."""
-
-
-@pytest.fixture(autouse=True)
-def _state_dir(tmp_path, monkeypatch):
-    """`WANTED` keeps its journal in a folder of this test."""
-    monkeypatch.chdir(tmp_path)
-
-
-class Agreement:
-    def __init__(self, answer=True):
-        self.answer, self.seen = answer, []
-
-    def __call__(self, quoted):
-        self.seen.append(quoted)
-        return self.answer
-
-
-def buy(ec2, wanted=WANTED, agreed=None, sleep=lambda _: None, at=NOW):
-    return purchase(ec2, ec2, wanted, agreed=agreed or Agreement(), sleep=sleep, now=lambda: at)
-
-
-def bought_times(ec2):
-    return ec2.operations().count("PurchaseCapacityBlock")
-
-
-def noted():
-    return sorted(Path("state").glob("purchase-*"))
+pytestmark = pytest.mark.usefixtures("state_dir")
 
 
 def test_it_looks_first_then_asks_then_looks_again_and_buys_once():
@@ -299,142 +254,6 @@ def test_the_same_window_bought_under_another_id_while_the_person_was_asked_is_n
     assert bought_times(ec2) == 1
 
 
-def test_a_purchase_is_noted_privately_before_it_is_sent_and_struck_out_after():
-    ec2, modes = FakeEc2([offering()]), []
-    send = ec2.purchase_capacity_block
-
-    def look_then_send(**request):
-        modes.extend(stat.S_IMODE(path.stat().st_mode) for path in noted())
-        return send(**request)
-
-    ec2.purchase_capacity_block = look_then_send
-    buy(ec2)
-    assert modes == [0o600]
-    assert noted() == []
-
-
-def killed_while_sending(*, arrived):
-    ec2 = FakeEc2([offering()])
-    ec2.lose, ec2.lose_before = Killed(), not arrived
-    with pytest.raises(Killed):
-        buy(ec2)
-    ec2.lose = None
-    return ec2
-
-
-def test_killed_after_the_request_the_next_run_finds_what_was_bought(capsys):
-    ec2 = killed_while_sending(arrived=True)
-    assert buy(ec2).id == "cr-1"
-    assert bought_times(ec2) == 1
-    assert "bought already: cr-1" in capsys.readouterr().err
-    assert noted() == []
-
-
-@pytest.mark.parametrize("on_sale", [[offering()], [offering("cb-new")], []], ids=["same", "anew", "gone"])
-def test_killed_after_the_request_the_next_run_sends_nothing_while_the_block_does_not_show(on_sale):
-    ec2 = killed_while_sending(arrived=True)
-    hidden, ec2.reservations, ec2.offerings = ec2.reservations, [], on_sale
-    agreed = Agreement()
-    with pytest.raises(PurchaseUnknownError, match="still not known whether cb-1 was bought") as unknown:
-        buy(ec2, agreed=agreed)
-    assert agreed.seen == []
-    assert "sent from this machine at 09:00:00 UTC" in unknown.value.why
-    assert "until 09:10:00 UTC" in unknown.value.why
-    assert "aws ec2 describe-capacity-reservations --region sa-east-1" in unknown.value.do
-    assert INTENT in unknown.value.do
-    ec2.reservations = hidden
-    assert buy(ec2).id == "cr-1"
-    assert bought_times(ec2) == 1
-
-
-def test_after_unknown_the_same_window_is_refused_under_any_id_until_it_is_certain():
-    ec2 = FakeEc2([offering()])
-    ec2.lose, ec2.lose_before = LOST[0], True
-    with pytest.raises(PurchaseUnknownError):
-        buy(ec2)
-    ec2.lose, ec2.offerings = None, [offering("cb-new")]
-    again = replace(WANTED, offering_id="cb-new")
-    for at in (NOW, NOW + PATIENCE - timedelta(seconds=1)):
-        with pytest.raises(PurchaseUnknownError, match="still not known"):
-            buy(ec2, again, at=at)
-    assert bought_times(ec2) == 1
-    assert buy(ec2, again, at=NOW + PATIENCE).id == "cr-1"
-    assert noted() == []
-
-
-def test_what_was_just_bought_and_does_not_show_yet_is_not_bought_again():
-    ec2, hidden = FakeEc2([offering()]), []
-
-    def hide():
-        hidden.extend(ec2.reservations)
-        ec2.reservations = []
-
-    ec2.on_describe = hide
-    assert buy(ec2).id == "cr-1"
-    with pytest.raises(PurchaseUnknownError):
-        buy(ec2)
-    ec2.on_describe, ec2.reservations = lambda: None, hidden
-    assert buy(ec2).id == "cr-1"
-    assert bought_times(ec2) == 1
-
-
-def test_an_unknown_purchase_does_not_stand_in_the_way_of_another():
-    ec2 = killed_while_sending(arrived=False)
-    ec2.offerings.append(offering("cb-2", start=START + timedelta(days=1)))
-    assert buy(ec2, replace(WANTED, offering_id="cb-2")).id == "cr-1"
-    assert len(noted()) == 1
-
-
-def test_a_purchase_that_was_turned_away_can_be_made_at_once():
-    ec2 = FakeEc2([offering()])
-    ec2.lose, ec2.lose_before = refusal("RequestLimitExceeded", status=503), True
-    with pytest.raises(PurchaseError, match="Nothing was bought"):
-        buy(ec2)
-    ec2.lose = None
-    assert buy(ec2).id == "cr-1"
-
-
-def test_two_terminals_that_are_answered_at_once_buy_once():
-    ec2, both_answered, bought = FakeEc2([offering()]), threading.Barrier(2, timeout=10), []
-    send = ec2.purchase_capacity_block
-
-    def send_slowly(**request):
-        time.sleep(0.2)  # long enough for the other to look, were it not kept out
-        return send(**request)
-
-    ec2.purchase_capacity_block = send_slowly
-
-    def agreed(_):
-        both_answered.wait()
-        return True
-
-    terminals = [threading.Thread(target=lambda: bought.append(buy(ec2, agreed=agreed).id)) for _ in range(2)]
-    for terminal in terminals:
-        terminal.start()
-    for terminal in terminals:
-        terminal.join(timeout=20)
-    assert bought == ["cr-1", "cr-1"]
-    assert bought_times(ec2) == 1
-
-
-def test_nothing_is_sent_that_cannot_be_noted():
-    ec2 = FakeEc2([offering()])
-    Path("state").write_text("not a folder")
-    with pytest.raises(InputError, match="Nothing was bought now") as refused:
-        buy(ec2)
-    assert "stateDir" in refused.value.do
-    assert bought_times(ec2) == 0
-
-
-def test_a_note_that_cannot_be_read_is_not_taken_for_none():
-    ec2 = FakeEc2([offering()])
-    Path("state").mkdir()
-    Path("state/purchase-0.json").write_text("{")
-    with pytest.raises(InputError, match=r"purchase-0\.json cannot be understood"):
-        buy(ec2)
-    assert bought_times(ec2) == 0
-
-
 def answering(ec2, change):
     """Let the purchase take effect, and its answer be `change`d."""
     send = ec2.purchase_capacity_block
@@ -475,3 +294,84 @@ def test_looks_that_make_no_sense_end_as_unknown():
 
 def without(raw, member):
     return {key: value for key, value in raw.items() if key != member}
+
+
+def test_a_price_above_the_limit_is_refused_and_one_within_it_is_not():
+    ec2 = FakeEc2([offering()])
+    with pytest.raises(InputError, match=r"costs 53\.64 USD, more than --max-price 53"):
+        buy(ec2, replace(WANTED, max_price=Decimal("53")))
+    assert bought_times(ec2) == 0
+    assert buy(ec2, replace(WANTED, max_price=Decimal("53.64"))).id == "cr-1"
+
+
+def test_a_limit_is_an_answer_to_a_price_that_rose():
+    (before,) = offerings.search(FakeEc2([offering(fee="50")]), WANTED.search)
+    assert buy(FakeEc2([offering(fee="60")]), replace(WANTED, shown=before, max_price=Decimal("60"))).id == "cr-1"
+
+
+def several_made(ec2):
+    """Let one purchase make two reservations, as an offering of two zones does."""
+    send = ec2.purchase_capacity_block
+
+    def send_for_two(**request):
+        first = send(**request)["CapacityReservation"]
+        second = {**first, "CapacityReservationId": "cr-2", "AvailabilityZone": "sa-east-1c"}
+        ec2.reservations.append(second)
+        return {"CapacityReservation": first, "CapacityReservations": [first, second]}
+
+    ec2.purchase_capacity_block = send_for_two
+
+
+def buy_all(ec2, sleep=lambda _: None):
+    return purchase(ec2, ec2, WANTED, agreed=Agreement(), sleep=sleep, now=lambda: NOW)
+
+
+def test_every_reservation_of_one_purchase_is_told_and_found_again():
+    ec2 = FakeEc2([offering()])
+    several_made(ec2)
+    assert [one.id for one in buy_all(ec2)] == ["cr-1", "cr-2"]
+    assert [one.id for one in buy_all(ec2)] == ["cr-1", "cr-2"]
+    assert bought_times(ec2) == 1
+
+
+def test_all_of_a_purchase_is_waited_for_until_it_is_paid():
+    ec2, slept = FakeEc2([offering()]), []
+    ec2.state_when_bought = "payment-pending"
+    several_made(ec2)
+
+    def pay_one_by_one():
+        for index, one in enumerate(ec2.reservations):
+            if len(slept) > index + 1:
+                one["State"] = "scheduled"
+
+    ec2.on_describe = pay_one_by_one
+    assert [one.state for one in buy_all(ec2, sleep=slept.append)] == ["scheduled", "scheduled"]
+    assert len(slept) == 3
+
+
+def test_a_dry_run_sends_the_request_as_one_and_buys_nothing(capsys):
+    ec2 = FakeEc2([offering()])
+    ec2.lose, ec2.lose_before = refusal("DryRunOperation", status=412), True
+    tried = try_out(ec2, ec2, WANTED, now=lambda: NOW)
+    assert tried.id == "cb-1"
+    assert dict(ec2.calls)["PurchaseCapacityBlock"]["DryRun"] is True
+    assert ec2.reservations == []
+    assert noted() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [("UnauthorizedOperation", AccessError), ("InvalidCapacityBlockOfferingIdExpired", PurchaseError)]
+)
+def test_a_dry_run_says_what_the_purchase_would_have_said(code, kind):
+    ec2 = FakeEc2([offering()])
+    ec2.lose, ec2.lose_before = refusal(code), True
+    with pytest.raises(kind, match="Nothing was bought"):
+        try_out(ec2, ec2, WANTED, now=lambda: NOW)
+
+
+def test_a_dry_run_of_what_was_bought_already_says_so(capsys):
+    ec2 = FakeEc2([offering()])
+    buy(ec2)
+    assert try_out(ec2, ec2, WANTED, now=lambda: NOW) is None
+    assert "bought already: cr-1" in capsys.readouterr().err
+    assert bought_times(ec2) == 1

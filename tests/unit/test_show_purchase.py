@@ -27,7 +27,7 @@ def test_a_purchase_ends_with_what_was_bought_until_when(capsys, in_zone):
     in_zone("UTC")
     ec2 = FakeEc2()
     ec2.reservations = [reservation(state="payment-pending")]
-    show_purchase.bought(reservations.describe(ec2, REGION, "cr-1"))
+    show_purchase.bought([reservations.describe(ec2, REGION, "cr-1")])
     first, second = capsys.readouterr().out.splitlines()
     assert first == (
         "cr-1 is yours: 1 x trn2.3xlarge in sa-east-1b, 2026-01-12 11:30 UTC to 2026-01-13 11:00 UTC;"

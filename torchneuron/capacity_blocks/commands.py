@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from torchneuron import config, display, saved_block
+from torchneuron import config, display, options, saved_block
 from torchneuron.aws import Aws
 from torchneuron.capacity_blocks import offerings, reservations, show_offerings, show_purchase, show_reservations, shown
 from torchneuron.capacity_blocks import purchase as buying
@@ -32,6 +32,8 @@ def purchase(
     *,
     yes: bool,
     save: bool,
+    dry_run: bool,
+    max_price: str,
     instance_type: str,
     duration_hours: int,
     count: int,
@@ -42,16 +44,21 @@ def purchase(
         settings,
         aws.region,
         offering_id,
-        start_time=start_time,
+        start_time=options.moment("--start-time", start_time),
+        max_price=options.amount("--max-price", max_price),
         instance_type=instance_type,
         duration_hours=duration_hours,
         count=count,
     )
-    reservation = buying.purchase(aws.ec2(), aws.ec2_once(), wanted, agreed=show_purchase.agreement(yes=yes))
-    show_purchase.bought(reservation)
-    question = f"Save it to Parameter Store, for invoke deploy --use-capacity-block in {aws.region}?"
-    if save and (yes or display.confirm(question, default=True, otherwise="Add --yes, or --no-save.")):
-        _save_what_was_bought(reservation)
+    if dry_run:
+        show_purchase.tried_out(buying.try_out(aws.ec2(), aws.ec2_once(), wanted))
+        return
+    blocks = buying.purchase(aws.ec2(), aws.ec2_once(), wanted, agreed=show_purchase.agreement(yes=yes))
+    show_purchase.bought(blocks)
+    if save and len(blocks) > 1:
+        show_purchase.save_one_of(blocks)
+    elif save and _save_is_wanted(aws.region, yes=yes):
+        _save_what_was_bought(blocks[0])
 
 
 def list_blocks(region: str) -> None:
@@ -92,6 +99,11 @@ def load_params(region: str, output: str) -> None:
         display.say(saved_block.as_shell(block))
     else:
         show_reservations.saved(block)
+
+
+def _save_is_wanted(region: str, *, yes: bool) -> bool:
+    question = f"Save it to Parameter Store, for invoke deploy --use-capacity-block in {region}?"
+    return yes or display.confirm(question, default=True, otherwise="Add --yes, or --no-save.")
 
 
 def _save_what_was_bought(reservation: Reservation) -> None:

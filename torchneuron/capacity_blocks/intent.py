@@ -31,13 +31,13 @@ def tags_for(offering: Offering, asked_for: str) -> dict[str, str]:
     }
 
 
-def bought_for(owned: Iterable[Reservation], offering: Offering) -> Reservation | None:
-    """The reservation bought for this offering's window; None when there is none that still counts."""
+def bought_for(owned: Iterable[Reservation], offering: Offering) -> list[Reservation]:
+    """The reservations bought for this offering's window, as far as they still count."""
     return _tagged(owned, _INTENT, intent_of(offering))
 
 
-def bought_as(owned: Iterable[Reservation], offering_id: str) -> Reservation | None:
-    """The reservation bought when somebody asked for this id."""
+def bought_as(owned: Iterable[Reservation], offering_id: str) -> list[Reservation]:
+    """The reservations bought when somebody asked for this id."""
     return _tagged(owned, _OFFERING, offering_id)
 
 
@@ -55,5 +55,5 @@ def command_that_tells(intent: str, region: str) -> str:
     return f"aws ec2 describe-capacity-reservations --region {region} --output table --query {shlex.quote(query)}"
 
 
-def _tagged(owned: Iterable[Reservation], key: str, value: str) -> Reservation | None:
-    return next((one for one in owned if one.tags.get(key) == value and one.state not in GONE), None)
+def _tagged(owned: Iterable[Reservation], key: str, value: str) -> list[Reservation]:
+    return [one for one in owned if one.tags.get(key) == value and one.state not in GONE]

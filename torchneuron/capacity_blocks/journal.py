@@ -29,7 +29,10 @@ more to show (EC2 API reference, "Eventual consistency")."""
 
 @dataclass(frozen=True)
 class Sent:
-    """A purchase as it was about to be sent `at` this time (aware). `offering_id` is the one the person gave."""
+    """A purchase as it was about to be sent `at` this time (aware).
+
+    `offering_id` is the one the person gave, of an extension the one AWS quoted.
+    """
 
     intent: str
     offering_id: str
@@ -74,6 +77,10 @@ class Journal:
             if sent and now < sent.settled and (sent.offering_id == offering_id or sent.intent == intent):
                 return sent
         return None
+
+    def noted(self, intent: str) -> Sent | None:
+        """The purchase noted for this intent, however long ago; None when there is none. Raises as `unsettled`."""
+        return self._read(self._path(intent))
 
     def note(self, sent: Sent) -> None:
         """Note a purchase about to be sent. Raises InputError when that fails: then it must not be sent."""

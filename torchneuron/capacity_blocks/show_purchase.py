@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torchneuron import display
 from torchneuron.capacity_blocks import countdown
@@ -26,14 +26,29 @@ def agreement(*, yes: bool) -> Callable[[Offering], bool]:
     return ask
 
 
-def bought(block: Reservation) -> None:
+def bought(blocks: Sequence[Reservation]) -> None:
     """The last word on a purchase: what it bought, and what comes next."""
-    display.say(
-        f"{block.id} is yours: {block.count} x {block.instance_type} in {block.zone},"
-        f" {when(block.start)} to {when(block.reclaimed)}; {block.outlook}."
-    )
-    if block.state == "payment-pending":
+    for block in blocks:
+        display.say(
+            f"{block.id} is yours: {block.count} x {block.instance_type} in {block.zone},"
+            f" {when(block.start)} to {when(block.reclaimed)}; {block.outlook}."
+        )
+    if any(block.state == "payment-pending" for block in blocks):
         display.say("AWS may take up to 12 hours for the payment; only if it fails is the block lost.")
+
+
+def save_one_of(blocks: Sequence[Reservation]) -> None:
+    """Why nothing was saved, and how: invoke deploy takes one reservation."""
+    display.say("invoke deploy runs on one reservation. Save the one it is to use:")
+    for block in blocks:
+        display.say(f"  invoke cb.save-params --reservation-id {block.id} -r {block.region}")
+
+
+def tried_out(offering: Offering | None) -> None:
+    """The last word on a dry run."""
+    if offering:
+        display.facts(_offering_facts(offering))
+        display.say("AWS would sell it to you (dry run). Nothing was bought.")
 
 
 def _offering_facts(offering: Offering) -> list[tuple[str, str]]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
-from torchneuron import options
 from torchneuron.capacity_blocks import shown
 from torchneuron.capacity_blocks.offerings import Offering, SearchRequest
+from torchneuron.capacity_blocks.words import price
 from torchneuron.config import Config
 from torchneuron.errors import InputError
 
@@ -19,8 +22,9 @@ _DEFAULT_HOURS = 24
 class Wanted:
     """What the person asked to buy. `shown` is the offering as a search showed it, if it is remembered.
 
-    `start_time`, aware, must be the offering's when given. `project` goes into the block's tags; the journal
-    of what was sent from this machine is in `state_dir`.
+    `start_time`, aware, must be the offering's when given; its fee may not be above `max_price`, which is in the
+    offering's currency. `project` goes into the block's tags; the journal of what was sent from this machine is in
+    `state_dir`.
     """
 
     offering_id: str
@@ -29,6 +33,7 @@ class Wanted:
     state_dir: Path
     start_time: datetime | None = None
     shown: Offering | None = None
+    max_price: Decimal | None = None
 
 
 def want(
@@ -36,7 +41,8 @@ def want(
     region: str,
     offering_id: str,
     *,
-    start_time: str = "",
+    start_time: datetime | None = None,
+    max_price: Decimal | None = None,
     instance_type: str = "",
     duration_hours: int = 0,
     count: int = 0,
@@ -44,19 +50,15 @@ def want(
     """The options of `cb.purchase`, checked. What is not given is what the search that showed the offering
     asked for, else the default type, one day and one instance.
 
-    `start_time` is ISO 8601, in UTC unless it says otherwise. Raises InputError when it is not.
+    Raises InputError without an id. Times are aware.
     """
     if not offering_id:
         raise InputError("Which offering? --offering-id is missing.", do="Find one with invoke cb.search, by its id.")
     seen = shown.recall(config.state_dir, offering_id, region)
-    search = SearchRequest(
-        instance_type=instance_type or (seen.search.instance_type if seen else config.default_instance_type),
-        duration_hours=duration_hours or (seen.search.duration_hours if seen else _DEFAULT_HOURS),
-        count=count or (seen.search.count if seen else 1),
-        region=region,
-    )
-    start = options.moment("--start-time", start_time)
-    return Wanted(offering_id, search, config.project_name, config.state_dir, start_time=start, shown=seen)
+    given: dict[str, Any] = {"instance_type": instance_type, "duration_hours": duration_hours, "count": count}
+    search = seen.search if seen else SearchRequest(config.default_instance_type, _DEFAULT_HOURS, 1, region)
+    search = dataclasses.replace(search, **{name: value for name, value in given.items() if value})
+    return Wanted(offering_id, search, config.project_name, config.state_dir, start_time, seen, max_price)
 
 
 def check_unchanged(offering: Offering, wanted: Wanted) -> None:
@@ -67,10 +69,16 @@ def check_unchanged(offering: Offering, wanted: Wanted) -> None:
             why=f"It starts at {offering.start:%Y-%m-%d %H:%M} UTC. Nothing was bought.",
             do=f"If that is what you want: --start-time {offering.start:%Y-%m-%dT%H:%M:%SZ}",
         )
-    if wanted.shown and offering.fee > wanted.shown.fee:
+    fee = price(offering.fee, offering.currency)
+    if wanted.max_price is not None:
+        if offering.fee > wanted.max_price:
+            raise InputError(
+                f"Offering {offering.id} costs {fee}, more than --max-price {wanted.max_price}. Nothing was bought.",
+                do="Give a higher --max-price, or look for a cheaper one with invoke cb.search.",
+            )
+    elif wanted.shown and offering.fee > wanted.shown.fee:
         raise InputError(
             f"Offering {wanted.offering_id} has become dearer since it was shown to you. Nothing was bought.",
-            why=f"Its price was {wanted.shown.fee} {wanted.shown.currency},"
-            f" and is {offering.fee} {offering.currency} now.",
-            do="Look again with invoke cb.search, and buy what it shows if the price is right.",
+            why=f"Its price was {price(wanted.shown.fee, wanted.shown.currency)}, and is {fee} now.",
+            do=f"If that price is right, say so: --max-price {offering.fee}. Or look again with invoke cb.search.",
         )

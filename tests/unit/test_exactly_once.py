@@ -1,0 +1,127 @@
+"""Random failures, on every call of every run: nothing is bought twice, and nobody who bought is told otherwise."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.unit.capacity_fakes import REGION
+from tests.unit.unreliable_ec2 import EXTENSION_OFFERING, KILLS, LOST, OUTCOMES, RESERVATION, Killed, UnreliableEc2
+from torchneuron.capacity_blocks.extend import WantedExtension, extend
+from torchneuron.capacity_blocks.journal import PATIENCE
+from torchneuron.capacity_blocks.offerings import SearchRequest
+from torchneuron.capacity_blocks.purchase import purchase
+from torchneuron.capacity_blocks.wanted import Wanted
+from torchneuron.errors import PurchaseUnknownError, TorchNeuronError
+
+CALLS_OF_A_RUN = 8
+MOST_RUNS = 100
+
+FAILURES = {
+    # A good part "ok", so that runs get as far as the purchase.
+    "outcomes": st.lists(st.sampled_from([*["ok"] * 8, *OUTCOMES]), max_size=40),
+    "late": st.integers(0, 299),
+    "unseen": st.integers(0, 299),
+    "payments": st.integers(0, 4),
+}
+PAUSES = st.lists(st.integers(0, 900), max_size=8)
+
+
+def buy_block(ec2, state_dir):
+    wanted = Wanted("cb-1", SearchRequest("trn2.3xlarge", 24, 1, REGION), "a-project", state_dir)
+    (bought,) = purchase(ec2, ec2, wanted, agreed=ec2.answer, sleep=ec2.sleep, now=lambda: ec2.now)
+    return bought.id
+
+
+def buy_extension(ec2, state_dir):
+    wanted = WantedExtension(RESERVATION, REGION, 24, state_dir)
+    return extend(ec2, ec2, wanted, agreed=ec2.answer, sleep=ec2.sleep, now=lambda: ec2.now).offering_id
+
+
+def run_until_told(buy, ec2, made, pauses, state_dir):
+    """The user's side: the same command again and again, sooner or later, until it says what was bought."""
+    pauses = iter(pauses)
+    for _ in range(MOST_RUNS):
+        told, error = run(buy, ec2, state_dir, made)
+        assert len(made) <= 1
+        if told:
+            return told
+        if isinstance(error, PurchaseUnknownError):
+            assert "aws ec2 describe-capacity-" in error.do
+        if not made and not ec2.outcomes:
+            # Nothing fails any more: at the latest when all is certain, the same command buys.
+            ec2.sleep(PATIENCE.total_seconds())
+        ec2.sleep(next(pauses, 60))
+    raise AssertionError(f"{MOST_RUNS} runs did not tell: {error}")
+
+
+def run(buy, ec2, state_dir, made):
+    """One run of the command: what it said was bought, or its error; neither when it was killed."""
+    sent = ec2.sent
+    try:
+        return buy(ec2, state_dir), None
+    except Killed:
+        return None, None
+    except TorchNeuronError as error:
+        denied = "Nothing was bought" in error.what and ec2.sent > sent
+        assert not (denied and made), f"told {error.what!r}, but it was"  # noqa: PT017 - no error is fine as well
+        return None, error
+
+
+def check_block(ec2, pauses):
+    with tempfile.TemporaryDirectory() as folder:
+        told = run_until_told(buy_block, ec2, ec2.blocks, pauses, Path(folder))
+        again, _ = run(buy_block, ec2, Path(folder), ec2.blocks)
+    assert again in (told, None), "another one"
+    assert len(ec2.blocks) == 1
+    assert told == ec2.blocks[0].shown["CapacityReservationId"]
+
+
+def check_extension(ec2, pauses):
+    with tempfile.TemporaryDirectory() as folder:
+        told = run_until_told(buy_extension, ec2, ec2.extensions, pauses, Path(folder))
+        assert list(Path(folder).glob("purchase-*.json")) == []
+    assert len(ec2.extensions) == 1
+    assert told == EXTENSION_OFFERING
+
+
+@settings(max_examples=400, deadline=None)
+@given(pauses=PAUSES, sold_out_after=st.booleans(), **FAILURES)
+@example(pauses=[], sold_out_after=False, outcomes=["ok"] * 3 + ["late"], late=299, unseen=299, payments=0)
+@example(pauses=[0], sold_out_after=True, outcomes=["ok"] * 3 + ["killed-after"], late=0, unseen=299, payments=3)
+def test_a_block_is_bought_once_and_told_whatever_fails(pauses, **failures):
+    check_block(UnreliableEc2(**failures), pauses)
+
+
+@settings(max_examples=400, deadline=None)
+@given(pauses=PAUSES, **FAILURES)
+@example(pauses=[900], outcomes=["ok"] * 5 + ["killed-after"], late=0, unseen=0, payments=0)
+@example(pauses=[], outcomes=["ok"] * 5 + ["late"], late=299, unseen=299, payments=2)
+def test_an_extension_is_bought_once_and_told_whatever_fails(pauses, **failures):
+    check_extension(UnreliableEc2(**failures), pauses)
+
+
+@pytest.mark.parametrize("failure", [*KILLS, *LOST])
+@pytest.mark.parametrize("call", range(CALLS_OF_A_RUN + 1))
+@pytest.mark.parametrize("pause", [0, 290, 3600])
+@pytest.mark.parametrize("check", [check_block, check_extension])
+def test_one_failure_at_any_call_of_a_run(check, call, failure, pause):
+    check(UnreliableEc2(["ok"] * call + [failure], late=200, unseen=200, payments=1), [pause])
+
+
+@pytest.mark.parametrize(("buy", "calls", "sends"), [(buy_block, 5, 3), (buy_extension, 7, 5)])
+def test_the_calls_of_a_run_are_those_tried_above(buy, calls, sends, tmp_path):
+    made = []
+
+    class Counting(UnreliableEc2):
+        def _call(self, act, act_late):
+            made.append(self.sent)
+            return super()._call(act, act_late)
+
+    buy(Counting([]), tmp_path)
+    assert len(made) == calls <= CALLS_OF_A_RUN
+    assert made.index(1) == sends

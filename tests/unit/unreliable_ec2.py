@@ -1,0 +1,179 @@
+"""An EC2 that fails as told to: requests lost on the way there or back, late ones, 5xx, throttling, kills.
+
+Time is simulated. What AWS accepts takes effect, and shows, some time later; both within the five minutes each that
+`torchneuron.capacity_blocks.journal.PATIENCE` is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
+
+from tests.unit.capacity_fakes import NOW, START, ZONE, dated, offering, refusal, reservation
+
+END = START + timedelta(hours=24)
+RESERVATION = "cr-0123456789abcdef0"
+EXTENSION_OFFERING = "cbe-0123456789abcdef0"
+
+
+class Killed(BaseException):
+    """Nothing of ours runs after it, as after SIGKILL; locks are let go, as the kernel does."""
+
+
+LOST = ("lost-before", "lost-after", "late", "5xx-before", "5xx-after")
+TURNED_AWAY = ("throttled", "unreachable", "denied")
+KILLS = ("killed-before", "killed-after")
+OUTCOMES = ("ok", *LOST, *TURNED_AWAY, *KILLS)
+
+
+@dataclass
+class Accepted:
+    """Something bought: what EC2 shows of it, from when on it is so, and from when on it shows."""
+
+    shown: dict[str, Any]
+    effective: datetime
+    visible: datetime
+
+
+@dataclass
+class UnreliableEc2:
+    """`outcomes` are taken one a call, then all goes well. `late` and `unseen` are seconds below 300.
+
+    `payments`: how often what was bought is seen as payment-pending before it is paid.
+    """
+
+    outcomes: list[str]
+    late: int = 0
+    unseen: int = 0
+    payments: int = 0
+    sold_out_after: bool = False
+    now: datetime = NOW
+    blocks: list[Accepted] = field(default_factory=list)
+    extensions: list[Accepted] = field(default_factory=list)
+    sent: int = 0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def answer(self, _: Any = None, __: Any = None) -> bool:
+        """The person's yes, which nothing but a kill can come between."""
+        if self.outcomes and self.outcomes[0] in KILLS:
+            self._call(lambda: True, lambda: None)
+        return True
+
+    def get_paginator(self, operation: str) -> Any:
+        pages: Callable[..., Iterator[dict[str, Any]]] = getattr(self, f"_pages_of_{operation}")
+        return type("Paginator", (), {"paginate": staticmethod(pages)})
+
+    def describe_capacity_reservations(self, **request: Any) -> dict[str, Any]:
+        def found() -> dict[str, Any]:
+            ids = request["CapacityReservationIds"]
+            chosen = [one for one in self._reservations() if one["CapacityReservationId"] in ids]
+            if not chosen:
+                raise refusal("InvalidCapacityReservationId.NotFound")
+            return dated({"CapacityReservations": chosen})
+
+        return self._read(found)
+
+    def purchase_capacity_block(self, **request: Any) -> dict[str, Any]:
+        bought = reservation(f"cr-{len(self.blocks) + 1:017x}")
+        bought["Tags"] = [*bought["Tags"], *request["TagSpecifications"][0]["Tags"]]
+
+        def buy(after: int) -> dict[str, Any]:
+            self.blocks.append(self._accepted(bought, after))
+            return dated({"CapacityReservation": bought})
+
+        return self._send(buy)
+
+    def purchase_capacity_block_extension(self, **request: Any) -> dict[str, Any]:
+        # AWS sells another only when the one before is paid: a second request is always a mistake here.
+        bought = {**_extension_offering(), "CapacityBlockExtensionStatus": "payment-pending"}
+
+        def buy(after: int) -> dict[str, Any]:
+            self.extensions.append(self._accepted(bought, after))
+            return dated({"CapacityBlockExtensions": [bought]})
+
+        return self._send(buy)
+
+    def _pages_of_describe_capacity_block_offerings(self, **_: Any) -> Iterator[dict[str, Any]]:
+        gone = self.sold_out_after and self.blocks
+        yield self._read(lambda: {"CapacityBlockOfferings": [] if gone else [offering()]})
+
+    def _pages_of_describe_capacity_reservations(self, **_: Any) -> Iterator[dict[str, Any]]:
+        yield self._read(lambda: dated({"CapacityReservations": self._reservations()}))
+
+    def _pages_of_describe_capacity_block_extension_offerings(self, **_: Any) -> Iterator[dict[str, Any]]:
+        yield self._read(lambda: {"CapacityBlockExtensionOfferings": [_extension_offering()]})
+
+    def _pages_of_describe_capacity_block_extension_history(self, **_: Any) -> Iterator[dict[str, Any]]:
+        yield self._read(lambda: {"CapacityBlockExtensions": self._visible(self.extensions)})
+
+    def _reservations(self) -> list[dict[str, Any]]:
+        mine = reservation(RESERVATION)
+        if any(one["CapacityBlockExtensionStatus"] == "payment-succeeded" for one in self._visible(self.extensions)):
+            mine["EndDate"] = END + timedelta(hours=24)
+        return [mine, *self._visible(self.blocks)]
+
+    def _visible(self, accepted: list[Accepted]) -> list[dict[str, Any]]:
+        """What shows now; each time something shows, its payment is one look further."""
+        shown = [one for one in accepted if one.visible <= self.now]
+        for one in shown:
+            paid = self.payments <= 0
+            self.payments -= 1
+            if "State" in one.shown:
+                one.shown["State"] = "scheduled" if paid else "payment-pending"
+            else:
+                one.shown["CapacityBlockExtensionStatus"] = "payment-succeeded" if paid else "payment-pending"
+        return [dict(one.shown) for one in shown]
+
+    def _accepted(self, shown: dict[str, Any], after: int) -> Accepted:
+        effective = self.now + timedelta(seconds=after)
+        return Accepted(shown, effective, effective + timedelta(seconds=self.unseen))
+
+    def _read(self, found: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        answer: dict[str, Any] = self._call(found, lambda: None)
+        return answer
+
+    def _send(self, buy: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
+        self.sent += 1
+        answer: dict[str, Any] = self._call(lambda: buy(0), lambda: buy(self.late))
+        return answer
+
+    def _call(self, act: Callable[[], Any], act_late: Callable[[], Any]) -> Any:
+        outcome = self.outcomes.pop(0) if self.outcomes else "ok"
+        if outcome in ("lost-after", "5xx-after", "killed-after"):
+            act()
+        if outcome == "late":
+            act_late()
+        if outcome.startswith("killed"):
+            raise Killed
+        if outcome in ("lost-before", "lost-after", "late"):
+            raise ReadTimeoutError(endpoint_url="https://ec2")
+        if outcome.startswith("5xx"):
+            raise refusal("InternalError", status=500)
+        if outcome == "throttled":
+            raise refusal("RequestLimitExceeded", status=503)
+        if outcome == "unreachable":
+            raise EndpointConnectionError(endpoint_url="https://ec2")
+        if outcome == "denied":
+            raise refusal("UnauthorizedOperation")
+        return act()
+
+
+def _extension_offering() -> dict[str, Any]:
+    return {
+        "CapacityBlockExtensionOfferingId": EXTENSION_OFFERING,
+        "CapacityReservationId": RESERVATION,
+        "InstanceType": "trn2.3xlarge",
+        "InstanceCount": 1,
+        "AvailabilityZone": ZONE,
+        "CapacityBlockExtensionStartDate": END,
+        "CapacityBlockExtensionEndDate": END + timedelta(hours=24),
+        "CapacityBlockExtensionDurationHours": 24,
+        "UpfrontFee": "53.64",
+        "CurrencyCode": "USD",
+    }
