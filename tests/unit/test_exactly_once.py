@@ -113,7 +113,7 @@ def test_one_failure_at_any_call_of_a_run(check, call, failure, pause):
     check(UnreliableEc2(["ok"] * call + [failure], late=200, unseen=200, payments=1), [pause])
 
 
-@pytest.mark.parametrize(("buy", "calls", "sends"), [(buy_block, 5, 3), (buy_extension, 7, 5)])
+@pytest.mark.parametrize(("buy", "calls", "sends"), [(buy_block, 6, 3), (buy_extension, 7, 5)])
 def test_the_calls_of_a_run_are_those_tried_above(buy, calls, sends, tmp_path):
     made = []
 

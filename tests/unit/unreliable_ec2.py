@@ -43,7 +43,7 @@ class Accepted:
 class UnreliableEc2:
     """`outcomes` are taken one a call, then all goes well. `late` and `unseen` are seconds below 300.
 
-    `payments`: how often what was bought is seen as payment-pending before it is paid.
+    `payments`: how often what was bought is seen as payment-pending before it is paid. `block` is owned from the start.
     """
 
     outcomes: list[str]
@@ -51,7 +51,9 @@ class UnreliableEc2:
     unseen: int = 0
     payments: int = 0
     sold_out_after: bool = False
+    fails_to_pay: bool = False
     now: datetime = NOW
+    block: dict[str, Any] = field(default_factory=lambda: reservation(RESERVATION))
     blocks: list[Accepted] = field(default_factory=list)
     extensions: list[Accepted] = field(default_factory=list)
     sent: int = 0
@@ -80,12 +82,12 @@ class UnreliableEc2:
         return self._read(found)
 
     def purchase_capacity_block(self, **request: Any) -> dict[str, Any]:
-        bought = reservation(f"cr-{len(self.blocks) + 1:017x}")
+        bought = reservation(f"cr-{len(self.blocks) + 1:017x}", "payment-pending")
         bought["Tags"] = [*bought["Tags"], *request["TagSpecifications"][0]["Tags"]]
 
         def buy(after: int) -> dict[str, Any]:
             self.blocks.append(self._accepted(bought, after))
-            return dated({"CapacityReservation": bought})
+            return dated({"CapacityReservation": dict(bought)})
 
         return self._send(buy)
 
@@ -95,7 +97,7 @@ class UnreliableEc2:
 
         def buy(after: int) -> dict[str, Any]:
             self.extensions.append(self._accepted(bought, after))
-            return dated({"CapacityBlockExtensions": [bought]})
+            return dated({"CapacityBlockExtensions": [dict(bought)]})
 
         return self._send(buy)
 
@@ -113,22 +115,24 @@ class UnreliableEc2:
         yield self._read(lambda: {"CapacityBlockExtensions": self._visible(self.extensions)})
 
     def _reservations(self) -> list[dict[str, Any]]:
-        mine = reservation(RESERVATION)
+        mine = dict(self.block)
         if any(one["CapacityBlockExtensionStatus"] == "payment-succeeded" for one in self._visible(self.extensions)):
             mine["EndDate"] = END + timedelta(hours=24)
         return [mine, *self._visible(self.blocks)]
 
     def _visible(self, accepted: list[Accepted]) -> list[dict[str, Any]]:
         """What shows now; each time something shows, its payment is one look further."""
-        shown = [one for one in accepted if one.visible <= self.now]
+        shown = [one.shown for one in accepted if one.visible <= self.now]
         for one in shown:
-            paid = self.payments <= 0
-            self.payments -= 1
-            if "State" in one.shown:
-                one.shown["State"] = "scheduled" if paid else "payment-pending"
-            else:
-                one.shown["CapacityBlockExtensionStatus"] = "payment-succeeded" if paid else "payment-pending"
-        return [dict(one.shown) for one in shown]
+            if one.get("State") == "payment-pending" and self._is_paid():
+                one["State"] = "scheduled"
+            if one.get("CapacityBlockExtensionStatus") == "payment-pending" and self._is_paid():
+                one["CapacityBlockExtensionStatus"] = "payment-failed" if self.fails_to_pay else "payment-succeeded"
+        return [dict(one) for one in shown]
+
+    def _is_paid(self) -> bool:
+        self.payments -= 1
+        return self.payments < 0
 
     def _accepted(self, shown: dict[str, Any], after: int) -> Accepted:
         effective = self.now + timedelta(seconds=after)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from torchneuron import display
 from torchneuron.capacity_blocks import extensions, once, reservations
-from torchneuron.capacity_blocks.extensions import Extension, ExtensionOffering
+from torchneuron.capacity_blocks.extensions import FAILED, PENDING, Extension, ExtensionOffering
 from torchneuron.capacity_blocks.journal import Journal, Sent
 from torchneuron.capacity_blocks.once import Clock, Sleep
 from torchneuron.capacity_blocks.reservations import Reservation
@@ -35,8 +35,6 @@ from torchneuron.errors import (
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-
-PENDING, FAILED = "payment-pending", "payment-failed"
 
 
 @dataclass(frozen=True)
@@ -275,7 +273,9 @@ def _made_if_readable(ec2: EC2Client, of: ExtensionOffering | Extension) -> list
 
 
 def _of_offering(made: Sequence[Extension], offering_id: str) -> Extension | None:
-    return next((one for one in made if one.offering_id == offering_id), None)
+    """The one bought as this offering; one whose payment failed only if it was not bought again."""
+    matching = [one for one in made if one.offering_id == offering_id]
+    return min(matching, key=lambda one: one.status == FAILED, default=None)
 
 
 def _named(extension: Extension) -> str:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 
+PENDING, FAILED = "payment-pending", "payment-failed"
+
+
 @dataclass(frozen=True)
 class ExtensionOffering:
     """More time for one block, on sale: from `start`, which is the block's end, to `end`. Times are aware, in UTC."""
@@ -33,7 +36,7 @@ class ExtensionOffering:
 
 @dataclass(frozen=True)
 class Extension:
-    """More time for one block, bought. `status` is EC2's: payment-pending, payment-failed, payment-succeeded."""
+    """More time for one block, bought. `status` is EC2's: `PENDING`, `FAILED`, or payment-succeeded."""
 
     offering_id: str
     reservation_id: str
