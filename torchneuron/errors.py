@@ -1,6 +1,6 @@
 """Every way this tool can fail, told in one form: what happened, why, what to do.
 
-One hierarchy, so that one place (`tasks.py`) turns any of them into a message and an exit status,
+One hierarchy, so that one place (`commands.command`) turns any of them into a message and an exit status,
 and a traceback always means a bug of ours.
 """
 

@@ -13,8 +13,8 @@ from decimal import Decimal
 from torchneuron.errors import InputError
 from torchneuron.schema import unknown_name
 
-# EC2 writes ids with 17 hexadecimal digits; those from before 2018 have 8.
-_ID_DIGITS = r"[0-9a-f]{8,17}"
+# EC2 writes 17 hexadecimal digits, before 2018 8, and promises neither: what only looks odd is left for it to refuse.
+_ID_DIGITS = r"[0-9a-z]{8,32}"
 
 
 def whole_number(option: str, text: str) -> int:

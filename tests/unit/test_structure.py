@@ -12,12 +12,13 @@ FORBIDDEN = {
     "main.py": {"boto3", "botocore", "invoke", "rehearsal"},
     "stacks": {"boto3", "botocore", "invoke", "rehearsal"},
     "tasks.py": {"cdktf", "stacks", "boto3", "rehearsal"},
-    "torchneuron": {"invoke", "cdktf", "moto", "rehearsal", "stacks", "tasks"},
+    "commands": {"cdktf", "stacks", "boto3", "rehearsal"},
+    "torchneuron": {"invoke", "cdktf", "moto", "rehearsal", "stacks", "tasks", "commands"},
     "torchneuron/setup/definition.py": {"boto3", "botocore", "subprocess"},
     "torchneuron/setup/render.py": {"boto3", "botocore", "subprocess", "pathlib"},
     "torchneuron/setup/plan.py": {"boto3", "botocore", "subprocess", "pathlib", "torchneuron.aws"},
     "torchneuron/setup/document.py": {"boto3", "botocore", "subprocess", "pathlib", "torchneuron.aws"},
-    "rehearsal": {"torchneuron", "tasks", "stacks"},
+    "rehearsal": {"torchneuron", "tasks", "commands", "stacks"},
     "tests": {"unittest.mock"},
 }
 

@@ -50,3 +50,13 @@ def test_what_cannot_be_is_refused(arguments, told, tmp_path):
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_letter_means_the_same_option_everywhere_or_nothing():
+    import tasks
+
+    given = {"r": "region", "t": "type", "d": "duration", "i": "instance-id", "s": "secret-arn", "y": "yes", "o": "output"}
+    for name in tasks.namespace.task_names:
+        for argument in tasks.namespace[name].get_arguments():
+            for letter in argument.names[1:]:
+                assert (name, given[letter]) == (name, argument.names[0])

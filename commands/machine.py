@@ -1,0 +1,171 @@
+"""The machine and its setup: `invoke bootstrap`, `deploy`, `info`, `setup` and the like."""
+
+from __future__ import annotations
+
+from invoke import Context
+
+from commands.command import command
+
+
+@command(help={"region": "AWS region (default: the settings' default region)"})
+def bootstrap(context: Context, region: str = "") -> None:
+    """Make the S3 bucket for Terraform's state, and write it into the settings."""
+    from torchneuron import jobs
+
+    jobs.bootstrap(region)
+
+
+@command(
+    iterable=["allowed_ip"],
+    help={
+        "type": "instance type, such as trn2.3xlarge",
+        "region": "AWS region",
+        "use_capacity_block": "launch on the Capacity Block saved in Parameter Store, or the one named",
+        "capacity_reservation_id": "the block's reservation id, instead of the saved one",
+        "subnet_id": "the subnet, instead of the saved or default one",
+        "volume_size": "root volume, GiB",
+        "allowed_ip": "CIDR that may reach nginx; repeat for several (default: no inbound port is open)",
+        "skip_setup": "deploy only; set code-server up later with invoke setup",
+        "show_info": "only show what is deployed",
+        "destroy": "only remove what is deployed",
+        "allow_replace": "let the deploy replace or delete a running machine",
+        "yes": "do not ask before removing",
+    },
+)
+def deploy(
+    context: Context,
+    type: str = "",
+    region: str = "",
+    use_capacity_block: bool = False,
+    capacity_reservation_id: str = "",
+    subnet_id: str = "",
+    volume_size: str = "",
+    allowed_ip: list[str] | None = None,
+    skip_setup: bool = False,
+    show_info: bool = False,
+    destroy: bool = False,
+    allow_replace: bool = False,
+    yes: bool = False,
+) -> None:
+    """Deploy the machine, then set code-server up on it."""
+    from torchneuron import jobs
+    from torchneuron.options import whole_number
+
+    if show_info or destroy:
+        jobs.look_or_remove(region, destroy=destroy, yes=yes)
+        return
+    given = {
+        "instanceType": type,
+        "region": region,
+        "useCapacityBlock": use_capacity_block,
+        "capacityReservationId": capacity_reservation_id,
+        "subnetId": subnet_id,
+        "volumeSize": whole_number("--volume-size", volume_size),
+        "allowedIps": list(allowed_ip or ()),
+    }
+    overrides = {name: value for name, value in given.items() if value}
+    jobs.deploy_and_set_up(overrides, skip_setup=skip_setup, allow_replace=allow_replace)
+
+
+@command(help={"region": "AWS region"})
+def info(context: Context, region: str = "") -> None:
+    """Show what is deployed and how to reach it."""
+    from torchneuron import jobs
+
+    jobs.look_or_remove(region, destroy=False, yes=False)
+
+
+@command(help={"region": "AWS region"})
+def password(context: Context, region: str = "") -> None:
+    """Print the password of what is deployed, from Secrets Manager."""
+    from torchneuron import jobs
+
+    jobs.show_password(region)
+
+
+@command(help={"region": "AWS region", "yes": "do not ask"})
+def destroy(context: Context, region: str = "", yes: bool = False) -> None:
+    """Remove what is deployed, after showing it and asking."""
+    from torchneuron import jobs
+
+    jobs.look_or_remove(region, destroy=True, yes=yes)
+
+
+_RUN_HELP = {
+    "instance_id": "the EC2 instance; any that Systems Manager manages (default: the deployed one)",
+    "region": "AWS region",
+    "start_from": "start at the task with this id, or whose id starts with it",
+    "dry_run": "show what would run, and touch nothing",
+    "clean_state": "forget what has finished and begin again",
+    "wait": "wait, up to 10 minutes, until Systems Manager reaches the instance",
+}
+
+
+@command(
+    optional=["password"],
+    help={
+        **_RUN_HELP,
+        "secret_arn": "Secrets Manager secret with the password (default: the deployment's own)",
+        "password": "the password; asked for when no value is given",
+        "random_password": "make a password, and show it once",
+    },
+)
+def setup(
+    context: Context,
+    instance_id: str = "",
+    region: str = "",
+    secret_arn: str = "",
+    password: str = "",
+    random_password: bool = False,
+    start_from: str = "",
+    dry_run: bool = False,
+    clean_state: bool = False,
+    wait: bool = False,
+) -> None:
+    """Set code-server up on an instance; takes up where an earlier run stopped."""
+    from torchneuron import jobs
+    from torchneuron.code_server import RunOptions
+
+    source = jobs.PasswordSource(secret_arn, password, random_password)
+    options = RunOptions(instance_id, start_from, dry_run, clean_state, wait)
+    jobs.set_up(region, options, source)
+
+
+@command(
+    iterable=["var"],
+    help={
+        **_RUN_HELP,
+        "file": "the task file (JSON)",
+        "var": "NAME=VALUE for one of the file's variables; repeatable",
+    },
+)
+def run_tasks(
+    context: Context,
+    file: str,
+    instance_id: str = "",
+    region: str = "",
+    var: list[str] | None = None,
+    start_from: str = "",
+    dry_run: bool = False,
+    clean_state: bool = False,
+    wait: bool = False,
+) -> None:
+    """Run any task file on an instance, as setup runs its own."""
+    from torchneuron import jobs
+    from torchneuron.code_server import RunOptions
+
+    options = RunOptions(instance_id, start_from, dry_run, clean_state, wait)
+    jobs.run_tasks(region, options, file, list(var or ()))
+
+
+@command(help={"once": "verify the login and end, instead of staying up until Ctrl-C"})
+def rehearse(context: Context, once: bool = False) -> None:
+    """The whole main job against a rehearsal AWS on this machine."""
+    import os
+    import sys
+
+    from torchneuron.config import PROJECT_ROOT
+
+    # In this process's place: Ctrl-C is then the rehearsal's own, and it cleans up after itself.
+    os.chdir(PROJECT_ROOT)
+    os.execv(sys.executable, [sys.executable, "-m", "rehearsal.rehearse", *(["--once"] if once else [])])
