@@ -55,7 +55,15 @@ def test_what_cannot_be_is_refused(arguments, told, tmp_path):
 def test_a_letter_means_the_same_option_everywhere_or_nothing():
     import tasks
 
-    given = {"r": "region", "t": "type", "d": "duration", "i": "instance-id", "s": "secret-arn", "y": "yes", "o": "output"}
+    given = {
+        "r": "region",
+        "t": "type",
+        "d": "duration",
+        "i": "instance-id",
+        "s": "secret-arn",
+        "y": "yes",
+        "o": "output",
+    }
     for name in tasks.namespace.task_names:
         for argument in tasks.namespace[name].get_arguments():
             for letter in argument.names[1:]:
