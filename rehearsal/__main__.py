@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rehearsal.clock import ClockError, parse_instant
 from rehearsal.hosts.machine import MachineFactory
+from rehearsal.market_settings import Searches
 from rehearsal.server import ServerError, Settings, pid_and_endpoint, serving
 
 _PR_SET_PDEATHSIG = 1
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _end_with_parent()
     try:
         factory = _factory(options.host_suite)
-        with serving(Settings(options.port, clock=options.clock, seed=options.seed), factory) as server:
+        settings = Settings(options.port, clock=options.clock, seed=options.seed, searches=Searches())
+        with serving(settings, factory) as server:
             print(f"rehearsal: {server.endpoint} (region {options.region}); Ctrl-C ends it", flush=True)
             if options.ready_file is not None:
                 _write_atomically(options.ready_file, json.dumps(pid_and_endpoint(server)) + "\n")

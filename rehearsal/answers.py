@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+import time
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, TypeVar
@@ -14,6 +15,7 @@ from moto.core.responses import ActionResult, BaseResponse
 
 from rehearsal import neuron_images
 from rehearsal.errors import AwsError
+from rehearsal.faults import Fault
 from rehearsal.world import World
 
 T = TypeVar("T")
@@ -31,6 +33,24 @@ class RehearsalResponse(BaseResponse):  # type: ignore[misc] # moto has no types
     """moto's exception of the service: moto looks up how to write an error by the module it comes from."""
 
     def call_action(self) -> Any:
+        fault = self.world.faults.meet(self._get_action())
+        if fault is None:
+            return self._carry_out()
+        time.sleep(fault.seconds)
+        answer = self._carry_out() if fault.takes_effect else None
+        return answer if fault.kind == "delay" else self._spoilt(fault)
+
+    def _spoilt(self, fault: Fault) -> Any:
+        """What is answered in place of AWS's answer. A lost one is an error that `server` cuts the connection at."""
+        if fault.kind.startswith("lost"):
+            raise ConnectionAbortedError(f"{fault.operation}: {fault.kind}, as asked for")
+        if fault.kind == "error":
+            return self._refuse(AwsError(fault.code, fault.message), fault.status)
+        if fault.kind.startswith("server-error"):
+            return self._refuse(AwsError("InternalFailure", "An internal error has occurred"), 500)
+        return 502, {"Content-Type": "text/html", "status": "502"}, "<html><h1>502 Bad Gateway</h1></html>"
+
+    def _carry_out(self) -> Any:
         neuron_images.publish(self.current_account, self.region)
         self.world.settle()
         try:
@@ -44,8 +64,10 @@ class RehearsalResponse(BaseResponse):  # type: ignore[misc] # moto has no types
             logging.getLogger(__name__).exception("%s failed", self._get_action())
             return self._refuse(AwsError("UnsupportedOperation", f"The rehearsal failed: {error!r}; see its log."))
 
-    def _refuse(self, error: AwsError) -> Any:
-        status, headers, body = self.serialized(ActionResult(self.refusal(error.code, error.message)))
+    def _refuse(self, error: AwsError, status: int = 0) -> Any:
+        """The error in the service's protocol, with its model's status unless there is another one."""
+        modelled, headers, body = self.serialized(ActionResult(self.refusal(error.code, error.message)))
+        status = status or modelled
         headers, body = self._enrich_response({**headers, "status": str(status)}, body)
         return status, headers, body
 

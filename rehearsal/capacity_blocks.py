@@ -3,7 +3,8 @@
 Sources
 -------
 - States and their order, available count 0 before the start: EC2 API reference, CapacityReservation.
-- Instances are terminated from 30 minutes before the end: EC2 user guide, "Work with Capacity Blocks".
+- Instances are terminated from 30 minutes before the end, UltraServers' from 60: EC2 user guide, "Work with
+  Capacity Blocks".
 - Launch refusals: InvalidCapacityReservationState.PendingActivation ("Your Capacity Block is not active yet.")
   and ReservationCapacityExceeded from the EC2 API reference, "Error codes"; the latter's text, and that it also
   answers a wrong type or zone, from hashicorp/terraform-provider-aws 35745 and 32458.
@@ -15,42 +16,73 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Literal
 
+from rehearsal import extensions
 from rehearsal.errors import AwsError
-from rehearsal.offerings import OFFERING_ID, Offering, Query, can_start, find, fits
+from rehearsal.extensions import Extension, ExtensionOffering
+from rehearsal.market_settings import Health, MarketSettings
+from rehearsal.offerings import OFFERING_ID, Offering, Query, can_start, check_duration, find, fits
+from rehearsal.payments import LONGEST, Payment
 
-State = Literal["payment-pending", "scheduled", "active", "expired"]
+State = Literal["payment-pending", "payment-failed", "scheduled", "active", "expired"]
 
-PAYMENT = timedelta(seconds=2)
-"""How long a purchase stays payment-pending. AWS allows itself up to 12 hours; seconds is the usual."""
 RECLAIMED_BEFORE_END = timedelta(minutes=30)
+ULTRASERVERS_RECLAIMED_BEFORE_END = timedelta(minutes=60)
 
 
 @dataclass
 class Block:
-    """One block bought, as one Capacity Reservation. `bought`: UTC. `instances`: ids running on it."""
+    """One block bought, as one Capacity Reservation. `shown`: from when on EC2's answers list it, UTC.
+
+    `instances`: ids running on it. `extensions`: in the order they were bought.
+    """
 
     reservation_id: str
     block_id: str
     offering: Offering
     platform: str
-    bought: datetime
+    payment: Payment
+    shown: datetime
     tags: dict[str, str]
     instances: set[str] = field(default_factory=set)
+    extensions: list[Extension] = field(default_factory=list)
+
+    @property
+    def bought(self) -> datetime:
+        return self.payment.asked
+
+    def end(self, now: datetime) -> datetime:
+        """When it ends: an extension counts once it is paid."""
+        paid = [one.offering.end for one in self.extensions if one.status(now) == "payment-succeeded"]
+        return max([self.offering.end, *paid])
 
     def state(self, now: datetime) -> State:
-        if now >= self.offering.end:
+        paid = self.payment.status(now)
+        if paid != "payment-succeeded":
+            return paid
+        if now >= self.end(now):
             return "expired"
-        if now < self.bought + PAYMENT:
-            return "payment-pending"
         return "active" if now >= self.offering.start else "scheduled"
 
     def reclaimed(self, now: datetime) -> bool:
         """Whether AWS has begun to terminate what runs on it."""
-        return now >= self.offering.end - RECLAIMED_BEFORE_END
+        early = ULTRASERVERS_RECLAIMED_BEFORE_END if self.offering.ultraserver_type else RECLAIMED_BEFORE_END
+        return now >= self.end(now) - early
+
+    def held(self, now: datetime) -> list[Offering]:
+        """The capacity it holds, that of its extensions included, as offerings that were sold."""
+        if self.state(now) == "payment-failed":
+            return []
+        more = [
+            replace(self.offering, start=one.offering.start, end=one.offering.end)
+            for one in self.extensions
+            if one.status(now) != "payment-failed"
+        ]
+        return [self.offering, *more]
 
     def available(self, now: datetime) -> int:
         """Instances that can be launched on it: none before the start, none once AWS takes it back."""
@@ -72,19 +104,27 @@ class Launch:
 class Market:
     """Every region's offerings and blocks. Safe to use from any thread."""
 
-    def __init__(self, now: Callable[[], datetime], *, seed: int = 0) -> None:
+    def __init__(self, now: Callable[[], datetime], *, seed: int = 0, settings: MarketSettings | None = None) -> None:
         """`now`: the rehearsal's clock, UTC. `seed`: decides offerings and ids."""
+        self.settings = settings or MarketSettings()
         self._now = now
         self._seed = seed
         self._ids = random.Random(seed)
         self._lock = threading.RLock()
         self._quoted: dict[str, Offering] = {}
+        self._quoted_extensions: dict[str, ExtensionOffering] = {}
         self._blocks: dict[str, Block] = {}
 
     def offerings(self, query: Query) -> list[Offering]:
         """Blocks on sale now, soonest first, at most six; AwsError for a query AWS refuses."""
         with self._lock:
-            found = find(query, now=self._now(), seed=self._seed, taken=self._sold())
+            found = find(
+                query,
+                now=self._now(),
+                seed=self._seed,
+                taken=self._sold(),
+                starts_soon=self.settings.starts_soon,
+            )
             self._quoted.update({one.offering_id: one for one in found})
             return found
 
@@ -109,30 +149,81 @@ class Market:
                 )
             return offering
 
-    def purchase(self, region: str, offering_id: str, *, platform: str, tags: Mapping[str, str]) -> Block:
-        """Buy it. A repeated request buys again while there is capacity: AWS has no client token here."""
+    def purchase(self, region: str, offering_id: str, *, platform: str, tags: Mapping[str, str]) -> list[Block]:
+        """Buy it: a block of each part. A repeated request buys again while there is capacity: no client token here."""
         with self._lock:
-            offering = self.quote(region, offering_id)
-            block = Block(
-                reservation_id=f"cr-{self._ids.getrandbits(68):017x}",
-                block_id=f"cb-{self._ids.getrandbits(68):017x}",
-                offering=offering,
-                platform=platform,
-                bought=self._now(),
-                tags=dict(tags),
-            )
-            self._blocks[block.reservation_id] = block
-            return block
+            offering, now = self.quote(region, offering_id), self._now()
+            bounces = self.settings.payment_outcome == "failed"
+            bought = [
+                Block(
+                    reservation_id=f"cr-{self._ids.getrandbits(68):017x}",
+                    block_id=f"cb-{self._ids.getrandbits(68):017x}",
+                    offering=part,
+                    platform=platform,
+                    payment=Payment(now, self.settings.payment, bounces, now + LONGEST),
+                    shown=now + self.settings.visible_after,
+                    tags=dict(tags),
+                )
+                for part in offering.parts
+            ]
+            self._blocks.update({block.reservation_id: block for block in bought})
+            return bought
+
+    def extension_offerings(self, block: Block, hours: int) -> list[ExtensionOffering]:
+        """More time on sale for a block: none when its pool is sold after its end. AwsError for what EC2 refuses."""
+        check_duration(hours)
+        with self._lock:
+            now = self._now()
+            pending = any(one.status(now) == "payment-pending" for one in block.extensions)
+            extensions.check_extendable(block.state(now), block.end(now), pending, now)
+            hourly = block.offering.upfront_fee / Decimal(block.offering.duration / timedelta(hours=1))
+            offering = extensions.offer(block.reservation_id, block.end(now), hours, hourly)
+            wanted = replace(block.offering, start=offering.start, end=offering.end)
+            if not fits(wanted, self._sold()):
+                return []
+            self._quoted_extensions[offering.offering_id] = offering
+            return [offering]
+
+    def extension_quote(self, block: Block, offering_id: str) -> ExtensionOffering:
+        """The extension, if it can be bought now; AwsError as PurchaseCapacityBlockExtension refuses it otherwise."""
+        with self._lock:
+            quoted = self._quoted_extensions.get(offering_id)
+            if quoted is None or quoted.reservation_id != block.reservation_id:
+                raise AwsError(
+                    "InvalidCapacityBlockExtensionOfferingIdNotFound",
+                    f"The Capacity Block extension offering ID '{offering_id}' cannot be found for this account.",
+                )
+            if quoted not in self.extension_offerings(block, quoted.hours):
+                raise AwsError(
+                    "InvalidCapacityBlockExtensionOfferingIdExpired",
+                    f"The Capacity Block extension offering ID '{offering_id}' is no longer available.",
+                )
+            return quoted
+
+    def extend(self, block: Block, offering_id: str) -> Extension:
+        """Buy it."""
+        with self._lock:
+            offering, now = self.extension_quote(block, offering_id), self._now()
+            bounces = self.settings.payment_outcome == "failed"
+            hidden = self.settings.visible_after
+            bought = extensions.buy(offering, now, lasts=self.settings.payment, bounces=bounces, hidden=hidden)
+            block.extensions.append(bought)
+            return bought
+
+    def health(self, block: Block) -> Health:
+        health = self.settings.health
+        return health.get(block.reservation_id) or health.get(block.block_id) or "ok"
 
     def blocks(self, region: str) -> list[Block]:
         """Those bought in a region, in the order they were."""
         with self._lock:
-            return [block for block in self._blocks.values() if block.offering.region == region]
+            now = self._now()
+            return [one for one in self._blocks.values() if one.offering.region == region and one.shown <= now]
 
     def block(self, region: str, reservation_id: str) -> Block:
         with self._lock:
             block = self._blocks.get(reservation_id)
-            if block is None or block.offering.region != region:
+            if block is None or block.offering.region != region or block.shown > self._now():
                 raise AwsError(
                     "InvalidCapacityReservationId.NotFound",
                     f"The capacity reservation '{reservation_id}' does not exist",
@@ -148,7 +239,7 @@ class Market:
         """How many instances may start on the block now, between `least` and `most`; AwsError when too few."""
         with self._lock:
             block, now = self.block(region, reservation_id), self._now()
-            if block.state(now) in ("payment-pending", "scheduled"):
+            if block.state(now) in ("payment-pending", "payment-failed", "scheduled"):
                 raise AwsError(
                     "InvalidCapacityReservationState.PendingActivation",
                     "Your Capacity Block is not active yet.",
@@ -186,4 +277,5 @@ class Market:
             return found
 
     def _sold(self) -> list[Offering]:
-        return [block.offering for block in self._blocks.values()]
+        now = self._now()
+        return [offering for block in self._blocks.values() for offering in block.held(now)]

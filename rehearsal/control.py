@@ -13,6 +13,7 @@ from moto.moto_api._internal.models import moto_api_backend
 from werkzeug.wrappers import Request, Response
 
 from rehearsal.clock import ClockError, parse_instant
+from rehearsal.errors import SettingsError
 from rehearsal.hosts.machine import HostError
 from rehearsal.world import World
 
@@ -24,7 +25,7 @@ class _BadRequestError(Exception):
 
 
 class Control:
-    """A WSGI application. `GET status`, `POST clock`, `POST forward`, `POST reset`; see docs/rehearsal.md."""
+    """A WSGI application: `GET` status, market, faults; `POST` clock, forward, market, faults, reset."""
 
     def __init__(self, world: World, renew: Callable[[], World]) -> None:
         """`renew` replaces the world by a new one, for `reset`."""
@@ -37,6 +38,10 @@ class Control:
             ("GET", "status"): self._status,
             ("POST", "clock"): self._move_clock,
             ("POST", "forward"): self._forward,
+            ("GET", "market"): self._market,
+            ("POST", "market"): self._set_market,
+            ("GET", "faults"): self._faults,
+            ("POST", "faults"): self._set_faults,
             ("POST", "reset"): self._reset,
         }
         route = routes.get((request.method, request.path.removeprefix(PREFIX)))
@@ -46,7 +51,7 @@ class Control:
             )
         try:
             answer = _answer(route(_body(request)), HTTPStatus.OK)
-        except (_BadRequestError, ClockError, HostError) as error:
+        except (_BadRequestError, ClockError, HostError, SettingsError) as error:
             answer = _answer({"error": str(error)}, HTTPStatus.BAD_REQUEST)
         return answer(environ, start_response)
 
@@ -73,6 +78,20 @@ class Control:
             state = self._world.fleet.states().get(instance_id, "unknown")
             raise _BadRequestError(f"{instance_id} has no running host to forward from: {state}")
         return {"port": machine.forward(port)}
+
+    def _market(self, _: dict[str, Any]) -> dict[str, Any]:
+        return self._world.market.settings.shown()
+
+    def _set_market(self, body: dict[str, Any]) -> dict[str, Any]:
+        self._world.market.settings.change(body)
+        return self._world.market.settings.shown()
+
+    def _faults(self, _: dict[str, Any]) -> dict[str, Any]:
+        return dict(self._world.faults.shown())
+
+    def _set_faults(self, body: dict[str, Any]) -> dict[str, Any]:
+        self._world.faults.set(body)
+        return dict(self._world.faults.shown())
 
     def _reset(self, _: dict[str, Any]) -> dict[str, Any]:
         self._world.close()

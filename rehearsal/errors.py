@@ -1,4 +1,4 @@
-"""A request AWS would refuse, before it is known in which protocol the answer goes out."""
+"""What is refused: by AWS, before it is known in which protocol the answer goes out, and by the control API."""
 
 from __future__ import annotations
 
@@ -10,3 +10,7 @@ class AwsError(Exception):
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+
+
+class SettingsError(ValueError):
+    """The rehearsal can't be set that way through the control API; the message says why."""

@@ -13,7 +13,10 @@ from typing import Any
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
 
 from rehearsal.errors import AwsError
-from rehearsal.offerings import POOLS
+from rehearsal.pools import POOLS
+
+# moto has no Local Zones; this id is as AWS lists it ("Available Local Zones").
+_LOCAL_ZONE_IDS: Mapping[str, str] = {"us-east-1-dfw-2a": "use1-dfw2-az1"}
 
 # Only where a block of it can be bought: https://aws.amazon.com/ec2/capacityblocks/pricing/ lists the regions, a
 # purchase in sa-east-1 was seen in zone b.
@@ -44,6 +47,8 @@ def zone_id(zone: str) -> str:
     """The zone's id in this account, as DescribeAvailabilityZones gives it."""
     from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
 
+    if zone in _LOCAL_ZONE_IDS:
+        return _LOCAL_ZONE_IDS[zone]
     known = RegionsAndZonesBackend.zones[zone[:-1]]
     return next(str(one.zone_id) for one in known if one.name == zone)
 

@@ -24,6 +24,7 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.ec2.responses import EC2Response
+from moto.ec2.utils import filter_dict_attribute_mapping
 
 from rehearsal.answers import RehearsalResponse
 from rehearsal.capacity_blocks import Launch
@@ -33,6 +34,9 @@ from rehearsal.instance_types import check_offered, zones_offering
 CAPACITY_BLOCK = "capacity-block"
 GP3_IOPS, GP3_THROUGHPUT = 3000, 125
 """What a gp3 volume has when nothing else is asked: EBS user guide, "General Purpose SSD volumes"."""
+
+# moto's table of the filters that DescribeInstances has lacks this one; `_finish` sets what it reads.
+filter_dict_attribute_mapping["capacity-reservation-id"] = "capacity_reservation_id"
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class LaunchResponse(RehearsalResponse, EC2Response):  # type: ignore[misc] # mo
             if token[1] and token in self.world.launches_by_token:
                 return ActionResult(self.world.launches_by_token[token])
             self.params = _laid_over(self.params, self._template())
-            target = _target(self.params)
+            target = self._target()
             zone = self._place(target)
             check_offered(self.region, zone, self._get_param("InstanceType", "m1.small"))
             self._check_root_volume()
@@ -64,6 +68,14 @@ class LaunchResponse(RehearsalResponse, EC2Response):  # type: ignore[misc] # mo
             if token[1]:
                 self.world.launches_by_token[token] = reservation
             return ActionResult(reservation)
+
+    def _target(self) -> Target:
+        """Where the request wants to run; AwsError for a combination EC2 refuses."""
+        specification = self.params.get("CapacityReservationSpecification") or {}
+        reservation_id = (specification.get("CapacityReservationTarget") or {}).get("CapacityReservationId")
+        if reservation_id and self.world.on_demand.find(self.region, reservation_id):
+            raise NotImplementedError("instances on on-demand Capacity Reservations")
+        return _target(self.params)
 
     def terminate_instances(self) -> ActionResult:
         answer = super().terminate_instances()

@@ -1,23 +1,22 @@
-"""EC2's operations about what was bought: Capacity Blocks, and the Capacity Reservations they come as.
+"""EC2's operations about what was bought: Capacity Blocks, Capacity Reservations of either kind, extensions.
 
-Shapes are botocore's service model for EC2; rules and error codes are `capacity_blocks`, with their sources.
-docs/rehearsal.md lists what of each operation is modelled.
+Shapes are botocore's service model for EC2; rules and error codes are `capacity_blocks`, `extensions` and
+`on_demand`, with their sources. docs/rehearsal.md lists what of each operation is modelled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
 
+from rehearsal import reservation_shapes as shapes
 from rehearsal.capacity_blocks import Block
 from rehearsal.ec2_operations import EC2Operations
 from rehearsal.errors import AwsError
-from rehearsal.instance_types import zone_id
-
-REQUESTED_QUANTITY = "aws:ec2capacityreservation:incrementalRequestedQuantity"
+from rehearsal.instance_types import check_offered
+from rehearsal.on_demand import OnDemand
 
 
 class ReservationOperations(EC2Operations):
@@ -26,42 +25,104 @@ class ReservationOperations(EC2Operations):
     def purchase_capacity_block(self) -> ActionResult:
         offering_id = self._get_param("CapacityBlockOfferingId")
         platform = self._get_param("InstancePlatform")
-        tags = self._reservation_tags()
+        tags = self._reservation_tags("capacity-reservation", "capacity-block")
         self.world.market.quote(self.region, offering_id)
         self._dry_run()
-        block = self.world.market.purchase(self.region, offering_id, platform=platform, tags=tags)
+        blocks = self.world.market.purchase(self.region, offering_id, platform=platform, tags=tags)
         now = self.world.clock.now()
+        reservations = [shapes.of_block(block, now, self.current_account) for block in blocks]
         return ActionResult(
             {
-                "CapacityReservation": _reservation(block, now, self.current_account),
-                "CapacityBlocks": [_block(block, now)],
+                "CapacityReservation": reservations[0],
+                "CapacityReservations": reservations,
+                "CapacityBlocks": [shapes.block_shape(block, now) for block in blocks],
             }
         )
 
+    def create_capacity_reservation(self) -> ActionResult:
+        zone, end = self._get_param("AvailabilityZone"), self._instant("EndDate")
+        if self._get_param("StartDate") or not zone:
+            raise NotImplementedError("CreateCapacityReservation with a future date, or without AvailabilityZone")
+        check_offered(self.region, zone, self._get_param("InstanceType"))
+        if (self._get_param("EndDateType", "unlimited") == "limited") != (end is not None):
+            raise AwsError("InvalidParameterCombination", "EndDateType limited and EndDate must be specified together.")
+        made = OnDemand(
+            reservation_id=self.world.on_demand.new_id(),
+            region=self.region,
+            zone=zone,
+            instance_type=self._get_param("InstanceType"),
+            platform=self._get_param("InstancePlatform"),
+            count=int(self._get_param("InstanceCount")),
+            created=self.world.clock.now(),
+            end=end,
+            match=self._get_param("InstanceMatchCriteria", "open"),
+            tags=self._reservation_tags("capacity-reservation"),
+        )
+        self._dry_run()
+        kept = self.world.on_demand.add(made, self._get_param("ClientToken"))
+        shape = shapes.of_on_demand(kept, self.world.clock.now(), self.current_account)
+        return ActionResult({"CapacityReservation": shape})
+
+    def cancel_capacity_reservation(self) -> ActionResult:
+        reservation_id = self._get_param("CapacityReservationId")
+        reservation = self.world.on_demand.find(self.region, reservation_id)
+        if reservation is None:
+            self.world.market.block(self.region, reservation_id)
+            self._dry_run()
+            self.world.market.cancel(self.region, reservation_id)
+        else:
+            self._dry_run()
+            self.world.on_demand.cancel(reservation, self.world.clock.now())
+        return ActionResult({"Return": True})
+
     def describe_capacity_reservations(self) -> ActionResult:
         self._dry_run()
-        now = self.world.clock.now()
-        found = [_reservation(block, now, self.current_account) for block in self._chosen("CapacityReservationIds")]
+        now, account, on_demand = self.world.clock.now(), self.current_account, self.world.on_demand
+        wanted = self._get_param("CapacityReservationIds", [])
+        if wanted:
+            chosen = [on_demand.find(self.region, one) or self.world.market.block(self.region, one) for one in wanted]
+        else:
+            chosen = [*self.world.market.blocks(self.region), *on_demand.in_region(self.region)]
+        found = [
+            shapes.of_block(one, now, account) if isinstance(one, Block) else shapes.of_on_demand(one, now, account)
+            for one in chosen
+        ]
         return self._paged("CapacityReservations", self._filtered(found, RESERVATION_FILTERS))
 
     def describe_capacity_blocks(self) -> ActionResult:
         self._dry_run()
         now = self.world.clock.now()
-        found = [_block(block, now) for block in self._chosen("CapacityBlockIds")]
+        found = [shapes.block_shape(block, now) for block in self._blocks()]
         return self._paged("CapacityBlocks", self._filtered(found, BLOCK_FILTERS))
 
     def describe_capacity_block_status(self) -> ActionResult:
         self._dry_run()
-        now = self.world.clock.now()
-        found = [_status(block, now) for block in self._chosen("CapacityBlockIds")]
+        now, market = self.world.clock.now(), self.world.market
+        found = [shapes.block_status(block, market.health(block), now) for block in self._blocks()]
         return self._paged("CapacityBlockStatuses", self._filtered(found, STATUS_FILTERS))
 
-    def cancel_capacity_reservation(self) -> ActionResult:
-        reservation_id = self._get_param("CapacityReservationId")
-        self.world.market.block(self.region, reservation_id)
+    def describe_capacity_block_extension_offerings(self) -> ActionResult:
+        block, hours = self._extended()
+        offerings = self.world.market.extension_offerings(block, hours)
         self._dry_run()
-        self.world.market.cancel(self.region, reservation_id)
-        return ActionResult({"Return": True})
+        found = [shapes.extension_offering(one, block) for one in offerings]
+        return self._paged("CapacityBlockExtensionOfferings", found)
+
+    def purchase_capacity_block_extension(self) -> ActionResult:
+        block, _ = self._extended()
+        offering_id = self._get_param("CapacityBlockExtensionOfferingId")
+        self.world.market.extension_quote(block, offering_id)
+        self._dry_run()
+        bought = self.world.market.extend(block, offering_id)
+        return ActionResult({"CapacityBlockExtensions": [shapes.extension(bought, block, self.world.clock.now())]})
+
+    def describe_capacity_block_extension_history(self) -> ActionResult:
+        self._dry_run()
+        now, market = self.world.clock.now(), self.world.market
+        wanted = self._get_param("CapacityReservationIds", [])
+        blocks = [market.block(self.region, one) for one in wanted] or market.blocks(self.region)
+        found = [shapes.extension(one, block, now) for block in blocks for one in block.extensions if one.shown <= now]
+        return self._paged("CapacityBlockExtensions", self._filtered(found, EXTENSION_FILTERS))
 
     def create_tags(self) -> ActionResult:
         return self._tag_reservations(lambda tags, pairs: tags.update(pairs)) or super().create_tags()
@@ -69,10 +130,10 @@ class ReservationOperations(EC2Operations):
     def delete_tags(self) -> ActionResult:
         return self._tag_reservations(_without) or super().delete_tags()
 
-    def _reservation_tags(self) -> dict[str, str]:
+    def _reservation_tags(self, *taggable: str) -> dict[str, str]:
         tags: dict[str, str] = {}
         for specification in self._get_param("TagSpecifications", []):
-            if specification.get("ResourceType") not in ("capacity-reservation", "capacity-block"):
+            if specification.get("ResourceType") not in taggable:
                 raise AwsError(
                     "InvalidParameterValue",
                     f"'{specification.get('ResourceType')}' is not a valid taggable resource type for this operation.",
@@ -80,28 +141,32 @@ class ReservationOperations(EC2Operations):
             tags.update({tag["Key"]: tag.get("Value", "") for tag in specification.get("Tags", [])})
         return tags
 
-    def _chosen(self, parameter: str) -> list[Block]:
-        """The region's blocks, or those of the ids in `parameter`; AwsError for one that is not there."""
+    def _blocks(self) -> list[Block]:
+        """The region's blocks, or those of the ids asked for; AwsError for one that is not there."""
         blocks = self.world.market.blocks(self.region)
-        wanted = self._get_param(parameter, [])
-        if parameter == "CapacityReservationIds":
-            return [self.world.market.block(self.region, one) for one in wanted] or blocks
+        wanted = self._get_param("CapacityBlockIds", [])
         by_id = {block.block_id: block for block in blocks}
         for one in wanted:
             if one not in by_id:
                 raise AwsError("InvalidCapacityBlockId.NotFound", f"The capacity block '{one}' does not exist")
         return [by_id[one] for one in wanted] or blocks
 
+    def _extended(self) -> tuple[Block, int]:
+        """The block an extension is about, and the hours asked for, if the operation asks for any."""
+        block = self.world.market.block(self.region, self._get_param("CapacityReservationId"))
+        return block, int(self._get_param("CapacityBlockExtensionDurationHours", 0))
+
     def _tag_reservations(self, change: Any) -> ActionResult | None:
         """Apply a change of tags to the reservations named; None when the request is about other resources."""
         ids = self._get_param("Resources", [])
         if not ids or not all(one.startswith("cr-") for one in ids):
             return None
-        blocks = [self.world.market.block(self.region, one) for one in ids]
+        on_demand, market = self.world.on_demand, self.world.market
+        reservations = [on_demand.find(self.region, one) or market.block(self.region, one) for one in ids]
         self._dry_run()
         pairs = {tag["Key"]: tag.get("Value", "") for tag in self._get_param("Tags", [])}
-        for block in blocks:
-            change(block.tags, pairs)
+        for one in reservations:
+            change(one.tags, pairs)
         return EmptyResult()
 
 
@@ -122,6 +187,7 @@ RESERVATION_FILTERS = {
 }
 BLOCK_FILTERS = {
     "capacity-block-id": "CapacityBlockId",
+    "ultraserver-type": "UltraserverType",
     "availability-zone": "AvailabilityZone",
     "state": "State",
     "start-date": "StartDate",
@@ -129,6 +195,14 @@ BLOCK_FILTERS = {
     "create-date": "CreateDate",
 }
 STATUS_FILTERS = {"interconnect-status": "InterconnectStatus"}
+EXTENSION_FILTERS = {
+    "availability-zone": "AvailabilityZone",
+    "availability-zone-id": "AvailabilityZoneId",
+    "capacity-block-extension-offering-id": "CapacityBlockExtensionOfferingId",
+    "capacity-block-extension-status": "CapacityBlockExtensionStatus",
+    "capacity-reservation-id": "CapacityReservationId",
+    "instance-type": "InstanceType",
+}
 
 
 def _without(tags: dict[str, str], pairs: Mapping[str, str]) -> None:
@@ -136,65 +210,3 @@ def _without(tags: dict[str, str], pairs: Mapping[str, str]) -> None:
     for key, value in pairs.items():
         if key in tags and value in ("", tags[key]):
             del tags[key]
-
-
-def _tags(block: Block) -> list[dict[str, str]]:
-    tags = {**block.tags, REQUESTED_QUANTITY: str(block.offering.instance_count)}
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
-def _reservation(block: Block, now: datetime, account: str) -> dict[str, Any]:
-    offering = block.offering
-    arn = f"arn:aws:ec2:{offering.region}:{account}:capacity-reservation/{block.reservation_id}"
-    return {
-        "CapacityReservationId": block.reservation_id,
-        "OwnerId": account,
-        "CapacityReservationArn": arn,
-        "AvailabilityZoneId": zone_id(offering.zone),
-        "InstanceType": offering.instance_type,
-        "InstancePlatform": block.platform,
-        "AvailabilityZone": offering.zone,
-        "Tenancy": "default",
-        "TotalInstanceCount": offering.instance_count,
-        "AvailableInstanceCount": block.available(now),
-        "EbsOptimized": False,
-        "EphemeralStorage": False,
-        "State": block.state(now),
-        "StartDate": offering.start,
-        "EndDate": offering.end,
-        "EndDateType": "limited",
-        "InstanceMatchCriteria": "targeted",
-        "CreateDate": block.bought,
-        "Tags": _tags(block),
-        "CapacityAllocations": [{"AllocationType": "used", "Count": len(block.instances)}],
-        "ReservationType": "capacity-block",
-        "CapacityBlockId": block.block_id,
-    }
-
-
-def _block(block: Block, now: datetime) -> dict[str, Any]:
-    return {
-        "CapacityBlockId": block.block_id,
-        "AvailabilityZone": block.offering.zone,
-        "AvailabilityZoneId": zone_id(block.offering.zone),
-        "CapacityReservationIds": [block.reservation_id],
-        "StartDate": block.offering.start,
-        "EndDate": block.offering.end,
-        "CreateDate": block.bought,
-        "State": block.state(now),
-        "Tags": _tags(block),
-    }
-
-
-def _status(block: Block, now: datetime) -> dict[str, Any]:
-    counts = {
-        "TotalCapacity": block.offering.instance_count,
-        "TotalAvailableCapacity": block.available(now),
-        "TotalUnavailableCapacity": 0,
-    }
-    return {
-        "CapacityBlockId": block.block_id,
-        "InterconnectStatus": "ok",
-        **counts,
-        "CapacityReservationStatuses": [{"CapacityReservationId": block.reservation_id, **counts}],
-    }

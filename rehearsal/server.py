@@ -19,7 +19,7 @@ from typing import Any
 from wsgiref.handlers import format_date_time
 
 from moto import settings as moto_settings
-from moto.core.utils import convert_to_flask_response
+from moto.core.utils import camelcase_to_underscores, convert_to_flask_response
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
@@ -30,14 +30,18 @@ from rehearsal.clock import Clock
 from rehearsal.commands import CommandCentre, Delays
 from rehearsal.control import PREFIX, Control
 from rehearsal.ec2 import RehearsalEC2
+from rehearsal.faults import Faults
 from rehearsal.fleet import Fleet
 from rehearsal.hosts.machine import MachineFactory
 from rehearsal.iam import RehearsalIAM
+from rehearsal.market_settings import MarketSettings, Searches
 from rehearsal.s3 import count_loopback_as_secure
 from rehearsal.ssm import RehearsalSSM
 from rehearsal.world import World
 
 LOOPBACK = "127.0.0.1"
+_OURS: dict[str, type[Any]] = {"ec2": RehearsalEC2, "iam": RehearsalIAM, "ssm": RehearsalSSM}
+"""The response classes that stand in place of moto's, by service."""
 
 _one_server = threading.Lock()
 
@@ -48,13 +52,17 @@ class ServerError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """How to serve. `port` 0 takes a free one. `clock`: when the rehearsal begins, UTC; None for now."""
+    """How to serve. `port` 0 takes a free one. `clock`: when the rehearsal begins, UTC; None for now.
+
+    `searches`: how fast Capacity Blocks may be searched for, until the control API says otherwise; None for no limit.
+    """
 
     port: int = 0
     host: str = LOOPBACK
     clock: datetime | None = None
     seed: int = 0
     delays: Delays = field(default_factory=Delays)
+    searches: Searches | None = None
 
 
 class RunningServer:
@@ -126,11 +134,13 @@ class _Application:
         """A new world, and applications that serve it."""
         fleet = Fleet(self._machine_factory)
         clock = Clock(self._settings.clock)
+        market_settings = MarketSettings(searches=self._settings.searches)
         self.world = World(
             clock=clock,
-            market=Market(clock.now, seed=self._settings.seed),
+            market=Market(clock.now, seed=self._settings.seed, settings=market_settings),
             fleet=fleet,
             commands=CommandCentre(fleet, self._settings.delays),
+            faults=Faults(_is_served),
         )
         self._control = Control(self.world, self._renew)
         self._aws = DomainDispatcherApplication(lambda service: _application(service, self.world))
@@ -147,11 +157,17 @@ class _Application:
 
 
 def _handler(now: Callable[[], datetime]) -> type[Any]:
-    """moto's request handler, with the rehearsal's date in every answer: AWS's clients tell the time by it."""
+    """moto's request handler, with the rehearsal's date in every answer: AWS's clients tell the time by it.
+
+    A request whose answer is to be lost ends with a ConnectionError: werkzeug sends nothing then.
+    """
 
     class Handler(MotoRequestHandler):  # type: ignore[misc] # moto has no types
         def date_time_string(self, timestamp: float | None = None) -> str:
             return format_date_time(now().timestamp() if timestamp is None else timestamp)
+
+        def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
+            self.close_connection = True  # else the client would wait for its answer on a connection that is kept
 
     return Handler
 
@@ -159,12 +175,16 @@ def _handler(now: Callable[[], datetime]) -> type[Any]:
 def _application(service: Any, world: World) -> Any:
     """moto's Flask application for a service, with the rehearsal's class behind it where there is one."""
     application = create_backend_app(service)
-    ours: dict[str, Any] = {"ec2": RehearsalEC2, "iam": RehearsalIAM, "ssm": RehearsalSSM}
-    if service in ours:
-        bound: Any = type(f"Bound{ours[service].__name__}", (ours[service],), {"world": world})
+    if ours := _OURS.get(service):
+        bound: Any = type(f"Bound{ours.__name__}", (ours,), {"world": world})
         for endpoint in application.view_functions:
             application.view_functions[endpoint] = convert_to_flask_response(bound.dispatch)
     return application
+
+
+def _is_served(operation: str) -> bool:
+    """Whether one of our response classes, where requests meet faults, has this operation."""
+    return any(hasattr(one, camelcase_to_underscores(operation)) for one in _OURS.values())
 
 
 def _make_moto_strict() -> None:

@@ -13,7 +13,10 @@ from moto.ec2.models import ec2_backends
 from rehearsal.capacity_blocks import Market
 from rehearsal.clock import Clock
 from rehearsal.commands import CommandCentre
+from rehearsal.faults import Faults
 from rehearsal.fleet import Fleet
+from rehearsal.on_demand import OnDemandReservations
+from rehearsal.throttling import SearchLimits
 
 ACCOUNT = DEFAULT_ACCOUNT_ID
 """The one account there is."""
@@ -27,6 +30,9 @@ class World:
     market: Market
     fleet: Fleet
     commands: CommandCentre
+    on_demand: OnDemandReservations = field(default_factory=OnDemandReservations)
+    search_limits: SearchLimits = field(default_factory=SearchLimits)
+    faults: Faults = field(default_factory=Faults)
     launching: threading.RLock = field(default_factory=threading.RLock)
     launches_by_token: dict[tuple[str, str], Any] = field(default_factory=dict)
 

@@ -160,6 +160,18 @@ def control(server):
 
 
 @pytest.fixture
+def faults(control):
+    """Sets what goes wrong from now on, and nothing else: `faults({"operation": …, "kind": …})`."""
+    return lambda *rules: control("faults", {"faults": list(rules)})
+
+
+@pytest.fixture
+def fail(faults):
+    """The same for one fault: `fail("PutParameter", "error", code="AccessDeniedException")`."""
+    return lambda operation, kind, **more: faults({"operation": operation, "kind": kind, **more})
+
+
+@pytest.fixture
 def rehearsal_endpoint(server, control, machines, monkeypatch) -> Iterator[str]:
     """The URL of an empty AWS; this process's environment, and its children's, point to it and to nothing else."""
     control("reset", {})
@@ -265,3 +277,17 @@ def invoke(rehearsal_endpoint, config, capsys):
     from tests.functional.invoking import Invoke
 
     return Invoke(capsys)
+
+
+@pytest.fixture
+def proposed(invoke):
+    """The offering that a search proposes to buy, and its start."""
+    words = invoke("cb.search", "-r", REGION).out.split()
+    return words[words.index("--offering-id") + 1], words[words.index("--start-time") + 1]
+
+
+@pytest.fixture
+def bought(invoke, proposed):
+    """The reservation's id of that offering, bought and saved."""
+    done = invoke("cb.purchase", "--offering-id", proposed[0], "--start-time", proposed[1], "-r", REGION, "--yes")
+    return done.err.split("Bought: ")[1].split(".")[0]

@@ -100,7 +100,8 @@ def test_motos_own_control_api_is_out_of_reach(rehearsal_endpoint):
 
 
 def test_what_is_not_modelled_says_so_at_once(ec2):
-    assert refusal(ec2.describe_capacity_block_extension_history) == "UnsupportedOperation"
+    move = {"SourceCapacityReservationId": "cr-1", "DestinationCapacityReservationId": "cr-2", "InstanceCount": 1}
+    assert refusal(ec2.move_capacity_reservation_instances, **move) == "UnsupportedOperation"
 
 
 def test_reset_empties_everything(ec2, block, client, control):

@@ -1,0 +1,87 @@
+"""On-demand Capacity Reservations: made, ended and cancelled at will, unlike Capacity Blocks. Pure: no moto.
+
+Sources
+-------
+- What is asked, the states, "open" and "unlimited" as defaults: EC2 API, CreateCapacityReservation.
+- Cancelling what is cancelled or expired is refused: EC2 API, CancelCapacityReservation, by its list of states that
+  can be cancelled; the code is assumed.
+Instances don't run on them here: `launches` refuses a target that is not a Capacity Block.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from rehearsal.errors import AwsError
+
+State = Literal["active", "expired", "cancelled"]
+
+
+@dataclass
+class OnDemand:
+    """One reservation. `end` None: until it is cancelled. Dates are UTC."""
+
+    reservation_id: str
+    region: str
+    zone: str
+    instance_type: str
+    platform: str
+    count: int
+    created: datetime
+    end: datetime | None
+    match: str
+    tags: dict[str, str]
+    cancelled: bool = False
+
+    def state(self, now: datetime) -> State:
+        if self.cancelled:
+            return "cancelled"
+        return "expired" if self.end is not None and now >= self.end else "active"
+
+    def available(self, now: datetime) -> int:
+        return self.count if self.state(now) == "active" else 0
+
+
+class OnDemandReservations:
+    """Those of every region. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ids = random.Random("on demand")
+        self._made: dict[str, OnDemand] = {}
+        self._by_token: dict[tuple[str, str], OnDemand] = {}
+
+    def new_id(self) -> str:
+        with self._lock:
+            return f"cr-{self._ids.getrandbits(68):017x}"
+
+    def add(self, reservation: OnDemand, token: str | None) -> OnDemand:
+        """Keep it; a client token that was used before gets what it got then."""
+        with self._lock:
+            if token:
+                reservation = self._by_token.setdefault((reservation.region, token), reservation)
+            return self._made.setdefault(reservation.reservation_id, reservation)
+
+    def in_region(self, region: str) -> list[OnDemand]:
+        with self._lock:
+            return [one for one in self._made.values() if one.region == region]
+
+    def find(self, region: str, reservation_id: str) -> OnDemand | None:
+        with self._lock:
+            found = self._made.get(reservation_id)
+            return found if found is not None and found.region == region else None
+
+    def cancel(self, reservation: OnDemand, now: datetime) -> None:
+        """AwsError when it has ended already."""
+        with self._lock:
+            state = reservation.state(now)
+            if state != "active":
+                raise AwsError(
+                    "InvalidCapacityReservationState",
+                    f"The capacity reservation '{reservation.reservation_id}' is {state} and can't be cancelled.",
+                )
+            reservation.cancelled = True

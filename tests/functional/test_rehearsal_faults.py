@@ -1,0 +1,119 @@
+"""Faults on request: what a client sees of each, and whether AWS carried the request out all the same."""
+
+import json
+import time
+import urllib.error
+
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+from tests.functional.support import refusal
+
+
+@pytest.fixture
+def make(ssm):
+    """Makes a parameter; and whether it is there."""
+    return lambda: ssm.put_parameter(Name="/made", Value="1", Type="String")
+
+
+@pytest.fixture
+def made(ssm):
+    return lambda: bool(ssm.get_parameters(Names=["/made"])["Parameters"])
+
+
+@pytest.mark.parametrize(("kind", "effect"), [("lost-before", False), ("lost-after", True)])
+def test_a_lost_answer_is_a_closed_connection(make, made, fail, kind, effect):
+    fail("PutParameter", kind)
+    with pytest.raises(ConnectionClosedError):
+        make()
+    assert made() == effect
+
+
+@pytest.mark.parametrize(("kind", "effect"), [("server-error", False), ("server-error-after", True)])
+def test_a_fault_of_its_own_is_in_the_services_protocol(make, made, ec2, fail, faults, kind, effect):
+    faults({"operation": "PutParameter", "kind": kind}, {"operation": "DescribeVpcs", "kind": kind})
+    for call in (make, ec2.describe_vpcs):
+        with pytest.raises(ClientError) as failed:
+            call()
+        assert failed.value.response["Error"]["Code"] == "InternalFailure"
+        assert failed.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
+    assert made() == effect
+
+
+def test_what_stands_between_answers_in_html(make, made, fail):
+    fail("PutParameter", "bad-gateway-after")
+    with pytest.raises(ClientError) as failed:
+        make()
+    assert failed.value.response["ResponseMetadata"]["HTTPStatusCode"] == 502
+    assert made()
+
+
+def test_a_refusal_says_what_it_was_told_to(ec2, fail):
+    fail("DescribeVpcs", "error", code="RequestLimitExceeded", message="Request limit exceeded.", status=503)
+    with pytest.raises(ClientError) as failed:
+        ec2.describe_vpcs()
+    assert failed.value.response["Error"]["Code"] == "RequestLimitExceeded"
+    assert failed.value.response["Error"]["Message"] == "Request limit exceeded."
+    assert failed.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+
+
+def test_a_delayed_request_is_carried_out_later(make, made, fail):
+    fail("PutParameter", "delay", seconds=0.3)
+    begun = time.monotonic()
+    make()
+    assert time.monotonic() - begun >= 0.3
+    assert made()
+
+
+def test_faults_are_met_in_order_after_those_skipped_and_used_up(ec2, faults, control):
+    faults(
+        {"operation": "DescribeVpcs", "kind": "error", "code": "First", "skip": 1, "times": 2},
+        {"operation": "DescribeVpcs", "kind": "error", "code": "Second"},
+    )
+    ec2.describe_vpcs()
+    ec2.describe_subnets()
+    assert [one["times"] for one in control("faults")["faults"]] == [2, 1]
+    codes = [refusal(ec2.describe_vpcs) for _ in range(3)]
+    assert codes == ["First", "First", "Second"]
+    assert control("faults") == {"faults": []}
+    ec2.describe_vpcs()
+
+
+def test_without_a_number_it_never_ends_until_reset(ec2, fail, control):
+    fail("DescribeVpcs", "error", code="Always", times=None)
+    assert {refusal(ec2.describe_vpcs) for _ in range(3)} == {"Always"}
+    control("reset", {})
+    ec2.describe_vpcs()
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"operation": "DescribeVpcs"},
+        {"operation": "DescribeVpcs", "kind": "sulk"},
+        {"operation": "DescribeVpc", "kind": "lost-after"},
+        {"operation": "DescribeVpcs", "kind": "error"},
+        {"operation": "DescribeVpcs", "kind": "delay", "seconds": -1},
+        {"operation": "DescribeVpcs", "kind": "delay", "seconds": True},
+        {"operation": "DescribeVpcs", "kind": "lost-after", "times": 0},
+        {"operation": "DescribeVpcs", "kind": "lost-after", "skip": 1.5},
+        {"operation": "DescribeVpcs", "kind": "lost-after", "status": 200},
+        {"operation": "DescribeVpcs", "kind": "lost-after", "often": 1},
+        {"operation": ["DescribeVpcs"], "kind": "lost-after"},
+        "DescribeVpcs",
+    ],
+)
+def test_a_fault_that_makes_no_sense_is_refused_and_the_others_stay(ec2, fail, faults, control, fault):
+    fail("DescribeVpcs", "error", code="Before")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        faults({"operation": "DescribeSubnets", "kind": "lost-after"}, fault)
+    assert refused.value.code == 400
+    assert "is no fault" in (told := json.load(refused.value)["error"]) or "a fault has" in told
+    assert [one["code"] for one in control("faults")["faults"]] == ["Before"]
+
+
+@pytest.mark.parametrize("body", [{}, {"faults": {}}, {"faults": [], "more": 1}])
+def test_a_body_that_is_no_list_of_faults_is_refused(control, body):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        control("faults", body)
+    assert "PurchaseCapacityBlock" in json.load(refused.value)["error"]

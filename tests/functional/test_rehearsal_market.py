@@ -1,0 +1,127 @@
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+
+from rehearsal.errors import AwsError
+from rehearsal.market_settings import Searches
+from rehearsal.throttling import SearchLimits
+from tests.functional.conftest import PROJECT
+from tests.functional.support import eventually, refusal
+
+QUESTION = {"InstanceType": "trn2.3xlarge", "InstanceCount": 1, "CapacityDurationHours": 24}
+DEFAULTS = {
+    "visible_after_seconds": 0,
+    "payment_seconds": 2,
+    "payment_outcome": "paid",
+    "searches": None,
+    "ultraservers": False,
+    "starts_soon": False,
+    "health": {},
+}
+LIMITED = "CapacityBlockDescribeLimitExceeded"
+
+
+@pytest.fixture
+def market(rehearsal_endpoint, control):
+    """Sets the market: `market(starts_soon=True)`."""
+    return lambda **changes: control("market", changes)
+
+
+def test_the_market_is_set_piece_by_piece_until_a_reset(market, control):
+    assert control("market") == DEFAULTS
+    market(payment_seconds=60, health={"cr-1": "impaired"})
+    changed = market(searches={"burst": 5}, health={"cr-2": "insufficient-data"})
+    assert changed == {
+        **DEFAULTS,
+        "payment_seconds": 60,
+        "searches": {"burst": 5, "per_second": 0.5},
+        "health": {"cr-1": "impaired", "cr-2": "insufficient-data"},
+    }
+    assert control("market") == changed
+    assert market(searches=None)["searches"] is None
+    control("reset", {})
+    assert control("market") == DEFAULTS
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, "name at least one of visible_after_seconds, "),
+        ({"mood": "good"}, "the market has no mood; it has visible_after_seconds, "),
+        ({"payment_seconds": -1}, "payment_seconds is a number from 0 to "),
+        ({"payment_seconds": float("nan")}, "payment_seconds is a number from 0 to "),
+        ({"visible_after_seconds": True}, "visible_after_seconds is a number from 0 to "),
+        ({"payment_outcome": "stolen"}, "payment_outcome is one of paid, failed, not 'stolen'"),
+        ({"ultraservers": "yes"}, "ultraservers is true or false, not 'yes'"),
+        ({"starts_soon": 1}, "starts_soon is true or false, not 1"),
+        ({"searches": 3}, "searches is null or an object such as "),
+        ({"searches": {"bursts": 3}}, "searches is null or an object such as "),
+        ({"searches": {"burst": 0.5}}, "searches: burst is a whole number, not 0.5"),
+        ({"searches": {"per_second": "1"}}, "searches: per_second is a number from 0 to 1000, not '1'"),
+        ({"health": "bad"}, "health is an object such as "),
+        ({"health": {"cr-1": "ill"}}, "health of cr-1 is one of ok, impaired, insufficient-data, not 'ill'"),
+    ],
+)
+def test_a_market_that_makes_no_sense_is_refused_whole(market, control, change, why):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        market(**{**change, **({"starts_soon": True} if change and "starts_soon" not in change else {})})
+    assert refused.value.code == 400
+    assert why in json.load(refused.value)["error"]
+    assert control("market") == DEFAULTS
+
+
+def test_searches_are_limited_by_region_before_anything_else(ec2, client, market):
+    market(searches={"burst": 2, "per_second": 0})
+    ec2.describe_capacity_block_offerings(**QUESTION)
+    assert refusal(ec2.describe_capacity_block_offerings, CapacityDurationHours=1) == "InvalidParameterValue"
+    for question in (QUESTION, {"CapacityDurationHours": 1}, {**QUESTION, "DryRun": True}):
+        assert refusal(ec2.describe_capacity_block_offerings, **question) == LIMITED
+    elsewhere = {**QUESTION, "InstanceType": "trn2.48xlarge"}
+    client("ec2", "us-east-2").describe_capacity_block_offerings(**elsewhere)
+    market(searches=None)
+    ec2.describe_capacity_block_offerings(**QUESTION)
+
+
+def test_a_search_that_comes_too_fast_is_a_client_error(ec2, market):
+    market(searches={"burst": 0})
+    with pytest.raises(ec2.exceptions.ClientError) as refused:
+        ec2.describe_capacity_block_offerings(**QUESTION)
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+
+def test_a_rehearsal_of_its_own_limits_searches(tmp_path):
+    ready = tmp_path / "ready.json"
+    command = [sys.executable, "-m", "rehearsal", "--host-suite", "none", "--with-parent", "--ready-file", str(ready)]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL) as process:
+        try:
+            eventually(ready.exists, 30)
+            endpoint = json.loads(ready.read_text())["endpoint"]
+            with urllib.request.urlopen(f"{endpoint}/_rehearsal/market") as answer:
+                assert json.load(answer) == {**DEFAULTS, "searches": {"burst": 2, "per_second": 0.5}}
+        finally:
+            process.terminate()
+
+
+def test_searches_are_refilled_by_the_second():
+    seconds = [100.0]
+    limits, limit = SearchLimits(lambda: seconds[0]), Searches()
+
+    def allowed(limit=limit) -> bool:
+        try:
+            limits.spend("1", "sa-east-1", limit)
+        except AwsError:
+            return False
+        return True
+
+    assert [allowed(), allowed(), allowed()] == [True, True, False]
+    seconds[0] += 1.9
+    assert not allowed()
+    seconds[0] += 0.2
+    assert [allowed(), allowed()] == [True, False]
+    seconds[0] += 3600
+    assert [allowed(), allowed(), allowed()] == [True, True, False]
+    assert [allowed(Searches(burst=1)), allowed(Searches(burst=1))] == [True, False]

@@ -1,0 +1,140 @@
+"""Reservations that are not on sale as blocks, and how the market's settings change what was bought."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.functional.support import refusal
+
+QUESTION = {
+    "InstanceType": "trn1.32xlarge",
+    "InstancePlatform": "Linux/UNIX",
+    "AvailabilityZone": "us-east-2c",
+    "InstanceCount": 2,
+}
+
+
+@pytest.fixture
+def ohio(client):
+    return client("ec2", "us-east-2")
+
+
+@pytest.fixture
+def on_demand(ohio):
+    tags = [{"ResourceType": "capacity-reservation", "Tags": [{"Key": "Team", "Value": "ours"}]}]
+    return ohio.create_capacity_reservation(**QUESTION, TagSpecifications=tags)["CapacityReservation"]
+
+
+def look(ec2, reservation_id):
+    (one,) = ec2.describe_capacity_reservations(CapacityReservationIds=[reservation_id])["CapacityReservations"]
+    return one
+
+
+def test_an_on_demand_reservation(ohio, on_demand):
+    assert (on_demand["State"], on_demand["ReservationType"]) == ("active", "default")
+    assert (on_demand["EndDateType"], on_demand["InstanceMatchCriteria"]) == ("unlimited", "open")
+    assert "EndDate" not in on_demand
+    assert (on_demand["TotalInstanceCount"], on_demand["AvailableInstanceCount"]) == (2, 2)
+    assert on_demand["Tags"] == [{"Key": "Team", "Value": "ours"}]
+    assert look(ohio, on_demand["CapacityReservationId"]) == on_demand
+
+
+def test_it_can_be_cancelled_once(ohio, on_demand):
+    cancel = {"CapacityReservationId": on_demand["CapacityReservationId"]}
+    assert refusal(ohio.cancel_capacity_reservation, **cancel, DryRun=True) == "DryRunOperation"
+    assert ohio.cancel_capacity_reservation(**cancel)["Return"] is True
+    assert look(ohio, on_demand["CapacityReservationId"])["State"] == "cancelled"
+    assert refusal(ohio.cancel_capacity_reservation, **cancel) == "InvalidCapacityReservationState"
+
+
+def test_a_client_token_makes_one(ohio):
+    first, second = (
+        ohio.create_capacity_reservation(**QUESTION, ClientToken="once")["CapacityReservation"] for _ in range(2)
+    )
+    assert first["CapacityReservationId"] == second["CapacityReservationId"]
+
+
+def test_it_ends_at_its_end(ohio, control, move_clock):
+    end = look(ohio, ohio.create_capacity_reservation(**QUESTION)["CapacityReservation"]["CapacityReservationId"])[
+        "CreateDate"
+    ] + timedelta(hours=2)
+    limited = {**QUESTION, "EndDate": end, "EndDateType": "limited"}
+    made = ohio.create_capacity_reservation(**limited)["CapacityReservation"]
+    assert made["EndDate"] == end.replace(microsecond=made["EndDate"].microsecond)
+    move_clock(end + timedelta(seconds=1))
+    assert look(ohio, made["CapacityReservationId"])["State"] == "expired"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"EndDateType": "limited"}, "InvalidParameterCombination"),
+        ({"InstanceType": "trn9.large"}, "InvalidParameterValue"),
+        ({"InstanceType": "trn2.3xlarge"}, "Unsupported"),
+        ({"DryRun": True}, "DryRunOperation"),
+    ],
+)
+def test_a_reservation_aws_refuses(ohio, change, code):
+    assert refusal(ohio.create_capacity_reservation, **{**QUESTION, **change}) == code
+
+
+def test_instances_are_found_by_their_reservation(ec2, active_block, ssm):
+    from tests.functional.support import AMI_PARAMETER
+
+    def by(reservation_id):
+        filters = [{"Name": "capacity-reservation-id", "Values": [reservation_id]}]
+        found = ec2.describe_instances(Filters=filters)["Reservations"]
+        return [one["InstanceId"] for group in found for one in group["Instances"]]
+
+    assert by(active_block["CapacityReservationId"]) == []
+    image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
+    (made,) = ec2.run_instances(
+        ImageId=image,
+        InstanceType="trn2.3xlarge",
+        MinCount=1,
+        MaxCount=1,
+        InstanceMarketOptions={"MarketType": "capacity-block"},
+        CapacityReservationSpecification={
+            "CapacityReservationTarget": {"CapacityReservationId": active_block["CapacityReservationId"]}
+        },
+    )["Instances"]
+    assert by(active_block["CapacityReservationId"]) == [made["InstanceId"]]
+    assert by("cr-0123456789abcdef0") == []
+
+
+def test_a_block_shows_only_after_a_while(ec2, control, offering):
+    control("market", {"visible_after_seconds": 60})
+    bought = ec2.purchase_capacity_block(
+        CapacityBlockOfferingId=offering["CapacityBlockOfferingId"], InstancePlatform="Linux/UNIX"
+    )["CapacityReservation"]
+    ids = {"CapacityReservationIds": [bought["CapacityReservationId"]]}
+    assert ec2.describe_capacity_reservations()["CapacityReservations"] == []
+    assert refusal(ec2.describe_capacity_reservations, **ids) == "InvalidCapacityReservationId.NotFound"
+    control("clock", {"advance_seconds": 61})
+    assert look(ec2, bought["CapacityReservationId"])["State"] == "scheduled"
+
+
+def test_a_payment_that_fails_gives_the_capacity_back(ec2, control, offering):
+    control("market", {"payment_outcome": "failed"})
+    buy = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
+    for _ in range(4):
+        bought = ec2.purchase_capacity_block(**buy)["CapacityReservation"]
+    assert bought["State"] == "payment-pending"
+    assert refusal(ec2.purchase_capacity_block, **buy) == "InvalidCapacityBlockOfferingIdExpired"
+    control("clock", {"advance_seconds": 5})
+    assert look(ec2, bought["CapacityReservationId"])["State"] == "payment-failed"
+    ec2.purchase_capacity_block(**buy)
+
+
+def test_what_is_not_paid_within_12_hours_has_failed(ec2, control, offering, move_clock):
+    control("market", {"payment_seconds": 13 * 3600})
+    buy = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
+    bought = ec2.purchase_capacity_block(**buy)["CapacityReservation"]
+    move_clock(bought["CreateDate"] + timedelta(hours=12, seconds=2))
+    assert look(ec2, bought["CapacityReservationId"])["State"] == "payment-failed"
+
+
+def test_a_block_can_be_impaired(ec2, control, active_block):
+    control("market", {"health": {active_block["CapacityReservationId"]: "impaired"}})
+    (status,) = ec2.describe_capacity_block_status()["CapacityBlockStatuses"]
+    assert (status["InterconnectStatus"], status["TotalUnavailableCapacity"]) == ("impaired", 1)
