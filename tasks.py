@@ -10,10 +10,12 @@ cb = Collection(
     "cb",
     capacity_blocks.search,
     capacity_blocks.purchase,
+    capacity_blocks.extend,
     capacity_blocks.describe,
     capacity_blocks.cancel,
     capacity_blocks.save_params,
     capacity_blocks.load_params,
+    capacity_blocks.wait,
 )
 cb.add_task(capacity_blocks.list_, "list")
 namespace = Collection(

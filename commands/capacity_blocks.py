@@ -71,20 +71,56 @@ def purchase(
     )
 
 
-@command(help={"region": _REGION})
-def list_(context: Context, region: str = "") -> None:
-    """Show the Capacity Blocks bought."""
+@command(
+    help={
+        "reservation_id": _RESERVATION,
+        "duration": "hours more: 24 to 336 in steps of 24, then to 4368 in steps of 168",
+        "region": _REGION,
+        "yes": "do not ask",
+        "no_save": "do not save the new end to Parameter Store",
+        "max_price": "refuse a price above this one for the whole extension",
+        "dry_run": "ask AWS whether it would sell it, and buy nothing",
+    }
+)
+def extend(
+    context: Context,
+    reservation_id: str = "",
+    duration: str = "24",
+    region: str = "",
+    yes: bool = False,
+    no_save: bool = False,
+    max_price: str = "",
+    dry_run: bool = False,
+) -> None:
+    """Buy more time for a Capacity Block, once."""
+    from torchneuron.capacity_blocks import commands
+    from torchneuron.options import whole_number
+
+    commands.extend(
+        reservation_id,
+        whole_number("--duration", duration),
+        region,
+        yes=yes,
+        save=not no_save,
+        dry_run=dry_run,
+        max_price=max_price,
+    )
+
+
+@command(help={"region": _REGION, "output": "table or json"})
+def list_(context: Context, region: str = "", output: str = "table") -> None:
+    """Show the Capacity Blocks bought: what comes next, what runs on them, until when they can be extended."""
     from torchneuron.capacity_blocks import commands
 
-    commands.list_blocks(region)
+    commands.list_blocks(region, output)
 
 
-@command(help={"reservation_id": _RESERVATION, "region": _REGION})
-def describe(context: Context, reservation_id: str = "", region: str = "") -> None:
+@command(help={"reservation_id": _RESERVATION, "region": _REGION, "output": "table or json"})
+def describe(context: Context, reservation_id: str = "", region: str = "", output: str = "table") -> None:
     """Show one reservation in full."""
     from torchneuron.capacity_blocks import commands
 
-    commands.describe(reservation_id, region)
+    commands.describe(reservation_id, region, output)
 
 
 @command(help={"reservation_id": _RESERVATION, "region": _REGION, "yes": "do not ask"})
@@ -98,20 +134,37 @@ def cancel(context: Context, reservation_id: str = "", region: str = "", yes: bo
 @command(
     help={
         "reservation_id": _RESERVATION,
-        "subnet_id": "a subnet in its zone (default: one of the default VPC's)",
+        "subnet_id": "a subnet in its zone (default: one with many free addresses is found)",
+        "vpc_id": "the VPC to find a subnet in (default: the region's default VPC)",
         "region": _REGION,
     }
 )
-def save_params(context: Context, reservation_id: str = "", subnet_id: str = "", region: str = "") -> None:
-    """Keep a reservation and its subnet in Parameter Store, for invoke deploy."""
+def save_params(
+    context: Context, reservation_id: str = "", subnet_id: str = "", vpc_id: str = "", region: str = ""
+) -> None:
+    """Keep a Capacity Block and a subnet in its zone in Parameter Store, for invoke deploy."""
     from torchneuron.capacity_blocks import commands
 
-    commands.save_params(reservation_id, subnet_id, region)
+    commands.save_params(reservation_id, subnet_id, region, vpc_id=vpc_id)
 
 
-@command(help={"region": _REGION, "output": "text, or shell for eval"})
-def load_params(context: Context, region: str = "", output: str = "text") -> None:
+@command(help={"region": _REGION, "output": "table, shell (for eval) or json"})
+def load_params(context: Context, region: str = "", output: str = "table") -> None:
     """Show what Parameter Store keeps for a region."""
     from torchneuron.capacity_blocks import commands
 
     commands.load_params(region, output)
+
+
+@command(
+    help={
+        "until": "active, or ending: 10 minutes before AWS terminates the instances",
+        "reservation_id": f"{_RESERVATION} (default: the one saved for the region)",
+        "region": _REGION,
+    }
+)
+def wait(context: Context, until: str = "", reservation_id: str = "", region: str = "") -> None:
+    """Wait until a Capacity Block is active, or about to end."""
+    from torchneuron.capacity_blocks import commands
+
+    commands.wait(until, reservation_id, region)

@@ -7,8 +7,10 @@ profiles and credentials work as boto3 documents them.
 
 from __future__ import annotations
 
+import random
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -43,6 +45,14 @@ _LOOKUPS = ClientConfig(connect_timeout=10, read_timeout=60, retries={"mode": "s
 # PurchaseCapacityBlock and SendCommand have no client token: a repeated request buys, or runs, twice.
 _ONCE = ClientConfig(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 1})
 
+SEARCH_LIMIT = "CapacityBlockDescribeLimitExceeded"
+"""EC2's code for searches of Capacity Blocks that come too fast, which botocore takes for an ordinary refusal."""
+_SEARCH_ATTEMPTS = 5
+_LONGEST_FIRST_PAUSE = 2.0
+
+Wait = Callable[[float], object]
+"""Waits the seconds it is given. One that returns True was interrupted: what it waited for is given up."""
+
 
 class Aws:
     """AWS in one region: makes the clients the library asks for, each with its policy.
@@ -54,7 +64,7 @@ class Aws:
         self.region = region
         with calling("read the AWS configuration"):
             self._session = session or boto3.Session()
-        known = [name for part in self._session.get_available_partitions() for name in self._regions(part)]
+        known = self._known_regions()
         if region not in known:
             raise InputError(
                 f"AWS has no region {region!r}.",
@@ -62,11 +72,29 @@ class Aws:
                 do="If AWS opened it lately, install a newer boto3.",
             )
 
-    def _regions(self, partition: str) -> list[str]:
-        return self._session.get_available_regions("ec2", partition_name=partition)
+    def _known_regions(self) -> list[str]:
+        session = self._session
+        parts = session.get_available_partitions()
+        return [name for part in parts for name in session.get_available_regions("ec2", partition_name=part)]
 
-    def ec2(self) -> EC2Client:
-        return cast("EC2Client", self._client("ec2", _LOOKUPS))
+    def elsewhere(self, region: str) -> Aws:
+        """The same account in another region. One session is behind both: make their clients in one thread."""
+        return Aws(region, self._session)
+
+    def enabled_regions(self) -> list[str]:
+        """The regions enabled for this account, of those that this boto3 knows. One call."""
+        with calling("list the account's regions"):
+            answer = self.ec2().describe_regions()
+        known = self._known_regions()
+        return sorted(one["RegionName"] for one in answer["Regions"] if one["RegionName"] in known)
+
+    def ec2(self, *, wait: Wait = time.sleep) -> EC2Client:
+        """EC2 for lookups. A search that came too fast is repeated after a `wait`, up to four times in 30 s."""
+        client = cast("EC2Client", self._client("ec2", _LOOKUPS))
+        # The stubs know of handlers that return nothing only.
+        handler = cast("Callable[..., None]", _backing_off(wait))
+        client.meta.events.register("needs-retry.ec2.DescribeCapacityBlockOfferings", handler)
+        return client
 
     def ec2_once(self) -> EC2Client:
         """EC2 for a call that must never be repeated: one attempt, no retries."""
@@ -91,6 +119,34 @@ class Aws:
     def _client(self, service: str, policy: ClientConfig) -> Any:
         with calling(f"prepare to talk to {service}"):
             return self._session.client(service, region_name=self.region, config=policy)  # type: ignore[call-overload]
+
+
+def _backing_off(wait: Wait) -> Callable[..., float | bool | None]:
+    """botocore's handler for the search limit: None leaves an answer to its own rules, False ends the attempts.
+
+    It waits itself and returns 0, for botocore would sleep through a Ctrl-C in another thread. The pauses double
+    from at most 2 s; each is a random half to whole of that, so that parallel searches don't return together.
+    """
+
+    def needs_retry(attempts: int, response: tuple[Any, dict[str, Any]] | None, **_: object) -> float | bool | None:
+        if not response or response[1].get("Error", {}).get("Code") != SEARCH_LIMIT:
+            return None
+        if attempts >= _SEARCH_ATTEMPTS:
+            return False
+        pause = _LONGEST_FIRST_PAUSE * 2 ** (attempts - 1) * random.uniform(0.5, 1)
+        return False if wait(pause) is True else 0.0
+
+    return needs_retry
+
+
+def is_about_sign_in(error: AwsError) -> bool:
+    """Whether there are no credentials or they have expired: then no region and no other call fares better."""
+    return isinstance(error, AccessError) and (not error.code or error.code in _EXPIRED)
+
+
+def may_pass(error: AwsError) -> bool:
+    """Whether the same call may succeed later by itself: no answer came, or calls came too fast."""
+    return isinstance(error, UnreachableError) or error.code in _THROTTLED
 
 
 @contextmanager
@@ -135,6 +191,8 @@ _BAD_CREDENTIALS = {
     "UnrecognizedClientException",
 }
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
+# Some of them come with a server error's status, but they are refusals: nothing took effect.
+_THROTTLED = {"RequestLimitExceeded", "Throttling", "ThrottlingException"}
 _SERVER = {"InternalError", "InternalFailure", "InternalServerError", "ServiceUnavailable", "Unavailable"}
 
 
@@ -162,6 +220,13 @@ def _refusal(error: ClientError, doing: str) -> AwsError:
             code=code,
             why=message,
             do="Ask for it to be added to the role or user that runs this command.",
+        )
+    if code in _THROTTLED:
+        return AwsError(
+            f"Could not {doing}: AWS takes no more requests of this kind for now.",
+            code=code,
+            why=f"{code}: {message}",
+            do="Wait a minute, then run the same command again.",
         )
     if code in _SERVER or status >= 500:
         return UnreachableError(f"Could not {doing}: AWS answered with a fault of its own.", code=code, why=message)

@@ -7,11 +7,14 @@ standard error, so that a pipe gets the results alone.
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.prompt import Confirm
 from rich.table import Table
@@ -36,12 +39,20 @@ def console(*, stderr: bool) -> Console:
 def _print_lines(text: str) -> None:
     """Text as a result, without the spaces that only fill up lines, never wrapped: it can be copied whole."""
     for line in text.splitlines():
-        print(line.rstrip())
+        say(line.rstrip())
 
 
 def say(text: str = "") -> None:
-    """A line of a result, exactly as given: a script or a password has to survive it."""
-    print(text)
+    """A line of a result, exactly as given: a script or a password has to survive it.
+
+    Where nobody reads any more (`| head`) it goes nowhere: what a command does is not undone by that.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def note(text: str) -> None:
@@ -70,6 +81,46 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str 
         made.add_column(heading.lstrip(">"), justify="right" if right else "left", overflow="fold")
     for row in rows:
         made.add_row(*(escape(cell) for cell in row))
+    _print_table(made)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way to lay a table out: headings as in `table`, and rows in groups that belong together.
+
+    Cells may have several lines. The first column is for ids: it is never broken.
+    """
+
+    headings: Sequence[str]
+    groups: Sequence[Sequence[Sequence[str]]]
+
+
+def fitting_table(layouts: Sequence[Layout]) -> None:
+    """The first of `layouts` that is no wider than the terminal, else the last one, squeezed."""
+    made = [_grouped(layout) for layout in layouts]
+    output = console(stderr=False)
+    unlimited = output.options.update(max_width=10_000)
+    fitting = [one for one in made if Measurement.get(output, unlimited, one).maximum <= output.width]
+    _print_table(fitting[0] if fitting else made[-1])
+
+
+def _grouped(layout: Layout) -> Table:
+    lines_between = any(len(group) > 1 or "\n" in "".join(group[0]) for group in layout.groups)
+    made = Table()
+    lines = max(heading.count("\n") for heading in layout.headings)
+    for index, given in enumerate(layout.headings):
+        right = given.startswith(">")
+        # rich puts headings at the bottom, whatever it is told: these have to stand above what they head.
+        heading = given + "\n " * (lines - given.count("\n"))
+        justify: JustifyMethod = "right" if right else "left"
+        made.add_column(heading.lstrip(">"), justify=justify, overflow="fold", no_wrap=index == 0)
+    for group in layout.groups:
+        for row in group:
+            made.add_row(*(escape(cell) for cell in row), end_section=lines_between and row is group[-1])
+    return made
+
+
+def _print_table(made: Table) -> None:
     output = console(stderr=False)
     if output.is_terminal:
         output.print(made)
@@ -77,6 +128,16 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str 
     with output.capture() as capture:
         output.print(made)
     _print_lines(capture.get())
+
+
+def width() -> int:
+    """How many characters a line of results may have."""
+    return console(stderr=False).width
+
+
+def plain_characters() -> bool:
+    """Whether results can have no character beyond ASCII, by the encoding of standard output."""
+    return console(stderr=False).options.ascii_only
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> None:
@@ -112,3 +173,8 @@ def waiting(what: str) -> Progress:
     )
     progress.add_task(escape(what), total=None)
     return progress
+
+
+def retell(progress: Progress, what: str) -> None:
+    """Say something else beside the spinner of `waiting`. Safe from any thread."""
+    progress.update(progress.task_ids[0], description=escape(what))

@@ -1,25 +1,31 @@
 """The block to deploy on, kept in Parameter Store: both Terraform and people read it from there.
 
-Two parameters a region, and only together do they mean anything, so both are written or neither is.
+Six parameters a region. The reservation and the subnet are what a deployment needs, and only together do they mean
+anything; the others say what was saved without asking EC2. All are written or none is.
 """
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
 
-from torchneuron import subnets
-from torchneuron.aws import calling
+from torchneuron import options, parameters, subnets
 from torchneuron.capacity_blocks import reservations
 from torchneuron.capacity_blocks.reservations import GONE, Reservation
+from torchneuron.capacity_blocks.words import iso
 from torchneuron.errors import AwsError, InputError, NotFoundError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import SubnetTypeDef
     from mypy_boto3_ssm import SSMClient
-    from mypy_boto3_ssm.type_defs import TagTypeDef
+
+T = TypeVar("T")
+_MADE_HERE = {"ManagedBy": "torchneuron"}
 
 
 @dataclass(frozen=True)
@@ -30,147 +36,219 @@ class Names:
 
     @property
     def reservation(self) -> str:
-        return f"/capacity-block/{self.region}/reservation-id"
+        return self._named("reservation-id")
 
     @property
     def subnet(self) -> str:
-        return f"/capacity-block/{self.region}/subnet-id"
+        return self._named("subnet-id")
+
+    @property
+    def zone(self) -> str:
+        return self._named("availability-zone")
+
+    @property
+    def instance_type(self) -> str:
+        return self._named("instance-type")
+
+    @property
+    def start(self) -> str:
+        return self._named("start")
+
+    @property
+    def end(self) -> str:
+        return self._named("end")
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """The two that deployments read come last: a save that is cut short leaves them as they were."""
+        return (self.zone, self.instance_type, self.start, self.end, self.subnet, self.reservation)
+
+    def _named(self, last: str) -> str:
+        return f"/capacity-block/{self.region}/{last}"
 
 
 @dataclass(frozen=True)
 class SavedBlock:
-    """A reservation, and the subnet in its zone that instances on it start in."""
+    """A reservation, and the subnet in its zone that instances on it start in. Times are aware, in UTC.
+
+    What versions of this tool saved that knew of these two only is empty, or None, in the rest.
+    """
 
     region: str
     reservation_id: str
     subnet_id: str
+    zone: str = ""
+    instance_type: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Each parameter's value, by its name, in the order of `Names.all`; empty for what was not saved."""
+        names = Names(self.region)
+        values = {
+            names.reservation: self.reservation_id,
+            names.subnet: self.subnet_id,
+            names.zone: self.zone,
+            names.instance_type: self.instance_type,
+            names.start: iso(self.start) if self.start else "",
+            names.end: iso(self.end) if self.end else "",
+        }
+        return {name: values[name] for name in names.all}
 
 
 def save(
-    ec2: EC2Client, ssm: SSMClient, region: str, reservation_id: str, subnet_id: str = "", *, project: str
+    ec2: EC2Client,
+    ssm: SSMClient,
+    region: str,
+    reservation_id: str,
+    subnet_id: str = "",
+    *,
+    project: str,
+    vpc_id: str = "",
 ) -> SavedBlock:
-    """Write the reservation and a subnet to Parameter Store: the given subnet, else one found in its zone.
+    """Write the block and a subnet to Parameter Store: the given subnet, else one found in its zone.
 
-    Raises NotFoundError when either does not exist, InputError when the reservation is of no use any more or
-    the subnet lies in another zone; nothing is written then.
+    Looked for is in the VPC `vpc_id`, else in the default one. Raises NotFoundError when any of them does not exist,
+    InputError when the block is of no use any more or the subnet lies in another zone; nothing is written then. An
+    AwsError while writing says what became of what was there before.
     """
     reservation = reservations.describe(ec2, region, reservation_id)
-    if reservation.state in GONE:
-        raise InputError(
-            f"{reservation_id} is {reservation.state}: nothing can be deployed on it.",
-            do="See the others with invoke cb.list.",
-        )
-    subnet = _given_subnet(ec2, reservation, subnet_id) if subnet_id else _find_subnet(ec2, reservation)
-    block = SavedBlock(region, reservation_id, subnet)
-    _write_both(ssm, block, project)
+    _check_usable(reservation)
+    zone, user = reservation.zone, reservation.id
+    if subnet_id:
+        subnets.check(ec2, region, subnet_id, zone=zone, vpc_id=vpc_id, user=user)
+    else:
+        subnet_id = subnets.find(ec2, region, zone=zone, vpc_id=vpc_id, user=user)
+    block = SavedBlock(
+        region,
+        reservation.id,
+        subnet_id,
+        reservation.zone,
+        reservation.instance_type,
+        reservation.start,
+        reservation.end,
+    )
+    before = _read(ssm, region)
+    parameters.write_all(ssm, region, block.values, before, {"Project": project, **_MADE_HERE})
     return block
 
 
-def load(ssm: SSMClient, region: str) -> SavedBlock:
-    """The block saved for a region. Raises NotFoundError when there is none."""
+def update_end(ssm: SSMClient, region: str, reservation_id: str, end: datetime) -> bool:
+    """Save a block's new `end` (aware), but only if it is the block that is saved; whether it is."""
     names = Names(region)
-    values = _read(ssm, names)
-    missing = [name for name in (names.reservation, names.subnet) if name not in values]
-    if missing:
-        raise NotFoundError(
-            f"No Capacity Block is saved for {region}.",
-            why=f"Parameter Store has no {' and no '.join(missing)}.",
-            do=f"Save one: invoke cb.save-params --reservation-id cr-… -r {region}."
-            " invoke cb.list shows those you have.",
-        )
-    return SavedBlock(region, values[names.reservation], values[names.subnet])
+    saved = _read(ssm, region)
+    if saved.get(names.reservation) != reservation_id:
+        return False
+    if saved.get(names.end) != iso(end):
+        parameters.write(ssm, names.end, iso(end), _MADE_HERE, exists=names.end in saved)
+    return True
+
+
+def load(ssm: SSMClient, region: str) -> SavedBlock:
+    """The block saved for a region: one call.
+
+    Raises NotFoundError when there is none or a half of it, InputError for values that nobody can have saved here.
+    """
+    names = Names(region)
+    values = _read(ssm, region)
+    reservation, subnet = values.get(names.reservation), values.get(names.subnet)
+    if reservation is None or subnet is None:
+        raise _incomplete(names, values)
+    return SavedBlock(
+        region=region,
+        reservation_id=_checked(names.reservation, reservation, lambda text: options.aws_id("it", text, "cr")),
+        subnet_id=_checked(names.subnet, subnet, lambda text: options.aws_id("it", text, "subnet")),
+        zone=_checked(names.zone, values.get(names.zone, ""), _word),
+        instance_type=_checked(names.instance_type, values.get(names.instance_type, ""), _word),
+        start=_checked(names.start, values.get(names.start, ""), lambda text: options.moment("it", text)),
+        end=_checked(names.end, values.get(names.end, ""), lambda text: options.moment("it", text)),
+    )
 
 
 def as_shell(block: SavedBlock) -> str:
-    """The block as text that any POSIX shell can `eval`."""
-    variables = {"CAPACITY_RESERVATION_ID": block.reservation_id, "CAPACITY_SUBNET_ID": block.subnet_id}
-    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
+    """The block as text that any POSIX shell can `eval`. A variable for what was not saved is unset."""
+    values, names = block.values, Names(block.region)
+    variables = {
+        "CAPACITY_RESERVATION_ID": names.reservation,
+        "CAPACITY_SUBNET_ID": names.subnet,
+        "CAPACITY_AVAILABILITY_ZONE": names.zone,
+        "CAPACITY_INSTANCE_TYPE": names.instance_type,
+        "CAPACITY_START": names.start,
+        "CAPACITY_END": names.end,
+    }
+    return "\n".join(
+        f"export {variable}={shlex.quote(values[name])}" if values[name] else f"unset {variable}"
+        for variable, name in variables.items()
+    )
 
 
-def _given_subnet(ec2: EC2Client, reservation: Reservation, subnet_id: str) -> str:
-    way_out = "Leave --subnet-id out to have one found."
-    zone = subnets.zone_of(ec2, reservation.region, subnet_id, do=way_out)
-    if zone != reservation.zone:
+def as_json(block: SavedBlock) -> str:
+    """The block for programs: times ISO 8601 in UTC, null for what was not saved."""
+    document = {
+        "region": block.region,
+        "reservationId": block.reservation_id,
+        "subnetId": block.subnet_id,
+        "zone": block.zone or None,
+        "instanceType": block.instance_type or None,
+        "start": iso(block.start) if block.start else None,
+        "end": iso(block.end) if block.end else None,
+    }
+    return json.dumps(document, indent=2)
+
+
+def _check_usable(reservation: Reservation) -> None:
+    """Raise InputError for what nothing can be deployed on, AwsError when EC2 does not say enough about it."""
+    if reservation.state in GONE:
         raise InputError(
-            f"{subnet_id} is in {zone}, and {reservation.id} is in {reservation.zone}.",
-            why="An instance can only start on a Capacity Block from a subnet in the block's zone.",
-            do=f"Name a subnet in {reservation.zone}, or leave --subnet-id out to have one found.",
+            f"{reservation.id} is {reservation.state}: nothing can be deployed on it.",
+            do="See the others with invoke cb.list.",
         )
-    return subnet_id
-
-
-def _find_subnet(ec2: EC2Client, reservation: Reservation) -> str:
-    """The default VPC's subnet in the reservation's zone; of several, the one with most free addresses."""
-    region, zone = reservation.region, reservation.zone
-    with calling(f"find a subnet in {zone}"):
-        vpcs = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
-    if not vpcs:
-        raise NotFoundError(
-            f"{region} has no default VPC to take a subnet from.",
-            do=f"Name a subnet in {zone} with --subnet-id, or make the VPC:"
-            f" aws ec2 create-default-vpc --region {region}",
+    if not reservation.is_block:
+        raise InputError(
+            f"{reservation.id} is an on-demand reservation, not a Capacity Block.",
+            why="What is saved is for invoke deploy --use-capacity-block, which launches on Capacity Blocks only.",
+            do="See the blocks with invoke cb.list.",
         )
-    vpc = vpcs[0]["VpcId"]
-    with calling(f"find a subnet in {zone}"):
-        filters = {"vpc-id": vpc, "availability-zone": zone, "state": "available"}
-        pages = ec2.get_paginator("describe_subnets").paginate(
-            Filters=[{"Name": name, "Values": [value]} for name, value in filters.items()]
-        )
-        subnets = [subnet for page in pages for subnet in page["Subnets"]]
-    if not subnets:
-        raise NotFoundError(
-            f"The default VPC ({vpc}) has no subnet in {zone}, where {reservation.id} is.",
-            do="Name one with --subnet-id, or make it:"
-            f" aws ec2 create-default-subnet --availability-zone {zone} --region {region}",
-        )
-    return max(subnets, key=_preference)["SubnetId"]
-
-
-def _preference(subnet: SubnetTypeDef) -> tuple[int, str]:
-    return (subnet["AvailableIpAddressCount"], subnet["SubnetId"])
-
-
-def _write_both(ssm: SSMClient, block: SavedBlock, project: str) -> None:
-    """Put both parameters, or put the first back when the second fails."""
-    names = Names(block.region)
-    before = _read(ssm, names)
-    _put(ssm, names.reservation, block.reservation_id, project, exists=names.reservation in before)
-    try:
-        _put(ssm, names.subnet, block.subnet_id, project, exists=names.subnet in before)
-    except BaseException:
-        _put_back(ssm, names.reservation, before.get(names.reservation))
-        raise
-
-
-def _put(ssm: SSMClient, name: str, value: str, project: str, *, exists: bool) -> None:
-    tags: list[TagTypeDef] = [
-        {"Key": "Project", "Value": project},
-        {"Key": "ManagedBy", "Value": "torchneuron"},
-    ]
-    with calling(f"write {name}"):
-        if exists:  # tags can only be given to a parameter while it is made
-            ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
-        else:
-            ssm.put_parameter(Name=name, Value=value, Type="String", Tags=tags)
-
-
-def _put_back(ssm: SSMClient, name: str, value: str | None) -> None:
-    try:
-        with calling(f"put {name} back"):
-            if value is None:
-                ssm.delete_parameter(Name=name)
-            else:
-                ssm.put_parameter(Name=name, Value=value, Type="String", Overwrite=True)
-    except AwsError as error:
+    if not (reservation.zone and reservation.instance_type and reservation.end):
         raise AwsError(
-            f"Only one of the two parameters was written, and {name} could not be put back.",
-            code=error.code,
-            why=error.why,
-            do="Run invoke cb.save-params again: it writes both.",
+            f"{reservation.id} cannot be saved: AWS does not say its zone, instance type and end.", do="Try again."
+        )
+
+
+def _incomplete(names: Names, values: Mapping[str, str]) -> NotFoundError:
+    missing = [name for name in (names.reservation, names.subnet) if name not in values]
+    reservation = values.get(names.reservation)
+    named = shlex.quote(reservation) if reservation else "cr-…"
+    command = f"invoke cb.save-params --reservation-id {named} -r {names.region}"
+    shown = "" if reservation else f" invoke cb.list -r {names.region} shows those you have."
+    half = len(missing) == 1
+    return NotFoundError(
+        f"The Capacity Block saved for {names.region} is incomplete."
+        if half
+        else f"No Capacity Block is saved for {names.region}.",
+        why=f"Parameter Store has no {' and no '.join(missing)}.",
+        do=f"{'Save it again' if half else 'Save one'}: {command}.{shown}",
+    )
+
+
+def _read(ssm: SSMClient, region: str) -> dict[str, str]:
+    return parameters.read(ssm, Names(region).all, f"read the block saved for {region}")
+
+
+def _checked(name: str, value: str, check: Callable[[str], T]) -> T:
+    """What `check` makes of a parameter's value. Anybody may write there, and it ends up in shells and commands."""
+    try:
+        return check(value)
+    except InputError as error:
+        raise InputError(
+            f"{name} in Parameter Store holds {value!r}: invoke cb.save-params cannot have written that.",
+            do="Save the block again: invoke cb.save-params --reservation-id cr-…",
         ) from error
 
 
-def _read(ssm: SSMClient, names: Names) -> dict[str, str]:
-    with calling(f"read the block saved for {names.region}"):
-        answer = ssm.get_parameters(Names=[names.reservation, names.subnet])
-    return {parameter["Name"]: parameter["Value"] for parameter in answer["Parameters"]}
+def _word(text: str) -> str:
+    """A zone or an instance type: `us-west-2-lax-1a`, `u-p6e-gb200x36`, `trn2.3xlarge`."""
+    if text and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", text, re.ASCII):
+        raise InputError(f"{text!r} is no name of AWS's.")
+    return text

@@ -10,20 +10,6 @@ ROOT = Path(__file__).resolve().parents[2]
 REGION = "sa-east-1"
 
 
-@pytest.fixture
-def proposed(invoke):
-    """The offering that a search proposes to buy, and its start."""
-    words = invoke("cb.search", "-r", REGION).out.split()
-    return words[words.index("--offering-id") + 1], words[words.index("--start-time") + 1]
-
-
-@pytest.fixture
-def bought(invoke, proposed):
-    """The reservation's id of that offering, bought and saved."""
-    done = invoke("cb.purchase", "--offering-id", proposed[0], "--start-time", proposed[1], "-r", REGION, "--yes")
-    return done.err.split("Bought: ")[1].split(".")[0]
-
-
 def test_from_search_to_what_a_shell_reads(invoke, bought):
     assert f"{bought} " in invoke("cb.list", "-r", REGION).out
     saved = invoke("cb.load-params", "-r", REGION, "--output", "shell").out

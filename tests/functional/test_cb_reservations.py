@@ -1,3 +1,5 @@
+"""Blocks that were bought, followed through the library: from their start to their end, and into Parameter Store."""
+
 from datetime import timedelta
 
 import pytest
@@ -37,17 +39,6 @@ def test_a_block_is_followed_from_scheduled_to_expired(aws, block, move_clock):
     assert look().outlook.startswith("instances are being terminated, ends in 2")
     move_clock(block.end)
     assert (look().state, look().outlook) == ("expired", "ended less than a minute ago")
-
-
-def test_a_block_is_not_cancelled(aws, block):
-    with pytest.raises(InputError, match="AWS never cancels one"):
-        reservations.cancel(aws.ec2(), REGION, block.id, agreed=lambda _: True)
-    assert reservations.describe(aws.ec2(), REGION, block.id).state == "scheduled"
-
-
-def test_an_unknown_reservation_is_told(aws):
-    with pytest.raises(NotFoundError, match="no capacity reservation"):
-        reservations.describe(aws.ec2(), REGION, "cr-0123456789abcdef0")
 
 
 def test_a_block_is_saved_with_a_subnet_in_its_zone_and_read_back(aws, block):

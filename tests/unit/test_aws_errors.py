@@ -1,8 +1,8 @@
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 
-from torchneuron.aws import Aws, calling
-from torchneuron.errors import AccessError, AwsError, TorchNeuronError, UnreachableError
+from torchneuron.aws import SEARCH_LIMIT, Aws, calling, is_about_sign_in
+from torchneuron.errors import AccessError, AwsError, InputError, TorchNeuronError, UnreachableError
 
 
 def client_error(code, message="", status=400, operation="RunInstances"):
@@ -44,3 +44,89 @@ def test_a_purchase_is_sent_once_and_lookups_are_repeated(monkeypatch):
     aws = Aws("sa-east-1")
     assert aws.ec2_once().meta.config.retries["total_max_attempts"] == 1
     assert aws.ec2().meta.config.retries["total_max_attempts"] == 6
+
+
+class Answer:
+    """An answer to an HTTP request, as botocore reads it."""
+
+    def __init__(self, status, body):
+        self.status_code = status
+        self.headers = {}
+        self.content = self.text = body
+
+
+LIMITED = Answer(
+    400,
+    b"<Response><Errors><Error><Code>CapacityBlockDescribeLimitExceeded</Code><Message>slow</Message></Error></Errors>"
+    b"<RequestID>1</RequestID></Response>",
+)
+NOTHING = Answer(200, b"<R><capacityBlockOfferingSet/></R>")
+REFUSED = Answer(400, LIMITED.content.replace(b"CapacityBlockDescribeLimitExceeded", b"InvalidParameterValue"))
+
+
+@pytest.fixture
+def search(monkeypatch):
+    """Searches with the answers given, in their order; returns how long was waited before each but the first."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+
+    def searched(answers, wait=lambda seconds: None):
+        left, waited = list(answers), []
+
+        def noted(seconds):
+            waited.append(seconds)
+            return wait(seconds)
+
+        client = Aws("sa-east-1").ec2(wait=noted)
+        client.meta.events.register("before-send.ec2", lambda **sent: left.pop(0))
+        try:
+            with calling("search"):
+                client.describe_capacity_block_offerings(CapacityDurationHours=24)
+        finally:
+            assert left == []
+        return waited
+
+    return searched
+
+
+def test_a_search_that_came_too_fast_is_repeated_after_ever_longer_pauses(search):
+    waited = search([LIMITED, LIMITED, LIMITED, LIMITED, NOTHING])
+    assert len(waited) == 4
+    assert all(2**index <= seconds <= 2 * 2**index for index, seconds in enumerate(waited))
+
+
+def test_the_search_limit_ends_the_attempts_when_it_persists(search):
+    with pytest.raises(AwsError) as limited:
+        search([LIMITED] * 5)
+    assert limited.value.code == SEARCH_LIMIT
+
+
+def test_an_interrupted_pause_ends_them_too(search):
+    with pytest.raises(AwsError):
+        search([LIMITED], wait=lambda seconds: True)
+
+
+def test_any_other_refusal_is_not_repeated(search):
+    with pytest.raises(AwsError) as refused:
+        search([REFUSED])
+    assert refused.value.code == "InvalidParameterValue"
+
+
+@pytest.mark.parametrize(
+    ("error", "whether"),
+    [
+        (AccessError("No credentials."), True),
+        (AccessError("Expired.", code="ExpiredToken"), True),
+        (AccessError("No permission.", code="UnauthorizedOperation"), False),
+        (AwsError("Too fast.", code=SEARCH_LIMIT), False),
+    ],
+)
+def test_only_a_missing_sign_in_concerns_every_region(error, whether):
+    assert is_about_sign_in(error) is whether
+
+
+def test_a_region_that_aws_does_not_have_is_bad_input_and_a_near_name_is_proposed():
+    with pytest.raises(InputError, match="no region 'sa-east-11'") as refused:
+        Aws("sa-east-11")
+    assert "sa-east-1" in refused.value.why

@@ -1,5 +1,6 @@
 from datetime import datetime, timedelta, timezone
 
+import botocore.session
 import pytest
 
 from torchneuron.capacity_blocks.countdown import describe, in_words
@@ -34,12 +35,36 @@ def test_a_span_is_told_in_its_two_largest_units(span, words):
         ("active", RECLAIMED, "instances are being terminated, ends in 30 min"),
         ("active", END, "ending"),
         ("expired", END + timedelta(days=1), "ended 1 d ago"),
-        ("payment-failed", START, "payment failed: AWS has released the block"),
+        ("expired", START, "ended"),
+        ("pending", START - timedelta(minutes=5), "starts in 5 min"),
+        ("assessing", START - timedelta(days=2), "AWS is looking whether it can provide it, starts in 2 d"),
+        ("delayed", START + timedelta(hours=2), "AWS is late: it was to start 2 h ago"),
+        ("delayed", START - timedelta(hours=2), "starts in 2 h"),
+        ("unavailable", START - timedelta(hours=2), "AWS cannot provide the capacity at the moment, starts in 2 h"),
+        (
+            "unavailable",
+            RECLAIMED - timedelta(hours=2),
+            "AWS cannot provide the capacity at the moment, instances are terminated in 2 h",
+        ),
+        ("payment-failed", START, "payment failed: AWS has released the block, and nothing was paid"),
+        ("cancelled", START, "cancelled"),
+        ("cancelling", START, "being cancelled: the capacity is released, charges go on until that is done"),
+        ("failed", START, "failed: nothing was reserved"),
+        ("unsupported", START, "AWS could not provide the capacity: nothing was reserved"),
         ("a-state-of-tomorrow", START, "a-state-of-tomorrow"),
     ],
 )
 def test_a_block_is_told_by_what_comes_next(state, now, outlook):
     assert describe(state, start=START, reclaimed=RECLAIMED, end=END, now=now) == outlook
+
+
+def test_every_state_that_ec2_has_is_told_in_words():
+    ec2 = botocore.session.get_session().get_service_model("ec2")
+    states = ec2.shape_for("CapacityReservationState").enum
+    assert len(states) >= 13
+    for state in states:
+        told = describe(state, start=START, reclaimed=RECLAIMED, end=END, now=START)
+        assert told != state or state == "cancelled"
 
 
 def test_an_on_demand_reservation_ends_without_ending_instances():

@@ -4,7 +4,7 @@ import pytest
 
 from tests.unit.capacity_fakes import NOW, REGION, START, FakeEc2, refusal, reservation
 from torchneuron.capacity_blocks import reservations
-from torchneuron.errors import AwsError, Declined, InputError, NotFoundError
+from torchneuron.errors import AwsError, NotFoundError
 
 
 def ec2_with(*found):
@@ -34,6 +34,21 @@ def test_the_outlook_counts_from_the_time_aws_gave():
     assert block.reclaimed == START + timedelta(hours=23, minutes=30)
 
 
+@pytest.mark.parametrize("named", [{"InstanceType": "trn2u.48xlarge"}, {"LaunchStatus": "unlaunchable"}])
+def test_ultraservers_are_taken_back_an_hour_before_the_end(named):
+    block = reservations.describe(ec2_with(reservation(**named)), REGION, "cr-1")
+    assert block.is_ultraserver
+    assert block.reclaimed == START + timedelta(hours=23)
+
+
+@pytest.mark.parametrize(("tag", "fee"), [("53.64 USD", "53.64"), ("", None), ("a lot", None), ("NaN USD", None)])
+def test_the_price_paid_is_what_our_tag_says_if_it_says_one(tag, fee):
+    block = reservations.describe(
+        ec2_with(reservation(Tags=[{"Key": "torchneuron:upfront-fee", "Value": tag}])), REGION, "cr-1"
+    )
+    assert (str(block.fee[0]) if block.fee else None) == fee
+
+
 def test_an_answer_without_a_date_is_taken_as_now():
     assert reservations.aws_time({}).utcoffset() == timedelta(0)
 
@@ -53,33 +68,6 @@ def test_another_refusal_keeps_awss_code():
     with pytest.raises(AwsError) as refused:
         reservations.describe(ec2, REGION, "cr-1")
     assert refused.value.code == "RequestLimitExceeded"
-
-
-def test_a_capacity_block_is_never_asked_to_be_cancelled():
-    ec2 = ec2_with(reservation(Tags=[{"Key": "torchneuron:upfront-fee", "Value": "53.64 USD"}]))
-    with pytest.raises(InputError, match="AWS never cancels one") as refused:
-        reservations.cancel(ec2, REGION, "cr-1", agreed=lambda _: True)
-    assert ec2.operations() == ["DescribeCapacityReservations"]
-    assert "paid in full (53.64 USD)" in refused.value.why
-    assert "starts in 2 d 2 h" in refused.value.why
-    assert refused.value.exit_status != 0
-
-
-def test_what_is_gone_has_nothing_to_cancel():
-    with pytest.raises(InputError, match="expired already"):
-        reservations.cancel(ec2_with(reservation(state="expired")), REGION, "cr-1", agreed=lambda _: True)
-
-
-def test_an_on_demand_reservation_is_cancelled_after_a_yes():
-    ec2 = ec2_with(reservation(state="active", ReservationType="default", EndDate=None))
-    assert reservations.cancel(ec2, REGION, "cr-1", agreed=lambda _: True).state == "cancelled"
-
-
-def test_an_on_demand_reservation_stays_after_a_no():
-    ec2 = ec2_with(reservation(state="active", ReservationType="default"))
-    with pytest.raises(Declined):
-        reservations.cancel(ec2, REGION, "cr-1", agreed=lambda _: False)
-    assert "CancelCapacityReservation" not in ec2.operations()
 
 
 def test_a_block_that_lacks_members_is_still_listed():

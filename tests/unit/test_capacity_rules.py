@@ -6,7 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torchneuron.capacity_blocks.offerings import Offering, SearchRequest
-from torchneuron.capacity_blocks.rules import SOLD_HOURS, check_count, check_duration, reclaimed_at
+from torchneuron.capacity_blocks.rules import (
+    SOLD_HOURS,
+    check_count,
+    check_duration,
+    check_ultraserver_count,
+    instances_in,
+    next_longer,
+    next_shorter,
+    reclaimed_at,
+)
 from torchneuron.errors import InputError
 
 START = datetime(2026, 1, 12, 11, 30, tzinfo=timezone.utc)
@@ -67,3 +76,18 @@ def test_a_count_no_block_has_is_refused(count):
 def test_ultraserver_types_are_taken_back_an_hour_before_the_end():
     assert reclaimed_at(START, "trn2u.48xlarge") == START - timedelta(minutes=60)
     assert reclaimed_at(START, "trn2.48xlarge") == START - timedelta(minutes=30)
+
+
+@pytest.mark.parametrize(
+    ("hours", "shorter", "longer"),
+    [(24, None, 48), (336, 312, 504), (504, 336, 672), (4368, 4200, None), (30, 24, 48)],
+)
+def test_the_neighbours_of_a_duration_are_sold(hours, shorter, longer):
+    assert (next_shorter(hours), next_longer(hours)) == (shorter, longer)
+
+
+def test_ultraservers_are_counted_like_instances_but_named():
+    with pytest.raises(InputError, match="cannot have 0 UltraServers"):
+        check_ultraserver_count(0)
+    check_ultraserver_count(64)
+    assert (instances_in("u-trn2x64"), instances_in("u-unheard-of")) == (4, 0)

@@ -47,7 +47,7 @@ def test_a_named_block_that_is_the_saved_one_takes_the_saved_subnet():
     check({"reservation": BLOCK, "subnet": SAVED_SUBNET}, capacity_reservation_id=BLOCK)
 
 
-@pytest.mark.parametrize("saved", [{}, {"reservation": "cr-other", "subnet": SAVED_SUBNET}])
+@pytest.mark.parametrize("saved", [{}, {"reservation": "cr-0fedcba9876543210", "subnet": SAVED_SUBNET}])
 def test_a_named_block_never_takes_the_subnet_of_another(saved):
     with pytest.raises(InputError, match=r"(?s)No subnet is known.*--subnet-id.*cb\.save-params"):
         check(saved, capacity_reservation_id=BLOCK)

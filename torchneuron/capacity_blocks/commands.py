@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+import time
 
 from torchneuron import config, display, options, saved_block
 from torchneuron.aws import Aws
-from torchneuron.capacity_blocks import offerings, reservations, show_offerings, show_purchase, show_reservations, shown
+from torchneuron.capacity_blocks import (
+    cancelling,
+    details,
+    offerings,
+    once,
+    reservations,
+    show_extension,
+    show_offerings,
+    show_purchase,
+    show_reservations,
+    show_saved,
+    show_waiting,
+    shown,
+    waiting,
+)
+from torchneuron.capacity_blocks import extend as extending
 from torchneuron.capacity_blocks import purchase as buying
+from torchneuron.capacity_blocks.extend import WantedExtension
+from torchneuron.capacity_blocks.extensions import PENDING, Extension
 from torchneuron.capacity_blocks.offerings import SearchRequest
 from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.capacity_blocks.wanted import want
 from torchneuron.config import Config
-from torchneuron.errors import InputError, PurchaseError, TorchNeuronError
+from torchneuron.errors import PurchaseError, TorchNeuronError
 
 
 def search(instance_type: str, duration_hours: int, region: str, count: int) -> None:
@@ -21,7 +38,7 @@ def search(instance_type: str, duration_hours: int, region: str, count: int) -> 
     request = SearchRequest(instance_type or settings.default_instance_type, duration_hours, count, aws.region)
     with display.waiting(f"Searching in {aws.region}"):
         found = offerings.search(aws.ec2(), request)
-    shown.remember(settings.state_dir, found, datetime.now(timezone.utc))
+    shown.remember(settings.state_dir, found, once.utc_now())
     show_offerings.found(found, request)
 
 
@@ -53,7 +70,8 @@ def purchase(
     if dry_run:
         show_purchase.tried_out(buying.try_out(aws.ec2(), aws.ec2_once(), wanted))
         return
-    blocks = buying.purchase(aws.ec2(), aws.ec2_once(), wanted, agreed=show_purchase.agreement(yes=yes))
+    agreed = show_purchase.agreement(yes=yes)
+    blocks = buying.purchase(aws.ec2(), aws.ec2_once(), wanted, agreed=agreed, sleep=time.sleep)
     show_purchase.bought(blocks)
     if save and len(blocks) > 1:
         show_purchase.save_one_of(blocks)
@@ -61,44 +79,77 @@ def purchase(
         _save_what_was_bought(blocks[0])
 
 
-def list_blocks(region: str) -> None:
+def extend(
+    reservation_id: str, duration_hours: int, region: str, *, yes: bool, save: bool, dry_run: bool, max_price: str
+) -> None:
+    """`cb.extend`."""
+    wanted_id = options.aws_id("--reservation-id", reservation_id, "cr")
+    settings, aws = _start(region)
+    price = options.amount("--max-price", max_price)
+    wanted = WantedExtension(wanted_id, aws.region, duration_hours, settings.state_dir, price)
+    if dry_run:
+        if trial := extending.try_out(aws.ec2(), aws.ec2_once(), wanted):
+            show_extension.tried_out(*trial)
+        return
+    agreed = show_extension.agreement(yes=yes)
+    extension = extending.extend(aws.ec2(), aws.ec2_once(), wanted, agreed=agreed, sleep=time.sleep)
+    block = reservations.describe(aws.ec2(), aws.region, wanted_id)
+    show_extension.extended(extension, block)
+    if save and extension.status != PENDING:
+        _save_new_end(aws, extension)
+
+
+def list_blocks(region: str, output: str) -> None:
     """`cb.list`."""
+    form = show_reservations.form(output)
     _, aws = _start(region)
-    show_reservations.listed(reservations.list_blocks(aws.ec2(), aws.region), aws.region)
+    show_reservations.listed(details.of_blocks(aws.ec2(), aws.region), aws.region, form)
 
 
-def describe(reservation_id: str, region: str) -> None:
+def describe(reservation_id: str, region: str, output: str) -> None:
     """`cb.describe`."""
+    form = show_reservations.form(output)
+    wanted_id = options.aws_id("--reservation-id", reservation_id, "cr")
     _, aws = _start(region)
-    show_reservations.described(reservations.describe(aws.ec2(), aws.region, _named(reservation_id)))
+    show_reservations.described(details.of_one(aws.ec2(), aws.region, wanted_id), form)
 
 
 def cancel(reservation_id: str, region: str, *, yes: bool) -> None:
     """`cb.cancel`."""
+    wanted_id = options.aws_id("--reservation-id", reservation_id, "cr")
     _, aws = _start(region)
     agreed = show_reservations.cancellation(yes=yes)
-    show_reservations.described(reservations.cancel(aws.ec2(), aws.region, _named(reservation_id), agreed=agreed))
+    show_reservations.cancelled(*cancelling.cancel(aws.ec2(), aws.region, wanted_id, agreed=agreed))
 
 
-def save_params(reservation_id: str, subnet_id: str, region: str) -> None:
+def save_params(reservation_id: str, subnet_id: str, region: str, *, vpc_id: str = "") -> None:
     """`cb.save-params`."""
+    wanted_id = options.aws_id("--reservation-id", reservation_id, "cr")
+    subnet = options.aws_id("--subnet-id", subnet_id, "subnet") if subnet_id else ""
+    vpc = options.aws_id("--vpc-id", vpc_id, "vpc") if vpc_id else ""
     settings, aws = _start(region)
-    project = settings.project_name
-    show_reservations.saved(
-        saved_block.save(aws.ec2(), aws.ssm(), aws.region, _named(reservation_id), subnet_id, project=project)
+    show_saved.saved(
+        saved_block.save(aws.ec2(), aws.ssm(), aws.region, wanted_id, subnet, project=settings.project_name, vpc_id=vpc)
     )
 
 
 def load_params(region: str, output: str) -> None:
     """`cb.load-params`."""
-    if output not in ("text", "shell"):
-        raise InputError(f"There is no output {output!r}.", do="Give --output text or --output shell.")
+    form = show_saved.form(output)
     _, aws = _start(region)
-    block = saved_block.load(aws.ssm(), aws.region)
-    if output == "shell":
-        display.say(saved_block.as_shell(block))
-    else:
-        show_reservations.saved(block)
+    show_saved.saved(saved_block.load(aws.ssm(), aws.region), form)
+
+
+def wait(until: str, reservation_id: str, region: str) -> None:
+    """`cb.wait`."""
+    goal = show_waiting.goal(until)
+    wanted_id = options.aws_id("--reservation-id", reservation_id, "cr") if reservation_id else ""
+    _, aws = _start(region)
+    wanted_id = wanted_id or saved_block.load(aws.ssm(), aws.region).reservation_id
+    with show_waiting.telling(wanted_id, goal) as told:
+        # The client that never retries: botocore would be silent for minutes about a network that is gone.
+        block = waiting.wait(aws.ec2_once(), aws.region, wanted_id, goal, sleep=time.sleep, now=once.utc_now, told=told)
+    show_waiting.arrived(block)
 
 
 def _save_is_wanted(region: str, *, yes: bool) -> bool:
@@ -108,24 +159,34 @@ def _save_is_wanted(region: str, *, yes: bool) -> bool:
 
 def _save_what_was_bought(reservation: Reservation) -> None:
     """Save it; a failure must not read as if nothing had been bought."""
-    save_later = f"invoke cb.save-params --reservation-id {reservation.id} -r {reservation.region}"
     try:
         save_params(reservation.id, "", reservation.region)
     except TorchNeuronError as error:
         raise PurchaseError(
             f"{reservation.id} is bought, but was not saved to Parameter Store. {error.what}",
             why=error.why,
-            do=f"{error.do}\nThen save it: {save_later}".strip(),
+            do=f"{error.do}\nThen save it: {_save_later(reservation.id, reservation.region)}".strip(),
         ) from error
+
+
+def _save_new_end(aws: Aws, extension: Extension) -> None:
+    """Where the block is the saved one, save its new end; a failure must not read as if nothing had been bought."""
+    try:
+        if saved_block.update_end(aws.ssm(), aws.region, extension.reservation_id, extension.end):
+            display.say("Its new end is saved in Parameter Store.")
+    except TorchNeuronError as error:
+        raise PurchaseError(
+            f"{extension.reservation_id} is extended, but its new end was not saved to Parameter Store. {error.what}",
+            why=error.why,
+            do=f"{error.do}\nThen save it: {_save_later(extension.reservation_id, aws.region)}".strip(),
+        ) from error
+
+
+def _save_later(reservation_id: str, region: str) -> str:
+    return f"invoke cb.save-params --reservation-id {reservation_id} -r {region}"
 
 
 def _start(region: str) -> tuple[Config, Aws]:
     """Blocks are sold in more regions than the settings deploy to, so any of AWS's will do."""
     settings = config.load()
     return settings, Aws(region or settings.default_region)
-
-
-def _named(reservation_id: str) -> str:
-    if not reservation_id:
-        raise InputError("Which reservation? --reservation-id is missing.", do="invoke cb.list shows those you have.")
-    return reservation_id

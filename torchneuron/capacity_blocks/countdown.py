@@ -6,14 +6,13 @@ from datetime import datetime, timedelta
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
-# States without a countdown, in EC2's spelling (EC2 API reference, CapacityReservation).
+# States without a countdown, in EC2's spelling and meaning (EC2 API reference, CapacityReservation).
 _ENDINGS = {
     "cancelled": "cancelled",
-    "cancelling": "being cancelled",
+    "cancelling": "being cancelled: the capacity is released, charges go on until that is done",
     "failed": "failed: nothing was reserved",
-    "payment-failed": "payment failed: AWS has released the block",
-    "unavailable": "AWS cannot provide the capacity at the moment",
-    "unsupported": "AWS could not provide the capacity",
+    "payment-failed": "payment failed: AWS has released the block, and nothing was paid",
+    "unsupported": "AWS could not provide the capacity: nothing was reserved",
 }
 
 
@@ -43,8 +42,15 @@ def describe(state: str, *, start: datetime, reclaimed: datetime | None, end: da
         return _ENDINGS[state]
     if state == "payment-pending":
         return f"payment under way, {_start(start, now)}"
-    if state in ("scheduled", "pending", "assessing", "delayed"):
+    if state in ("scheduled", "pending"):
         return _start(start, now)
+    if state == "assessing":
+        return f"AWS is looking whether it can provide it, {_start(start, now)}"
+    if state == "delayed":
+        return f"AWS is late: it was to start {in_words(now - start)} ago" if start <= now else _start(start, now)
+    if state == "unavailable":
+        then = _start(start, now) if start > now else _end(reclaimed, end, now)
+        return f"AWS cannot provide the capacity at the moment, {then}"
     if state == "active":
         return _end(reclaimed, end, now)
     if state == "expired":

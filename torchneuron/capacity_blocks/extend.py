@@ -8,7 +8,6 @@ moves when the payment is through, and the same command run again would otherwis
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -62,7 +61,7 @@ def extend(
     wanted: WantedExtension,
     *,
     agreed: Callable[[ExtensionOffering, Reservation], bool],
-    sleep: Sleep = time.sleep,
+    sleep: Sleep,
     now: Clock = once.utc_now,
 ) -> Extension:
     """Buy the extension, unless it was bought already, and wait until it is paid.

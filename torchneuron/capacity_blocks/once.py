@@ -7,7 +7,6 @@ request have taken effect all the same? If it may, nobody sends it again; the ac
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TypeVar
@@ -35,8 +34,6 @@ _SLOWEST_POLL = 20.0
 _LOOKS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 # The request did not get as far as AWS.
 _NEVER_SENT = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, ParamValidationError)
-# Refusals that EC2 sends with a server error's status: the request was turned away at the door.
-_THROTTLED = frozenset({"RequestLimitExceeded", "Throttling", "ThrottlingException"})
 _DRY_RUN_WOULD_WORK = "DryRunOperation"
 
 
@@ -79,7 +76,7 @@ def settle(look: Callable[[], T | None], *, sleep: Sleep) -> T | None:
     return None
 
 
-def until_paid(what: str, pending: Callable[[], bool], *, sleep: Sleep = time.sleep) -> None:
+def until_paid(what: str, pending: Callable[[], bool], *, sleep: Sleep) -> None:
     """Wait while `pending`, which looks anew each time after the first, but no longer than `PAYMENT_PATIENCE`."""
     waited, pause = 0.0, 1.0
     with display.waiting(f"AWS takes the payment for {what}"):
@@ -118,5 +115,5 @@ def _is_open(error: AwsError) -> bool:
     if isinstance(error, AccessError) or isinstance(cause, _NEVER_SENT):
         return False
     if isinstance(cause, ClientError):
-        return isinstance(error, UnreachableError) and error.code not in _THROTTLED
+        return isinstance(error, UnreachableError)
     return True

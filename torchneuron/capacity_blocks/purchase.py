@@ -11,11 +11,11 @@ One purchase can make several reservations: one a zone of an offering of segment
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torchneuron import display
+from torchneuron.aws import may_pass
 from torchneuron.capacity_blocks import offerings, once, reservations
 from torchneuron.capacity_blocks.intent import (
     bought_as,
@@ -37,7 +37,6 @@ from torchneuron.errors import (
     PurchaseError,
     PurchaseUnknownError,
     TorchNeuronError,
-    UnreachableError,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def purchase(
     wanted: Wanted,
     *,
     agreed: Callable[[Offering], bool],
-    sleep: Sleep = time.sleep,
+    sleep: Sleep,
     now: Clock = once.utc_now,
 ) -> Reservations:
     """Buy the wanted block, unless it was bought already, and wait until it is paid.
@@ -108,7 +107,7 @@ def try_out(ec2: EC2Client, ec2_once: EC2Client, wanted: Wanted, *, now: Clock =
     return offering
 
 
-def wait_until_paid(ec2: EC2Client, bought: Reservations, *, sleep: Sleep = time.sleep) -> Reservations:
+def wait_until_paid(ec2: EC2Client, bought: Reservations, *, sleep: Sleep) -> Reservations:
     """The reservations once their payment is settled; still `payment-pending` after half an hour.
 
     Raises PurchaseError when the payment failed or a reservation can no longer be read.
@@ -239,9 +238,11 @@ def _owned_if_readable(ec2: EC2Client, region: str) -> list[Reservation]:
 def _look_again(ec2: EC2Client, reservation: Reservation) -> Reservation:
     try:
         return reservations.describe(ec2, reservation.region, reservation.id)
-    except (UnreachableError, NotFoundError):  # just bought, it may not be visible everywhere yet
+    except NotFoundError:  # just bought, it may not be visible everywhere yet
         return reservation
     except AwsError as error:
+        if may_pass(error):
+            return reservation
         raise PurchaseError(
             f"{reservation.id} is bought, but whether its payment went through could not be read.",
             why=error.what,

@@ -1,4 +1,4 @@
-"""The blocks that were bought: listed, read one by one, and cancelled where AWS does that at all.
+"""The blocks that were bought, as EC2 lists them: all of a region, or one by its id.
 
 A Capacity Block is a Capacity Reservation of type `capacity-block`; on-demand reservations are the same
 resource, so ids of both kinds are understood here.
@@ -6,17 +6,18 @@ resource, so ids of both kinds are understood here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from torchneuron.aws import calling
 from torchneuron.capacity_blocks import countdown
-from torchneuron.capacity_blocks.rules import reclaimed_at
-from torchneuron.errors import AwsError, Declined, InputError, NotFoundError
+from torchneuron.capacity_blocks.rules import reclaimed_before_end
+from torchneuron.errors import AwsError, NotFoundError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 GONE = frozenset({"payment-failed", "expired", "cancelled", "cancelling", "failed", "unsupported"})
 """States of a reservation that gives nobody capacity any more, in EC2's spelling."""
+
+NEVER_PAID = frozenset({"payment-failed", "failed", "unsupported"})
+"""States of a block that was never given, or taken back before it was paid."""
+
+_OPEN = frozenset({"active", "unavailable"})
 
 PRICE_TAG = "torchneuron:upfront-fee"
 
@@ -33,7 +39,10 @@ _SIZE_TAG = "aws:ec2capacityreservation:incrementalRequestedQuantity"
 
 @dataclass(frozen=True)
 class Reservation:
-    """A Capacity Reservation as AWS had it at `seen`. Times are aware, in UTC; no `end` means open-ended."""
+    """A Capacity Reservation as AWS had it at `seen`. Times are aware, in UTC; no `end` means open-ended.
+
+    `owner` is the account it belongs to, which is another one where it is shared with this account.
+    """
 
     id: str
     region: str
@@ -48,11 +57,34 @@ class Reservation:
     is_block: bool
     tags: Mapping[str, str]
     seen: datetime
+    is_ultraserver: bool = False
+    block_id: str = ""
+    arn: str = ""
+    owner: str = ""
+    zone_id: str = ""
+    created: datetime | None = None
 
     @property
     def reclaimed(self) -> datetime | None:
         """When AWS begins to terminate the instances on it; None for what is not a Capacity Block."""
-        return reclaimed_at(self.end, self.instance_type) if self.end and self.is_block else None
+        if not self.end or not self.is_block:
+            return None
+        return self.end - reclaimed_before_end(self.instance_type, ultraserver=self.is_ultraserver)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has started and not ended: only then does EC2 count what is free."""
+        return self.state in _OPEN
+
+    @property
+    def fee(self) -> tuple[Decimal, str] | None:
+        """The price paid upfront, without extensions, and its currency; None where our tag does not say."""
+        text, _, currency = self.tags.get(PRICE_TAG, "").partition(" ")
+        try:
+            fee = Decimal(text)
+        except InvalidOperation:
+            return None
+        return (fee, currency) if fee.is_finite() and currency else None
 
     @property
     def outlook(self) -> str:
@@ -73,7 +105,7 @@ def list_all(ec2: EC2Client, region: str) -> list[Reservation]:
 
     Raises AwsError for an answer without a list, too: it does not say that there are none.
     """
-    with _reading(f"list the capacity reservations in {region}"):
+    with reading(f"list the capacity reservations in {region}"):
         return [
             from_aws(raw, region, seen=aws_time(page))
             for page in ec2.get_paginator("describe_capacity_reservations").paginate()
@@ -84,7 +116,7 @@ def list_all(ec2: EC2Client, region: str) -> list[Reservation]:
 def describe(ec2: EC2Client, region: str, reservation_id: str) -> Reservation:
     """One reservation. Raises NotFoundError when there is none with this id in the region."""
     try:
-        with _reading(f"look up {reservation_id}"):
+        with reading(f"look up {reservation_id}"):
             answer = ec2.describe_capacity_reservations(CapacityReservationIds=[reservation_id])
             found = [from_aws(raw, region, seen=aws_time(answer)) for raw in answer["CapacityReservations"]]
     except AwsError as error:
@@ -94,47 +126,6 @@ def describe(ec2: EC2Client, region: str, reservation_id: str) -> Reservation:
     if not found:
         raise _not_found(reservation_id, region)
     return found[0]
-
-
-def cancel(ec2: EC2Client, region: str, reservation_id: str, *, agreed: Callable[[Reservation], bool]) -> Reservation:
-    """Cancel an on-demand reservation once `agreed` says yes, and return it as it is then.
-
-    Raises InputError, without asking AWS for anything, for a Capacity Block and for what is gone already;
-    Declined after a no.
-    """
-    reservation = describe(ec2, region, reservation_id)
-    _check_cancellable(reservation)
-    if not agreed(reservation):
-        raise Declined(f"{reservation_id} was not cancelled.")
-    try:
-        with calling(f"cancel {reservation_id}"):
-            ec2.cancel_capacity_reservation(CapacityReservationId=reservation_id)
-    except AwsError as error:
-        if error.code == "OperationNotPermitted":
-            raise AwsError(
-                f"{reservation_id} was not cancelled: AWS does not allow it while {reservation.state}.",
-                code=error.code,
-                why=error.why,
-                do="A future-dated reservation may need a cancellation quote, which has a price:"
-                " see the EC2 console under Capacity Reservations.",
-            ) from error
-        raise
-    return describe(ec2, region, reservation_id)
-
-
-def _check_cancellable(reservation: Reservation) -> None:
-    if reservation.state in GONE:
-        raise InputError(f"{reservation.id} is {reservation.state} already: there is nothing to cancel.")
-    if not reservation.is_block:
-        return
-    paid = reservation.tags.get(PRICE_TAG)
-    raise InputError(
-        f"{reservation.id} is a Capacity Block, and AWS never cancels one: nothing was changed.",
-        why=f"It was paid in full{f' ({paid})' if paid else ''} when it was bought; AWS refunds nothing,"
-        f" and it cannot be moved or made smaller. Now: {reservation.outlook}.",
-        do="Use it, or share it with another account through AWS Resource Access Manager"
-        " (aws ram create-resource-share).",
-    )
 
 
 def from_aws(raw: CapacityReservationTypeDef, region: str, *, seen: datetime) -> Reservation:
@@ -160,16 +151,29 @@ def from_aws(raw: CapacityReservationTypeDef, region: str, *, seen: datetime) ->
         is_block=raw.get("ReservationType") == "capacity-block",
         tags=tags,
         seen=seen,
+        is_ultraserver=_is_ultraserver(raw),
+        block_id=raw.get("CapacityBlockId", ""),
+        arn=raw.get("CapacityReservationArn", ""),
+        owner=raw.get("OwnerId", ""),
+        zone_id=raw.get("AvailabilityZoneId", ""),
+        created=_utc(raw["CreateDate"]) if raw.get("CreateDate") else None,
     )
 
 
+def _is_ultraserver(raw: CapacityReservationTypeDef) -> bool:
+    """EC2 gives a launch status to what is for UltraServers only; the rules know the types that only come as one."""
+    instance_type = raw.get("InstanceType", "")
+    by_type = reclaimed_before_end(instance_type) == reclaimed_before_end(instance_type, ultraserver=True)
+    return bool(raw.get("LaunchStatus")) or by_type
+
+
 @contextmanager
-def _reading(doing: str) -> Iterator[None]:
-    """`calling`, and AwsError for an answer that cannot be understood as well."""
+def reading(doing: str) -> Iterator[None]:
+    """`aws.calling`, and AwsError for an answer that cannot be understood as well."""
     try:
         with calling(doing):
             yield
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise AwsError(f"Could not {doing}: AWS's answer makes no sense.", why=repr(error), do="Try again.") from error
 
 

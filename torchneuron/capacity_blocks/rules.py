@@ -17,6 +17,19 @@ SOLD_HOURS: tuple[int, ...] = tuple(24 * days for days in _DAYS)
 
 MOST_INSTANCES = 64
 
+SOONEST_START = timedelta(minutes=30)
+LATEST_START = timedelta(weeks=8)
+"""A block on sale starts this long from now at the soonest, and at the latest."""
+ENDS_APART = timedelta(days=1)
+"""Blocks end at 11:30 UTC only: one that starts at another time is up to this much longer or shorter than asked for."""
+
+# Instances in an UltraServer (EC2, "Amazon EC2 UltraServers"); EC2 need not name their number in an offering.
+_INSTANCES_IN = {
+    "u-trn2x64": 4,
+    "u-p6e-gb200x36": 9,
+    "u-p6e-gb200x72": 18,
+    "u-p6e-gb300x72": 18,
+}
 # Instance types that only come as UltraServers: DescribeCapacityReservations does not say so itself.
 _ULTRASERVER_TYPES = ("trn2u.", "p6e-gb200.", "p6e-gb300.")
 _RECLAIMED_BEFORE_END = timedelta(minutes=30)
@@ -42,6 +55,27 @@ def check_count(count: int) -> None:
     """Raise InputError unless one block can have `count` instances."""
     if not 1 <= count <= MOST_INSTANCES:
         raise InputError(f"A Capacity Block cannot have {count} instances.", do=f"Ask for 1 to {MOST_INSTANCES}.")
+
+
+def check_ultraserver_count(count: int) -> None:
+    """Raise InputError for a number of UltraServers that no block can have. AWS publishes no limit of its own."""
+    if not 1 <= count <= MOST_INSTANCES:
+        raise InputError(f"A Capacity Block cannot have {count} UltraServers.", do=f"Ask for 1 to {MOST_INSTANCES}.")
+
+
+def instances_in(ultraserver_type: str) -> int:
+    """How many instances one UltraServer of this type has; 0 where that is not known."""
+    return _INSTANCES_IN.get(ultraserver_type, 0)
+
+
+def next_shorter(hours: int) -> int | None:
+    """The next shorter duration sold, in hours; None below a day."""
+    return max((one for one in SOLD_HOURS if one < hours), default=None)
+
+
+def next_longer(hours: int) -> int | None:
+    """The next longer duration sold, in hours; None above 26 weeks."""
+    return min((one for one in SOLD_HOURS if one > hours), default=None)
 
 
 def reclaimed_before_end(instance_type: str, *, ultraserver: bool = False) -> timedelta:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from decimal import Decimal
 
 
@@ -10,14 +11,28 @@ def when(time: datetime | None) -> str:
     """A time in UTC, and in local time where that differs: `2026-01-31 11:30 UTC (12:30 CET)`."""
     if time is None:
         return "open"
-    local = time.astimezone()
-    utc = f"{time:%Y-%m-%d %H:%M} UTC"
-    if not local.utcoffset():
-        return utc
-    form = "%H:%M %Z" if local.date() == time.date() else "%Y-%m-%d %H:%M %Z"
-    return f"{utc} ({local.strftime(form)})"
+    utc, local = f"{time:%Y-%m-%d %H:%M} UTC", local_time(time)
+    return f"{utc} ({local})" if local else utc
 
 
 def price(fee: Decimal, currency: str) -> str:
     """An amount of money: `1,234.50 USD`."""
     return f"{fee:,.2f} {currency}"
+
+
+def local_time(time: datetime) -> str:
+    """A time in UTC on this machine's clock, with the date where that is another: `12:30 CET`; empty in UTC."""
+    local = time.astimezone()
+    if not local.utcoffset():
+        return ""
+    return local.strftime("%H:%M %Z" if local.date() == time.date() else "%Y-%m-%d %H:%M %Z")
+
+
+def iso(time: datetime) -> str:
+    """A time as options and programs take it: `2026-01-31T11:30:00Z`."""
+    return f"{time.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def either(parts: Sequence[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    return " or ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)

@@ -1,0 +1,374 @@
+"""Waiting for a block, with days that pass in no time: a fake clock, a fake network, a laptop that is closed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.capacity_fakes import NOW, REGION, START, refusal, reservation
+from torchneuron.capacity_blocks import show_waiting, waiting
+from torchneuron.capacity_blocks.waiting import ACTIVE, ENDING, GOALS, NeverError, News
+from torchneuron.errors import AccessError, InputError, NotFoundError, UnreachableError
+
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+END = START + 24 * HOUR
+LAST_MINUTES = END - 40 * MINUTE
+"""10 minutes before the 30 that AWS takes for terminating instances."""
+NO_NETWORK = EndpointConnectionError(endpoint_url="https://ec2")
+
+
+@dataclass
+class World:
+    """AWS, the machine that waits, and what happens to both. `time` is AWS's; the machine's is `behind` that.
+
+    `late`: how long after its start the block becomes active. `extended`: when its end moves, and by how much. `lost`:
+    from when to when there is no network. `suspended` and `clock_set`: how long the machine is off, or how far its
+    clock is put forward, in the nth sleep.
+    """
+
+    time: datetime = NOW
+    behind: timedelta = timedelta(0)
+    late: timedelta = timedelta(0)
+    state: str = ""
+    extended: tuple[datetime, timedelta] = (END + 999 * HOUR, HOUR)
+    lost: list[tuple[datetime, datetime]] = field(default_factory=list)
+    suspended: dict[int, timedelta] = field(default_factory=dict)
+    clock_set: dict[int, timedelta] = field(default_factory=dict)
+    raw: dict[str, Any] = field(default_factory=dict)
+    refused: Exception | None = None
+    calls: int = 0
+    slept: list[float] = field(default_factory=list)
+    news: list[News] = field(default_factory=list)
+
+    @property
+    def end(self):
+        when, by = self.extended
+        return END + by if self.time >= when else END
+
+    def describe_capacity_reservations(self, CapacityReservationIds):  # noqa: N803 - boto3's own
+        self.calls += 1
+        self.time += timedelta(seconds=0.3)
+        if any(since <= self.time < until for since, until in self.lost):
+            self.time += timedelta(seconds=10)
+            raise NO_NETWORK if self.calls % 2 else ReadTimeoutError(endpoint_url="https://ec2")
+        if self.refused:
+            raise self.refused
+        found = {**reservation(*CapacityReservationIds, self._state()), "EndDate": self.end, **self.raw}
+        date = format_datetime(self.time.replace(microsecond=0), usegmt=True)
+        return {"CapacityReservations": [found], "ResponseMetadata": {"HTTPHeaders": {"date": date}}}
+
+    def _state(self):
+        if self.state:
+            return self.state
+        if self.time >= self.end:
+            return "expired"
+        return "active" if self.time >= START + self.late else "scheduled"
+
+    def sleep(self, seconds):
+        assert seconds > 0
+        self.time += timedelta(seconds=seconds) + self.suspended.get(len(self.slept), timedelta(0))
+        self.behind -= self.clock_set.get(len(self.slept), timedelta(0))
+        self.slept.append(seconds)
+
+    def now(self):
+        return self.time - self.behind
+
+    def wait(self, until):
+        return waiting.wait(
+            self, REGION, "cr-1", until, sleep=self.sleep, now=self.now, told=lambda news: self.news.append(news)
+        )
+
+    def lines(self, until):
+        befores = [None, *self.news]
+        return [
+            line
+            for before, news in zip(befores, self.news, strict=False)
+            for line in show_waiting.events(before, news, until)
+        ]
+
+
+def test_it_sleeps_to_the_start_and_looks_once_an_hour():
+    world = World()
+    block = world.wait(ACTIVE)
+    assert (block.state, block.id) == ("active", "cr-1")
+    assert START <= world.time < START + timedelta(seconds=5)
+    assert world.calls <= 50.5 + 3
+    assert max(world.slept) <= 30
+
+
+@pytest.mark.parametrize("behind", [-7 * HOUR, timedelta(0), timedelta(hours=31)])
+@pytest.mark.parametrize(("until", "goal"), [(ACTIVE, START), (ENDING, LAST_MINUTES)])
+def test_a_wrong_clock_on_this_machine_does_not_matter(until, goal, behind):
+    world = World(behind=behind)
+    world.wait(until)
+    assert goal <= world.time < goal + timedelta(seconds=5)
+
+
+def test_an_active_block_needs_one_look():
+    world = World(time=START + HOUR)
+    assert world.wait(ACTIVE).state == "active"
+    assert (world.calls, world.slept) == (1, [])
+
+
+@pytest.mark.parametrize("before_end", [40, 20, 1])
+def test_the_last_minutes_have_come_until_the_end(before_end):
+    world = World(time=END - before_end * MINUTE)
+    assert world.wait(ENDING).state == "active"
+    assert world.calls == 1
+
+
+def test_a_block_that_comes_late_is_polled_every_15_seconds():
+    world = World(time=START - MINUTE, late=2 * MINUTE)
+    world.wait(ACTIVE)
+    assert START + 2 * MINUTE <= world.time < START + 2 * MINUTE + timedelta(seconds=17)
+    assert 8 <= world.calls <= 11
+
+
+def test_an_extension_moves_the_last_minutes():
+    world = World(time=START + HOUR, extended=(START + 20 * HOUR, 48 * HOUR))
+    world.wait(ENDING)
+    goal = LAST_MINUTES + 48 * HOUR
+    assert goal <= world.time < goal + timedelta(seconds=5)
+    assert any("other dates now" in line for line in world.lines(ENDING))
+
+
+def test_an_extension_at_the_last_moment_counts():
+    world = World(time=START + HOUR, extended=(LAST_MINUTES - timedelta(seconds=3), 24 * HOUR))
+    world.wait(ENDING)
+    assert world.time >= LAST_MINUTES + 24 * HOUR
+
+
+def test_ultraservers_are_taken_back_an_hour_before_the_end():
+    world = World(time=START + HOUR, raw={"InstanceType": "trn2u.48xlarge"})
+    world.wait(ENDING)
+    assert END - 70 * MINUTE <= world.time < END - 69 * MINUTE
+
+
+def test_a_lost_network_is_told_once_and_survived():
+    world = World(lost=[(NOW + 3 * HOUR, NOW + 9 * HOUR)])
+    world.wait(ACTIVE)
+    assert START <= world.time < START + timedelta(seconds=5)
+    lines = world.lines(ACTIVE)
+    assert [line.split(";")[0].split(".")[0] for line in lines] == [
+        "Waiting for cr-1 (scheduled): it starts at 2026-01-12 11:30 UTC, in 2 d 2 h",
+        "No answer from AWS",
+        "AWS answers again",
+        "cr-1 is active now: instances are terminated in 23 h 30 min",
+    ]
+    assert world.slept[world.slept.index(5.0) :][:6] == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
+
+
+def test_without_any_answer_it_gives_up_after_a_minute():
+    world = World(lost=[(NOW, END)])
+    with pytest.raises(UnreachableError, match="no answer from AWS"):
+        world.wait(ACTIVE)
+    assert world.time - NOW < 3 * MINUTE
+
+
+def test_a_short_trouble_at_the_start_is_survived():
+    world = World(time=START, lost=[(START, START + timedelta(seconds=20))])
+    assert world.wait(ACTIVE).state == "active"
+
+
+@pytest.mark.parametrize("by", [-30 * HOUR, 30 * HOUR])
+def test_a_clock_that_is_put_right_meanwhile_does_not_matter(by):
+    world = World(behind=-by, clock_set={50: -by})
+    world.wait(ACTIVE)
+    assert START <= world.time < START + timedelta(seconds=5)
+
+
+def test_a_laptop_that_slept_through_the_start_sees_it_when_it_wakes_up():
+    world = World(suspended={5: 60 * HOUR})
+    assert world.wait(ACTIVE).state == "active"
+    assert world.time < NOW + 61 * HOUR
+    assert world.calls <= 3
+
+
+def test_a_laptop_that_slept_through_the_end_says_it_is_over():
+    world = World(suspended={5: 100 * HOUR})
+    with pytest.raises(NeverError, match="cr-1 has ended: it will not be active again"):
+        world.wait(ACTIVE)
+
+
+@pytest.mark.parametrize("until", GOALS)
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ("payment-failed", "Payment failed: AWS has released the block"),
+        ("cancelled", "Cancelled"),
+        ("failed", "nothing was reserved"),
+        ("expired", "Ended"),
+    ],
+)
+def test_what_never_will_be_ends_with_the_reason(until, state, reason):
+    world = World(state=state)
+    with pytest.raises(NeverError) as never:
+        world.wait(until)
+    assert never.value.exit_status == 1
+    assert reason in never.value.why
+    assert "invoke cb.describe --reservation-id cr-1 -r sa-east-1" in never.value.do
+    assert world.calls == 1
+
+
+def test_a_payment_that_fails_while_waiting_ends_it():
+    world = World(time=START, state="payment-pending")
+    original = world.sleep
+
+    def sleep(seconds):
+        original(seconds)
+        if len(world.slept) == 40:
+            world.state = "payment-failed"
+
+    world.sleep = sleep
+    with pytest.raises(NeverError, match="cr-1 will never be active: it is payment-failed"):
+        world.wait(ACTIVE)
+
+
+def test_a_block_that_is_never_provided_ends_with_its_end():
+    world = World(time=START, state="unavailable")
+    with pytest.raises(NeverError, match="has ended"):
+        world.wait(ACTIVE)
+    assert END <= world.time < END + 2 * MINUTE
+    assert world.calls < 24 * 60 + 40
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("RequestExpired", AccessError),
+        ("UnauthorizedOperation", AccessError),
+        ("InvalidCapacityReservationId.NotFound", NotFoundError),
+    ],
+)
+def test_what_no_later_try_mends_ends_it(code, kind):
+    world = World()
+    original = world.sleep
+
+    def sleep(seconds):
+        original(seconds)
+        if world.time > NOW + 2 * HOUR:
+            world.refused = refusal(code)
+
+    world.sleep = sleep
+    with pytest.raises(kind) as ended:
+        world.wait(ACTIVE)
+    assert ended.value.exit_status == 2
+
+
+def test_throttling_passes():
+    world = World(time=START, refused=refusal("RequestLimitExceeded"))
+    original = world.sleep
+
+    def sleep(seconds):
+        original(seconds)
+        world.refused = None
+
+    world.sleep = sleep
+    assert world.wait(ACTIVE).state == "active"
+
+
+def test_only_a_block_has_last_minutes():
+    with pytest.raises(InputError, match="not a Capacity Block"):
+        World(time=START, raw={"ReservationType": "default"}).wait(ENDING)
+    assert World(time=START, raw={"ReservationType": "default", "EndDate": None}).wait(ACTIVE).state == "active"
+
+
+def hours(most):
+    return st.floats(0, most).map(lambda number: timedelta(hours=number))
+
+
+def happenings(most):
+    """Something that lasts, in one of the first sleeps."""
+    return st.dictionaries(st.integers(0, 600), hours(most), max_size=4)
+
+
+outages = st.lists(st.tuples(hours(60).map(lambda since: NOW + HOUR + since), hours(10)), max_size=3)
+clock_steps = st.one_of(
+    st.integers(-48, 48).map(lambda number: number * HOUR / 2), st.floats(-70, 70).map(lambda number: number * SECOND)
+)
+worlds = st.builds(
+    World,
+    time=hours(70).map(lambda gone: NOW + gone),
+    behind=st.floats(-100, 100).map(lambda number: timedelta(hours=number)),
+    late=hours(1),
+    extended=st.tuples(hours(72).map(lambda since: NOW + since), hours(48)),
+    lost=outages.map(lambda listed: [(since, since + lasting) for since, lasting in listed]),
+    suspended=happenings(30),
+    clock_set=st.dictionaries(st.integers(0, 600), clock_steps, max_size=4),
+)
+
+
+@settings(deadline=None)
+@given(worlds, st.sampled_from(GOALS))
+def test_whatever_happens_it_ends_not_too_early_and_with_few_calls(world, until):
+    begun = world.time
+    without_network = sum(((till - since) for since, till in world.lost), timedelta(0))
+    away = without_network + sum(world.suspended.values(), timedelta(0))
+    moments = len(world.suspended) + len(world.clock_set) + len(world.lost)
+    try:
+        world.wait(until)
+        if until == ACTIVE:
+            assert world._state() == "active"
+        else:
+            assert world.time >= world.end - 40 * MINUTE
+        due = START + world.late if until == ACTIVE else world.end - 40 * MINUTE
+        # A clock that is set back by seconds is not noticed, and a late block is polled once a minute.
+        assert world.time <= max(begun, due) + away + len(world.clock_set) * 70 * SECOND + 3 * MINUTE
+    except NeverError:
+        assert world.time >= world.end
+    except UnreachableError:
+        assert world.news[-1].block is None
+    looks = (world.time - begun) / HOUR + 10 * 4 + 61  # each hour, and late for at most one hour
+    tries = without_network / MINUTE + 10 * len(world.lost)
+    assert world.calls <= looks + tries + 2 * moments + 5
+
+
+def test_the_countdown_moves_and_says_what_is_wrong(in_zone):
+    in_zone("UTC")
+    world = World(time=START - HOUR)
+    world.wait(ACTIVE)
+    shown = [show_waiting.status(news, ACTIVE) for news in world.news]
+    assert shown[0] == "cr-1 starts in 1 h"
+    assert "cr-1 starts in 30 min 00 s" in shown
+    assert "cr-1 starts in 9 s" in shown
+    first = world.news[0]
+    late = replace(first, now=START + MINUTE, lost="gone")
+    assert show_waiting.status(late, ACTIVE) == (
+        "cr-1 is scheduled, due since 2026-01-12 11:30 UTC (no answer from AWS)"
+    )
+    assert show_waiting.status(replace(first, block=None, goal=None), ACTIVE) == ""
+
+
+def test_the_last_minutes_are_counted_to_the_termination(in_zone):
+    in_zone("UTC")
+    world = World(time=END - 3 * HOUR)
+    world.wait(ENDING)
+    assert world.lines(ENDING) == [
+        "Waiting for cr-1 (active): AWS terminates its instances from 2026-01-13 11:00 UTC on;"
+        " this ends 10 min before that, in 2 h 20 min."
+    ]
+    assert show_waiting.status(world.news[0], ENDING) == (
+        "cr-1: instances are terminated in 2 h 30 min; waiting until 10 min before"
+    )
+
+
+def test_the_last_word_says_until_when(capsys, in_zone):
+    in_zone("UTC")
+    show_waiting.arrived(World(time=START).wait(ACTIVE))
+    assert capsys.readouterr().out == (
+        "cr-1 is active: instances are terminated in 23 h 30 min (from 2026-01-13 11:00 UTC on).\n"
+    )
+
+
+def test_what_cannot_be_waited_for_is_refused():
+    with pytest.raises(InputError, match="--until is missing"):
+        show_waiting.goal("")
+    with pytest.raises(InputError, match="no --until 'activ'"):
+        show_waiting.goal("activ")

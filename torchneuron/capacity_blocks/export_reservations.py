@@ -1,0 +1,118 @@
+"""What `cb.list` and `cb.describe` found, for programs: JSON whose names stay as they are.
+
+Times are ISO 8601 in UTC, spans are whole seconds, money is text, so that no program makes a float of it unasked.
+null stands for what does not apply, and for what could not be read: then `not_readable` says why, by name.
+
+Of a reservation:
+`id`, `arn`, `region`, `zone`, `zone_id`, `owner_id`; `type` is `capacity-block` or `default` (on demand), `block_id`
+the Capacity Block's own id; `ultraserver`; `instance_type`, `platform`; `state` is EC2's word, `outlook` ours;
+`seen` is when AWS was asked, `seconds_to_…` count from it, and are 0 for what is past.
+`instances_total`, `instances_available`; `instances` are those on it, each `id`, `state`, `launched`.
+`created`, `start`, `instances_terminated` (when AWS begins to), `end`;
+`extension_from`, `extension_until`: when AWS sells extensions of it.
+`price`, `currency`: paid upfront, where cb.purchase noted it.
+`health`: `interconnect` (`ok`, `impaired`, `insufficient-data`), `total`, `available`, `unavailable` (instances).
+`extensions` (of `cb.describe` only): each `offering_id`, `start`, `end`, `hours`, `price`, `currency`, `status`.
+`tags`: an object.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from torchneuron.capacity_blocks.details import Details, Health, Instance, Unreadable
+from torchneuron.capacity_blocks.extensions import Extension
+from torchneuron.capacity_blocks.words import iso
+
+
+def list_as_json(found: Sequence[Details], region: str) -> str:
+    """One object: `region` and `reservations`, by start."""
+    return _text({"region": region, "reservations": [_summary(one) for one in found]})
+
+
+def as_json(found: Details) -> str:
+    """One object: the reservation, with its `extensions`."""
+    made = found.extensions
+    extensions = None if made is None or isinstance(made, Unreadable) else [_extension(one) for one in made]
+    return _text({**_summary(found), "extensions": extensions})
+
+
+def _summary(found: Details) -> dict[str, Any]:
+    one, instances, health = found.reservation, found.instances, found.health
+    opens, closes = found.extension_window or (None, None)
+    fee, currency = one.fee or (None, None)
+    parts = {"instances": instances, "health": health, "extensions": found.extensions}
+    return {
+        "id": one.id,
+        "arn": one.arn or None,
+        "region": one.region,
+        "zone": one.zone,
+        "zone_id": one.zone_id or None,
+        "owner_id": one.owner or None,
+        "type": "capacity-block" if one.is_block else "default",
+        "block_id": one.block_id or None,
+        "ultraserver": one.is_ultraserver,
+        "instance_type": one.instance_type,
+        "platform": one.platform,
+        "state": one.state,
+        "outlook": one.outlook,
+        "seen": iso(one.seen),
+        "instances_total": one.count,
+        "instances_available": one.available,
+        "instances": None if isinstance(instances, Unreadable) else [_instance(each) for each in instances],
+        "created": _time(one.created),
+        "start": iso(one.start),
+        "seconds_to_start": _seconds(one.start, one.seen),
+        "instances_terminated": _time(one.reclaimed),
+        "seconds_to_termination": _seconds(one.reclaimed, one.seen),
+        "end": _time(one.end),
+        "seconds_to_end": _seconds(one.end, one.seen),
+        "extension_from": _time(opens),
+        "extension_until": _time(closes),
+        "price": None if fee is None else str(fee),
+        "currency": currency,
+        "health": _health(health) if isinstance(health, Health) else None,
+        "tags": dict(sorted(one.tags.items())),
+        "not_readable": {name: part.why for name, part in parts.items() if isinstance(part, Unreadable)},
+    }
+
+
+def _instance(instance: Instance) -> dict[str, Any]:
+    return {"id": instance.id, "state": instance.state, "launched": _time(instance.launched)}
+
+
+def _health(health: Health) -> dict[str, Any]:
+    return {
+        "interconnect": health.interconnect,
+        "total": health.total,
+        "available": health.available,
+        "unavailable": health.unavailable,
+    }
+
+
+def _extension(extension: Extension) -> dict[str, Any]:
+    return {
+        "offering_id": extension.offering_id,
+        "start": iso(extension.start),
+        "end": iso(extension.end),
+        "hours": extension.hours,
+        "price": str(extension.fee),
+        "currency": extension.currency,
+        "status": extension.status,
+    }
+
+
+def _time(time: datetime | None) -> str | None:
+    return iso(time) if time else None
+
+
+def _seconds(time: datetime | None, now: datetime) -> int | None:
+    """Whole seconds from `now` to `time`; 0 for what is past."""
+    return max(int((time - now).total_seconds()), 0) if time else None
+
+
+def _text(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2)

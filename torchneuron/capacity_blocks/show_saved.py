@@ -1,0 +1,31 @@
+"""What `cb.save-params` and `cb.load-params` print: the block in Parameter Store, for people, shells and programs."""
+
+from __future__ import annotations
+
+from torchneuron import display, options, saved_block
+from torchneuron.saved_block import SavedBlock
+
+_FORMS = ("table", "shell", "json")
+
+
+def form(output: str) -> str:
+    """The way to print that `--output` names. Raises InputError for one there is not."""
+    if output == "text":  # what `table` was called while there were two
+        return "table"
+    return options.one_of("output", output, _FORMS)
+
+
+def saved(block: SavedBlock, form: str = "table") -> None:
+    """What Parameter Store holds, in one of the forms above."""
+    if form == "shell":
+        display.say(saved_block.as_shell(block))
+    elif form == "json":
+        display.say(saved_block.as_json(block))
+    else:
+        names = saved_block.Names(block.region)
+        first = (names.reservation, names.subnet)
+        values = block.values
+        display.say("Parameter Store has:")
+        display.facts(
+            (name, values[name] or "(not saved)") for name in (*first, *(one for one in names.all if one not in first))
+        )
