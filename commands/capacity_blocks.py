@@ -12,18 +12,49 @@ _RESERVATION = "the reservation's id, cr-…"
 
 @command(
     help={
-        "type": "instance type (default: the settings' default type)",
-        "duration": "hours: 24 to 336 in steps of 24, then to 4368 in steps of 168",
-        "region": _REGION,
-        "count": "instances in the block, at most 64",
+        "type": "instance types, separated by commas (default: the settings' default type)",
+        "duration": "hours, separated by commas: 24 to 336 in steps of 24, then to 4368 in steps of 168",
+        "region": "AWS regions, separated by commas, or all (default: the settings' default region)",
+        "count": "instances in the block, at most 64; with --ultraserver, UltraServers",
+        "start_after": "ISO 8601; the block starts then or later",
+        "start_before": "ISO 8601; the block starts then or sooner",
+        "max_price": "leave out what costs more than this for the whole block",
+        "all_zones": "Local Zones, too",
+        "ultraserver": "an UltraServer instead of instances, e.g. u-trn2x64",
+        "output": "table, json or csv",
+        "suggest": "where nothing is on sale, search nearby durations, counts and other regions, too",
     }
 )
-def search(context: Context, type: str = "", duration: str = "24", region: str = "", count: str = "1") -> None:
+def search(
+    context: Context,
+    type: str = "",
+    duration: str = "24",
+    region: str = "",
+    count: str = "1",
+    start_after: str = "",
+    start_before: str = "",
+    max_price: str = "",
+    all_zones: bool = False,
+    ultraserver: str = "",
+    output: str = "table",
+    suggest: bool = False,
+) -> None:
     """Find Capacity Block offerings that can be bought."""
     from torchneuron.capacity_blocks import commands
-    from torchneuron.options import whole_number
 
-    commands.search(type, whole_number("--duration", duration), region, whole_number("--count", count))
+    commands.search(
+        output=output,
+        suggest=suggest,
+        all_zones=all_zones,
+        instance_type=type,
+        duration=duration,
+        region=region,
+        count=count,
+        start_after=start_after,
+        start_before=start_before,
+        max_price=max_price,
+        ultraserver=ultraserver,
+    )
 
 
 @command(
@@ -36,6 +67,7 @@ def search(context: Context, type: str = "", duration: str = "24", region: str =
         "max_price": "refuse a price above this one for the whole block",
         "dry_run": "ask AWS whether it would sell it, and buy nothing",
         "type": "instance type of an offering that cb.search did not show here",
+        "ultraserver": "the same for an offering of UltraServers, e.g. u-trn2x64",
         "duration": "hours of an offering that cb.search did not show here",
         "count": "instances of an offering that cb.search did not show here",
     }
@@ -50,6 +82,7 @@ def purchase(
     max_price: str = "",
     dry_run: bool = False,
     type: str = "",
+    ultraserver: str = "",
     duration: str = "",
     count: str = "",
 ) -> None:
@@ -66,6 +99,7 @@ def purchase(
         dry_run=dry_run,
         max_price=max_price,
         instance_type=type,
+        ultraserver_type=ultraserver,
         duration_hours=whole_number("--duration", duration),
         count=whole_number("--count", count),
     )

@@ -9,9 +9,10 @@ from torchneuron.aws import Aws
 from torchneuron.capacity_blocks import (
     cancelling,
     details,
-    offerings,
     once,
+    query,
     reservations,
+    searching,
     show_extension,
     show_offerings,
     show_purchase,
@@ -25,21 +26,27 @@ from torchneuron.capacity_blocks import extend as extending
 from torchneuron.capacity_blocks import purchase as buying
 from torchneuron.capacity_blocks.extend import WantedExtension
 from torchneuron.capacity_blocks.extensions import PENDING, Extension
-from torchneuron.capacity_blocks.offerings import SearchRequest
 from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.capacity_blocks.wanted import want
 from torchneuron.config import Config
 from torchneuron.errors import PurchaseError, TorchNeuronError
 
 
-def search(instance_type: str, duration_hours: int, region: str, count: int) -> None:
-    """`cb.search`."""
-    settings, aws = _start(region)
-    request = SearchRequest(instance_type or settings.default_instance_type, duration_hours, count, aws.region)
-    with display.waiting(f"Searching in {aws.region}"):
-        found = offerings.search(aws.ec2(), request)
-    shown.remember(settings.state_dir, found, once.utc_now())
-    show_offerings.found(found, request)
+def search(*, output: str, suggest: bool, all_zones: bool, **given: str) -> None:
+    """`cb.search`. `given` are options as `query.read` takes them."""
+    form = show_offerings.form(output, suggest=suggest)
+    settings = config.load()
+    wanted = query.read(
+        default_type=settings.default_instance_type,
+        default_region=settings.default_region,
+        now=once.utc_now(),
+        all_zones=all_zones,
+        **given,
+    )
+    # Any region will do for `all`: the first call asks which there are.
+    aws = Aws(wanted.regions[0] if wanted.regions else settings.default_region)
+    results = searching.search_all(aws, wanted, suggest=suggest)
+    shown.remember(settings.state_dir, show_offerings.show(results, form), once.utc_now())
 
 
 def purchase(
@@ -52,6 +59,7 @@ def purchase(
     dry_run: bool,
     max_price: str,
     instance_type: str,
+    ultraserver_type: str,
     duration_hours: int,
     count: int,
 ) -> None:
@@ -64,6 +72,7 @@ def purchase(
         start_time=options.moment("--start-time", start_time),
         max_price=options.amount("--max-price", max_price),
         instance_type=instance_type,
+        ultraserver_type=ultraserver_type,
         duration_hours=duration_hours,
         count=count,
     )

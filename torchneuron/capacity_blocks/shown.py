@@ -7,6 +7,7 @@ API's very low rate limit. This is a convenience, not a record: losing it only m
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from torchneuron import display, files
-from torchneuron.capacity_blocks.offerings import Offering, SearchRequest
+from torchneuron.capacity_blocks.offerings import Offering, SearchRequest, Segment
 
 _FILE = "offerings-shown.json"
 
@@ -28,9 +29,9 @@ def remember(state_dir: Path, offerings: Iterable[Offering], now: datetime) -> N
     path = state_dir / _FILE
     kept = {key: offering for key, offering in _read(path).items() if offering.start > now}
     kept.update((offering.id, offering) for offering in offerings)
-    text = json.dumps({key: _to_json(offering) for key, offering in kept.items()}, indent=2)
+    document = {key: dataclasses.asdict(offering) for key, offering in kept.items()}
     try:
-        files.write_atomically(path, text + "\n", mode=0o600)
+        files.write_atomically(path, json.dumps(document, indent=2, default=_as_text) + "\n", mode=0o600)
     except OSError as error:
         display.warn(
             f"cannot write {path} ({error.strerror}); cb.purchase will have to be told --type, --duration and --count."
@@ -44,33 +45,40 @@ def recall(state_dir: Path, offering_id: str, region: str) -> Offering | None:
 
 
 def _read(path: Path) -> dict[str, Offering]:
-    """What the file holds; nothing when it is missing, damaged or written by another version."""
+    """What the file holds; nothing when it is missing, damaged or written by a later version."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        return {key: _from_json(value) for key, value in document.items()}
+        return {key: _offering(value) for key, value in document.items()}
     except (OSError, ValueError, ArithmeticError, KeyError, TypeError, AttributeError):
         return {}
 
 
-def _to_json(offering: Offering) -> dict[str, Any]:
-    return {
-        **vars(offering),
-        "start": offering.start.isoformat(),
-        "end": offering.end.isoformat(),
-        "duration": offering.duration.total_seconds(),
-        "fee": str(offering.fee),
-        "search": vars(offering.search),
-    }
+def _as_text(value: datetime | timedelta | Decimal) -> str | float:
+    """The values JSON has no word for. A duration is in seconds."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _from_json(value: dict[str, Any]) -> Offering:
-    return Offering(
-        **{
-            **value,
-            "start": datetime.fromisoformat(value["start"]),
-            "end": datetime.fromisoformat(value["end"]),
-            "duration": timedelta(seconds=value["duration"]),
-            "fee": Decimal(value["fee"]),
-            "search": SearchRequest(**value["search"]),
-        }
-    )
+def _offering(value: dict[str, Any]) -> Offering:
+    """An offering as it was written; fields that the version which wrote it did not have are left out."""
+    whole = {**_scheduled(value), "duration": timedelta(seconds=value["duration"]), "search": _search(value["search"])}
+    segments = tuple(Segment(**_scheduled(part)) for part in value.get("segments", ()))
+    return Offering(**{**whole, "segments": segments})
+
+
+def _scheduled(value: dict[str, Any]) -> dict[str, Any]:
+    """What an offering and a segment of one have in common."""
+    return {**value, "start": _time(value["start"]), "end": _time(value["end"]), "fee": Decimal(value["fee"])}
+
+
+def _search(value: dict[str, Any]) -> SearchRequest:
+    dates = {name: _time(value[name]) for name in ("start_after", "start_before") if value.get(name)}
+    return SearchRequest(**{**value, **dates})
+
+
+def _time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return time

@@ -44,20 +44,36 @@ def want(
     start_time: datetime | None = None,
     max_price: Decimal | None = None,
     instance_type: str = "",
+    ultraserver_type: str = "",
     duration_hours: int = 0,
     count: int = 0,
 ) -> Wanted:
     """The options of `cb.purchase`, checked. What is not given is what the search that showed the offering
     asked for, else the default type, one day and one instance.
 
-    Raises InputError without an id. Times are aware.
+    Raises InputError without an id, and with both kinds of type. Times are aware.
     """
     if not offering_id:
         raise InputError("Which offering? --offering-id is missing.", do="Find one with invoke cb.search, by its id.")
+    if instance_type and ultraserver_type:
+        raise InputError("--type and --ultraserver are both given.", do="An UltraServer's type says it all.")
     seen = shown.recall(config.state_dir, offering_id, region)
-    given: dict[str, Any] = {"instance_type": instance_type, "duration_hours": duration_hours, "count": count}
-    search = seen.search if seen else SearchRequest(config.default_instance_type, _DEFAULT_HOURS, 1, region)
-    search = dataclasses.replace(search, **{name: value for name, value in given.items() if value})
+    # EC2 shows a few offerings of many: the one that was not shown here is asked for by its start, where that is known.
+    unseen = SearchRequest(
+        "" if ultraserver_type else config.default_instance_type,
+        _DEFAULT_HOURS,
+        1,
+        region,
+        start_after=start_time,
+        start_before=start_time,
+    )
+    given: dict[str, Any] = {
+        "instance_type": instance_type,
+        "ultraserver_type": ultraserver_type,
+        "duration_hours": duration_hours,
+        "count": count,
+    }
+    search = dataclasses.replace(seen.search if seen else unseen, **{k: value for k, value in given.items() if value})
     return Wanted(offering_id, search, config.project_name, config.state_dir, start_time, seen, max_price)
 
 

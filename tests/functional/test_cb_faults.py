@@ -1,0 +1,165 @@
+"""What AWS and the network do wrong, as the commands tell it: one message, the right status, nothing bought twice."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.functional.support import eventually
+
+ROOT = Path(__file__).resolve().parents[2]
+REGION = "sa-east-1"
+
+
+@pytest.fixture
+def owned(ec2, faults):
+    """The ids of the blocks that were bought, with nothing failing any more."""
+
+    def look():
+        faults()
+        return [one["CapacityReservationId"] for one in ec2.describe_capacity_reservations()["CapacityReservations"]]
+
+    return look
+
+
+@pytest.fixture
+def arrived(control):
+    """Whether the request that was to meet a fault has done so."""
+    return lambda: control("faults") == {"faults": []}
+
+
+@pytest.fixture
+def buy(invoke, proposed):
+    def buy(status=0):
+        return invoke("cb.purchase", "--offering-id", proposed[0], "-r", REGION, "--yes", "--no-save", status=status)
+
+    return buy
+
+
+def purchase_fails(kind, **more):
+    return {"operation": "PurchaseCapacityBlock", "kind": kind, **more}
+
+
+@pytest.mark.parametrize("kind", ["lost-after", "server-error-after", "bad-gateway-after"])
+def test_a_lost_answer_is_settled_by_looking(buy, faults, owned, kind):
+    faults(purchase_fails(kind))
+    done = buy()
+    (reservation,) = owned()
+    assert f"{reservation} is yours" in done.out
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (
+            purchase_fails("error", code="RequestLimitExceeded", message="Request limit exceeded.", status=503),
+            "RequestLimitExceeded",
+        ),
+        (
+            purchase_fails("error", code="InvalidCapacityBlockOfferingIdExpired", message="Gone."),
+            "the offering is no longer on sale",
+        ),
+    ],
+)
+def test_a_request_that_was_turned_away_bought_nothing(buy, faults, owned, fault, told):
+    faults(fault)
+    done = buy(status=1)
+    assert "Nothing was bought" in done.err
+    assert told in done.err
+    assert owned() == []
+    buy()
+    assert len(owned()) == 1
+
+
+@pytest.mark.parametrize("kind", ["lost-before", "server-error"])
+def test_a_request_of_unknown_outcome_says_which_command_tells(buy, faults, owned, kind, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # a minute of looking
+    faults(purchase_fails(kind))
+    done = buy(status=3)
+    assert "It is not known whether" in done.err
+    assert "aws ec2 describe-capacity-reservations --region sa-east-1" in done.err
+    faults()
+    assert "still not known" in buy(status=3).err
+    assert owned() == []
+
+
+DENIED = "You are not authorized to perform this operation. User: arn:aws:iam::123456789012:user/x is not authorized"
+# EC2 and Systems Manager have words of their own for the same thing.
+SIGN_IN = [
+    ("DescribeCapacityBlockOfferings", "RequestExpired", "the AWS credentials have expired"),
+    ("DescribeCapacityBlockOfferings", "AuthFailure", "AWS does not accept these credentials in sa-east-1"),
+    ("DescribeCapacityReservations", "RequestExpired", "the AWS credentials have expired"),
+    ("DescribeCapacityReservations", "AuthFailure", "AWS does not know these credentials"),
+    ("GetParameters", "ExpiredTokenException", "the AWS credentials have expired"),
+    ("GetParameters", "UnrecognizedClientException", "AWS does not know these credentials"),
+]
+COMMANDS = {
+    "DescribeCapacityBlockOfferings": ["cb.search"],
+    "DescribeCapacityReservations": ["cb.list"],
+    "GetParameters": ["cb.load-params"],
+}
+
+
+@pytest.mark.parametrize(("operation", "code", "told"), SIGN_IN)
+def test_no_way_in_is_one_message(invoke, fail, operation, code, told):
+    fail(operation, "error", times=None, code=code)
+    done = invoke(*COMMANDS[operation], "-r", REGION, status=2)
+    assert told in done.err
+    assert done.out == ""
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("message", ["You are not authorized to perform this operation.", "{denied}"])
+@pytest.mark.parametrize("operation", ["DescribeCapacityBlockOfferings", "DescribeCapacityReservations"])
+def test_a_missing_permission_is_named(invoke, fail, operation, message):
+    message = message.format(denied=f"{DENIED} to perform: ec2:{operation} because no policy allows it")
+    fail(operation, "error", times=None, code="UnauthorizedOperation", message=message)
+    done = invoke(*COMMANDS[operation], "-r", REGION, status=2)
+    assert f"the permission ec2:{operation} is missing" in done.err
+
+
+def test_no_credentials_at_all_is_one_message(invoke, monkeypatch, tmp_path):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    for command in COMMANDS.values():
+        done = invoke(*command, "-r", REGION, status=2)
+        assert "no usable AWS credentials" in done.err
+        assert done.out == ""
+
+
+def test_killed_while_the_request_is_under_way_the_next_run_tells(buy, proposed, faults, arrived, owned, config):
+    faults(purchase_fails("delay", seconds=3))
+    process = started(["cb.purchase", "--offering-id", proposed[0], "-r", REGION, "--yes", "--no-save"])
+    eventually(arrived, 20)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    eventually(owned, 20)
+    done = buy()
+    (reservation,) = owned()
+    assert f"bought already: {reservation}" in done.err
+    assert f"{reservation} is yours" in done.out
+    assert list(config.state_dir.glob("purchase-*.json")) == []
+
+
+def test_killed_after_a_lost_request_the_next_run_waits_for_certainty(buy, proposed, faults, arrived, owned):
+    faults(purchase_fails("lost-before"))
+    process = started(["cb.purchase", "--offering-id", proposed[0], "-r", REGION, "--yes", "--no-save"])
+    eventually(arrived, 20)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert owned() == []
+    assert "still not known" in buy(status=3).err
+
+
+def started(arguments):
+    """A command in a process of its own, which can be killed."""
+    command = [sys.executable, "-m", "invoke", *arguments]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
