@@ -42,7 +42,7 @@ class OfferingOperations(EC2Operations):
     def describe_regions(self) -> ActionResult:
         self._dry_run()
         names = self._get_param("RegionNames", [])
-        found = regions.listed(names, everything=bool(self._get_param("AllRegions")))
+        found = regions.listed(self.region, names, everything=bool(self._get_param("AllRegions")))
         return ActionResult({"Regions": self._filtered(found, REGION_FILTERS)})
 
     def _ultraserver_type(self) -> str:

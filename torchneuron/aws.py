@@ -197,8 +197,9 @@ _SERVER = {"InternalError", "InternalFailure", "InternalServerError", "ServiceUn
 
 
 def _refusal(error: ClientError, doing: str) -> AwsError:
-    code = error.response.get("Error", {}).get("Code", "")
-    message = error.response.get("Error", {}).get("Message", "")
+    # botocore makes None of an empty element.
+    code = error.response.get("Error", {}).get("Code") or ""
+    message = error.response.get("Error", {}).get("Message") or ""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in _EXPIRED:
         return AccessError(

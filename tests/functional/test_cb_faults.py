@@ -163,3 +163,9 @@ def started(arguments):
     return subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+
+
+@pytest.mark.parametrize("malformed", ["cb-1", "cr-0123456789abcdef0", "cb-0123456789abcdef0; true"])
+def test_a_malformed_id_is_refused_before_any_call(invoke, fail, malformed):
+    fail("DescribeCapacityReservations", "error", code="NothingShouldBeAsked", times=None)
+    assert "is not an id for --offering-id" in invoke("cb.purchase", "--offering-id", malformed, status=2).err

@@ -217,6 +217,7 @@ def test_no_pool_is_sold_twice_over():
 def test_regions_are_those_enabled_for_the_account(ec2):
     enabled = {one["RegionName"]: one["OptInStatus"] for one in ec2.describe_regions()["Regions"]}
     everything = {one["RegionName"]: one["OptInStatus"] for one in ec2.describe_regions(AllRegions=True)["Regions"]}
+    assert not any(name.startswith(("cn-", "us-gov-")) for name in everything), "those are other accounts' partitions"
     assert enabled["sa-east-1"] == "opt-in-not-required"
     assert enabled["ap-southeast-4"] == "opted-in"
     assert "ap-south-2" not in enabled

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.exactly_once import Killed
 from tests.unit.capacity_fakes import NOW, START, FakeEc2, offering, refusal
 from tests.unit.purchase_support import INTENT, LOST, WANTED, Agreement, bought_times, buy, noted
-from tests.unit.unreliable_ec2 import Killed
 from torchneuron.capacity_blocks.journal import PATIENCE
 from torchneuron.errors import (
     InputError,

@@ -14,7 +14,7 @@ from torchneuron.capacity_blocks.rules import (
     instances_in,
     next_longer,
     next_shorter,
-    reclaimed_at,
+    reclaimed_before_end,
 )
 from torchneuron.errors import InputError
 
@@ -74,8 +74,8 @@ def test_a_count_no_block_has_is_refused(count):
 
 
 def test_ultraserver_types_are_taken_back_an_hour_before_the_end():
-    assert reclaimed_at(START, "trn2u.48xlarge") == START - timedelta(minutes=60)
-    assert reclaimed_at(START, "trn2.48xlarge") == START - timedelta(minutes=30)
+    assert reclaimed_before_end("trn2u.48xlarge") == timedelta(minutes=60)
+    assert reclaimed_before_end("trn2.48xlarge") == timedelta(minutes=30)
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.exactly_once import run, run_until_told
 from tests.unit.capacity_fakes import REGION
-from tests.unit.unreliable_ec2 import EXTENSION_OFFERING, KILLS, LOST, OUTCOMES, RESERVATION, Killed, UnreliableEc2
+from tests.unit.unreliable_ec2 import EXTENSION_OFFERING, KILLS, LOST, OUTCOMES, RESERVATION, UnreliableEc2
 from torchneuron.capacity_blocks.extend import WantedExtension, extend
-from torchneuron.capacity_blocks.journal import PATIENCE
 from torchneuron.capacity_blocks.offerings import SearchRequest
 from torchneuron.capacity_blocks.purchase import purchase
 from torchneuron.capacity_blocks.wanted import Wanted
-from torchneuron.errors import PurchaseUnknownError, TorchNeuronError
 
 CALLS_OF_A_RUN = 8
-MOST_RUNS = 100
 
 FAILURES = {
     # A good part "ok", so that runs get as far as the purchase.
@@ -42,40 +40,10 @@ def buy_extension(ec2, state_dir):
     return extend(ec2, ec2, wanted, agreed=ec2.answer, sleep=ec2.sleep, now=lambda: ec2.now).offering_id
 
 
-def run_until_told(buy, ec2, made, pauses, state_dir):
-    """The user's side: the same command again and again, sooner or later, until it says what was bought."""
-    pauses = iter(pauses)
-    for _ in range(MOST_RUNS):
-        told, error = run(buy, ec2, state_dir, made)
-        assert len(made) <= 1
-        if told:
-            return told
-        if isinstance(error, PurchaseUnknownError):
-            assert "aws ec2 describe-capacity-" in error.do
-        if not made and not ec2.outcomes:
-            # Nothing fails any more: at the latest when all is certain, the same command buys.
-            ec2.sleep(PATIENCE.total_seconds())
-        ec2.sleep(next(pauses, 60))
-    raise AssertionError(f"{MOST_RUNS} runs did not tell: {error}")
-
-
-def run(buy, ec2, state_dir, made):
-    """One run of the command: what it said was bought, or its error; neither when it was killed."""
-    sent = ec2.sent
-    try:
-        return buy(ec2, state_dir), None
-    except Killed:
-        return None, None
-    except TorchNeuronError as error:
-        denied = "Nothing was bought" in error.what and ec2.sent > sent
-        assert not (denied and made), f"told {error.what!r}, but it was"  # noqa: PT017 - no error is fine as well
-        return None, error
-
-
 def check_block(ec2, pauses):
     with tempfile.TemporaryDirectory() as folder:
-        told = run_until_told(buy_block, ec2, ec2.blocks, pauses, Path(folder))
-        again, _ = run(buy_block, ec2, Path(folder), ec2.blocks)
+        told = run_until_told(buy_block, ec2, pauses, Path(folder))
+        again, _ = run(buy_block, ec2, Path(folder))
     assert again in (told, None), "another one"
     assert len(ec2.blocks) == 1
     assert told == ec2.blocks[0].shown["CapacityReservationId"]
@@ -83,7 +51,7 @@ def check_block(ec2, pauses):
 
 def check_extension(ec2, pauses):
     with tempfile.TemporaryDirectory() as folder:
-        told = run_until_told(buy_extension, ec2, ec2.extensions, pauses, Path(folder))
+        told = run_until_told(buy_extension, ec2, pauses, Path(folder))
         assert list(Path(folder).glob("purchase-*.json")) == []
     assert len(ec2.extensions) == 1
     assert told == EXTENSION_OFFERING

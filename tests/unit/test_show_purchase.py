@@ -1,6 +1,8 @@
 import pytest
 
+from tests.unit import golden
 from tests.unit.capacity_fakes import REGION, FakeEc2, offering, reservation
+from tests.unit.offerings_support import block, of_segments, of_ultraservers
 from torchneuron.capacity_blocks import offerings, reservations, show_purchase
 from torchneuron.capacity_blocks.offerings import SearchRequest
 from torchneuron.errors import InputError
@@ -34,3 +36,19 @@ def test_a_purchase_ends_with_what_was_bought_until_when(capsys, in_zone):
         " payment under way, starts in 2 d 2 h."
     )
     assert "12 hours" in second
+
+
+@pytest.mark.parametrize(
+    ("name", "offering"),
+    [
+        ("one", block()),
+        ("segments", of_segments(("us-west-2b", 12, 0, 24), ("us-west-2d", 8, 0, 24))),
+        ("segments-apart", of_segments(("us-west-2b", 12, 0, 24), ("us-west-2b", 12, 3, 48))),
+        ("ultraservers", of_ultraservers()),
+        ("local-zone", block(zone="us-east-1-dfw-2a", zone_type="local-zone")),
+    ],
+)
+def test_what_is_about_to_be_bought_is_shown_whole(in_zone, name, offering):
+    in_zone("America/Sao_Paulo")
+    agreed = show_purchase.agreement(yes=True)
+    golden.check(f"purchase-{name}.txt", golden.printed(lambda: agreed(offering)))

@@ -13,15 +13,12 @@ from typing import Any
 
 from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 
+from tests.exactly_once import Killed
 from tests.unit.capacity_fakes import NOW, START, ZONE, dated, offering, refusal, reservation
 
 END = START + timedelta(hours=24)
 RESERVATION = "cr-0123456789abcdef0"
 EXTENSION_OFFERING = "cbe-0123456789abcdef0"
-
-
-class Killed(BaseException):
-    """Nothing of ours runs after it, as after SIGKILL; locks are let go, as the kernel does."""
 
 
 LOST = ("lost-before", "lost-after", "late", "5xx-before", "5xx-after")
@@ -57,6 +54,10 @@ class UnreliableEc2:
     blocks: list[Accepted] = field(default_factory=list)
     extensions: list[Accepted] = field(default_factory=list)
     sent: int = 0
+
+    def made(self) -> int:
+        """How many purchases took effect. A test buys blocks or extensions, not both."""
+        return len(self.blocks) + len(self.extensions)
 
     def sleep(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)

@@ -64,6 +64,8 @@ def purchase(
     count: int,
 ) -> None:
     """`cb.purchase`."""
+    if offering_id:  # without one, `want` says how to find it
+        options.aws_id("--offering-id", offering_id, "cb")
     settings, aws = _start(region)
     wanted = want(
         settings,

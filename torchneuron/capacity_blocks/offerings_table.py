@@ -69,12 +69,20 @@ def layouts(offerings: Sequence[Offering]) -> list[Layout]:
     return [Layout(headings, [[cells(row) for row in group] for group in groups]) for headings, cells in _LAYOUTS]
 
 
+def instances(offering: Offering) -> str:
+    """What is sold, and of UltraServers on a second line what they are made of: `2 x u-trn2x64`, `(8 x …)`."""
+    made_of = f"{offering.count} x {offering.instance_type}" if offering.count else offering.instance_type
+    if not offering.ultraserver_type:
+        return made_of
+    return _stacked(f"{offering.ultraserver_count} x {offering.ultraserver_type}", made_of and f"({made_of})")
+
+
 def _rows(offering: Offering) -> list[_Row]:
     """An offering's row, and below it one a segment."""
     per_instance_hour = offering.price_per_instance_hour
     whole = _Row(
         id=offering.id,
-        instances=_instances(offering),
+        instances=instances(offering),
         zone=f"{len(offering.segments)} segments" if offering.segments else offering.zone,
         start=_time(offering.start),
         end=_time(offering.end),
@@ -99,13 +107,6 @@ def _segment(part: Segment, number: int, whole: Offering) -> _Row:
         price=price(part.fee, whole.currency) if part.fee else "",
         indent="  ",
     )
-
-
-def _instances(offering: Offering) -> str:
-    instances = f"{offering.count} x {offering.instance_type}" if offering.count else offering.instance_type
-    if not offering.ultraserver_type:
-        return instances
-    return _stacked(f"{offering.ultraserver_count} x {offering.ultraserver_type}", instances and f"({instances})")
 
 
 def _time(time: datetime) -> str:

@@ -85,11 +85,6 @@ def reclaimed_before_end(instance_type: str, *, ultraserver: bool = False) -> ti
     return _RECLAIMED_BEFORE_END
 
 
-def reclaimed_at(end: datetime, instance_type: str) -> datetime:
-    """When AWS begins to terminate the instances on a block that ends at `end`."""
-    return end - reclaimed_before_end(instance_type)
-
-
 def extension_window(end: datetime) -> tuple[datetime, datetime]:
     """From when until when AWS sells extensions of a block that ends at `end`: 56 days to 1 hour before it.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torchneuron import display
 from torchneuron.capacity_blocks.extensions import Extension, ExtensionOffering
 from torchneuron.capacity_blocks.reservations import Reservation
-from torchneuron.capacity_blocks.rules import days, reclaimed_at
+from torchneuron.capacity_blocks.rules import days, reclaimed_before_end
 from torchneuron.capacity_blocks.words import price, when
 
 
@@ -26,13 +26,14 @@ def agreement(*, yes: bool) -> Callable[[ExtensionOffering, Reservation], bool]:
 
 def offered(offering: ExtensionOffering, block: Reservation) -> None:
     """What an extension would change, and what it costs."""
+    taken_back = reclaimed_before_end(block.instance_type, ultraserver=block.is_ultraserver)
     per_hour = offering.fee / block.count / offering.hours if block.count else offering.fee / offering.hours
     display.facts(
         [
             ("Reservation", f"{block.id}, {block.count} x {block.instance_type} in {block.zone}"),
             ("Ends now at", when(offering.start)),
             ("Would end at", when(offering.end)),
-            ("Instances end", when(reclaimed_at(offering.end, block.instance_type))),
+            ("Instances end", when(offering.end - taken_back)),
             ("More time", days(offering.hours)),
             ("Price", f"{price(offering.fee, offering.currency)}, paid now, {per_hour:.2f} an instance-hour"),
         ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from torchneuron import display
-from torchneuron.capacity_blocks import countdown
-from torchneuron.capacity_blocks.offerings import Offering
+from torchneuron.capacity_blocks import countdown, offerings_table
+from torchneuron.capacity_blocks.offerings import Offering, Segment
 from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.capacity_blocks.words import price, when
 
@@ -54,8 +54,8 @@ def tried_out(offering: Offering | None) -> None:
 def _offering_facts(offering: Offering) -> list[tuple[str, str]]:
     return [
         ("Offering", offering.id),
-        ("Instances", f"{offering.count} x {offering.instance_type} {offering.ultraserver_type}".rstrip()),
-        ("Zone", offering.zone),
+        ("Instances", offerings_table.instances(offering)),
+        *_places(offering),
         ("Start", when(offering.start)),
         ("Instances end", f"{when(offering.reclaimed)}, {countdown.in_words(offering.usable)} to use"),
         ("End", when(offering.end)),
@@ -64,3 +64,19 @@ def _offering_facts(offering: Offering) -> list[tuple[str, str]]:
             f"{price(offering.fee, offering.currency)}, paid now, {offering.price_per_usable_hour:.2f} a usable hour",
         ),
     ]
+
+
+def _places(offering: Offering) -> list[tuple[str, str]]:
+    """Where it is. Of segments each, for each becomes a reservation of its own, which only its zone can use."""
+    if not offering.segments:
+        opt_in = "" if offering.zone_type in ("", "availability-zone") else ": opt in to this zone before you buy"
+        return [("Zone", f"{offering.zone}{opt_in}")]
+    parts = [
+        f"{part.count} x {part.instance_type} in {part.zone}{_own_dates(part, offering)}" for part in offering.segments
+    ]
+    return [("Segments", "\n".join([*parts, "(a reservation each)"]))]
+
+
+def _own_dates(part: Segment, whole: Offering) -> str:
+    same = (part.start, part.end) == (whole.start, whole.end)
+    return "" if same else f", {when(part.start)} to {when(part.end)}"
