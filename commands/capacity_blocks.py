@@ -65,7 +65,7 @@ def search(
         "yes": "do not ask",
         "no_save": "do not save the block to Parameter Store",
         "max_price": "refuse a price above this one for the whole block",
-        "dry_run": "ask AWS whether it would sell it, and buy nothing",
+        "dry_run": "ask AWS whether it is on sale and you may buy it, and buy nothing",
         "type": "instance type of an offering that cb.search did not show here",
         "ultraserver": "the same for an offering of UltraServers, e.g. u-trn2x64",
         "duration": "hours of an offering that cb.search did not show here",
@@ -113,7 +113,7 @@ def purchase(
         "yes": "do not ask",
         "no_save": "do not save the new end to Parameter Store",
         "max_price": "refuse a price above this one for the whole extension",
-        "dry_run": "ask AWS whether it would sell it, and buy nothing",
+        "dry_run": "ask AWS whether it is on sale and you may buy it, and buy nothing",
     }
 )
 def extend(

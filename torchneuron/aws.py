@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
@@ -19,14 +20,26 @@ from botocore.config import Config as ClientConfig
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConfigNotFound,
+    ConfigParseError,
     ConnectionError,
+    CredentialRetrievalError,
     HTTPClientError,
+    InvalidConfigError,
+    InvalidProxiesConfigError,
+    InvalidRetryConfigurationError,
+    LoginError,
+    MetadataRetrievalError,
+    NoAuthTokenError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
     ProfileNotFound,
+    RefreshWithMFAUnsupportedError,
     SSOError,
     TokenRetrievalError,
+    UnknownCredentialError,
+    UnknownTokenProviderError,
 )
 from botocore.parsers import ResponseParserError
 
@@ -117,8 +130,16 @@ class Aws:
         return cast("STSClient", self._client("sts", _LOOKUPS))
 
     def _client(self, service: str, policy: ClientConfig) -> Any:
-        with calling(f"prepare to talk to {service}"):
-            return self._session.client(service, region_name=self.region, config=policy)  # type: ignore[call-overload]
+        doing = f"prepare to talk to {service}"
+        try:
+            with calling(doing):
+                return self._session.client(service, region_name=self.region, config=policy)  # type: ignore[call-overload]
+        except ValueError as error:  # what botocore raises for an endpoint that is no URL
+            raise InputError(
+                f"Could not {doing}.",
+                why=str(error),
+                do="Check AWS_ENDPOINT_URL, and AWS_ENDPOINT_URL_… of the service.",
+            ) from error
 
 
 def _backing_off(wait: Wait) -> Callable[..., float | bool | None]:
@@ -149,6 +170,29 @@ def may_pass(error: AwsError) -> bool:
     return isinstance(error, UnreachableError) or error.code in _THROTTLED
 
 
+# All of them raised before anything is sent.
+_NO_CREDENTIALS = (
+    CredentialRetrievalError,
+    MetadataRetrievalError,
+    NoAuthTokenError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    RefreshWithMFAUnsupportedError,
+)
+_SIGN_IN_ENDED = (LoginError, SSOError, TokenRetrievalError)
+_MISCONFIGURED = (
+    ConfigNotFound,
+    ConfigParseError,
+    InvalidConfigError,
+    InvalidProxiesConfigError,
+    InvalidRetryConfigurationError,
+    NoRegionError,
+    ProfileNotFound,
+    UnknownCredentialError,
+    UnknownTokenProviderError,
+)
+
+
 @contextmanager
 def calling(doing: str) -> Iterator[None]:
     """Turn what botocore raises into our errors. `doing` completes "Could not …".
@@ -160,18 +204,24 @@ def calling(doing: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _refusal(error, doing) from error
-    except (NoCredentialsError, PartialCredentialsError) as error:
+    except _NO_CREDENTIALS as error:
         raise AccessError(
             f"Could not {doing}: this machine has no usable AWS credentials.",
             why=str(error),
             do="Sign in (aws sso login, aws configure) or set AWS_PROFILE, then run the command again.",
         ) from error
-    except (SSOError, TokenRetrievalError) as error:
+    except _SIGN_IN_ENDED as error:
         raise AccessError(
-            f"Could not {doing}: the AWS sign-in has ended.", why=str(error), do="Run aws sso login."
+            f"Could not {doing}: the AWS sign-in has ended.",
+            why=str(error),
+            do="Sign in again (aws sso login, aws login), then run the command again.",
         ) from error
-    except (ProfileNotFound, NoRegionError) as error:
-        raise InputError(f"Could not {doing}.", why=str(error)) from error
+    except _MISCONFIGURED as error:
+        raise InputError(
+            f"Could not {doing}: the AWS configuration of this machine can't be used.",
+            why=str(error),
+            do="Check the AWS_… variables, and the file ~/.aws/config (aws configure list).",
+        ) from error
     except (ConnectionError, HTTPClientError, ResponseParserError) as error:
         raise UnreachableError(
             f"Could not {doing}: no answer from AWS.", why=str(error), do="Check the network and try again."
@@ -180,13 +230,30 @@ def calling(doing: str) -> Iterator[None]:
         raise AwsError(f"Could not {doing}.", why=str(error)) from error
 
 
-# Codes differ by service and protocol for the same thing; these are the ones the EC2, SSM, S3, STS
+@contextmanager
+def reading(doing: str) -> Iterator[None]:
+    """`calling`, and AwsError for an answer that cannot be understood as well: one that lacks what it always has."""
+    try:
+        with calling(doing):
+            yield
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise AwsError(f"Could not {doing}: AWS's answer makes no sense.", why=repr(error), do="Try again.") from error
+
+
+def utc(time: datetime) -> datetime:
+    """A time of botocore's, which is aware, in UTC."""
+    return time.astimezone(timezone.utc)
+
+
+# Codes differ by service and protocol for the same thing, and a region that is not enabled is answered as if the
+# credentials were wrong; these are the ones the EC2, SSM, S3, STS
 # and Secrets Manager API references list under common errors.
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _BAD_CREDENTIALS = {
     "AuthFailure",
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
+    "OptInRequired",
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
@@ -210,10 +277,11 @@ def _refusal(error: ClientError, doing: str) -> AwsError:
         )
     if code in _BAD_CREDENTIALS:
         return AccessError(
-            f"Could not {doing}: AWS does not know these credentials.",
+            f"Could not {doing}: AWS does not accept these credentials here.",
             code=code,
             why=message,
-            do="Check AWS_PROFILE, or the access key in use (aws sts get-caller-identity).",
+            do="Check AWS_PROFILE, or the access key in use (aws sts get-caller-identity). If they work elsewhere, the"
+            " account has not enabled this region: aws account enable-region --region-name REGION.",
         )
     if code in _DENIED:
         return AccessError(

@@ -152,10 +152,14 @@ def facts(pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def confirm(question: str, *, default: bool = False, otherwise: str) -> bool:
-    """Ask on the terminal. `otherwise` says what to do where nobody can answer: InputError is raised then."""
+    """Ask on the terminal. `otherwise` says what to do where nobody answers: InputError is raised then."""
     if not sys.stdin.isatty():
         raise InputError("This needs an answer, and there is no terminal to ask on.", why=question, do=otherwise)
-    return Confirm.ask(escape(question), default=default, console=console(stderr=True))
+    try:
+        return Confirm.ask(escape(question), default=default, console=console(stderr=True))
+    except EOFError:  # Ctrl-D
+        console(stderr=True).print()
+        raise InputError("The question was not answered.", why=question, do=otherwise) from None
 
 
 def waiting(what: str) -> Progress:

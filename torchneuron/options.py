@@ -21,8 +21,8 @@ def whole_number(option: str, text: str) -> int:
     """`text` as a number of 0 or more; 0 when it is empty."""
     if not text:
         return 0
-    if not (text.isascii() and text.isdigit()):
-        raise InputError(f"{text!r} is not a whole number.", do=f"Give {option} as digits only.")
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+        raise InputError(f"{text!r} is not a whole number.", do=f"Give {option} as at most nine digits, nothing else.")
     return int(text)
 
 

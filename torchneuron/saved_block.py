@@ -135,12 +135,15 @@ def save(
 
 
 def update_end(ssm: SSMClient, region: str, reservation_id: str, end: datetime) -> bool:
-    """Save a block's new `end` (aware), but only if it is the block that is saved; whether it is."""
+    """Save a block's new `end` (aware), but only if it is the block that is saved; whether it is.
+
+    A later end that is saved stays: blocks never become shorter.
+    """
     names = Names(region)
     saved = _read(ssm, region)
     if saved.get(names.reservation) != reservation_id:
         return False
-    if saved.get(names.end) != iso(end):
+    if saved.get(names.end, "") < iso(end):
         parameters.write(ssm, names.end, iso(end), _MADE_HERE, exists=names.end in saved)
     return True
 

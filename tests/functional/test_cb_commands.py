@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "sa-east-1"
+CTRL_D = "\x04"
 
 
 def test_from_search_to_what_a_shell_reads(invoke, bought):
@@ -35,7 +36,7 @@ def test_without_saving_nothing_is_saved(invoke, proposed):
 
 def test_a_dry_run_buys_nothing(invoke, proposed):
     done = invoke("cb.purchase", "--offering-id", proposed[0], "-r", REGION, "--dry-run")
-    assert "AWS would sell it to you (dry run). Nothing was bought." in done.out
+    assert "It is on sale, and you may buy it (dry run). Nothing was bought." in done.out
     assert "53.64 USD" in done.out
     assert invoke("cb.list", "-r", REGION).out == f"No Capacity Block in {REGION}.\n"
 
@@ -53,7 +54,13 @@ def test_nobody_to_ask_buys_nothing(invoke, proposed):
 
 @pytest.mark.parametrize(
     ("answers", "status", "told"),
-    [("n\n", 1, "Nothing was bought."), ("y\ny\n", 0, "is yours"), ("y\nn\n", 0, "is yours")],
+    [
+        ("n\n", 1, "Nothing was bought."),
+        ("y\ny\n", 0, "is yours"),
+        ("y\nn\n", 0, "is yours"),
+        (CTRL_D, 2, "The question was not answered."),
+        (f"y\n{CTRL_D}", 1, "is bought, but was not saved to Parameter Store."),
+    ],
 )
 def test_on_a_terminal_the_price_is_named_and_the_answer_counts(invoke, proposed, answers, status, told):
     ended, shown = on_a_terminal(["cb.purchase", "--offering-id", proposed[0], "-r", REGION], answers)

@@ -78,7 +78,7 @@ def test_nobody_to_ask_buys_nothing(extend, extensions):
 
 
 def test_a_dry_run_buys_nothing(extend, extensions):
-    assert "AWS would sell it to you (dry run). Nothing was bought." in extend("--dry-run").out
+    assert "It is on sale, and you may buy it (dry run). Nothing was bought." in extend("--dry-run").out
     assert extensions() == []
 
 

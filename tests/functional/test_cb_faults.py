@@ -93,9 +93,9 @@ SIGN_IN = [
     ("DescribeCapacityBlockOfferings", "RequestExpired", "the AWS credentials have expired"),
     ("DescribeCapacityBlockOfferings", "AuthFailure", "AWS does not accept these credentials in sa-east-1"),
     ("DescribeCapacityReservations", "RequestExpired", "the AWS credentials have expired"),
-    ("DescribeCapacityReservations", "AuthFailure", "AWS does not know these credentials"),
+    ("DescribeCapacityReservations", "AuthFailure", "AWS does not accept these credentials here"),
     ("GetParameters", "ExpiredTokenException", "the AWS credentials have expired"),
-    ("GetParameters", "UnrecognizedClientException", "AWS does not know these credentials"),
+    ("GetParameters", "UnrecognizedClientException", "AWS does not accept these credentials here"),
 ]
 COMMANDS = {
     "DescribeCapacityBlockOfferings": ["cb.search"],

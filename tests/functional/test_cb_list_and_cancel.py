@@ -46,17 +46,17 @@ def test_a_block_is_followed_from_its_purchase_to_its_end(invoke, bought, seen, 
     scheduled = seen(bought)
     assert (scheduled["state"], scheduled["price"], scheduled["currency"]) == ("scheduled", "53.64", "USD")
     assert scheduled["outlook"].startswith("starts in ")
-    assert scheduled["seconds_to_start"] > 0
+    assert scheduled["secondsToStart"] > 0
     (raw,) = ec2.describe_capacity_reservations()["CapacityReservations"]
     assert scheduled["start"] == f"{raw['StartDate']:%Y-%m-%dT%H:%M:%SZ}"
     assert scheduled["arn"] == raw["CapacityReservationArn"]
 
     move_clock(raw["StartDate"] + timedelta(hours=1))
     active = seen(bought)
-    assert (active["instances_total"], active["instances_available"], active["instances"]) == (1, 1, [])
+    assert (active["instancesTotal"], active["instancesAvailable"], active["instances"]) == (1, 1, [])
     instance = launch(ec2, ssm, bought)
     active = seen(bought)
-    assert active["instances_available"] == 0
+    assert active["instancesAvailable"] == 0
     assert [one["id"] for one in active["instances"]] == [instance]
     assert "instances are terminated in 2" in invoke("cb.list", "-r", REGION).out
 
@@ -74,7 +74,7 @@ def test_a_list_for_programs_is_data_and_nothing_else(invoke, bought, seen):
     (listed,) = json.loads(done.out)["reservations"]
     whole = seen(bought)
     assert whole.pop("extensions") == []
-    assert listed["not_readable"] == {}
+    assert listed["notReadable"] == {}
     assert (listed["id"], listed["health"]) == (bought, whole["health"])
     assert listed.keys() == whole.keys()
     assert done.err == ""

@@ -1,5 +1,16 @@
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
+from botocore.exceptions import (
+    ClientError,
+    ConfigParseError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    InvalidRetryModeError,
+    LoginRefreshRequired,
+    NoCredentialsError,
+    ProfileNotFound,
+    ReadTimeoutError,
+    UnauthorizedSSOTokenError,
+)
 
 from torchneuron.aws import SEARCH_LIMIT, Aws, calling, is_about_sign_in
 from torchneuron.errors import AccessError, AwsError, InputError, TorchNeuronError, UnreachableError
@@ -14,7 +25,7 @@ def client_error(code, message="", status=400, operation="RunInstances"):
     ("raised", "kind", "status", "told"),
     [
         (client_error("ExpiredToken"), AccessError, 2, "have expired"),
-        (client_error("AuthFailure"), AccessError, 2, "does not know these credentials"),
+        (client_error("AuthFailure"), AccessError, 2, "does not accept these credentials"),
         (client_error("UnauthorizedOperation"), AccessError, 2, "permission ec2:RunInstances is missing"),
         (
             client_error("AccessDeniedException", "User x is not authorized to perform: ssm:SendCommand on y"),
@@ -28,6 +39,17 @@ def client_error(code, message="", status=400, operation="RunInstances"):
         (client_error("InternalError", status=500), UnreachableError, 1, "fault of its own"),
         (client_error("InvalidParameterValue", "bad"), AwsError, 1, "InvalidParameterValue: bad"),
         (NoCredentialsError(), AccessError, 2, "no usable AWS credentials"),
+        (CredentialRetrievalError(provider="process", error_msg="it failed"), AccessError, 2, "no usable AWS"),
+        (LoginRefreshRequired(), AccessError, 2, "sign-in has ended"),
+        (UnauthorizedSSOTokenError(), AccessError, 2, "aws sso login"),
+        (ProfileNotFound(profile="x"), InputError, 2, "configuration of this machine"),
+        (ConfigParseError(path="x"), InputError, 2, "configuration of this machine"),
+        (
+            InvalidRetryModeError(provided_retry_mode="x", valid_modes=[]),
+            InputError,
+            2,
+            "configuration of this machine",
+        ),
         (EndpointConnectionError(endpoint_url="https://x"), UnreachableError, 1, "no answer"),
         (ReadTimeoutError(endpoint_url="https://x"), UnreachableError, 1, "no answer"),
     ],
@@ -133,3 +155,10 @@ def test_a_region_that_aws_does_not_have_is_bad_input_and_a_near_name_is_propose
     with pytest.raises(InputError, match="no region 'sa-east-11'") as refused:
         Aws("sa-east-11")
     assert "sa-east-1" in refused.value.why
+
+
+def test_an_endpoint_that_is_no_url_is_bad_input(monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "garbage")
+    with pytest.raises(InputError, match="Could not prepare to talk to ec2") as refused:
+        Aws("sa-east-1").ec2()
+    assert "AWS_ENDPOINT_URL" in refused.value.do

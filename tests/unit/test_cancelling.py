@@ -111,6 +111,23 @@ def test_a_fault_of_awss_own_is_settled_by_looking():
         cancel(ec2)
 
 
+def test_what_was_cancelled_is_told_even_if_it_cannot_be_looked_at_again():
+    ec2 = in_state("active")
+    cancelled = ec2.cancel_capacity_reservation
+
+    def cancel_and_expire(**request):
+        ec2.describe_capacity_reservations = expired
+        return cancelled(**request)
+
+    def expired(**_):
+        raise refusal("RequestExpired")
+
+    ec2.cancel_capacity_reservation = cancel_and_expire
+    with pytest.raises(AwsError, match=f"{ID} was cancelled, but could not be looked at again") as told:
+        cancel(ec2)
+    assert (type(told.value), told.value.exit_status) == (AwsError, 1)
+
+
 def test_nobody_to_ask_cancels_nothing():
     def nobody(_):
         raise InputError("no terminal")

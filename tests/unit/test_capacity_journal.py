@@ -60,7 +60,7 @@ def test_killed_after_the_request_the_next_run_sends_nothing_while_the_block_doe
         buy(ec2, agreed=agreed)
     assert agreed.seen == []
     assert "sent from this machine at 09:00:00 UTC" in unknown.value.why
-    assert "until 09:10:00 UTC" in unknown.value.why
+    assert "until 09:20:00 UTC" in unknown.value.why
     assert "aws ec2 describe-capacity-reservations --region sa-east-1" in unknown.value.do
     assert INTENT in unknown.value.do
     ec2.reservations = hidden

@@ -208,6 +208,15 @@ def test_a_failed_payment_is_an_error_that_says_what_it_means():
     assert "released" in failed.value.why
 
 
+def test_a_block_that_could_not_be_given_is_not_told_as_a_failed_payment():
+    ec2 = FakeEc2([offering()])
+    ec2.state_when_bought = "payment-pending"
+    pay_after(ec2, 1, "failed")
+    with pytest.raises(PurchaseError, match="cr-1 is lost: failed: nothing was reserved") as failed:
+        buy(ec2)
+    assert "payment" not in str(failed.value)
+
+
 def test_a_slow_payment_lets_the_person_go_with_the_block_theirs():
     ec2, slept = FakeEc2([offering()]), []
     ec2.state_when_bought = "payment-pending"
@@ -367,6 +376,12 @@ def test_a_dry_run_says_what_the_purchase_would_have_said(code, kind):
     ec2.lose, ec2.lose_before = refusal(code), True
     with pytest.raises(kind, match="Nothing was bought"):
         try_out(ec2, ec2, WANTED, now=lambda: NOW)
+
+
+def test_a_dry_run_that_was_taken_for_the_real_thing_is_not_told_as_nothing_bought():
+    with pytest.raises(PurchaseUnknownError, match="taken the dry run for the real thing") as unknown:
+        try_out(FakeEc2([offering()]), FakeEc2([offering()]), WANTED, now=lambda: NOW)
+    assert "aws ec2 describe-capacity-reservations" in unknown.value.do
 
 
 def test_a_dry_run_of_what_was_bought_already_says_so(capsys):

@@ -7,7 +7,7 @@ from tests.exactly_once import Killed
 from tests.unit import golden
 from tests.unit.capacity_fakes import NOW, REGION, START, refusal, reservation
 from tests.unit.unreliable_ec2 import END, EXTENSION_OFFERING, RESERVATION, UnreliableEc2
-from torchneuron.capacity_blocks import reservations, show_extension
+from torchneuron.capacity_blocks import show_extension
 from torchneuron.capacity_blocks.extend import WantedExtension, extend, try_out
 from torchneuron.capacity_blocks.journal import PATIENCE
 from torchneuron.errors import AccessError, Declined, InputError, NotFoundError, PurchaseError, PurchaseUnknownError
@@ -25,10 +25,17 @@ def ec2():
 
 @pytest.fixture
 def buy(tmp_path):
-    def buy(ec2, hours=24, agreed=None, max_price=None):
+    def buy(ec2, hours=24, agreed=None, max_price=None, told_too=None):
         wanted = WantedExtension(RESERVATION, REGION, hours, tmp_path, max_price)
-        agreed = agreed or (lambda *_: True)
-        return extend(ec2, ec2, wanted, agreed=agreed, sleep=ec2.sleep, now=lambda: ec2.now)
+        agreed, said = agreed or (lambda *_: True), []
+
+        def told(extension, block):
+            said.append(extension)
+            if told_too:
+                told_too(extension, block)
+
+        extend(ec2, ec2, wanted, agreed=agreed, told=told, sleep=ec2.sleep, now=lambda: ec2.now)
+        return said[0]
 
     return buy
 
@@ -144,7 +151,7 @@ def test_a_request_that_stays_unseen_is_unknown_then_may_be_sent_again(ec2, buy)
 def test_what_was_extended_while_the_person_was_asked_is_not_extended_again(ec2, buy, tmp_path):
     def answer_late(*_):
         wanted = WantedExtension(RESERVATION, REGION, 24, tmp_path / "a-teammates")
-        extend(ec2, ec2, wanted, agreed=lambda *_: True, sleep=ec2.sleep, now=lambda: ec2.now)
+        extend(ec2, ec2, wanted, agreed=lambda *_: True, told=lambda *_: None, sleep=ec2.sleep, now=lambda: ec2.now)
         return True
 
     with pytest.raises(InputError, match="has been extended meanwhile"):
@@ -186,6 +193,36 @@ def test_the_question_names_both_ends_and_the_price(ec2, buy, in_zone):
 def test_the_last_word_names_the_end_that_counts_now(ec2, buy, in_zone, payments, name):
     in_zone("UTC")
     ec2.payments = payments
-    bought = buy(ec2)
-    block = reservations.describe(ec2, REGION, RESERVATION)
-    golden.check(f"extend-{name}.txt", golden.printed(lambda: show_extension.extended(bought, block)))
+    golden.check(f"extend-{name}.txt", golden.printed(lambda: buy(ec2, told_too=show_extension.extended)))
+
+
+@pytest.mark.parametrize("stopped", [KeyboardInterrupt(), Killed()])
+def test_stopped_while_it_was_told_the_same_command_tells_it_and_buys_nothing(ec2, buy, stopped):
+    def stop(*_):
+        raise stopped
+
+    with pytest.raises(type(stopped)):
+        buy(ec2, told_too=stop)
+    assert buy(ec2).offering_id == EXTENSION_OFFERING
+    assert ec2.sent == 1
+
+
+def test_what_fails_after_it_was_told_does_not_hold_up_the_next_extension(ec2, buy, tmp_path):
+    def fail(*_):
+        raise PurchaseError("not saved")
+
+    with pytest.raises(PurchaseError, match="not saved"):
+        buy(ec2, told_too=fail)
+    assert list(tmp_path.glob("purchase-*.json")) == []
+
+
+def test_one_of_another_length_that_was_never_told_is_not_taken_for_what_is_wanted(ec2, buy):
+    def stop(*_):
+        raise Killed
+
+    with pytest.raises(Killed):
+        buy(ec2, told_too=stop)
+    with pytest.raises(InputError, match="by 1 day was bought already") as refused:
+        buy(ec2, hours=168)
+    assert "7 days as well, run the same command again" in refused.value.do
+    assert ec2.sent == 1

@@ -35,6 +35,7 @@ def test_a_time_is_in_utc_unless_it_says_otherwise(text):
 REFUSED = [
     (options.whole_number, "1.5"),
     (options.whole_number, "-1"),
+    (options.whole_number, "1" * 5000),
     (options.whole_number, "٣"),
     (options.amount, "-3"),
     (options.amount, "0"),

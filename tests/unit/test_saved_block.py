@@ -425,6 +425,8 @@ def test_a_new_end_is_saved_for_the_saved_block_only():
     later = end + timedelta(hours=24)
     assert update_end(ssm, REGION, BLOCK, later)
     assert ssm.values[END] == "2026-01-16T11:30:00Z"
+    assert update_end(ssm, REGION, BLOCK, end)
+    assert ssm.values[END] == "2026-01-16T11:30:00Z", "blocks never become shorter"
     assert not update_end(FakeSsm(), REGION, BLOCK, end)
 
 

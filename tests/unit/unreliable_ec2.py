@@ -1,6 +1,6 @@
 """An EC2 that fails as told to: requests lost on the way there or back, late ones, 5xx, throttling, kills.
 
-Time is simulated. What AWS accepts takes effect, and shows, some time later; both within the five minutes each that
+Time is simulated. What AWS accepts takes effect, and shows, some time later: within the 15 and the five minutes that
 `torchneuron.capacity_blocks.journal.PATIENCE` is made of.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import EndpointConnectionError, ProxyConnectionError, ReadTimeoutError
 
 from tests.exactly_once import Killed
 from tests.unit.capacity_fakes import NOW, START, ZONE, dated, offering, refusal, reservation
@@ -21,7 +21,7 @@ RESERVATION = "cr-0123456789abcdef0"
 EXTENSION_OFFERING = "cbe-0123456789abcdef0"
 
 
-LOST = ("lost-before", "lost-after", "late", "5xx-before", "5xx-after")
+LOST = ("lost-before", "lost-after", "late", "5xx-before", "5xx-after", "proxy-after")
 TURNED_AWAY = ("throttled", "unreachable", "denied")
 KILLS = ("killed-before", "killed-after")
 OUTCOMES = ("ok", *LOST, *TURNED_AWAY, *KILLS)
@@ -38,7 +38,7 @@ class Accepted:
 
 @dataclass
 class UnreliableEc2:
-    """`outcomes` are taken one a call, then all goes well. `late` and `unseen` are seconds below 300.
+    """`outcomes` are taken one a call, then all goes well. `late` is seconds below 900, `unseen` below 300.
 
     `payments`: how often what was bought is seen as payment-pending before it is paid. `block` is owned from the start.
     """
@@ -63,7 +63,7 @@ class UnreliableEc2:
         self.now += timedelta(seconds=seconds)
 
     def answer(self, _: Any = None, __: Any = None) -> bool:
-        """The person's yes, which nothing but a kill can come between."""
+        """The person's yes, or their reading of what is told: nothing but a kill can come between."""
         if self.outcomes and self.outcomes[0] in KILLS:
             self._call(lambda: True, lambda: None)
         return True
@@ -150,7 +150,7 @@ class UnreliableEc2:
 
     def _call(self, act: Callable[[], Any], act_late: Callable[[], Any]) -> Any:
         outcome = self.outcomes.pop(0) if self.outcomes else "ok"
-        if outcome in ("lost-after", "5xx-after", "killed-after"):
+        if outcome.endswith("-after"):
             act()
         if outcome == "late":
             act_late()
@@ -158,6 +158,8 @@ class UnreliableEc2:
             raise Killed
         if outcome in ("lost-before", "lost-after", "late"):
             raise ReadTimeoutError(endpoint_url="https://ec2")
+        if outcome == "proxy-after":
+            raise ProxyConnectionError(proxy_url="http://proxy")
         if outcome.startswith("5xx"):
             raise refusal("InternalError", status=500)
         if outcome == "throttled":

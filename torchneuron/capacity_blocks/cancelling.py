@@ -48,11 +48,23 @@ def cancel(
         raise
     except AwsError as error:
         # Refused because it has ended meanwhile, or because the answer was lost and the client asked again: as wanted.
-        after = reservations.describe(ec2, region, reservation_id)
+        after = _look_after(ec2, reservation, "may have been cancelled")
         if after.state not in GONE:
             raise _refused(after, error) from error
         return after, True
-    return reservations.describe(ec2, region, reservation_id), True
+    return _look_after(ec2, reservation, "was cancelled"), True
+
+
+def _look_after(ec2: EC2Client, reservation: Reservation, done: str) -> Reservation:
+    """The reservation as it is after the request, of which `done` is known. Raises AwsError, saying so, without it."""
+    try:
+        return reservations.describe(ec2, reservation.region, reservation.id)
+    except TorchNeuronError as error:
+        raise AwsError(
+            f"{reservation.id} {done}, but could not be looked at again.",
+            why=error.what,
+            do=f"See it later: invoke cb.describe --reservation-id {reservation.id} -r {reservation.region}",
+        ) from error
 
 
 def _refused(reservation: Reservation, error: AwsError) -> AwsError:

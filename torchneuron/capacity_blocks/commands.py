@@ -11,7 +11,6 @@ from torchneuron.capacity_blocks import (
     details,
     once,
     query,
-    reservations,
     searching,
     show_extension,
     show_offerings,
@@ -86,8 +85,8 @@ def purchase(
     show_purchase.bought(blocks)
     if save and len(blocks) > 1:
         show_purchase.save_one_of(blocks)
-    elif save and _save_is_wanted(aws.region, yes=yes):
-        _save_what_was_bought(blocks[0])
+    elif save:
+        _save_what_was_bought(blocks[0], yes=yes)
 
 
 def extend(
@@ -102,12 +101,14 @@ def extend(
         if trial := extending.try_out(aws.ec2(), aws.ec2_once(), wanted):
             show_extension.tried_out(*trial)
         return
+
+    def told(extension: Extension, block: Reservation) -> None:
+        show_extension.extended(extension, block)
+        if save and extension.status != PENDING:
+            _save_new_end(aws, extension)
+
     agreed = show_extension.agreement(yes=yes)
-    extension = extending.extend(aws.ec2(), aws.ec2_once(), wanted, agreed=agreed, sleep=time.sleep)
-    block = reservations.describe(aws.ec2(), aws.region, wanted_id)
-    show_extension.extended(extension, block)
-    if save and extension.status != PENDING:
-        _save_new_end(aws, extension)
+    extending.extend(aws.ec2(), aws.ec2_once(), wanted, agreed=agreed, told=told, sleep=time.sleep)
 
 
 def list_blocks(region: str, output: str) -> None:
@@ -163,15 +164,12 @@ def wait(until: str, reservation_id: str, region: str) -> None:
     show_waiting.arrived(block)
 
 
-def _save_is_wanted(region: str, *, yes: bool) -> bool:
-    question = f"Save it to Parameter Store, for invoke deploy --use-capacity-block in {region}?"
-    return yes or display.confirm(question, default=True, otherwise="Add --yes, or --no-save.")
-
-
-def _save_what_was_bought(reservation: Reservation) -> None:
-    """Save it; a failure must not read as if nothing had been bought."""
+def _save_what_was_bought(reservation: Reservation, *, yes: bool) -> None:
+    """Save it, if that is wanted; a failure must not read as if nothing had been bought."""
+    question = f"Save it to Parameter Store, for invoke deploy --use-capacity-block in {reservation.region}?"
     try:
-        save_params(reservation.id, "", reservation.region)
+        if yes or display.confirm(question, default=True, otherwise=""):
+            save_params(reservation.id, "", reservation.region)
     except TorchNeuronError as error:
         raise PurchaseError(
             f"{reservation.id} is bought, but was not saved to Parameter Store. {error.what}",
@@ -186,10 +184,11 @@ def _save_new_end(aws: Aws, extension: Extension) -> None:
         if saved_block.update_end(aws.ssm(), aws.region, extension.reservation_id, extension.end):
             display.say("Its new end is saved in Parameter Store.")
     except TorchNeuronError as error:
+        # Not the error's own way out: that may be to run the same command again, which would buy more time.
         raise PurchaseError(
             f"{extension.reservation_id} is extended, but its new end was not saved to Parameter Store. {error.what}",
             why=error.why,
-            do=f"{error.do}\nThen save it: {_save_later(extension.reservation_id, aws.region)}".strip(),
+            do=f"When that is put right, save it: {_save_later(extension.reservation_id, aws.region)}",
         ) from error
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
+from torchneuron.aws import reading, utc
 from torchneuron.capacity_blocks import extensions, reservations
-from torchneuron.capacity_blocks.extensions import Extension
-from torchneuron.capacity_blocks.reservations import GONE, Reservation, reading
+from torchneuron.capacity_blocks.extensions import EXTENDED_STATES, Extension
+from torchneuron.capacity_blocks.reservations import GONE, Reservation
 from torchneuron.capacity_blocks.rules import extension_window
 from torchneuron.errors import AwsError
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import CapacityBlockStatusTypeDef, InstanceTypeDef
 
 _Read = TypeVar("_Read")
-
-# EC2 user guide, "Extend Capacity Blocks".
-_EXTENDED = ("scheduled", "active")
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Details:
     def extension_window(self) -> tuple[datetime, datetime] | None:
         """From when until when AWS sells extensions of it, in UTC; None where its state or kind rules them out."""
         one = self.reservation
-        return extension_window(one.end) if one.is_block and one.end and one.state in _EXTENDED else None
+        return extension_window(one.end) if one.is_block and one.end and one.state in EXTENDED_STATES else None
 
 
 def of_blocks(ec2: EC2Client, region: str) -> list[Details]:
@@ -104,12 +102,7 @@ def of_one(ec2: EC2Client, region: str, reservation_id: str) -> Details:
 
 def extensions_of(ec2: EC2Client, block: Reservation) -> tuple[Extension, ...] | Unreadable:
     """The extensions bought for a block, by start, where they can be read."""
-
-    def read() -> tuple[Extension, ...]:
-        with reading("read the history of extensions"):
-            return tuple(extensions.history(ec2, [block.id]))
-
-    return _or_unreadable(read)
+    return _or_unreadable(lambda: tuple(extensions.history(ec2, [block.id])))
 
 
 def _joined(
@@ -150,7 +143,7 @@ def _instance(raw: InstanceTypeDef) -> Instance:
         id=raw["InstanceId"],
         reservation_id=raw.get("CapacityReservationId", ""),
         state=raw.get("State", {}).get("Name", ""),
-        launched=launched.astimezone(timezone.utc) if launched else None,
+        launched=utc(launched) if launched else None,
     )
 
 

@@ -1,18 +1,18 @@
 """What `cb.list` and `cb.describe` found, for programs: JSON whose names stay as they are.
 
 Times are ISO 8601 in UTC, spans are whole seconds, money is text, so that no program makes a float of it unasked.
-null stands for what does not apply, and for what could not be read: then `not_readable` says why, by name.
+null stands for what does not apply, and for what could not be read: then `notReadable` says why, by name.
 
 Of a reservation:
-`id`, `arn`, `region`, `zone`, `zone_id`, `owner_id`; `type` is `capacity-block` or `default` (on demand), `block_id`
-the Capacity Block's own id; `ultraserver`; `instance_type`, `platform`; `state` is EC2's word, `outlook` ours;
-`seen` is when AWS was asked, `seconds_to_…` count from it, and are 0 for what is past.
-`instances_total`, `instances_available`; `instances` are those on it, each `id`, `state`, `launched`.
-`created`, `start`, `instances_terminated` (when AWS begins to), `end`;
-`extension_from`, `extension_until`: when AWS sells extensions of it.
+`id`, `arn`, `region`, `zone`, `zoneId`, `ownerId`; `type` is `capacity-block` or `default` (on demand), `blockId`
+the Capacity Block's own id; `ultraserver`; `instanceType`, `platform`; `state` is EC2's word, `outlook` ours;
+`seen` is when AWS was asked, `secondsTo…` count from it, and are 0 for what is past.
+`instancesTotal`, `instancesAvailable`; `instances` are those on it, each `id`, `state`, `launched`.
+`created`, `start`, `instancesTerminated` (when AWS begins to), `end`;
+`extensionFrom`, `extensionUntil`: when AWS sells extensions of it.
 `price`, `currency`: paid upfront, where cb.purchase noted it.
 `health`: `interconnect` (`ok`, `impaired`, `insufficient-data`), `total`, `available`, `unavailable` (instances).
-`extensions` (of `cb.describe` only): each `offering_id`, `start`, `end`, `hours`, `price`, `currency`, `status`.
+`extensions` (of `cb.describe` only): each `offeringId`, `start`, `end`, `hours`, `price`, `currency`, `status`.
 `tags`: an object.
 """
 
@@ -50,33 +50,33 @@ def _summary(found: Details) -> dict[str, Any]:
         "arn": one.arn or None,
         "region": one.region,
         "zone": one.zone,
-        "zone_id": one.zone_id or None,
-        "owner_id": one.owner or None,
+        "zoneId": one.zone_id or None,
+        "ownerId": one.owner or None,
         "type": "capacity-block" if one.is_block else "default",
-        "block_id": one.block_id or None,
+        "blockId": one.block_id or None,
         "ultraserver": one.is_ultraserver,
-        "instance_type": one.instance_type,
+        "instanceType": one.instance_type,
         "platform": one.platform,
         "state": one.state,
         "outlook": one.outlook,
         "seen": iso(one.seen),
-        "instances_total": one.count,
-        "instances_available": one.available,
+        "instancesTotal": one.count,
+        "instancesAvailable": one.available,
         "instances": None if isinstance(instances, Unreadable) else [_instance(each) for each in instances],
         "created": _time(one.created),
         "start": iso(one.start),
-        "seconds_to_start": _seconds(one.start, one.seen),
-        "instances_terminated": _time(one.reclaimed),
-        "seconds_to_termination": _seconds(one.reclaimed, one.seen),
+        "secondsToStart": _seconds(one.start, one.seen),
+        "instancesTerminated": _time(one.reclaimed),
+        "secondsToTermination": _seconds(one.reclaimed, one.seen),
         "end": _time(one.end),
-        "seconds_to_end": _seconds(one.end, one.seen),
-        "extension_from": _time(opens),
-        "extension_until": _time(closes),
+        "secondsToEnd": _seconds(one.end, one.seen),
+        "extensionFrom": _time(opens),
+        "extensionUntil": _time(closes),
         "price": None if fee is None else str(fee),
         "currency": currency,
         "health": _health(health) if isinstance(health, Health) else None,
         "tags": dict(sorted(one.tags.items())),
-        "not_readable": {name: part.why for name, part in parts.items() if isinstance(part, Unreadable)},
+        "notReadable": {name: part.why for name, part in parts.items() if isinstance(part, Unreadable)},
     }
 
 
@@ -95,7 +95,7 @@ def _health(health: Health) -> dict[str, Any]:
 
 def _extension(extension: Extension) -> dict[str, Any]:
     return {
-        "offering_id": extension.offering_id,
+        "offeringId": extension.offering_id,
         "start": iso(extension.start),
         "end": iso(extension.end),
         "hours": extension.hours,

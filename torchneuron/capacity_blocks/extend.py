@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from torchneuron import display
 from torchneuron.capacity_blocks import extensions, once, reservations
-from torchneuron.capacity_blocks.extensions import FAILED, PENDING, Extension, ExtensionOffering
+from torchneuron.capacity_blocks.extensions import EXTENDED_STATES, FAILED, PENDING, Extension, ExtensionOffering
 from torchneuron.capacity_blocks.journal import Journal, Sent
 from torchneuron.capacity_blocks.once import Clock, Sleep
 from torchneuron.capacity_blocks.reservations import Reservation
@@ -61,13 +61,15 @@ def extend(
     wanted: WantedExtension,
     *,
     agreed: Callable[[ExtensionOffering, Reservation], bool],
+    told: Callable[[Extension, Reservation], None],
     sleep: Sleep,
     now: Clock = once.utc_now,
-) -> Extension:
-    """Buy the extension, unless it was bought already, and wait until it is paid.
+) -> None:
+    """Buy the extension, unless it was bought already, wait until it is paid, and say so.
 
-    `ec2_once` must be a client without retries. `agreed` shows the offering and returns the person's answer. The
-    extension returned is `payment-pending` when the payment takes longer than half an hour.
+    `ec2_once` must be a client without retries. `agreed` shows the offering and returns the person's answer. `told`
+    gives the last word, with the block as it was before; the extension is `payment-pending` then when the payment
+    takes longer than half an hour. Until that is through, the same command finds this extension again.
 
     Raises InputError, NotFoundError, AccessError and Declined before anything was bought, PurchaseError when it was
     not bought or the payment failed, PurchaseUnknownError when nobody can tell.
@@ -87,15 +89,20 @@ def extend(
                 bought = _buy(ec2, ec2_once, offering, wanted, journal, sleep, now)
                 display.note(f"Bought: {days(bought.hours)} more for {wanted.reservation_id}.")
     paid = _wait_until_paid(ec2, bought, sleep)
-    journal.strike(wanted.intent)
     if paid.status == FAILED:
+        journal.strike(wanted.intent)
         raise PurchaseError(
             f"{wanted.reservation_id} was not extended: the payment failed.",
             why="AWS could not charge the fee within 12 hours, or by 35 minutes before the block's end. The block"
             f" itself stays yours and ends at {when(paid.start)}.",
             do="Put the account's payment method right (Billing console), then extend it again.",
         )
-    return paid
+    try:
+        told(paid, block)
+    except TorchNeuronError:  # told, with what went wrong after; but Ctrl-C leaves it open whether it was
+        journal.strike(wanted.intent)
+        raise
+    journal.strike(wanted.intent)
 
 
 def try_out(
@@ -111,13 +118,12 @@ def try_out(
         return None
     offering = _offering(ec2, block, wanted)
     ids = {"CapacityReservationId": offering.reservation_id, "CapacityBlockExtensionOfferingId": offering.id}
-    try:
-        once.dry_run(
-            f"extend {offering.reservation_id}",
-            lambda: ec2_once.purchase_capacity_block_extension(**ids, DryRun=True),
-        )
-    except AwsError as error:
-        raise once.nothing_bought(error, {}) from error
+    once.dry_run(
+        f"extend {offering.reservation_id}",
+        lambda: ec2_once.purchase_capacity_block_extension(**ids, DryRun=True),
+        refusals={},
+        tells=_command_that_tells(wanted, offering.id),
+    )
     return offering, block
 
 
@@ -133,6 +139,13 @@ def _look(
     made = extensions.history(ec2, [wanted.reservation_id]) if block.is_block else []
     if sent := journal.noted(wanted.intent):
         if bought := _of_offering(made, sent.offering_id):
+            if bought.hours != wanted.hours:
+                journal.strike(wanted.intent)
+                raise InputError(
+                    f"{_named(bought)} was bought already ({bought.status}). Nothing was bought now.",
+                    why=f"It ends at {when(bought.end)}; how its purchase ended had not been told yet.",
+                    do=f"To buy {days(wanted.hours)} as well, run the same command again.",
+                )
             display.note(f"{_named(bought)} was bought already ({bought.status}). Nothing was bought now.")
             return block, bought
         if now() < sent.settled:
@@ -164,7 +177,7 @@ def _check_extendable(block: Reservation) -> None:
             f"{block.id} is not a Capacity Block: there is nothing to extend.",
             do="An on-demand reservation's end can be changed: aws ec2 modify-capacity-reservation.",
         )
-    if block.state not in ("active", "scheduled"):
+    if block.state not in EXTENDED_STATES:
         raise InputError(
             f"{block.id} is {block.state}: only a block that is scheduled or active can be extended.",
             why=f"Now: {block.outlook}.",
@@ -222,15 +235,13 @@ def _buy(
 ) -> Extension:
     """Send the request and learn its outcome. It stays noted in the journal unless it was turned away."""
     sent = Sent(wanted.intent, offering.id, wanted.region, at=now())
-    journal.note(sent)
-    try:
-        bought = once.send(f"extend {offering.reservation_id}", lambda: _send(ec2_once, offering))
-    except AwsError as error:
-        journal.strike(wanted.intent)
-        raise once.nothing_bought(error, {}) from error
-    except TorchNeuronError:  # turned away, too: it is certain that nothing was bought
-        journal.strike(wanted.intent)
-        raise
+    bought = once.send(
+        f"extend {offering.reservation_id}",
+        lambda: _send(ec2_once, offering),
+        journal=journal,
+        sent=sent,
+        refusals={},
+    )
     bought = bought or once.settle(lambda: _of_offering(_made_if_readable(ec2, offering), offering.id), sleep=sleep)
     if bought is None:
         raise _unknown(
@@ -250,17 +261,13 @@ def _send(ec2_once: EC2Client, offering: ExtensionOffering) -> Extension | None:
 
 
 def _wait_until_paid(ec2: EC2Client, extension: Extension, sleep: Sleep) -> Extension:
-    current, fresh = extension, True
-
-    def pending() -> bool:
-        nonlocal current, fresh
-        if not fresh:
-            current = _of_offering(_made_if_readable(ec2, extension), extension.offering_id) or current
-        fresh = False
-        return current.status == PENDING
-
-    once.until_paid(_named(extension).lower(), pending, sleep=sleep)
-    return current
+    return once.until_paid(
+        _named(extension).lower(),
+        extension,
+        is_pending=lambda one: one.status == PENDING,
+        look=lambda one: _of_offering(_made_if_readable(ec2, one), one.offering_id) or one,
+        sleep=sleep,
+    )
 
 
 def _made_if_readable(ec2: EC2Client, of: ExtensionOffering | Extension) -> list[Extension]:
@@ -285,14 +292,14 @@ def _unknown(what: str, why: str, wanted: WantedExtension, sent: Sent) -> Purcha
     return PurchaseUnknownError(
         what,
         why=f"{why} It can still appear until {sent.settled:%H:%M:%S} UTC.",
-        do=f"This shows it if it was bought:\n  {_command_that_tells(wanted, sent)}\n"
+        do=f"This shows it if it was bought:\n  {_command_that_tells(wanted, sent.offering_id)}\n"
         "The same invoke cb.extend looks there first, too. It sends nothing until then; after that it takes an"
         " extension that still does not show as not bought, and asks you again.",
     )
 
 
-def _command_that_tells(wanted: WantedExtension, sent: Sent) -> str:
-    query = f"CapacityBlockExtensions[?CapacityBlockExtensionOfferingId=='{sent.offering_id}']"
+def _command_that_tells(wanted: WantedExtension, offering_id: str) -> str:
+    query = f"CapacityBlockExtensions[?CapacityBlockExtensionOfferingId=='{offering_id}']"
     return (
         f"aws ec2 describe-capacity-block-extension-history --capacity-reservation-ids {wanted.reservation_id}"
         f" --region {wanted.region} --output table --query {shlex.quote(query)}"

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from torchneuron.aws import calling
+from torchneuron.aws import reading, utc
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 
 PENDING, FAILED = "payment-pending", "payment-failed"
+EXTENDED_STATES = ("active", "scheduled")
+"""States of a block, in EC2's spelling, in which it can be extended."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,17 @@ class Extension:
 
 def on_sale(ec2: EC2Client, reservation_id: str, hours: int) -> list[ExtensionOffering]:
     """The extensions of `hours` that a block can have now, cheapest first. Raises AwsError."""
-    pages = ec2.get_paginator("describe_capacity_block_extension_offerings").paginate(
-        CapacityReservationId=reservation_id, CapacityBlockExtensionDurationHours=hours
-    )
-    with calling(f"look for extensions of {reservation_id}"):
+    with reading(f"look for extensions of {reservation_id}"):
+        pages = ec2.get_paginator("describe_capacity_block_extension_offerings").paginate(
+            CapacityReservationId=reservation_id, CapacityBlockExtensionDurationHours=hours
+        )
         raws = [raw for page in pages for raw in page["CapacityBlockExtensionOfferings"]]
         found = [
             ExtensionOffering(
                 id=raw["CapacityBlockExtensionOfferingId"],
                 reservation_id=reservation_id,
-                start=_utc(raw["CapacityBlockExtensionStartDate"]),
-                end=_utc(raw["CapacityBlockExtensionEndDate"]),
+                start=utc(raw["CapacityBlockExtensionStartDate"]),
+                end=utc(raw["CapacityBlockExtensionEndDate"]),
                 hours=raw["CapacityBlockExtensionDurationHours"],
                 fee=Decimal(raw["UpfrontFee"]),
                 currency=raw.get("CurrencyCode", "USD"),
@@ -72,10 +74,10 @@ def on_sale(ec2: EC2Client, reservation_id: str, hours: int) -> list[ExtensionOf
 
 def history(ec2: EC2Client, reservation_ids: Sequence[str]) -> list[Extension]:
     """Every extension bought for these blocks, those whose payment failed included, by start. Raises AwsError."""
-    pages = ec2.get_paginator("describe_capacity_block_extension_history").paginate(
-        CapacityReservationIds=list(reservation_ids)
-    )
-    with calling("read the history of extensions"):
+    with reading("read the history of extensions"):
+        pages = ec2.get_paginator("describe_capacity_block_extension_history").paginate(
+            CapacityReservationIds=list(reservation_ids)
+        )
         found = [bought(raw) for page in pages for raw in page["CapacityBlockExtensions"]]
     return sorted(found, key=lambda extension: (extension.start, extension.offering_id))
 
@@ -85,14 +87,10 @@ def bought(raw: Mapping[str, Any]) -> Extension:
     return Extension(
         offering_id=raw["CapacityBlockExtensionOfferingId"],
         reservation_id=raw["CapacityReservationId"],
-        start=_utc(raw["CapacityBlockExtensionStartDate"]),
-        end=_utc(raw["CapacityBlockExtensionEndDate"]),
+        start=utc(raw["CapacityBlockExtensionStartDate"]),
+        end=utc(raw["CapacityBlockExtensionEndDate"]),
         hours=raw["CapacityBlockExtensionDurationHours"],
         fee=Decimal(raw.get("UpfrontFee", "0")),
         currency=raw.get("CurrencyCode", "USD"),
         status=raw.get("CapacityBlockExtensionStatus", ""),
     )
-
-
-def _utc(time: datetime) -> datetime:
-    return time.astimezone(timezone.utc)

@@ -21,10 +21,10 @@ from pathlib import Path
 from torchneuron import display, files
 from torchneuron.errors import InputError
 
-PATIENCE = timedelta(minutes=10)
-"""How long a purchase that does not show may still be on its way. AWS turns a signed request away when it is five
-minutes old (IAM user guide, "AWS Signature Version 4 for API requests"), and what it accepted can take up to five
-more to show (EC2 API reference, "Eventual consistency")."""
+PATIENCE = timedelta(minutes=20)
+"""How long a purchase that does not show may still be on its way. AWS turns a signed request away when it is 15 minutes
+old (EC2 API reference, "Error codes", RequestExpired), and what it accepted can take up to five more to show (EC2 API
+reference, "Eventual consistency")."""
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from torchneuron.aws import calling
+from torchneuron.aws import reading, utc
 from torchneuron.capacity_blocks.once import Clock, utc_now
 from torchneuron.capacity_blocks.refusals import explained
 from torchneuron.capacity_blocks.rules import (
@@ -222,9 +222,9 @@ def _ask(
         arguments["StartDateRange"] = earliest_start
     if latest_end:
         arguments["EndDateRange"] = latest_end
-    pages = ec2.get_paginator("describe_capacity_block_offerings").paginate(**arguments)
     try:
-        with calling(f"search for Capacity Blocks in {request.region}"):
+        with reading(f"search for Capacity Blocks in {request.region}"):
+            pages = ec2.get_paginator("describe_capacity_block_offerings").paginate(**arguments)
             return [_offering(raw, request) for page in pages for raw in page["CapacityBlockOfferings"]]
     except AwsError as error:
         raise explained(error, request.what, request.region) from error
@@ -233,8 +233,8 @@ def _ask(
 def _offering(raw: Mapping[str, Any], request: SearchRequest) -> Offering:
     """EC2's shape of an offering as ours. One made of segments may say some things there only."""
     segments = tuple(_segment(part, raw, request) for part in raw.get("CapacityBlockOfferingSegments", []))
-    start = _utc(raw["StartDate"]) if "StartDate" in raw else min(part.start for part in segments)
-    end = _utc(raw["EndDate"]) if "EndDate" in raw else max(part.end for part in segments)
+    start = utc(raw["StartDate"]) if "StartDate" in raw else min(part.start for part in segments)
+    end = utc(raw["EndDate"]) if "EndDate" in raw else max(part.end for part in segments)
     hours, minutes = raw.get("CapacityBlockDurationHours"), raw.get("CapacityBlockDurationMinutes", 0)
     ultraserver_type = raw.get("UltraserverType", request.ultraserver_type)
     ultraservers = raw.get("UltraserverCount", request.count) if ultraserver_type else 0
@@ -263,14 +263,10 @@ def _segment(raw: Mapping[str, Any], whole: Mapping[str, Any], request: SearchRe
         instance_type=raw.get("InstanceType", request.instance_type),
         zone=raw.get("AvailabilityZone", "?"),
         count=raw.get("InstanceCount", 0),
-        start=_utc(raw.get("StartDate") or whole["StartDate"]),
-        end=_utc(raw.get("EndDate") or whole["EndDate"]),
+        start=utc(raw.get("StartDate") or whole["StartDate"]),
+        end=utc(raw.get("EndDate") or whole["EndDate"]),
         fee=Decimal(raw.get("UpfrontFee", "0")),
     )
-
-
-def _utc(time: datetime) -> datetime:
-    return time.astimezone(timezone.utc)
 
 
 def _hours(span: timedelta) -> Decimal:

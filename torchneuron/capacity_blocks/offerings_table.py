@@ -74,7 +74,8 @@ def instances(offering: Offering) -> str:
     made_of = f"{offering.count} x {offering.instance_type}" if offering.count else offering.instance_type
     if not offering.ultraserver_type:
         return made_of
-    return _stacked(f"{offering.ultraserver_count} x {offering.ultraserver_type}", made_of and f"({made_of})")
+    whole = f"{offering.ultraserver_count} x {offering.ultraserver_type}"
+    return _stacked(whole, f"({made_of})") if offering.instance_type else whole
 
 
 def _rows(offering: Offering) -> list[_Row]:

@@ -7,7 +7,7 @@ request have taken effect all the same? If it may, nobody sends it again; the ac
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import TypeVar
 
@@ -16,12 +16,19 @@ from botocore.exceptions import (
     ConnectTimeoutError,
     EndpointConnectionError,
     ParamValidationError,
-    ProxyConnectionError,
 )
 
 from torchneuron import display
 from torchneuron.aws import calling
-from torchneuron.errors import AccessError, AwsError, InputError, PurchaseError, UnreachableError
+from torchneuron.capacity_blocks.journal import Journal, Sent
+from torchneuron.errors import (
+    AccessError,
+    AwsError,
+    InputError,
+    PurchaseError,
+    PurchaseUnknownError,
+    UnreachableError,
+)
 
 T = TypeVar("T")
 Sleep = Callable[[float], None]
@@ -32,8 +39,9 @@ PAYMENT_PATIENCE = 1800.0
 _SLOWEST_POLL = 20.0
 # Seconds between looks for a request whose answer was lost: EC2 shows what is new within seconds as a rule.
 _LOOKS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-# The request did not get as far as AWS.
-_NEVER_SENT = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError, ParamValidationError)
+# The request did not get as far as AWS. ProxyConnectionError is not among them: urllib3 raises it, too, when a proxy
+# drops a connection that the request has gone through already.
+_NEVER_SENT = (ConnectTimeoutError, EndpointConnectionError, ParamValidationError)
 _DRY_RUN_WOULD_WORK = "DryRunOperation"
 
 
@@ -41,20 +49,26 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def send(doing: str, request: Callable[[], T | None]) -> T | None:
+def send(
+    doing: str, request: Callable[[], T | None], *, journal: Journal, sent: Sent, refusals: Mapping[str, str]
+) -> T | None:
     """The result of `request`, which calls AWS once; None when its outcome is open.
 
-    `doing` completes "Could not …". Raises AwsError and InputError only when it is certain that nothing took
-    effect.
+    `doing` completes "Could not …". It is noted in the journal as `sent` before, and stays there unless it was turned
+    away. `refusals`: AWS's codes in our words. Raises PurchaseError, AccessError and InputError, only when it is
+    certain that nothing took effect.
     """
+    journal.note(sent)
     try:
         with display.waiting(doing.capitalize()), calling(doing):
             return request()
     except AwsError as error:
-        if not _is_open(error):
-            raise
-        return None
+        if _is_open(error):
+            return None
+        journal.strike(sent.intent)
+        raise nothing_bought(error, refusals) from error
     except InputError:  # this machine's AWS configuration: nothing was sent
+        journal.strike(sent.intent)
         raise
     except (Exception, KeyboardInterrupt):  # whatever it was, the request may have been sent
         return None
@@ -76,31 +90,38 @@ def settle(look: Callable[[], T | None], *, sleep: Sleep) -> T | None:
     return None
 
 
-def until_paid(what: str, pending: Callable[[], bool], *, sleep: Sleep) -> None:
-    """Wait while `pending`, which looks anew each time after the first, but no longer than `PAYMENT_PATIENCE`."""
+def until_paid(what: str, bought: T, *, is_pending: Callable[[T], bool], look: Callable[[T], T], sleep: Sleep) -> T:
+    """`bought` as `look` finds it once it is no longer pending, or after `PAYMENT_PATIENCE`."""
     waited, pause = 0.0, 1.0
     with display.waiting(f"AWS takes the payment for {what}"):
-        while pending() and waited < PAYMENT_PATIENCE:
+        while is_pending(bought) and waited < PAYMENT_PATIENCE:
             sleep(pause)
             waited, pause = waited + pause, min(pause * 1.5, _SLOWEST_POLL)
+            bought = look(bought)
+    return bought
 
 
-def dry_run(doing: str, request: Callable[[], object]) -> None:
-    """Send a request with EC2's DryRun, and return when AWS would have carried it out.
+def dry_run(doing: str, request: Callable[[], object], *, refusals: Mapping[str, str], tells: str) -> None:
+    """Send a request with EC2's DryRun, and return when AWS says that it may be made.
 
-    EC2 answers that with an error (EC2 API reference, "Common client error codes"). Raises AwsError otherwise.
+    EC2 answers that with an error (EC2 API reference, "Common client error codes"). Raises PurchaseError and
+    AccessError when it may not; PurchaseUnknownError, with the command that `tells`, when AWS seems to have made it.
     """
     try:
         with display.waiting(doing.capitalize()), calling(doing):
             request()
     except AwsError as error:
         if error.code != _DRY_RUN_WOULD_WORK:
-            raise
+            raise nothing_bought(error, refusals) from error
         return
-    raise AwsError(f"Could not {doing}: AWS's answer makes no sense.", why="It took a dry run for the real thing.")
+    raise PurchaseUnknownError(
+        "AWS seems to have taken the dry run for the real thing. Do not buy before you know.",
+        why="It answered as if something had been bought, which it never should.",
+        do=f"This shows what was bought:\n  {tells}",
+    )
 
 
-def nothing_bought(error: AwsError, refusals: dict[str, str]) -> AwsError | PurchaseError:
+def nothing_bought(error: AwsError, refusals: Mapping[str, str]) -> AwsError | PurchaseError:
     """The error of a request that was turned away, said for a buyer. `refusals`: AWS's codes in our words."""
     if isinstance(error, AccessError):
         return AccessError(f"Nothing was bought. {error.what}", code=error.code, why=error.why, do=error.do)

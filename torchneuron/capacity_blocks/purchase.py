@@ -28,7 +28,7 @@ from torchneuron.capacity_blocks.intent import (
 from torchneuron.capacity_blocks.journal import Journal, Sent
 from torchneuron.capacity_blocks.offerings import Offering
 from torchneuron.capacity_blocks.once import Clock, Sleep
-from torchneuron.capacity_blocks.reservations import Reservation
+from torchneuron.capacity_blocks.reservations import NEVER_PAID, Reservation
 from torchneuron.capacity_blocks.wanted import Wanted, check_unchanged
 from torchneuron.errors import (
     AwsError,
@@ -36,7 +36,6 @@ from torchneuron.errors import (
     NotFoundError,
     PurchaseError,
     PurchaseUnknownError,
-    TorchNeuronError,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ _REFUSALS = {
     "InvalidCapacityBlockOfferingIdNotFound": "AWS does not know this offering",
     "InvalidCapacityBlockOfferingIdMalformed": "this is not an offering's id",
 }
-_LOST = ("payment-failed", "failed")
+_PENDING = "payment-pending"
 
 
 def purchase(
@@ -100,10 +99,12 @@ def try_out(ec2: EC2Client, ec2_once: EC2Client, wanted: Wanted, *, now: Clock =
     _, offering = _look_around(ec2, wanted, Journal(wanted.state_dir), now)
     if offering:
         request = {**_request(offering, wanted), "DryRun": True}
-        try:
-            once.dry_run(f"buy {offering.id}", lambda: ec2_once.purchase_capacity_block(**request))
-        except AwsError as error:
-            raise once.nothing_bought(error, _REFUSALS) from error
+        once.dry_run(
+            f"buy {offering.id}",
+            lambda: ec2_once.purchase_capacity_block(**request),
+            refusals=_REFUSALS,
+            tells=command_that_tells(intent_of(offering), wanted.search.region),
+        )
     return offering
 
 
@@ -112,21 +113,24 @@ def wait_until_paid(ec2: EC2Client, bought: Reservations, *, sleep: Sleep) -> Re
 
     Raises PurchaseError when the payment failed or a reservation can no longer be read.
     """
-    current, fresh = list(bought), True
-
-    def pending() -> bool:
-        nonlocal current, fresh
-        if not fresh:
-            current = [_look_again(ec2, one) if one.state == "payment-pending" else one for one in current]
-        fresh = False
-        return any(one.state == "payment-pending" for one in current)
-
-    once.until_paid(_ids(bought), pending, sleep=sleep)
-    if lost := [one for one in current if one.state in _LOST]:
+    current = once.until_paid(
+        _ids(bought),
+        bought,
+        is_pending=lambda some: any(one.state == _PENDING for one in some),
+        look=lambda some: [_look_again(ec2, one) if one.state == _PENDING else one for one in some],
+        sleep=sleep,
+    )
+    if unpaid := [one for one in current if one.state == "payment-failed"]:
         raise PurchaseError(
-            f"{_ids(lost)} is lost: the payment failed.",
+            f"{_ids(unpaid)} is lost: the payment failed.",
             why="AWS could not charge the upfront fee within 12 hours, and has released the block.",
             do="Put the account's payment method right (Billing console), then search and buy again.",
+        )
+    if lost := [one for one in current if one.state in NEVER_PAID]:
+        raise PurchaseError(
+            f"{_ids(lost)} is lost: {lost[0].outlook}.",
+            why="AWS gives a reservation this state when the request, the capacity or the account's limits forbid it.",
+            do="See the AWS bill whether anything was charged, and search again with invoke cb.search.",
         )
     return current
 
@@ -176,15 +180,13 @@ def _buy(
     """Send the request and learn its outcome. It stays noted in the journal unless it was turned away."""
     region = offering.search.region
     sent = Sent(intent_of(offering), wanted.offering_id, region, at=now())
-    journal.note(sent)
-    try:
-        bought = once.send(f"buy {offering.id}", lambda: _send(ec2_once, offering, wanted))
-    except AwsError as error:
-        journal.strike(sent.intent)
-        raise once.nothing_bought(error, _REFUSALS) from error
-    except TorchNeuronError:  # turned away, too: it is certain that nothing was bought
-        journal.strike(sent.intent)
-        raise
+    bought = once.send(
+        f"buy {offering.id}",
+        lambda: _send(ec2_once, offering, wanted),
+        journal=journal,
+        sent=sent,
+        refusals=_REFUSALS,
+    )
     bought = bought or once.settle(lambda: bought_for(_owned_if_readable(ec2, region), offering), sleep=sleep)
     if not bought:
         raise _unknown(
@@ -236,6 +238,7 @@ def _owned_if_readable(ec2: EC2Client, region: str) -> list[Reservation]:
 
 
 def _look_again(ec2: EC2Client, reservation: Reservation) -> Reservation:
+    """It as it is now, or as it was while that cannot be read. Raises PurchaseError where no later look may succeed."""
     try:
         return reservations.describe(ec2, reservation.region, reservation.id)
     except NotFoundError:  # just bought, it may not be visible everywhere yet

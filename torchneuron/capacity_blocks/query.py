@@ -15,6 +15,7 @@ from decimal import Decimal
 from torchneuron import options
 from torchneuron.capacity_blocks.offerings import SearchRequest
 from torchneuron.capacity_blocks.rules import (
+    DEFAULT_HOURS,
     LATEST_START,
     SOONEST_START,
     check_count,
@@ -26,7 +27,6 @@ from torchneuron.capacity_blocks.words import either, iso
 from torchneuron.errors import InputError
 
 ALL = "all"
-_DEFAULT_HOURS = 24
 # Searches of one region are paced at one every two seconds (see `pacing`).
 _MOST_A_REGION = 12
 _INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
@@ -120,7 +120,7 @@ def read(
     query = Query(
         regions=() if ALL in regions else tuple(dict.fromkeys(regions)),
         instance_types=_types(instance_type, ultraserver, default_type),
-        hours=tuple(dict.fromkeys(hours)) or (_DEFAULT_HOURS,),
+        hours=tuple(dict.fromkeys(hours)) or (DEFAULT_HOURS,),
         count=options.whole_number("--count", count) if count else 1,
         ultraserver_type=ultraserver,
         start_after=after,

@@ -6,15 +6,14 @@ resource, so ids of both kinds are understood here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from torchneuron.aws import calling
+from torchneuron.aws import reading, utc
 from torchneuron.capacity_blocks import countdown
 from torchneuron.capacity_blocks.rules import reclaimed_before_end
 from torchneuron.errors import AwsError, NotFoundError
@@ -146,8 +145,8 @@ def from_aws(raw: CapacityReservationTypeDef, region: str, *, seen: datetime) ->
         state=raw.get("State", ""),
         count=total or (int(size) if size.isdigit() else 0),
         available=raw.get("AvailableInstanceCount", 0),
-        start=_utc(raw.get("StartDate") or raw.get("CreateDate") or seen),
-        end=_utc(raw["EndDate"]) if raw.get("EndDate") else None,
+        start=utc(raw.get("StartDate") or raw.get("CreateDate") or seen),
+        end=utc(raw["EndDate"]) if raw.get("EndDate") else None,
         is_block=raw.get("ReservationType") == "capacity-block",
         tags=tags,
         seen=seen,
@@ -156,7 +155,7 @@ def from_aws(raw: CapacityReservationTypeDef, region: str, *, seen: datetime) ->
         arn=raw.get("CapacityReservationArn", ""),
         owner=raw.get("OwnerId", ""),
         zone_id=raw.get("AvailabilityZoneId", ""),
-        created=_utc(raw["CreateDate"]) if raw.get("CreateDate") else None,
+        created=utc(raw["CreateDate"]) if raw.get("CreateDate") else None,
     )
 
 
@@ -167,27 +166,13 @@ def _is_ultraserver(raw: CapacityReservationTypeDef) -> bool:
     return bool(raw.get("LaunchStatus")) or by_type
 
 
-@contextmanager
-def reading(doing: str) -> Iterator[None]:
-    """`aws.calling`, and AwsError for an answer that cannot be understood as well."""
-    try:
-        with calling(doing):
-            yield
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        raise AwsError(f"Could not {doing}: AWS's answer makes no sense.", why=repr(error), do="Try again.") from error
-
-
 def aws_time(answer: Mapping[str, Any]) -> datetime:
     """When AWS gave this answer, by its own clock: a laptop's may be wrong, and blocks end on the minute."""
     date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
     try:
-        return _utc(parsedate_to_datetime(date))
+        return utc(parsedate_to_datetime(date))
     except ValueError:
         return datetime.now(timezone.utc)
-
-
-def _utc(time: datetime) -> datetime:
-    return time.astimezone(timezone.utc)
 
 
 def _not_found(reservation_id: str, region: str, why: str = "") -> NotFoundError:

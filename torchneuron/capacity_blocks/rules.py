@@ -15,6 +15,9 @@ _DAYS = (*range(1, 15), *range(21, 183, 7))
 SOLD_HOURS: tuple[int, ...] = tuple(24 * days for days in _DAYS)
 """Every duration sold, in hours: each day up to 14 days, then each week up to 182 days."""
 
+DEFAULT_HOURS = 24
+"""What is meant where no duration is named."""
+
 MOST_INSTANCES = 64
 
 SOONEST_START = timedelta(minutes=30)

@@ -45,10 +45,10 @@ def save_one_of(blocks: Sequence[Reservation]) -> None:
 
 
 def tried_out(offering: Offering | None) -> None:
-    """The last word on a dry run."""
+    """The last word on a dry run, which EC2 answers by the caller's permissions alone."""
     if offering:
         display.facts(_offering_facts(offering))
-        display.say("AWS would sell it to you (dry run). Nothing was bought.")
+        display.say("It is on sale, and you may buy it (dry run). Nothing was bought.")
 
 
 def _offering_facts(offering: Offering) -> list[tuple[str, str]]:

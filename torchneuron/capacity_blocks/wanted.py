@@ -11,11 +11,10 @@ from typing import Any
 
 from torchneuron.capacity_blocks import shown
 from torchneuron.capacity_blocks.offerings import Offering, SearchRequest
-from torchneuron.capacity_blocks.words import price
+from torchneuron.capacity_blocks.rules import DEFAULT_HOURS
+from torchneuron.capacity_blocks.words import iso, price
 from torchneuron.config import Config
 from torchneuron.errors import InputError
-
-_DEFAULT_HOURS = 24
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def want(
     # EC2 shows a few offerings of many: the one that was not shown here is asked for by its start, where that is known.
     unseen = SearchRequest(
         "" if ultraserver_type else config.default_instance_type,
-        _DEFAULT_HOURS,
+        DEFAULT_HOURS,
         1,
         region,
         start_after=start_time,
@@ -83,7 +82,7 @@ def check_unchanged(offering: Offering, wanted: Wanted) -> None:
         raise InputError(
             f"Offering {offering.id} does not start at {wanted.start_time:%Y-%m-%d %H:%M} UTC.",
             why=f"It starts at {offering.start:%Y-%m-%d %H:%M} UTC. Nothing was bought.",
-            do=f"If that is what you want: --start-time {offering.start:%Y-%m-%dT%H:%M:%SZ}",
+            do=f"If that is what you want: --start-time {iso(offering.start)}",
         )
     fee = price(offering.fee, offering.currency)
     if wanted.max_price is not None:
