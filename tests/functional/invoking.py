@@ -1,13 +1,25 @@
-"""The commands as a user runs them, in this process: `invoke` with its arguments, status, and what it prints."""
+"""The commands as a user runs them, in this process or on a terminal: arguments, status, and what is printed."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from invoke.program import Program
 
 import tasks
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -36,3 +48,35 @@ class Invoke:
         done = Done(ended, seen.out, seen.err)
         assert done.status == status, done
         return done
+
+
+def on_a_terminal(
+    arguments: Sequence[str], columns: int = 80, *, typed: str = "", pipe: bool = False
+) -> tuple[int, str, str]:
+    """Run a command on a terminal `columns` wide, with answers `typed` ahead.
+
+    Its status, what the terminal showed, and what went into a pipe, where results go with `pipe`.
+    """
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "invoke", *arguments],
+        cwd=ROOT,
+        env={**environment, "TERM": "xterm"},
+        stdin=follower,
+        stdout=subprocess.PIPE if pipe else follower,
+        stderr=follower,
+    )
+    os.close(follower)
+    os.write(leader, typed.encode())
+    shown = b""
+    while True:
+        try:
+            shown += os.read(leader, 65536)
+        except OSError:  # Linux's word for a terminal nobody holds any more
+            break
+    os.close(leader)
+    piped = process.stdout.read().decode() if process.stdout else ""
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode()).replace("\r\n", "\n")
+    return process.wait(timeout=60), plain, piped

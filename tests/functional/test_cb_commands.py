@@ -1,12 +1,9 @@
-import os
-import pty
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.functional.invoking import on_a_terminal
+
 REGION = "sa-east-1"
 CTRL_D = "\x04"
 
@@ -63,25 +60,9 @@ def test_nobody_to_ask_buys_nothing(invoke, proposed):
     ],
 )
 def test_on_a_terminal_the_price_is_named_and_the_answer_counts(invoke, proposed, answers, status, told):
-    ended, shown = on_a_terminal(["cb.purchase", "--offering-id", proposed[0], "-r", REGION], answers)
+    purchase = ["cb.purchase", "--offering-id", proposed[0], "-r", REGION]
+    ended, shown, _ = on_a_terminal(purchase, typed=answers)
     assert "Buy this block for 53.64 USD?" in shown
     assert told in shown
     assert ended == status
     assert ("Parameter Store has" in shown) == (answers == "y\ny\n")
-
-
-def on_a_terminal(arguments, answers):
-    """Run a command on a terminal of its own, with the answers typed ahead; its status and all it showed."""
-    leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "invoke", *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=follower, stdout=follower, stderr=follower)
-    os.close(follower)
-    os.write(leader, answers.encode())
-    shown = b""
-    while True:
-        try:
-            shown += os.read(leader, 65536)
-        except OSError:  # Linux's word for a terminal nobody holds any more
-            break
-    os.close(leader)
-    return process.wait(timeout=60), shown.decode()

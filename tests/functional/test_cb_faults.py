@@ -91,7 +91,7 @@ DENIED = "You are not authorized to perform this operation. User: arn:aws:iam::1
 # EC2 and Systems Manager have words of their own for the same thing.
 SIGN_IN = [
     ("DescribeCapacityBlockOfferings", "RequestExpired", "the AWS credentials have expired"),
-    ("DescribeCapacityBlockOfferings", "AuthFailure", "AWS does not accept these credentials in sa-east-1"),
+    ("DescribeCapacityBlockOfferings", "AuthFailure", "AWS does not accept these credentials here"),
     ("DescribeCapacityReservations", "RequestExpired", "the AWS credentials have expired"),
     ("DescribeCapacityReservations", "AuthFailure", "AWS does not accept these credentials here"),
     ("GetParameters", "ExpiredTokenException", "the AWS credentials have expired"),

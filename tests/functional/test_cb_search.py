@@ -1,24 +1,20 @@
 """What is on sale, as `cb.search` finds it: several searches at once, refusals, and forms for programs."""
 
 import csv
-import fcntl
 import io
 import json
-import os
-import pty
 import re
 import signal
 import socket
-import struct
 import subprocess
 import sys
-import termios
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from tests.functional.invoking import on_a_terminal
 from torchneuron.capacity_blocks import offerings
 from torchneuron.capacity_blocks.offerings import SearchRequest
 from torchneuron.errors import InputError
@@ -267,32 +263,6 @@ def test_progress_goes_to_the_terminal_and_the_result_into_the_pipe(rehearsal_en
     assert status == 0
     assert f"Searching in {REGION}: 2 of 3" in watched
     assert {one["paidHours"] for one in json.loads(piped)["offerings"]} == {24, 48, 72}
-
-
-def on_a_terminal(arguments, columns, *, pipe=False):
-    """Run a command on a terminal `columns` wide; its status, what the terminal showed, and what went into a pipe."""
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "invoke", *arguments],
-        cwd=ROOT,
-        env={**environment, "TERM": "xterm"},
-        stdin=follower,
-        stdout=subprocess.PIPE if pipe else follower,
-        stderr=follower,
-    )
-    os.close(follower)
-    shown = b""
-    while True:
-        try:
-            shown += os.read(leader, 65536)
-        except OSError:  # Linux's word for a terminal nobody holds any more
-            break
-    os.close(leader)
-    piped = process.stdout.read().decode() if process.stdout else ""
-    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode()).replace("\r\n", "\n")
-    return process.wait(timeout=60), plain, piped
 
 
 def test_ctrl_c_ends_a_search_that_nobody_answers(rehearsal_endpoint, config, monkeypatch):

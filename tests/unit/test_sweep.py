@@ -84,7 +84,7 @@ def test_a_region_that_fails_is_told_and_the_others_are_shown(error, kind):
         ((NOT_SOLD, DENIED), 2, "permission ec2:Fake is missing"),
         ((LIMITED, LIMITED), 1, "no further for now"),
         ((LIMITED, NOT_SOLD), 1, "no further for now"),
-        ((LIMITED, NOT_ENABLED), 2, "does not accept these credentials in b"),
+        ((LIMITED, NOT_ENABLED), 2, "in b: AWS does not accept these credentials here"),
         ((refusal("InternalError", status=500), NOT_SOLD), 1, "fault of its own"),
     ],
 )

@@ -66,14 +66,6 @@ def explained(error: AwsError, what: str, region: str) -> TorchNeuronError:
             why=error.why,
             do="They are sold on request: ask AWS (the account's team, or a support case) for access to them.",
         )
-    if error.code in _NOT_ENABLED:
-        return AccessError(
-            f"AWS does not accept these credentials in {region}.",
-            code=error.code,
-            why=f"Either they are wrong, or {region} is not enabled for the account. {error.why}",
-            do=f"If they work elsewhere: aws account enable-region --region-name {region} (it takes some minutes)."
-            " If not, check AWS_PROFILE (aws sts get-caller-identity).",
-        )
     return error
 
 
