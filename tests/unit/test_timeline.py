@@ -1,5 +1,6 @@
 from datetime import timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +41,13 @@ def test_segments_of_the_same_dates_have_one_bar():
 def test_where_there_is_no_room_nothing_is_drawn():
     assert lines(WEEK, 32) == []
     assert lines([], 80) == []
+
+
+@pytest.mark.parametrize("width", range(32, 120))
+def test_dates_years_apart_do_not_run_into_one_another(width):
+    axis, *_ = lines([block(), block(start=START + timedelta(days=640))], width) or [""]
+    assert len(axis) <= width
+    assert {len(date.rstrip()) for date in axis.split("│")[1:]} <= {len("12 Jan")}
 
 
 @settings(deadline=None)

@@ -51,7 +51,9 @@ def _axis(first: datetime, last: datetime, room: int) -> str:
     for day in range(0, days, step):
         label = f"│{first + day * _DAY:%d %b}"
         at = day * room // days
-        if at + len(label) <= room:
+        # Over years even the widest step is too narrow for its labels: what would run into one is left out.
+        apart = not axis or at > len(axis)
+        if apart and at + len(label) <= room:
             axis = axis.ljust(at) + label
     return axis
 
