@@ -151,15 +151,24 @@ def facts(pairs: Iterable[tuple[str, str]]) -> None:
             _print_lines(" " * (width + 2) + line)
 
 
-def confirm(question: str, *, default: bool = False, otherwise: str) -> bool:
-    """Ask on the terminal. `otherwise` says what to do where nobody answers: InputError is raised then."""
+def confirm(question: str, *, default: bool = False, otherwise: str, unchanged: str = "") -> bool:
+    """Ask on the terminal. `otherwise` says what to do where nobody answers: InputError is raised then.
+
+    `unchanged` says what has not happened, where that has to be told after Ctrl-C and where nobody answers, too.
+    """
+    told = f" {unchanged}" if unchanged else ""
     if not sys.stdin.isatty():
-        raise InputError("This needs an answer, and there is no terminal to ask on.", why=question, do=otherwise)
+        raise InputError(f"This needs an answer, and there is no terminal to ask on.{told}", why=question, do=otherwise)
     try:
         return Confirm.ask(escape(question), default=default, console=console(stderr=True))
     except EOFError:  # Ctrl-D
         console(stderr=True).print()
-        raise InputError("The question was not answered.", why=question, do=otherwise) from None
+        raise InputError(f"The question was not answered.{told}", why=question, do=otherwise) from None
+    except KeyboardInterrupt:
+        console(stderr=True).print()
+        if unchanged:
+            note(unchanged)
+        raise
 
 
 def waiting(what: str) -> Progress:

@@ -213,6 +213,11 @@ def _check_usable(reservation: Reservation) -> None:
             why="What is saved is for invoke deploy --use-capacity-block, which launches on Capacity Blocks only.",
             do="See the blocks with invoke cb.list.",
         )
+    if reservation.reclaimed and reservation.seen >= reservation.reclaimed:
+        raise InputError(
+            f"{reservation.id} can no longer be used: {reservation.outlook}.",
+            do="See the others with invoke cb.list.",
+        )
     if not (reservation.zone and reservation.instance_type and reservation.end):
         raise AwsError(
             f"{reservation.id} cannot be saved: AWS does not say its zone, instance type and end.", do="Try again."

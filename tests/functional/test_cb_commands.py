@@ -1,4 +1,6 @@
+import json
 import subprocess
+from datetime import timedelta
 
 import pytest
 
@@ -24,6 +26,27 @@ def test_a_block_that_cannot_be_saved_is_still_told_as_bought(invoke, ec2, propo
     assert "is bought, but was not saved" in failed.err
     assert "create-default-subnet" in failed.err
     assert "invoke cb.save-params --reservation-id cr-" in failed.err
+
+
+def test_what_aws_takes_back_already_is_neither_saved_nor_waited_for(invoke, bought, ec2, move_clock):
+    (one,) = ec2.describe_capacity_reservations(CapacityReservationIds=[bought])["CapacityReservations"]
+    move_clock(one["EndDate"] - timedelta(minutes=25))
+    saved = invoke("cb.save-params", "--reservation-id", bought, "-r", REGION, status=2)
+    assert f"{bought} can no longer be used: instances are being terminated" in saved.err
+    waited = invoke("cb.wait", "--until", "active", "-r", REGION, status=1)
+    assert "can no longer be used: it will not be active again" in waited.err
+
+
+def test_a_shown_block_is_bought_although_the_rehearsals_clock_is_far_ahead(invoke, control, ec2, move_clock):
+    control("market", {"starts_soon": True})
+    first = ec2.describe_capacity_block_offerings(
+        InstanceType="trn2.3xlarge", InstanceCount=1, CapacityDurationHours=24
+    )["CapacityBlockOfferings"][0]
+    move_clock(first["StartDate"] + timedelta(days=5))
+    shown = json.loads(invoke("cb.search", "-r", REGION, "-o", "json").out)["offerings"]
+    soonest = min(shown, key=lambda one: one["start"])
+    done = invoke("cb.purchase", "--offering-id", soonest["offeringId"], "-r", REGION, "--yes", "--no-save")
+    assert "is yours" in done.out
 
 
 def test_without_saving_nothing_is_saved(invoke, proposed):
@@ -55,7 +78,7 @@ def test_nobody_to_ask_buys_nothing(invoke, proposed):
         ("n\n", 1, "Nothing was bought."),
         ("y\ny\n", 0, "is yours"),
         ("y\nn\n", 0, "is yours"),
-        (CTRL_D, 2, "The question was not answered."),
+        (CTRL_D, 2, "The question was not answered. Nothing was bought."),
         (f"y\n{CTRL_D}", 1, "is bought, but was not saved to Parameter Store."),
     ],
 )

@@ -171,6 +171,19 @@ def test_find_takes_the_same_window_quoted_anew():
     assert offerings.find(ec2, "cb-old", REQUEST, before).id == "cb-new"
 
 
+def test_a_shown_block_is_found_although_its_date_is_past_for_aws_and_not_for_this_machine():
+    (before,) = offerings.search(FakeEc2([offering()]), REQUEST)
+
+    class Ahead(FakeEc2):
+        def _pages_of_describe_capacity_block_offerings(self, **request):
+            if "StartDateRange" in request:
+                raise refusal("InvalidParameterValue", "The specified start date is in the past.")
+            return super()._pages_of_describe_capacity_block_offerings(**request)
+
+    found = offerings.find(Ahead([offering()]), "cb-1", REQUEST, before, now=lambda: NOW)
+    assert found.id == "cb-1"
+
+
 def test_find_says_what_it_looked_among():
     with pytest.raises(NotFoundError) as missing:
         offerings.find(FakeEc2([offering()]), "cb-none", REQUEST)

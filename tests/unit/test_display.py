@@ -1,6 +1,9 @@
+import io
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.unit import golden
 from torchneuron import display
@@ -86,3 +89,20 @@ def test_nothing_is_told_of_progress_where_nobody_watches(capsys):
     with display.waiting("Searching") as progress:
         display.retell(progress, "Searching on")
     assert capsys.readouterr() == ("", "")
+
+
+class Interrupted(io.StringIO):
+    """A terminal at which somebody presses Ctrl-C."""
+
+    def isatty(self):
+        return True
+
+    def readline(self, *_):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_at_a_question_about_money_says_that_nothing_was_bought(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        display.confirm("Buy it?", otherwise="Add --yes.", unchanged="Nothing was bought.")
+    assert capsys.readouterr().err.endswith("\nNothing was bought.\n")

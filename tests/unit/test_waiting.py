@@ -231,11 +231,11 @@ def test_a_payment_that_fails_while_waiting_ends_it():
         world.wait(ACTIVE)
 
 
-def test_a_block_that_is_never_provided_ends_with_its_end():
+def test_a_block_that_is_never_provided_ends_when_nothing_of_it_could_be_used_any_more():
     world = World(time=START, state="unavailable")
-    with pytest.raises(NeverError, match="has ended"):
+    with pytest.raises(NeverError, match="can no longer be used"):
         world.wait(ACTIVE)
-    assert END <= world.time < END + 2 * MINUTE
+    assert END - 30 * MINUTE <= world.time < END - 28 * MINUTE
     assert world.calls < 24 * 60 + 40
 
 
@@ -372,3 +372,15 @@ def test_what_cannot_be_waited_for_is_refused():
         show_waiting.goal("")
     with pytest.raises(InputError, match="no --until 'activ'"):
         show_waiting.goal("activ")
+
+
+@pytest.mark.parametrize(
+    ("before_end", "told"), [(30, "can no longer be used"), (1, "can no longer be used"), (0, "ended")]
+)
+def test_a_block_that_is_taken_back_already_is_not_waited_for_to_be_active(before_end, told):
+    with pytest.raises(NeverError, match=f"{told}: it will not be active again"):
+        World(time=END - before_end * MINUTE).wait(ACTIVE)
+
+
+def test_a_block_with_a_minute_to_use_is_active():
+    assert World(time=END - 31 * MINUTE).wait(ACTIVE).state == "active"

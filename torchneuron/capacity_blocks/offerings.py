@@ -27,7 +27,7 @@ from torchneuron.capacity_blocks.rules import (
     instances_in,
     reclaimed_before_end,
 )
-from torchneuron.errors import AwsError, NotFoundError
+from torchneuron.errors import AwsError, InputError, NotFoundError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -176,7 +176,13 @@ def find(
         # AWS shows about six of what may be many, so it is asked for this window; not to the second, for nothing
         # says whether the limits themselves are in it.
         earliest, latest_end = shown.start - _HOUR, shown.end + _HOUR
-    found = in_order(_ask(ec2, request, earliest, latest_end, now))
+    try:
+        found = in_order(_ask(ec2, request, earliest, latest_end, now))
+    except InputError:
+        if earliest is None:
+            raise
+        # By AWS's clock that date may be past, however this machine's stands.
+        found = in_order(_ask(ec2, request, None, latest_end, now))
     for offering in found:
         if offering.id == offering_id:
             return offering

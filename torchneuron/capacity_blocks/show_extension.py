@@ -20,6 +20,7 @@ def agreement(*, yes: bool) -> Callable[[ExtensionOffering, Reservation], bool]:
         return yes or display.confirm(
             f"Extend {block.id} for {price(offering.fee, offering.currency)}? It is paid now, in full, never refunded.",
             otherwise="Add --yes to buy it without being asked.",
+            unchanged="Nothing was bought.",
         )
 
     return ask

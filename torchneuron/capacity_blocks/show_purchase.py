@@ -21,6 +21,7 @@ def agreement(*, yes: bool) -> Callable[[Offering], bool]:
         return display.confirm(
             f"Buy this block for {price(offering.fee, offering.currency)}? It is paid now, in full, never refunded.",
             otherwise="Add --yes to buy it without being asked.",
+            unchanged="Nothing was bought.",
         )
 
     return ask

@@ -53,6 +53,7 @@ def cancellation(*, yes: bool = False) -> Callable[[Reservation], bool]:
         return yes or display.confirm(
             f"Cancel {reservation.id}? What runs on it goes on running, and on being charged.",
             otherwise="Add --yes to cancel it without being asked.",
+            unchanged="Nothing was cancelled.",
         )
 
     return ask

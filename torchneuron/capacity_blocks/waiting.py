@@ -110,11 +110,14 @@ def reached(block: Reservation, until: str) -> bool:
 
 def check_possible(block: Reservation, until: str) -> None:
     """Raise NeverError when the reservation, as it was seen, will not get there any more."""
-    over = block.end is not None and block.seen >= block.end
+    # What AWS takes back is still active for a while, but nobody can begin to use it.
+    last = block.reclaimed if until == ACTIVE else None
+    over = any(date is not None and block.seen >= date for date in (last, block.end))
     if block.state not in GONE and not over:
         return
     if block.state == "expired" or block.state not in GONE:
-        what = f"{block.id} has ended: it will not be {until} again."
+        ended = "has ended" if block.end and block.seen >= block.end else "can no longer be used"
+        what = f"{block.id} {ended}: it will not be {until} again."
     else:
         what = f"{block.id} will never be {until}: it is {block.state}."
     outlook = block.outlook[:1].upper() + block.outlook[1:]
