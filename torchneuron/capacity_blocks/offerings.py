@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from torchneuron.aws import reading, utc
 from torchneuron.capacity_blocks.once import Clock, utc_now
-from torchneuron.capacity_blocks.refusals import explained
+from torchneuron.capacity_blocks.refusals import NotSoldError, explained
 from torchneuron.capacity_blocks.rules import (
     ENDS_APART,
     LATEST_START,
@@ -178,8 +178,8 @@ def find(
         earliest, latest_end = shown.start - _HOUR, shown.end + _HOUR
     try:
         found = in_order(_ask(ec2, request, earliest, latest_end, now))
-    except InputError:
-        if earliest is None:
+    except InputError as error:
+        if earliest is None or isinstance(error, NotSoldError):
             raise
         # By AWS's clock that date may be past, however this machine's stands.
         found = in_order(_ask(ec2, request, None, latest_end, now))

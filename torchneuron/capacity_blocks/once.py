@@ -66,7 +66,7 @@ def send(
         if _is_open(error):
             return None
         journal.strike(sent.intent)
-        raise nothing_bought(error, refusals) from error
+        raise _nothing_bought(error, refusals) from error
     except InputError:  # this machine's AWS configuration: nothing was sent
         journal.strike(sent.intent)
         raise
@@ -112,7 +112,7 @@ def dry_run(doing: str, request: Callable[[], object], *, refusals: Mapping[str,
             request()
     except AwsError as error:
         if error.code != _DRY_RUN_WOULD_WORK:
-            raise nothing_bought(error, refusals) from error
+            raise _nothing_bought(error, refusals) from error
         return
     raise PurchaseUnknownError(
         "AWS seems to have taken the dry run for the real thing. Do not buy before you know.",
@@ -121,7 +121,7 @@ def dry_run(doing: str, request: Callable[[], object], *, refusals: Mapping[str,
     )
 
 
-def nothing_bought(error: AwsError, refusals: Mapping[str, str]) -> AwsError | PurchaseError:
+def _nothing_bought(error: AwsError, refusals: Mapping[str, str]) -> AwsError | PurchaseError:
     """The error of a request that was turned away, said for a buyer. `refusals`: AWS's codes in our words."""
     if isinstance(error, AccessError):
         return AccessError(f"Nothing was bought. {error.what}", code=error.code, why=error.why, do=error.do)
