@@ -147,7 +147,7 @@ def test_a_block_is_never_cancelled_and_the_truth_about_it_is_told(invoke, bough
     assert refused.out == ""
     for text in (
         "AWS never cancels one: nothing was changed.",
-        "Paid for it: 53.64 USD, in full",
+        "Paid: 53.64 USD, in full",
         "All of it remains usable: it starts in",
         "invoke deploy --use-capacity-block -t trn2.3xlarge -r sa-east-1",
         f"--resource-arns {before['arn']} --principals ACCOUNT-ID",

@@ -111,6 +111,10 @@ def an_extension(block: dict[str, Any], status: str = "payment-succeeded", *, ho
     }
 
 
+_TOGETHER_TAGS = {
+    "torchneuron:upfront-fee": "42000 USD",
+    "torchneuron:upfront-fee-covers": "2 UltraServers",
+}
 _OUR_TAGS = {"torchneuron:upfront-fee": "1053.64 USD", "Team": "[red]", "Name": ""}
 _TODAY = NOW.replace(hour=11, minute=30)
 
@@ -141,6 +145,7 @@ ULTRASERVERS = a_block(
     AvailableInstanceCount=4,
     InstanceType="trn2u.48xlarge",
     LaunchStatus="launchable",
+    tags=_TOGETHER_TAGS,
 )
 UNAVAILABLE = a_block(9, "unavailable", _TODAY - timedelta(days=1), days=14, TotalInstanceCount=1)
 ON_DEMAND = reservation(

@@ -7,8 +7,10 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from tests.unit.capacity_fakes import NOW, START, FakeEc2, offering, refusal
+from tests.unit.offerings_support import of_segments, of_ultraservers
 from tests.unit.purchase_support import LOST, WANTED, Agreement, bought_times, buy, noted
 from torchneuron.capacity_blocks import offerings
+from torchneuron.capacity_blocks.intent import tags_for
 from torchneuron.capacity_blocks.purchase import purchase, try_out
 from torchneuron.errors import (
     AccessError,
@@ -51,6 +53,15 @@ def test_the_request_is_tagged_with_its_intent():
         "torchneuron:offering-id": "cb-1",
         "torchneuron:upfront-fee": "53.64 USD",
     }
+
+
+def test_the_price_of_a_purchase_that_makes_several_reservations_says_what_it_covers():
+    def covers(offered):
+        return tags_for(offered, "cb-1").get("torchneuron:upfront-fee-covers")
+
+    assert covers(of_segments(("a", 4, 0, 24), ("b", 2, 0, 24))) == "6 instances in 2 segments"
+    assert covers(of_ultraservers()) == "2 UltraServers"
+    assert covers(replace(of_ultraservers(), ultraserver_count=1)) is None
 
 
 def test_the_same_command_again_buys_nothing_even_when_the_offering_is_gone(capsys):

@@ -46,7 +46,7 @@ def test_the_price_paid_is_what_our_tag_says_if_it_says_one(tag, fee):
     block = reservations.describe(
         ec2_with(reservation(Tags=[{"Key": "torchneuron:upfront-fee", "Value": tag}])), REGION, "cr-1"
     )
-    assert (str(block.fee[0]) if block.fee else None) == fee
+    assert (str(block.fee.amount) if block.fee else None) == fee
 
 
 def test_an_answer_without_a_date_is_taken_as_now():

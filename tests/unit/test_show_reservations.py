@@ -5,7 +5,16 @@ import pytest
 
 from tests.unit import golden
 from tests.unit.capacity_fakes import REGION
-from tests.unit.reservations_support import ACTIVE, EVERY, ON_DEMAND, SCHEDULED, UNPAID, KnowingEc2, everything
+from tests.unit.reservations_support import (
+    ACTIVE,
+    EVERY,
+    ON_DEMAND,
+    SCHEDULED,
+    ULTRASERVERS,
+    UNPAID,
+    KnowingEc2,
+    everything,
+)
 from torchneuron.capacity_blocks import details, reservations, show_reservations
 from torchneuron.errors import InputError
 
@@ -50,6 +59,8 @@ def test_for_programs_it_is_json_as_it_was_read_by_a_person(in_zone):
     in_zone("BRT+3")
     golden.check("list-everything.json", listed(everything(), form="json"))
     golden.check("describe-active.json", described(everything(), ACTIVE["CapacityReservationId"], form="json"))
+    together = ULTRASERVERS["CapacityReservationId"]
+    golden.check("describe-ultraservers.json", described(everything(), together, form="json"))
     golden.check("describe-on-demand.json", described(everything(), ON_DEMAND["CapacityReservationId"], form="json"))
     golden.check("describe-denied.json", described(denied(), ACTIVE["CapacityReservationId"], form="json"))
 

@@ -90,12 +90,12 @@ def _never(block: Reservation, made: tuple[Extension, ...] | Unreadable) -> Neve
 
 def _paid(block: Reservation, made: tuple[Extension, ...] | Unreadable) -> str:
     """What was paid, in a sentence or two; empty where the outlook says that nothing was."""
-    fee = price(*block.fee) if block.fee else ""
+    fee = block.fee
     if block.state in NEVER_PAID:
         return ""
     if block.state == "payment-pending":
         return (
-            f"Its payment{f' of {fee}' if fee else ''} is under way: AWS tries for up to 12 hours, and releases the"
+            f"Its payment{f' ({fee})' if fee else ''} is under way: AWS tries for up to 12 hours, and releases the"
             " block only if that fails. Nothing is refunded once it is through."
         )
     if isinstance(made, Unreadable):
@@ -103,7 +103,7 @@ def _paid(block: Reservation, made: tuple[Extension, ...] | Unreadable) -> str:
     else:
         charged = [one for one in made if one.status != FAILED]
         extended = "".join(f" Its extension to {when(one.end)}: {price(one.fee, one.currency)}." for one in charged)
-    paid = f"Paid for it: {fee}, in full, when it was bought." if fee else "It is paid in full: see the AWS bill."
+    paid = f"Paid: {fee}, in full, when it was bought." if fee else "It is paid in full: see the AWS bill."
     return f"{paid}{extended} AWS refunds nothing, and it cannot be moved or made smaller."
 
 

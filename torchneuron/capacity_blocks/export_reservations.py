@@ -10,7 +10,9 @@ the Capacity Block's own id; `ultraserver`; `instanceType`, `platform`; `state` 
 `instancesTotal`, `instancesAvailable`; `instances` are those on it, each `id`, `state`, `launched`.
 `created`, `start`, `instancesTerminated` (when AWS begins to), `end`;
 `extensionFrom`, `extensionUntil`: when AWS sells extensions of it.
-`price`, `currency`: paid upfront, where cb.purchase noted it.
+`price`, `currency`: paid upfront for this reservation alone, where cb.purchase noted it.
+`boughtTogether`: of a reservation that was bought together with others (segments, UltraServers), `covers` says what
+all was bought in that purchase, `price` and `currency` what all of it cost; its own `price` is null then.
 `health`: `interconnect` (`ok`, `impaired`, `insufficient-data`), `total`, `available`, `unavailable` (instances).
 `extensions` (of `cb.describe` only): each `offeringId`, `start`, `end`, `hours`, `price`, `currency`, `status`.
 `tags`: an object.
@@ -25,6 +27,7 @@ from typing import Any
 
 from torchneuron.capacity_blocks.details import Details, Health, Instance, Unreadable
 from torchneuron.capacity_blocks.extensions import Extension
+from torchneuron.capacity_blocks.reservations import Fee
 from torchneuron.capacity_blocks.words import iso
 
 
@@ -43,7 +46,6 @@ def as_json(found: Details) -> str:
 def _summary(found: Details) -> dict[str, Any]:
     one, instances, health = found.reservation, found.instances, found.health
     opens, closes = found.extension_window or (None, None)
-    fee, currency = one.fee or (None, None)
     parts = {"instances": instances, "health": health, "extensions": found.extensions}
     return {
         "id": one.id,
@@ -72,12 +74,18 @@ def _summary(found: Details) -> dict[str, Any]:
         "secondsToEnd": _seconds(one.end, one.seen),
         "extensionFrom": _time(opens),
         "extensionUntil": _time(closes),
-        "price": None if fee is None else str(fee),
-        "currency": currency,
+        **_paid(one.fee),
         "health": _health(health) if isinstance(health, Health) else None,
         "tags": dict(sorted(one.tags.items())),
         "notReadable": {name: part.why for name, part in parts.items() if isinstance(part, Unreadable)},
     }
+
+
+def _paid(fee: Fee | None) -> dict[str, Any]:
+    amount = {"price": str(fee.amount) if fee else None, "currency": fee.currency if fee else None}
+    if fee and fee.covers:
+        return {"price": None, "currency": None, "boughtTogether": {"covers": fee.covers, **amount}}
+    return {**amount, "boughtTogether": None}
 
 
 def _instance(instance: Instance) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterable
 
 from torchneuron.capacity_blocks.offerings import Offering
-from torchneuron.capacity_blocks.reservations import GONE, PRICE_TAG, Reservation
+from torchneuron.capacity_blocks.reservations import COVERS_TAG, GONE, PRICE_TAG, Reservation
 
 _INTENT = "torchneuron:intent"
 _OFFERING = "torchneuron:offering-id"
@@ -24,11 +24,12 @@ def intent_of(offering: Offering) -> str:
 
 def tags_for(offering: Offering, asked_for: str) -> dict[str, str]:
     """The tags of a purchase. `asked_for` is the id the person gave: AWS may quote its window anew."""
-    return {
+    tags = {
         _INTENT: intent_of(offering),
         _OFFERING: asked_for,
         PRICE_TAG: f"{offering.fee} {offering.currency}",
     }
+    return {**tags, COVERS_TAG: covers} if (covers := _several(offering)) else tags
 
 
 def bought_for(owned: Iterable[Reservation], offering: Offering) -> list[Reservation]:
@@ -53,6 +54,13 @@ def command_that_tells(intent: str, region: str) -> str:
         ".[CapacityReservationId,State,StartDate,EndDate]"
     )
     return f"aws ec2 describe-capacity-reservations --region {region} --output table --query {shlex.quote(query)}"
+
+
+def _several(offering: Offering) -> str:
+    """What an offering is made of that becomes a reservation each; empty where it becomes one."""
+    if offering.segments:
+        return f"{offering.count} instances in {len(offering.segments)} segments"
+    return f"{offering.ultraserver_count} UltraServers" if offering.ultraserver_count > 1 else ""
 
 
 def _tagged(owned: Iterable[Reservation], key: str, value: str) -> list[Reservation]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from torchneuron.aws import reading, utc
 from torchneuron.capacity_blocks import countdown
 from torchneuron.capacity_blocks.rules import reclaimed_before_end
+from torchneuron.capacity_blocks.words import price
 from torchneuron.errors import AwsError, NotFoundError
 
 if TYPE_CHECKING:
@@ -31,9 +32,29 @@ NEVER_PAID = frozenset({"payment-failed", "failed", "unsupported"})
 _OPEN = frozenset({"active", "unavailable"})
 
 PRICE_TAG = "torchneuron:upfront-fee"
+COVERS_TAG = "torchneuron:upfront-fee-covers"
+"""What a purchase cost, and, of one that made several reservations, what all it bought: they have the same tags."""
 
 # While a block is not active its own counts are 0; AWS writes the size into this tag.
 _SIZE_TAG = "aws:ec2capacityreservation:incrementalRequestedQuantity"
+
+
+@dataclass(frozen=True)
+class Fee:
+    """What was paid upfront, without extensions.
+
+    `covers` is empty where it was paid for one reservation alone. Else it says what was bought with that money in one
+    purchase (`6 instances in 2 segments`), of which the reservation is a part; EC2 does not say what each part cost.
+    """
+
+    amount: Decimal
+    currency: str
+    covers: str = ""
+
+    def __str__(self) -> str:
+        """`1,234.50 USD`, or `1,234.50 USD for 2 UltraServers bought together`."""
+        amount = price(self.amount, self.currency)
+        return f"{amount} for {self.covers} bought together" if self.covers else amount
 
 
 @dataclass(frozen=True)
@@ -76,14 +97,14 @@ class Reservation:
         return self.state in _OPEN
 
     @property
-    def fee(self) -> tuple[Decimal, str] | None:
-        """The price paid upfront, without extensions, and its currency; None where our tag does not say."""
+    def fee(self) -> Fee | None:
+        """What was paid for it upfront; None where our tags do not say."""
         text, _, currency = self.tags.get(PRICE_TAG, "").partition(" ")
         try:
-            fee = Decimal(text)
+            amount = Decimal(text)
         except InvalidOperation:
             return None
-        return (fee, currency) if fee.is_finite() and currency else None
+        return Fee(amount, currency, self.tags.get(COVERS_TAG, "")) if amount.is_finite() and currency else None
 
     @property
     def outlook(self) -> str:

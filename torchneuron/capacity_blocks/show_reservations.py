@@ -113,7 +113,7 @@ def _price(one: Reservation) -> str:
         paid = "not paid"
     else:
         paid = "payment under way" if one.state == "payment-pending" else "paid upfront"
-    return f"{price(*one.fee)}, {paid}" if one.fee else f"{paid}: see the AWS bill"
+    return f"{one.fee}, {paid}" if one.fee else f"{paid}: see the AWS bill"
 
 
 def _running(instances: Sequence[Instance] | Unreadable) -> str:
