@@ -13,9 +13,9 @@ _RESERVATION = "the reservation's id, cr-…"
 @command(
     help={
         "type": "instance types, separated by commas (default: the settings' default type)",
-        "duration": "hours, separated by commas: 24 to 336 in steps of 24, then to 4368 in steps of 168",
+        "duration": "hours, separated by commas: 24 to 336 in steps of 24, then to 4368 in steps of 168 (default: 24)",
         "region": "AWS regions, separated by commas, or all (default: the settings' default region)",
-        "count": "instances in the block, at most 64; with --ultraserver, UltraServers",
+        "count": "instances in the block, at most 64; with --ultraserver, UltraServers (default: 1)",
         "start_after": "ISO 8601; the block starts then or later",
         "start_before": "ISO 8601; the block starts then or sooner",
         "max_price": "leave out what costs more than this for the whole block",
@@ -61,15 +61,15 @@ def search(
     help={
         "offering_id": "the offering, as cb.search shows it",
         "start_time": "ISO 8601; refused when it is not the offering's",
-        "region": _REGION,
+        "region": "AWS region (default: where cb.search showed the offering, else the settings' default region)",
         "yes": "do not ask",
         "no_save": "do not save the block to Parameter Store",
         "max_price": "refuse a price above this one for the whole block",
         "dry_run": "ask AWS whether it is on sale and you may buy it, and buy nothing",
-        "type": "instance type of an offering that cb.search did not show here",
+        "type": "instance type of an offering that cb.search did not show here (default: the settings' default type)",
         "ultraserver": "the same for an offering of UltraServers, e.g. u-trn2x64",
-        "duration": "hours of an offering that cb.search did not show here",
-        "count": "instances of an offering that cb.search did not show here",
+        "duration": "hours of an offering that cb.search did not show here (default: 24)",
+        "count": "instances of an offering that cb.search did not show here (default: 1)",
     }
 )
 def purchase(
@@ -119,7 +119,7 @@ def purchase(
 def extend(
     context: Context,
     reservation_id: str = "",
-    duration: str = "24",
+    duration: str = "",
     region: str = "",
     yes: bool = False,
     no_save: bool = False,

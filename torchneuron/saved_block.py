@@ -134,6 +134,11 @@ def save(
     return block
 
 
+def saved_id(ssm: SSMClient, region: str) -> str:
+    """The id of the reservation that is saved for a region, as it is written there; empty when there is none."""
+    return _read(ssm, region).get(Names(region).reservation, "")
+
+
 def update_end(ssm: SSMClient, region: str, reservation_id: str, end: datetime) -> bool:
     """Save a block's new `end` (aware), but only if it is the block that is saved; whether it is.
 
@@ -171,8 +176,22 @@ def load(ssm: SSMClient, region: str) -> SavedBlock:
 
 def as_shell(block: SavedBlock) -> str:
     """The block as text that any POSIX shell can `eval`. A variable for what was not saved is unset."""
-    values, names = block.values, Names(block.region)
-    variables = {
+    values = block.values
+    return "\n".join(
+        f"export {variable}={shlex.quote(values[name])}" if values[name] else f"unset {variable}"
+        for variable, name in _variables(block.region).items()
+    )
+
+
+def nothing_as_shell(region: str) -> str:
+    """Text whose `eval` fails, and leaves no variable of another block behind: for when none could be read."""
+    return f"unset {' '.join(_variables(region))}; false"
+
+
+def _variables(region: str) -> dict[str, str]:
+    """The shell variable for each parameter."""
+    names = Names(region)
+    return {
         "CAPACITY_RESERVATION_ID": names.reservation,
         "CAPACITY_SUBNET_ID": names.subnet,
         "CAPACITY_AVAILABILITY_ZONE": names.zone,
@@ -180,10 +199,6 @@ def as_shell(block: SavedBlock) -> str:
         "CAPACITY_START": names.start,
         "CAPACITY_END": names.end,
     }
-    return "\n".join(
-        f"export {variable}={shlex.quote(values[name])}" if values[name] else f"unset {variable}"
-        for variable, name in variables.items()
-    )
 
 
 def as_json(block: SavedBlock) -> str:

@@ -19,6 +19,56 @@ def test_from_search_to_what_a_shell_reads(invoke, bought):
     assert seen[1].startswith("subnet-")
 
 
+def in_a_shell(printed):
+    """What a shell that `eval`s this has afterwards: the status of `eval`, and the reservation it knows."""
+    script = 'CAPACITY_RESERVATION_ID=older; eval "$1"; echo "$? ${CAPACITY_RESERVATION_ID-unset}"'
+    return subprocess.run(["sh", "-c", script, "sh", printed], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_shell_that_is_given_no_block_knows_none(invoke, bought, fail):
+    assert in_a_shell(invoke("cb.load-params", "-o", "shell").out) == f"0 {bought}\n"
+    assert in_a_shell(invoke("cb.load-params", "-r", "us-east-2", "-o", "shell", status=2).out) == "1 unset\n"
+    assert in_a_shell(invoke("cb.load-params", "-r", "us-eats-2", "-o", "shell", status=2).out) == "1 unset\n"
+    fail("GetParameters", "error", code="AccessDeniedException")
+    assert in_a_shell(invoke("cb.load-params", "-o", "shell", status=2).out) == "1 unset\n"
+    assert invoke("cb.load-params", "-r", "us-east-2", status=2).out == ""
+
+
+def test_a_block_that_replaces_the_saved_one_says_so(invoke, bought):
+    again = invoke("cb.search", "-d", "48", "-r", REGION).out.split()
+    offering = again[again.index("--offering-id") + 1]
+    status, shown, _ = on_a_terminal(["cb.purchase", "--offering-id", offering], typed="y\nn\n", columns=200)
+    assert status == 0
+    assert f"Save it to Parameter Store instead of {bought}, for invoke deploy" in shown
+    # The same purchase again: found, not bought, and saved this time.
+    done = invoke("cb.purchase", "--offering-id", offering, "--yes")
+    assert f"It replaces {bought}, which was saved for {REGION} before." in done.err
+    assert "It replaces" not in invoke("cb.purchase", "--offering-id", offering, "--yes").err
+
+
+def test_what_was_shown_elsewhere_is_bought_there_without_naming_the_region(invoke):
+    shown = json.loads(invoke("cb.search", "-t", "trn2.48xlarge", "-r", "us-east-2", "-o", "json").out)["offerings"]
+    purchase = ("cb.purchase", "--offering-id", shown[0]["offeringId"], "--yes", "--no-save")
+    refused = invoke(*purchase, "-r", REGION, status=2)
+    assert f"is not in {REGION}" in refused.err
+    assert "-r us-east-2" in refused.err
+    assert " in us-east-2" in invoke(*purchase).out
+
+
+def test_the_price_of_segments_is_told_as_the_price_of_all(invoke):
+    segmented = ("-t", "trn1.32xlarge", "-r", "us-west-2", "--count", "20", "-o", "json")
+    best = json.loads(invoke("cb.search", *segmented).out)["offerings"][0]
+    invoke("cb.purchase", "--offering-id", best["offeringId"], "--yes")
+    blocks = json.loads(invoke("cb.list", "-r", "us-west-2", "-o", "json").out)["reservations"]
+    assert len(blocks) == 2
+    for block in blocks:
+        assert block["price"] is None
+        together = {"covers": "20 instances in 2 segments", "price": best["fee"], "currency": "USD"}
+        assert block["boughtTogether"] == together
+        never = invoke("cb.cancel", "--reservation-id", block["id"], "-r", "us-west-2", status=1)
+        assert "USD for 20 instances in 2 segments bought together" in never.err
+
+
 def test_a_block_that_cannot_be_saved_is_still_told_as_bought(invoke, ec2, proposed):
     for subnet in ec2.describe_subnets()["Subnets"]:
         ec2.delete_subnet(SubnetId=subnet["SubnetId"])

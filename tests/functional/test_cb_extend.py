@@ -10,6 +10,7 @@ REGION = "sa-east-1"
 @pytest.fixture
 def extend(invoke, bought):
     def run(*more, status=0):
+        more = more if "-d" in more else ("-d", "24", *more)
         return invoke("cb.extend", "--reservation-id", bought, "-r", REGION, *more, status=status)
 
     return run
@@ -109,13 +110,13 @@ def test_bad_input_is_refused_before_any_call(extend, options, told, fail):
 
 @pytest.mark.parametrize("reservation", ["", "cr-", "i-0123456789abcdef0", "cr-0123456789abcdef0; rm -rf /"])
 def test_an_id_that_is_none(invoke, reservation):
-    refused = invoke("cb.extend", "--reservation-id", reservation, "-r", REGION, "--yes", status=2)
+    refused = invoke("cb.extend", "--reservation-id", reservation, "-d", "24", "-r", REGION, "--yes", status=2)
     assert "--reservation-id" in refused.err
 
 
 def test_a_block_of_somebody_else(invoke):
     unknown = "cr-0123456789abcdef0"
-    assert unknown in invoke("cb.extend", "--reservation-id", unknown, "-r", REGION, "--yes", status=2).err
+    assert unknown in invoke("cb.extend", "--reservation-id", unknown, "-d", "24", "-r", REGION, "--yes", status=2).err
 
 
 @pytest.mark.parametrize("kind", ["lost-after", "server-error-after"])

@@ -63,6 +63,10 @@ def test_a_lost_answer_is_settled_by_looking(buy, faults, owned, kind):
             purchase_fails("error", code="InvalidCapacityBlockOfferingIdExpired", message="Gone."),
             "the offering is no longer on sale",
         ),
+        (purchase_fails("error", code="InsufficientInstanceCapacity", message="None."), "invoke cb.search"),
+        (purchase_fails("error", code="InstanceLimitExceeded", message="Too many."), "L-64569A79"),
+        (purchase_fails("error", code="PendingVerification", message="Later."), "up to 4 hours"),
+        (purchase_fails("error", code="SomethingElse", message="No."), "Search again with invoke cb.search."),
     ],
 )
 def test_a_request_that_was_turned_away_bought_nothing(buy, faults, owned, fault, told):

@@ -233,6 +233,13 @@ def test_ultraservers_are_found_by_those_who_may_buy_them(invoke, found, market)
     assert PROPOSAL.search(done.out)[1] == best["offeringId"]
 
 
+def test_a_mistyped_ultraserver_is_told_which_there_are(invoke, market):
+    market(ultraservers=True)
+    refused = invoke("cb.search", "--ultraserver", "u-trn2x65", "-r", "us-east-2", status=2)
+    assert "u-trn2x64" in refused.err
+    assert "trn2.3xlarge" not in refused.err
+
+
 def test_local_zones_are_searched_on_request_only(invoke, found, market):
     market(ultraservers=True)
     local = ("--ultraserver", "u-p6e-gb200x72", "-r", "us-east-1")

@@ -213,6 +213,7 @@ def test_what_never_will_be_ends_with_the_reason(until, state, reason):
         world.wait(until)
     assert never.value.exit_status == 1
     assert reason in never.value.why
+    assert world.news == []
     assert "invoke cb.describe --reservation-id cr-1 -r sa-east-1" in never.value.do
     assert world.calls == 1
 

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 import pytest
 
 from tests.unit.capacity_fakes import REGION
-from tests.unit.offerings_support import block
+from tests.unit.offerings_support import block, of_ultraservers
 from torchneuron import config
 from torchneuron.capacity_blocks import shown
 from torchneuron.capacity_blocks.offerings import SearchRequest
@@ -22,7 +22,8 @@ def settings(state_dir):
 
 
 def test_an_offering_never_shown_here_is_searched_for_by_the_defaults(settings):
-    assert want(settings, REGION, "cb-1").search == SearchRequest("trn2.3xlarge", 24, 1, REGION)
+    assert want(settings, "", "cb-1").search == SearchRequest("trn2.3xlarge", 24, 1, REGION)
+    assert want(settings, "us-east-2", "cb-1").search.region == "us-east-2"
 
 
 def test_its_start_narrows_the_search(settings):
@@ -52,4 +53,13 @@ def test_what_was_shown_is_searched_for_again_as_it_was(settings):
     assert wanted.search == offering.search
     assert wanted.shown == offering
     assert want(settings, REGION, offering.id, duration_hours=48).search.duration_hours == 48
-    assert want(settings, "us-east-2", offering.id).shown is None
+
+
+def test_what_was_shown_is_bought_in_its_region_and_in_no_other(settings):
+    offering = of_ultraservers()
+    shown.remember(settings.state_dir, [offering], START)
+    assert want(settings, "", offering.id).search.region == "us-east-2"
+    assert want(settings, "us-east-2", offering.id).shown == offering
+    with pytest.raises(InputError, match="not in sa-east-1") as refused:
+        want(settings, REGION, offering.id)
+    assert "-r us-east-2" in refused.value.do

@@ -65,10 +65,10 @@ def purchase(
     """`cb.purchase`."""
     if offering_id:  # without one, `want` says how to find it
         options.aws_id("--offering-id", offering_id, "cb")
-    settings, aws = _start(region)
+    settings = config.load()
     wanted = want(
         settings,
-        aws.region,
+        region,
         offering_id,
         start_time=options.moment("--start-time", start_time),
         max_price=options.amount("--max-price", max_price),
@@ -77,6 +77,7 @@ def purchase(
         duration_hours=duration_hours,
         count=count,
     )
+    aws = Aws(wanted.search.region)
     if dry_run:
         show_purchase.tried_out(buying.try_out(aws.ec2(), aws.ec2_once(), wanted))
         return
@@ -86,7 +87,7 @@ def purchase(
     if save and len(blocks) > 1:
         show_purchase.save_one_of(blocks)
     elif save:
-        _save_what_was_bought(blocks[0], yes=yes)
+        _save_what_was_bought(aws, blocks[0], yes=yes)
 
 
 def extend(
@@ -140,16 +141,24 @@ def save_params(reservation_id: str, subnet_id: str, region: str, *, vpc_id: str
     subnet = options.aws_id("--subnet-id", subnet_id, "subnet") if subnet_id else ""
     vpc = options.aws_id("--vpc-id", vpc_id, "vpc") if vpc_id else ""
     settings, aws = _start(region)
+    before = saved_block.saved_id(aws.ssm(), aws.region)
     show_saved.saved(
         saved_block.save(aws.ec2(), aws.ssm(), aws.region, wanted_id, subnet, project=settings.project_name, vpc_id=vpc)
     )
+    if before not in ("", wanted_id):
+        show_saved.replaced(before, aws.region)
 
 
 def load_params(region: str, output: str) -> None:
     """`cb.load-params`."""
     form = show_saved.form(output)
-    _, aws = _start(region)
-    show_saved.saved(saved_block.load(aws.ssm(), aws.region), form)
+    try:
+        _, aws = _start(region)
+        block = saved_block.load(aws.ssm(), aws.region)
+    except (TorchNeuronError, KeyboardInterrupt):
+        show_saved.not_saved(region, form)
+        raise
+    show_saved.saved(block, form)
 
 
 def wait(until: str, reservation_id: str, region: str) -> None:
@@ -164,11 +173,10 @@ def wait(until: str, reservation_id: str, region: str) -> None:
     show_waiting.arrived(block)
 
 
-def _save_what_was_bought(reservation: Reservation, *, yes: bool) -> None:
+def _save_what_was_bought(aws: Aws, reservation: Reservation, *, yes: bool) -> None:
     """Save it, if that is wanted; a failure must not read as if nothing had been bought."""
-    question = f"Save it to Parameter Store, for invoke deploy --use-capacity-block in {reservation.region}?"
     try:
-        if yes or display.confirm(question, default=True, otherwise=""):
+        if yes or _is_to_be_saved(aws, reservation):
             save_params(reservation.id, "", reservation.region)
     except TorchNeuronError as error:
         raise PurchaseError(
@@ -176,6 +184,13 @@ def _save_what_was_bought(reservation: Reservation, *, yes: bool) -> None:
             why=error.why,
             do=f"{error.do}\nThen save it: {_save_later(reservation.id, reservation.region)}".strip(),
         ) from error
+
+
+def _is_to_be_saved(aws: Aws, reservation: Reservation) -> bool:
+    now = saved_block.saved_id(aws.ssm(), aws.region)
+    instead = f" instead of {now}" if now not in ("", reservation.id) else ""
+    question = f"Save it to Parameter Store{instead}, for invoke deploy --use-capacity-block in {aws.region}?"
+    return display.confirm(question, default=True, otherwise="")
 
 
 def _save_new_end(aws: Aws, extension: Extension) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torchneuron import display
-from torchneuron.capacity_blocks import extensions, once, reservations
+from torchneuron.capacity_blocks import extensions, once, reservations, turned_away
 from torchneuron.capacity_blocks.extensions import EXTENDED_STATES, FAILED, PENDING, Extension, ExtensionOffering
 from torchneuron.capacity_blocks.journal import Journal, Sent
 from torchneuron.capacity_blocks.once import Clock, Sleep
@@ -74,7 +74,7 @@ def extend(
     Raises InputError, NotFoundError, AccessError and Declined before anything was bought, PurchaseError when it was
     not bought or the payment failed, PurchaseUnknownError when nobody can tell.
     """
-    check_duration(wanted.hours)
+    _check_hours(wanted)
     journal = Journal(wanted.state_dir)
     block, bought = _look(ec2, wanted, journal, now)
     if not bought:
@@ -112,7 +112,7 @@ def try_out(
 
     Returns the offering that would be bought, and the block; None when it was bought already. Raises as `extend`.
     """
-    check_duration(wanted.hours)
+    _check_hours(wanted)
     block, bought = _look(ec2, wanted, Journal(wanted.state_dir), now)
     if bought:
         return None
@@ -121,10 +121,17 @@ def try_out(
     once.dry_run(
         f"extend {offering.reservation_id}",
         lambda: ec2_once.purchase_capacity_block_extension(**ids, DryRun=True),
-        refusals={},
+        turned_away=lambda error: turned_away.extension(error, offering.instance_type),
         tells=_command_that_tells(wanted, offering.id),
     )
     return offering, block
+
+
+def _check_hours(wanted: WantedExtension) -> None:
+    """Raise InputError for no duration, too: nobody is to pay for a day they did not name."""
+    if not wanted.hours:
+        raise InputError("How much longer? --duration is missing.", do="Give it in hours: -d 24 for a day.")
+    check_duration(wanted.hours)
 
 
 def _look(
@@ -240,7 +247,7 @@ def _buy(
         lambda: _send(ec2_once, offering),
         journal=journal,
         sent=sent,
-        refusals={},
+        turned_away=lambda error: turned_away.extension(error, offering.instance_type),
     )
     bought = bought or once.settle(lambda: _of_offering(_made_if_readable(ec2, offering), offering.id), sleep=sleep)
     if bought is None:
@@ -294,7 +301,7 @@ def _unknown(what: str, why: str, wanted: WantedExtension, sent: Sent) -> Purcha
         why=f"{why} It can still appear until {sent.settled:%H:%M:%S} UTC.",
         do=f"This shows it if it was bought:\n  {_command_that_tells(wanted, sent.offering_id)}\n"
         "The same invoke cb.extend looks there first, too. It sends nothing until then; after that it takes an"
-        " extension that still does not show as not bought, and asks you again.",
+        " extension that still does not show as not bought, and buys it as if for the first time.",
     )
 
 

@@ -34,6 +34,7 @@ class ExtensionOffering:
     hours: int
     fee: Decimal
     currency: str
+    instance_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def on_sale(ec2: EC2Client, reservation_id: str, hours: int) -> list[ExtensionOf
                 hours=raw["CapacityBlockExtensionDurationHours"],
                 fee=Decimal(raw["UpfrontFee"]),
                 currency=raw.get("CurrencyCode", "USD"),
+                instance_type=raw.get("InstanceType", ""),
             )
             for raw in raws
         ]

@@ -7,7 +7,7 @@ request have taken effect all the same? If it may, nobody sends it again; the ac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import TypeVar
 
@@ -25,14 +25,15 @@ from torchneuron.errors import (
     AccessError,
     AwsError,
     InputError,
-    PurchaseError,
     PurchaseUnknownError,
+    TorchNeuronError,
     UnreachableError,
 )
 
 T = TypeVar("T")
 Sleep = Callable[[float], None]
 Clock = Callable[[], datetime]
+TurnedAway = Callable[[AwsError], TorchNeuronError]
 
 PAYMENT_PATIENCE = 1800.0
 """Seconds. AWS takes payment within 12 hours, as a rule within minutes; after this long the person is let go."""
@@ -50,13 +51,13 @@ def utc_now() -> datetime:
 
 
 def send(
-    doing: str, request: Callable[[], T | None], *, journal: Journal, sent: Sent, refusals: Mapping[str, str]
+    doing: str, request: Callable[[], T | None], *, journal: Journal, sent: Sent, turned_away: TurnedAway
 ) -> T | None:
     """The result of `request`, which calls AWS once; None when its outcome is open.
 
     `doing` completes "Could not …". It is noted in the journal as `sent` before, and stays there unless it was turned
-    away. `refusals`: AWS's codes in our words. Raises PurchaseError, AccessError and InputError, only when it is
-    certain that nothing took effect.
+    away. Raises what `turned_away` makes of AWS's refusal, and InputError, only when it is certain that nothing took
+    effect.
     """
     journal.note(sent)
     try:
@@ -66,7 +67,7 @@ def send(
         if _is_open(error):
             return None
         journal.strike(sent.intent)
-        raise _nothing_bought(error, refusals) from error
+        raise turned_away(error) from error
     except InputError:  # this machine's AWS configuration: nothing was sent
         journal.strike(sent.intent)
         raise
@@ -101,33 +102,25 @@ def until_paid(what: str, bought: T, *, is_pending: Callable[[T], bool], look: C
     return bought
 
 
-def dry_run(doing: str, request: Callable[[], object], *, refusals: Mapping[str, str], tells: str) -> None:
+def dry_run(doing: str, request: Callable[[], object], *, turned_away: TurnedAway, tells: str) -> None:
     """Send a request with EC2's DryRun, and return when AWS says that it may be made.
 
-    EC2 answers that with an error (EC2 API reference, "Common client error codes"). Raises PurchaseError and
-    AccessError when it may not; PurchaseUnknownError, with the command that `tells`, when AWS seems to have made it.
+    EC2 answers that with an error (EC2 API reference, "Common client error codes"). Raises what
+    `turned_away` makes of the error when it may not; PurchaseUnknownError, with the command that `tells`, when AWS
+    seems to have made it.
     """
     try:
         with display.waiting(doing.capitalize()), calling(doing):
             request()
     except AwsError as error:
         if error.code != _DRY_RUN_WOULD_WORK:
-            raise _nothing_bought(error, refusals) from error
+            raise turned_away(error) from error
         return
     raise PurchaseUnknownError(
         "AWS seems to have taken the dry run for the real thing. Do not buy before you know.",
         why="It answered as if something had been bought, which it never should.",
         do=f"This shows what was bought:\n  {tells}",
     )
-
-
-def _nothing_bought(error: AwsError, refusals: Mapping[str, str]) -> AwsError | PurchaseError:
-    """The error of a request that was turned away, said for a buyer. `refusals`: AWS's codes in our words."""
-    if isinstance(error, AccessError):
-        return AccessError(f"Nothing was bought. {error.what}", code=error.code, why=error.why, do=error.do)
-    if reason := refusals.get(error.code):
-        return PurchaseError(f"Nothing was bought: {reason}.", why=error.why, do="Search again with invoke cb.search.")
-    return PurchaseError(f"Nothing was bought. {error.what}", why=error.why, do=error.do)
 
 
 def _is_open(error: AwsError) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from torchneuron import display
 from torchneuron.aws import may_pass
-from torchneuron.capacity_blocks import offerings, once, reservations
+from torchneuron.capacity_blocks import offerings, once, reservations, turned_away
 from torchneuron.capacity_blocks.intent import (
     bought_as,
     bought_for,
@@ -44,12 +44,6 @@ if TYPE_CHECKING:
 
 Reservations = Sequence[Reservation]
 
-# EC2 API reference, "Error codes".
-_REFUSALS = {
-    "InvalidCapacityBlockOfferingIdExpired": "the offering is no longer on sale",
-    "InvalidCapacityBlockOfferingIdNotFound": "AWS does not know this offering",
-    "InvalidCapacityBlockOfferingIdMalformed": "this is not an offering's id",
-}
 _PENDING = "payment-pending"
 
 
@@ -102,7 +96,7 @@ def try_out(ec2: EC2Client, ec2_once: EC2Client, wanted: Wanted, *, now: Clock =
         once.dry_run(
             f"buy {offering.id}",
             lambda: ec2_once.purchase_capacity_block(**request),
-            refusals=_REFUSALS,
+            turned_away=lambda error: turned_away.purchase(error, offering.search.what),
             tells=command_that_tells(intent_of(offering), wanted.search.region),
         )
     return offering
@@ -185,7 +179,7 @@ def _buy(
         lambda: _send(ec2_once, offering, wanted),
         journal=journal,
         sent=sent,
-        refusals=_REFUSALS,
+        turned_away=lambda error: turned_away.purchase(error, offering.search.what),
     )
     bought = bought or once.settle(lambda: bought_for(_owned_if_readable(ec2, region), offering), sleep=sleep)
     if not bought:
@@ -225,7 +219,7 @@ def _unknown(what: str, why: str, sent: Sent) -> PurchaseUnknownError:
         why=f"{why} It can still appear until {sent.settled:%H:%M:%S} UTC.",
         do=f"This shows it if it was bought:\n  {command_that_tells(sent.intent, sent.region)}\n"
         "The same invoke cb.purchase looks there first, too. It sends nothing until then; after that it takes a block"
-        " that still does not show as not bought, and asks you again.",
+        " that still does not show as not bought, and buys it as if for the first time.",
     )
 
 

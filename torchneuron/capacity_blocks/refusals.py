@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torchneuron.aws import SEARCH_LIMIT
+from torchneuron.capacity_blocks.rules import ULTRASERVER_TYPES
+from torchneuron.capacity_blocks.words import either
 from torchneuron.errors import AccessError, AwsError, InputError, TorchNeuronError, UnreachableError
 
 if TYPE_CHECKING:
@@ -28,6 +30,12 @@ _NOT_ENABLED = ("AuthFailure", "OptInRequired")
 _WHERE_SOLD = (
     "trn2.3xlarge is sold in sa-east-1 and ap-southeast-4, trn2.48xlarge in us-east-2,"
     " trn1.32xlarge in several regions but not sa-east-1; inf2 is not sold as blocks."
+    " With -r all, every region you have enabled is asked."
+)
+
+
+_ULTRASERVERS = (
+    f"The UltraServers known here are {either(ULTRASERVER_TYPES)}; AWS sells them in few regions, and on request."
     " With -r all, every region you have enabled is asked."
 )
 
@@ -53,10 +61,12 @@ def explained(error: AwsError, what: str, region: str) -> TorchNeuronError:
             why="Either searches came too fast (AWS allows few, and does not say how many), or the account's quota for"
             f" this family's Capacity Blocks is 0, as it is at first. {error.why}",
             do="Wait a minute and search again. If it stays so, have the quota raised in Service Quotas:"
-            f" {_quota(what)}.",
+            f" {quota(what)}.",
         )
     if error.code in _NOT_SOLD or (error.code in _REFUSED and "not supported" in error.why.lower()):
-        return NotSoldError(f"AWS does not sell {what} as Capacity Blocks in {region}.", why=error.why, do=_WHERE_SOLD)
+        return NotSoldError(
+            f"AWS does not sell {what} as Capacity Blocks in {region}.", why=error.why, do=_where_sold(what)
+        )
     if error.code in _REFUSED:
         return InputError(f"AWS refuses this search for {what} in {region}.", why=error.why)
     if error.code == "UnauthorizedOperation" and "ultraserver" in error.why.lower():
@@ -101,7 +111,7 @@ def _reason(refusal: Refusal) -> tuple[str, str]:
     if isinstance(error, NotSoldError):
         return (f"{what} is not sold", "")
     if isinstance(error, AwsError) and error.code == SEARCH_LIMIT:
-        return ("Not searched to the end", f" (too many searches, or a quota of 0 in Service Quotas: {_quota(what)})")
+        return ("Not searched to the end", f" (too many searches, or a quota of 0 in Service Quotas: {quota(what)})")
     if isinstance(error, AwsError) and error.code in _NOT_ENABLED:
         return ("Not searched", " (not enabled for this account, or wrong credentials)")
     if isinstance(error, AccessError):
@@ -117,7 +127,11 @@ def _sold_nowhere(refused: Sequence[Refusal]) -> TorchNeuronError:
         return refused[0].error
     searched = {one.request.region for one in refused}
     why = "\n".join(in_lines(refused, searched))
-    return NotSoldError("AWS sells none of this as Capacity Blocks.", why=why, do=_WHERE_SOLD)
+    return NotSoldError("AWS sells none of this as Capacity Blocks.", why=why, do=_where_sold(refused[0].request.what))
+
+
+def _where_sold(what: str) -> str:
+    return _ULTRASERVERS if what.startswith("u-") else _WHERE_SOLD
 
 
 def _rank(error: TorchNeuronError) -> int:
@@ -128,7 +142,7 @@ def _rank(error: TorchNeuronError) -> int:
     return 4 if isinstance(error, NotSoldError) else 3
 
 
-def _quota(what: str) -> str:
+def quota(what: str) -> str:
     """The quota for a type, whose name and code are known for some families; UltraServers may have others."""
     name, code = _QUOTAS.get(what.partition(".")[0], ("", ""))
     return f'EC2, "{name}", {code}' if code else 'EC2, the one of this family with "Capacity Blocks" in its name'

@@ -33,6 +33,8 @@ _INSTANCES_IN = {
     "u-p6e-gb200x72": 18,
     "u-p6e-gb300x72": 18,
 }
+ULTRASERVER_TYPES = tuple(_INSTANCES_IN)
+
 # Instance types that only come as UltraServers: DescribeCapacityReservations does not say so itself.
 _ULTRASERVER_TYPES = ("trn2u.", "p6e-gb200.", "p6e-gb300.")
 _RECLAIMED_BEFORE_END = timedelta(minutes=30)

@@ -15,6 +15,17 @@ def form(output: str) -> str:
     return options.one_of("output", output, _FORMS)
 
 
+def replaced(reservation_id: str, region: str) -> None:
+    """Which other reservation was saved before: what used that finds another one from now on."""
+    display.note(f"It replaces {reservation_id}, which was saved for {region} before.")
+
+
+def not_saved(region: str, form: str) -> None:
+    """What a shell is given when there is nothing to give: it must notice, although it sees no exit status."""
+    if form == "shell":
+        display.say(saved_block.nothing_as_shell(region))
+
+
 def saved(block: SavedBlock, form: str = "table") -> None:
     """What Parameter Store holds, in one of the forms above."""
     if form == "shell":

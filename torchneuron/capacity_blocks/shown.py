@@ -38,10 +38,9 @@ def remember(state_dir: Path, offerings: Iterable[Offering], now: datetime) -> N
         )
 
 
-def recall(state_dir: Path, offering_id: str, region: str) -> Offering | None:
-    """The offering as it was shown last; None when this id was never shown for `region`."""
-    offering = _read(state_dir / _FILE).get(offering_id)
-    return offering if offering and offering.search.region == region else None
+def recall(state_dir: Path, offering_id: str) -> Offering | None:
+    """The offering as it was shown last, in whatever region; None when this id was never shown."""
+    return _read(state_dir / _FILE).get(offering_id)
 
 
 def _read(path: Path) -> dict[str, Offering]:

@@ -85,7 +85,6 @@ def wait(
     watch = _Watch(ec2, region, reservation_id, until, sleep, now, told)
     while True:
         block = watch.look()
-        check_possible(block, until)
         if reached(block, until):
             return block
         watch.sleep_until(_next_look(block, until))
@@ -155,7 +154,7 @@ class _Watch:
     lost: str = ""
 
     def look(self) -> Reservation:
-        """The reservation as it is now, however long it takes to get an answer."""
+        """The reservation as it is now, however long it takes to get an answer. Raises as `wait` does."""
         pause, waited = _FIRST_RETRY, 0.0
         while True:
             try:
@@ -165,6 +164,8 @@ class _Watch:
                     raise
                 self.lost = error.why or error.what
             else:
+                # Of what will never come, nothing is told but that.
+                check_possible(block, self.until)
                 self.block, self.lost = block, ""
                 # The date of an answer is in whole seconds, rounded down: what is worked out from it is never early.
                 self.ahead = block.seen - self.now()

@@ -48,21 +48,28 @@ def want(
     count: int = 0,
 ) -> Wanted:
     """The options of `cb.purchase`, checked. What is not given is what the search that showed the offering
-    asked for, else the default type, one day and one instance.
+    asked for, its region included, else the default region and type, one day and one instance.
 
-    Raises InputError without an id, and with both kinds of type. Times are aware.
+    Raises InputError without an id, with both kinds of type, and for another region than the offering's. Times are
+    aware.
     """
     if not offering_id:
         raise InputError("Which offering? --offering-id is missing.", do="Find one with invoke cb.search, by its id.")
     if instance_type and ultraserver_type:
         raise InputError("--type and --ultraserver are both given.", do="An UltraServer's type says it all.")
-    seen = shown.recall(config.state_dir, offering_id, region)
+    seen = shown.recall(config.state_dir, offering_id)
+    if seen and region and region != seen.search.region:
+        raise InputError(
+            f"Offering {offering_id} is not in {region}.",
+            why=f"cb.search showed it for {seen.search.region}. Nothing was bought.",
+            do=f"Buy it there: -r {seen.search.region}. Or see what there is in {region}: invoke cb.search -r {region}",
+        )
     # EC2 shows a few offerings of many: the one that was not shown here is asked for by its start, where that is known.
     unseen = SearchRequest(
         "" if ultraserver_type else config.default_instance_type,
         DEFAULT_HOURS,
         1,
-        region,
+        region or config.default_region,
         start_after=start_time,
         start_before=start_time,
     )
