@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from invoke import Collection
 
-from commands import capacity_blocks, machine
+from commands import capacity_blocks, command_line, machine
+
+command_line.take_over()
 
 cb = Collection(
     "cb",

@@ -33,6 +33,14 @@ class _Command(Task):  # type: ignore[misc] # Invoke's own types are not read
         return options
 
 
+def ended(error: TorchNeuronError) -> Exit:
+    """Tell what failed; the end of this process, with the exit status for it."""
+    from torchneuron import display
+
+    display.show_error(error)
+    return Exit(code=error.exit_status)
+
+
 def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
     """An Invoke task. Everything it can fail with ends here, as one message and an exit status: 2 for what was
     refused before anything changed, 3 for a purchase whose outcome is unknown, 130 for Ctrl-C, 1 otherwise.
@@ -44,10 +52,7 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
             try:
                 body(*args, **kwargs)
             except TorchNeuronError as error:
-                from torchneuron import display
-
-                display.show_error(error)
-                raise Exit(code=error.exit_status) from None
+                raise ended(error) from None
             except KeyboardInterrupt:
                 raise Exit(message="Interrupted. The same command takes up where it stopped.", code=130) from None
 
