@@ -1,6 +1,14 @@
-"""How the tests are shared out when several run at once (`make test`: one worker a core)."""
+"""What holds for all tests: Ctrl-C works, and how they are shared out when several run at once (`make test`)."""
+
+import signal
 
 import pytest
+
+
+def pytest_configure():
+    """A background job of a shell, and every process it starts, ignores Ctrl-C: tests that send it would hang."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # Before xdist reads the marks.
