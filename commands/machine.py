@@ -18,17 +18,24 @@ def bootstrap(context: Context, region: str = "") -> None:
 @command(
     iterable=["allowed_ip"],
     help={
-        "type": "instance type, such as trn2.3xlarge",
+        "type": "instance type, such as trn2.3xlarge (default: as before, at first the settings')",
         "region": "AWS region",
         "use_capacity_block": "launch on the Capacity Block saved in Parameter Store, or the one named",
         "capacity_reservation_id": "the block's reservation id, instead of the saved one",
         "subnet_id": "the subnet, instead of the saved or default one",
-        "volume_size": "root volume, GiB",
-        "allowed_ip": "CIDR that may reach nginx; repeat for several (default: no inbound port is open)",
+        "on_demand": "launch on demand, where an earlier deploy used a Capacity Block",
+        "count": "how many machines (default: as before, at first 1)",
+        "volume_size": "root volume, GiB (default: as before, at first the settings')",
+        "data_volume_size": "a volume of its own for the home folder, GiB, which outlives the machine (default: none)",
+        "allowed_ip": "CIDR that may reach nginx; repeat for several (default: as before, at first no port is open)",
+        "closed": "open no port any more",
+        "open_to_world": "let --allowed-ip be everyone, 0.0.0.0/0 or ::/0",
+        "refresh_ami": "replace machines that run an older AMI than the newest; data volumes stay",
         "skip_setup": "deploy only; set code-server up later with invoke setup",
         "show_info": "only show what is deployed",
         "destroy": "only remove what is deployed",
         "allow_replace": "let the deploy replace or delete a running machine",
+        "delete_data": "with --destroy: remove the data volumes, too",
         "yes": "do not ask before removing",
     },
 )
@@ -38,41 +45,55 @@ def deploy(
     region: str = "",
     use_capacity_block: bool = False,
     capacity_reservation_id: str = "",
+    on_demand: bool = False,
     subnet_id: str = "",
+    count: str = "",
     volume_size: str = "",
+    data_volume_size: str = "",
     allowed_ip: list[str] | None = None,
+    closed: bool = False,
+    open_to_world: bool = False,
+    refresh_ami: bool = False,
     skip_setup: bool = False,
     show_info: bool = False,
     destroy: bool = False,
+    delete_data: bool = False,
     allow_replace: bool = False,
     yes: bool = False,
 ) -> None:
-    """Deploy the machine, then set code-server up on it."""
-    from torchneuron import jobs
-    from torchneuron.options import whole_number
+    """Deploy the machine, then set code-server up on it. What an earlier deploy chose holds until it is changed."""
+    from torchneuron import deploy_options, jobs
 
-    if show_info or destroy:
-        jobs.look_or_remove(region, destroy=destroy, yes=yes)
+    if destroy:
+        jobs.destroy(region, yes=yes, delete_data=delete_data)
         return
-    given = {
-        "instanceType": type,
-        "region": region,
-        "useCapacityBlock": use_capacity_block,
-        "capacityReservationId": capacity_reservation_id,
-        "subnetId": subnet_id,
-        "volumeSize": whole_number("--volume-size", volume_size),
-        "allowedIps": list(allowed_ip or ()),
-    }
-    overrides = {name: value for name, value in given.items() if value}
-    jobs.deploy_and_set_up(overrides, skip_setup=skip_setup, allow_replace=allow_replace)
+    if show_info:
+        jobs.info(region, "table")
+        return
+    given = deploy_options.read(
+        type=type,
+        region=region,
+        use_capacity_block=use_capacity_block,
+        capacity_reservation_id=capacity_reservation_id,
+        on_demand=on_demand,
+        subnet_id=subnet_id,
+        count=count,
+        volume_size=volume_size,
+        data_volume_size=data_volume_size,
+        allowed_ips=allowed_ip or (),
+        closed=closed,
+        open_to_world=open_to_world,
+        refresh_ami=refresh_ami,
+    )
+    jobs.deploy_and_set_up(given, skip_setup=skip_setup, allow_replace=allow_replace)
 
 
-@command(help={"region": "AWS region"})
-def info(context: Context, region: str = "") -> None:
+@command(help={"region": "AWS region", "output": "table or json"})
+def info(context: Context, region: str = "", output: str = "table") -> None:
     """Show what is deployed and how to reach it."""
     from torchneuron import jobs
 
-    jobs.look_or_remove(region, destroy=False, yes=False)
+    jobs.info(region, output)
 
 
 @command(help={"region": "AWS region"})
@@ -83,12 +104,12 @@ def password(context: Context, region: str = "") -> None:
     jobs.show_password(region)
 
 
-@command(help={"region": "AWS region", "yes": "do not ask"})
-def destroy(context: Context, region: str = "", yes: bool = False) -> None:
-    """Remove what is deployed, after showing it and asking."""
+@command(help={"region": "AWS region", "yes": "do not ask", "delete_data": "remove the data volumes, too"})
+def destroy(context: Context, region: str = "", yes: bool = False, delete_data: bool = False) -> None:
+    """Remove what is deployed, after showing it and asking; data volumes stay for the next deploy."""
     from torchneuron import jobs
 
-    jobs.look_or_remove(region, destroy=True, yes=yes)
+    jobs.destroy(region, yes=yes, delete_data=delete_data)
 
 
 _RUN_HELP = {

@@ -1,8 +1,8 @@
-"""Where Terraform keeps the state: an S3 bucket with its own lock file, or a file on this machine."""
+"""Where Terraform keeps the state: an S3 bucket with its own lock file, HCP Terraform, or a file on this machine."""
 
 from __future__ import annotations
 
-from cdktf import LocalBackend, S3Backend, TerraformStack
+from cdktf import CloudBackend, LocalBackend, NamedCloudWorkspace, S3Backend, TerraformStack
 
 from torchneuron import config
 
@@ -15,6 +15,14 @@ def keep_state(stack: TerraformStack, *, backend: config.Backend) -> None:
     """
     if isinstance(backend, config.LocalBackend):
         LocalBackend(stack, path=backend.path)
+        return
+    if isinstance(backend, config.HcpBackend):
+        CloudBackend(
+            stack,
+            organization=backend.organization,
+            workspaces=NamedCloudWorkspace(backend.workspace),
+            hostname=backend.hostname,
+        )
         return
     S3Backend(
         stack,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from cdktf import TerraformOutput, TerraformStack
+from typing import Any
+
+from cdktf import Precondition, TerraformOutput, TerraformStack
 from constructs import Construct
 
 from stacks.backend import keep_state
+from stacks.data_volume import DataVolumes
 from stacks.firewall import Firewall
 from stacks.identity import MachineIdentity
 from stacks.image import MachineImage
-from stacks.machine import Machine, MachineTemplate
+from stacks.machine import Machines, MachineTemplate
 from stacks.password import GeneratedPassword
-from stacks.placement import CapacityBlock, Network
+from stacks.placement import CapacityBlock, Network, PlacementChecks
 from stacks.provider import AwsProvider, AwsProviderDefaultTags
 from torchneuron.config import Deployment
 
@@ -60,22 +63,70 @@ class CodeServerStack(TerraformStack):
             reservation_id=block.reservation_id if block else None,
             tags={**tags, "Name": project},
         )
-        machine = Machine(
+        checks: list[Precondition] = []
+        if block:
+            placement = PlacementChecks(
+                self, "placement", region=region, instance_type=deployment.instance_type, block=block, network=network
+            )
+            checks = placement.conditions
+        machines = Machines(
             self,
-            "machine",
+            "machines",
+            count=deployment.count,
             image=image,
             template=template,
             subnet_id=network.subnet_id,
             tags={"Name": project},
+            conditions=checks,
+            refresh_ami=deployment.refresh_ami,
             # The agent on the machine asks for its permissions at boot.
             depends_on=[identity.permission],
         )
-        outputs = {
-            "instance_id": machine.instance_id,
-            "public_dns": machine.public_dns,
+        data_ids: str | list[str] = []
+        if deployment.data_volume_size and network.zone:
+            data = DataVolumes(
+                self,
+                "data",
+                count=deployment.count,
+                size=deployment.data_volume_size,
+                zone=network.zone,
+                tags={"Name": f"{project}-data"},
+            )
+            data.attach_to(machines)
+            data_ids = data.ids
+        outputs: dict[str, Any] = {
+            "instance_ids": machines.ids,
+            "public_dns": machines.public_dns,
+            "data_volume_ids": data_ids,
             "security_group_id": firewall.group_id,
             "secret_arn": password.secret_arn,
             "region": region,
+            "choices": _choices(deployment, block=block, network=network),
         }
         for output, value in outputs.items():
             TerraformOutput(self, output, value=value)
+
+
+def _choices(deployment: Deployment, *, block: CapacityBlock | None, network: Network) -> dict[str, Any]:
+    """What this deployment was made with, in the words of the settings, for the next one to start from.
+
+    All that a change of would replace a machine is in it, whether a person chose it or a default did: neither a
+    forgotten option nor a changed default may do that. So are the addresses a person named; those of the settings
+    are not, for they can change without harm.
+    """
+    chosen: dict[str, Any] = {
+        "instanceType": deployment.instance_type,
+        "volumeSize": deployment.volume_size,
+        "dataVolumeSize": deployment.data_volume_size,
+        "count": deployment.count,
+        "useCapacityBlock": block is not None,
+    }
+    if block:
+        chosen["capacityReservationId"] = block.reservation_id
+    if network.subnet_id:
+        chosen["subnetId"] = network.subnet_id
+    if deployment.allowed_ips_chosen:
+        chosen["allowedIps"] = list(deployment.allowed_ips)
+    if deployment.open_to_world:
+        chosen["openToWorld"] = True
+    return chosen

@@ -1,4 +1,4 @@
-"""The machine: a launch template and the one instance started from it.
+"""The machines: a launch template and the instances started from it.
 
 A Capacity Block launch needs the market type and the reservation together in one request. A
 launch template can carry both, so the instance is started from one and adds only what belongs to itself.
@@ -6,9 +6,9 @@ launch template can carry both, so the instance is started from one and adds onl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from cdktf import ITerraformDependable, Token
+from cdktf import ITerraformDependable, Precondition, TerraformResource, TerraformResourceLifecycle, Token
 from constructs import Construct
 
 from stacks.image import MachineImage
@@ -101,13 +101,14 @@ def _on_capacity_block(
     )
 
 
-class Machine(Construct):
-    """The instance itself. `instance_id` and `public_dns` are references to it.
+class Machines(Construct):
+    """The instances themselves, `count` of them, one resource. `ids` and `public_dns` are references to lists.
 
     The AMI is the instance's own and its changes are ignored: "the newest" moves every few weeks,
     and a machine someone works on is not replaced for that. Were it in the template, each newer AMI
     would make a new template version, and a new version replaces the instance; were it ignored
     there, a machine made anew, for the next Capacity Block say, would start from a stale AMI.
+    `refresh_ami` is for the person who wants the newest one on a machine that runs.
     What else the template says is asked for by a person: a change of it does plan a replacement,
     visibly, and the deployment's guard stops there. So does an AMI whose root device has another
     name, which means another family of Linux, not a newer release of the same.
@@ -118,24 +119,41 @@ class Machine(Construct):
         scope: Construct,
         name: str,
         *,
+        count: int,
         image: MachineImage,
         template: MachineTemplate,
         subnet_id: str | None,
         tags: Mapping[str, str],
+        conditions: Sequence[Precondition],
+        refresh_ami: bool,
         depends_on: list[ITerraformDependable],
     ) -> None:
         super().__init__(scope, name)
         instance = Instance(
             self,
             "instance",
+            count=count,
             ami=image.id,
             # The resolved number, not "$Latest": a change of the template then shows in the same plan.
             launch_template=InstanceLaunchTemplate(id=template.id, version=template.version),
             subnet_id=subnet_id,
             tags=dict(tags),
             depends_on=depends_on,
-            lifecycle={"ignore_changes": ["ami"]},
+            lifecycle=TerraformResourceLifecycle(
+                ignore_changes=None if refresh_ami else ["ami"], precondition=list(conditions) or None
+            ),
         )
         instance.override_logical_id("machine")
-        self.instance_id = instance.id
-        self.public_dns = instance.public_dns
+        self.instance = instance
+        self.ids = every(instance, "id")
+        self.public_dns = every(instance, "public_dns")
+
+
+def every(resource: TerraformResource, attribute: str) -> str:
+    """The list of an attribute of each instance of a counted resource: cdktf's own references know of one only."""
+    return f"${{{resource.fqn}[*].{attribute}}}"
+
+
+def same(resource: TerraformResource, attribute: str) -> str:
+    """In a resource with the same count, the attribute of its counterpart."""
+    return f"${{{resource.fqn}[count.index].{attribute}}}"

@@ -1,31 +1,34 @@
-"""Where the machine runs: which subnet, and on which Capacity Block.
+"""Where the machines run: which subnet, and on which Capacity Block.
 
 Ids that the settings leave out are read from Parameter Store when Terraform plans, where
-`invoke cb.purchase` and `invoke cb.save-params` put them.
+`invoke cb.purchase` and `invoke cb.save-params` put them. What is saved beside them lets Terraform itself refuse
+a launch that EC2 would have no capacity for.
 """
 
 from __future__ import annotations
 
-from cdktf import Postcondition, TerraformResourceLifecycle
+from cdktf import IResolvable, Op, Postcondition, Precondition, TerraformResourceLifecycle
 from constructs import Construct
 
 from stacks.provider import DataAwsSsmParameter, DataAwsSubnet
 
 
 class CapacityBlock(Construct):
-    """The block to start on. `reservation_id` is its capacity reservation's id."""
+    """The block to start on. `reservation_id` is its capacity reservation's id.
+
+    `saved` tells whether that is the one in Parameter Store, whose zone and instance type are known then.
+    """
 
     def __init__(self, scope: Construct, name: str, *, region: str, reservation_id: str | None) -> None:
         super().__init__(scope, name)
-        self.reservation_id = reservation_id or _saved(
-            self, "reservation_id", name=f"/capacity-block/{region}/reservation-id", prefix="cr-"
-        )
+        self.saved = reservation_id is None
+        self.reservation_id = reservation_id or saved_id(self, "reservation_id", region=region, prefix="cr-")
 
 
 class Network(Construct):
-    """The subnet to start in, and its VPC.
+    """The subnet to start in, its VPC and its zone.
 
-    Both are None where nothing names a subnet: EC2 then uses the region's default VPC. A Capacity
+    All are None where nothing names a subnet: EC2 then uses the region's default VPC. A Capacity
     Block is bound to one availability zone, so with one there is always a subnet.
     """
 
@@ -35,31 +38,72 @@ class Network(Construct):
         super().__init__(scope, name)
         self.subnet_id: str | None = None
         self.vpc_id: str | None = None
+        self.zone: str | None = None
+        self.saved = subnet_id is None and on_capacity_block
         if subnet_id is None and not on_capacity_block:
             return
         subnet = DataAwsSubnet(
-            self,
-            "subnet",
-            id=subnet_id or _saved(self, "subnet_id", name=f"/capacity-block/{region}/subnet-id", prefix="subnet-"),
+            self, "subnet", id=subnet_id or saved_id(self, "subnet_id", region=region, prefix="subnet-")
         )
         subnet.override_logical_id("machine")
         self.subnet_id = subnet.id
         self.vpc_id = subnet.vpc_id
+        self.zone = subnet.availability_zone
 
 
-def _saved(scope: Construct, construct_id: str, *, name: str, prefix: str) -> str:
-    """The id that `name` in Parameter Store holds; planning fails if it is not one."""
-    parameter = DataAwsSsmParameter(scope, construct_id, name=name)
-    parameter.override_logical_id(construct_id)
+class PlacementChecks(Construct):
+    """What must hold of block and subnet before a machine is launched, as far as Terraform can know it.
+
+    EC2 has no data source for a reservation, so a block that is named by its id is checked by `invoke deploy` only.
+    """
+
+    def __init__(
+        self, scope: Construct, name: str, *, region: str, instance_type: str, block: CapacityBlock, network: Network
+    ) -> None:
+        super().__init__(scope, name)
+        self.conditions: list[Precondition] = []
+        if block.saved:
+            zone = _saved(self, "block_zone", name=f"/capacity-block/{region}/availability-zone")
+            kind = _saved(self, "block_type", name=f"/capacity-block/{region}/instance-type")
+            self._require(
+                Op.eq(network.zone, zone.insecure_value),
+                "The subnet is in another availability zone than the saved Capacity Block."
+                " Save the block again, with a subnet in its zone: invoke cb.save-params.",
+            )
+            self._require(
+                Op.eq(kind.insecure_value, instance_type),
+                f"The saved Capacity Block is not for {instance_type}. Deploy its own instance type.",
+            )
+        elif network.saved:
+            reservation = _saved(self, "saved_block", name=f"/capacity-block/{region}/reservation-id")
+            self._require(
+                Op.eq(reservation.insecure_value, block.reservation_id),
+                f"The saved subnet belongs to another Capacity Block than {block.reservation_id}. Name a subnet.",
+            )
+
+    def _require(self, condition: IResolvable, message: str) -> None:
+        self.conditions.append(Precondition(condition=condition, error_message=message))
+
+
+def saved_id(scope: Construct, name: str, *, region: str, prefix: str) -> str:
+    """The id that Parameter Store holds under `name`; planning fails if it is not one."""
+    path = f"/capacity-block/{region}/{name.replace('_', '-')}"
+    parameter = _saved(scope, name, name=path)
     parameter.lifecycle = TerraformResourceLifecycle(
         postcondition=[
             Postcondition(
                 condition=f'${{startswith(self.insecure_value, "{prefix}")}}',
                 error_message=(
-                    f"The parameter {name} does not hold an id that starts with {prefix}."
+                    f"The parameter {path} does not hold an id that starts with {prefix}."
                     " Save the block again: invoke cb.save-params."
                 ),
             )
         ]
     )
     return parameter.insecure_value
+
+
+def _saved(scope: Construct, construct_id: str, *, name: str) -> DataAwsSsmParameter:
+    parameter = DataAwsSsmParameter(scope, construct_id, name=name)
+    parameter.override_logical_id(construct_id)
+    return parameter

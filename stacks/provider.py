@@ -67,6 +67,7 @@ try:
     from cdktf_cdktf_provider_aws.data_aws_ami import DataAwsAmi, DataAwsAmiFilter
     from cdktf_cdktf_provider_aws.data_aws_ssm_parameter import DataAwsSsmParameter
     from cdktf_cdktf_provider_aws.data_aws_subnet import DataAwsSubnet
+    from cdktf_cdktf_provider_aws.ebs_volume import EbsVolume
     from cdktf_cdktf_provider_aws.iam_instance_profile import IamInstanceProfile
     from cdktf_cdktf_provider_aws.iam_role import IamRole
     from cdktf_cdktf_provider_aws.iam_role_policy_attachment import IamRolePolicyAttachment
@@ -90,6 +91,7 @@ try:
         SecurityGroupEgress,
         SecurityGroupIngress,
     )
+    from cdktf_cdktf_provider_aws.volume_attachment import VolumeAttachment
 except ImportError as error:
     raise _layout_changed(str(error)) from error
 
@@ -100,6 +102,7 @@ __all__ = [
     "DataAwsAmiFilter",
     "DataAwsSsmParameter",
     "DataAwsSubnet",
+    "EbsVolume",
     "IamInstanceProfile",
     "IamRole",
     "IamRolePolicyAttachment",
@@ -119,4 +122,5 @@ __all__ = [
     "SecurityGroup",
     "SecurityGroupEgress",
     "SecurityGroupIngress",
+    "VolumeAttachment",
 ]

@@ -129,6 +129,9 @@ class Aws:
     def sts(self) -> STSClient:
         return cast("STSClient", self._client("sts", _LOOKUPS))
 
+    def service_quotas(self) -> Any:
+        return self._client("service-quotas", _LOOKUPS)
+
     def _client(self, service: str, policy: ClientConfig) -> Any:
         doing = f"prepare to talk to {service}"
         try:

@@ -52,6 +52,21 @@ def variables(config: Config, hashes: Hashes) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How many of the code-server tasks are known, on this machine, to have finished."""
+
+    finished: int
+    tasks: int
+
+
+def progress(config: Config, instance_id: str) -> Progress:
+    """How far the setup of an instance is, by the state kept here; somebody else's run may be further."""
+    tasks = [task.id for task in definition.load(TASK_FILE).tasks]
+    finished = StateStore(config.state_dir, instance_id).load().finished
+    return Progress(sum(task in finished for task in tasks), len(tasks))
+
+
 def check(config: Config) -> None:
     """Raises InputError for settings that the code-server tasks refuse, before there is a machine."""
     task_file = definition.load(TASK_FILE)

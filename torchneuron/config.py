@@ -39,14 +39,25 @@ class LocalBackend:
     path: str
 
 
-Backend = S3Backend | LocalBackend
+@dataclass(frozen=True)
+class HcpBackend:
+    """Terraform state in a workspace of HCP Terraform (Terraform Cloud) or of a Terraform Enterprise at `hostname`."""
+
+    organization: str
+    workspace: str
+    hostname: str | None = None
+
+
+Backend = S3Backend | LocalBackend | HcpBackend
 
 
 @dataclass(frozen=True)
 class Deployment:
     """What one stack is made from: the settings with one-off values laid over them.
 
-    With `use_capacity_block`, an id that is None is read from Parameter Store when Terraform plans.
+    With `use_capacity_block`, an id that is None is read from Parameter Store when Terraform plans. Sizes are in GiB;
+    a `data_volume_size` of 0 is none. `allowed_ips_chosen` tells addresses of this deployment from those of the
+    settings. With `refresh_ami`, a newer AMI does replace a machine.
     """
 
     name: str
@@ -60,6 +71,11 @@ class Deployment:
     allowed_ips: tuple[str, ...]
     nginx_port: int
     backend: Backend
+    count: int = 1
+    data_volume_size: int = 0
+    allowed_ips_chosen: bool = False
+    open_to_world: bool = False
+    refresh_ami: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +87,7 @@ class Config:
     default_region: str
     default_instance_type: str
     default_volume_size: int
+    data_volume_size: int
     code_server_user: str
     code_server_version: str
     home_folder: str
@@ -93,13 +110,22 @@ class Config:
             )
         return region
 
+    def check(self, overrides: Mapping[str, Any]) -> None:
+        """Raise InputError for overrides that no deployment takes, whatever else holds for it."""
+        _refuse(find_problems(dict(overrides), _deployment_schema()), "These settings are refused.")
+        self.region(overrides.get("region"))
+        cidrs = tuple(check_cidr(cidr) for cidr in overrides.get("allowedIps") or ())
+        if not overrides.get("openToWorld"):
+            _refuse_everyone(cidrs)
+
     def deployment(self, overrides: Mapping[str, Any]) -> Deployment:
         """The deployment these settings and `overrides` (`$defs/deployment` in the schema) describe.
 
         Raises InputError for unknown names, values that are not allowed, a region that is not
-        configured, or block ids without `useCapacityBlock`.
+        configured, block ids without `useCapacityBlock`, a port open to everyone without `openToWorld`, and a
+        data volume that no zone is known for.
         """
-        _refuse(find_problems(dict(overrides), _deployment_schema()), "These settings are refused.")
+        self.check(overrides)
         region = self.region(overrides.get("region"))
         use_block = bool(overrides.get("useCapacityBlock", False))
         reservation = overrides.get("capacityReservationId")
@@ -108,7 +134,18 @@ class Config:
                 "A capacity reservation was named, but no Capacity Block is asked for.",
                 do="Add --use-capacity-block (useCapacityBlock: true), or leave the reservation out.",
             )
-        allowed_ips = tuple(overrides.get("allowedIps") or self.allowed_ips)
+        chosen = overrides.get("allowedIps")
+        allowed_ips = tuple(check_cidr(cidr) for cidr in (self.allowed_ips if chosen is None else chosen))
+        open_to_world = bool(overrides.get("openToWorld", False))
+        if not open_to_world:
+            _refuse_everyone(allowed_ips)
+        subnet = overrides.get("subnetId")
+        data_volume_size = overrides.get("dataVolumeSize", self.data_volume_size)
+        if data_volume_size and not (subnet or use_block):
+            raise InputError(
+                "A data volume needs a subnet: it lives in one zone, and so must every machine that uses it.",
+                do="Name one with --subnet-id (subnetId).",
+            )
         return Deployment(
             name=self.project_name,
             region=region,
@@ -117,14 +154,25 @@ class Config:
             volume_size=overrides.get("volumeSize") or self.default_volume_size,
             use_capacity_block=use_block,
             capacity_reservation_id=reservation,
-            subnet_id=overrides.get("subnetId"),
-            allowed_ips=tuple(check_cidr(cidr) for cidr in allowed_ips),
+            subnet_id=subnet,
+            allowed_ips=allowed_ips,
             nginx_port=self.nginx_port,
             backend=self.backend_for(region),
+            count=overrides.get("count", 1),
+            data_volume_size=data_volume_size,
+            allowed_ips_chosen=chosen is not None,
+            open_to_world=open_to_world,
+            refresh_ami=bool(overrides.get("refreshAmi", False)),
         )
 
     def backend_for(self, region: str) -> Backend:
         """Where the state of the deployment in `region` is kept: one state a region."""
+        if self.backend["type"] == "hcp":
+            return HcpBackend(
+                organization=self.backend["organization"],
+                workspace=self.backend["workspace"].replace("{region}", region),
+                hostname=self.backend.get("hostname"),
+            )
         if self.backend["type"] == "local":
             folder = self.path.parent / self.backend.get("path", "terraform-state")
             return LocalBackend(path=str(folder / f"{self.project_name}-{region}.tfstate"))
@@ -153,6 +201,7 @@ def load(path: Path | None = None) -> Config:
         default_region=document["defaultRegion"],
         default_instance_type=document["defaultInstanceType"],
         default_volume_size=document.get("defaultVolumeSize", 500),
+        data_volume_size=document.get("dataVolumeSize", 0),
         code_server_user=document.get("codeServerUser", "coder"),
         code_server_version=document.get("codeServerVersion", "4.139.1"),
         home_folder=document.get("homeFolder", "/work"),
@@ -183,6 +232,15 @@ def check_cidr(text: str) -> str:
             why=f"{error}.",
             do="Give one such as 203.0.113.7/32 or 2001:db8::/64.",
         ) from error
+
+
+def _refuse_everyone(cidrs: tuple[str, ...]) -> None:
+    if everyone := [cidr for cidr in cidrs if ipaddress.ip_network(cidr).prefixlen == 0]:
+        raise InputError(
+            f"{' and '.join(everyone)} would open the machine to everyone on the internet.",
+            why="What is behind that port is a shell with administrator's rights.",
+            do="Name your own addresses, or add --open-to-world (openToWorld: true) if everyone is meant.",
+        )
 
 
 def _schema() -> dict[str, Any]:

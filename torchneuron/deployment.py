@@ -1,4 +1,4 @@
-"""From settings to a running machine and back: synth, plan, guard, apply, info, destroy."""
+"""From settings to running machines and back: synth, plan, guard, apply, destroy."""
 
 from __future__ import annotations
 
@@ -7,97 +7,121 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from torchneuron import display, locks, preflight
-from torchneuron.aws import Aws, calling
-from torchneuron.config import PROJECT_ROOT, Config, Deployment, LocalBackend
+from torchneuron import adoption, choices, deployed, display, locks, preflight
+from torchneuron.aws import Aws
+from torchneuron.choices import Choices
+from torchneuron.config import PROJECT_ROOT, Config, S3Backend
+from torchneuron.deployed import Deployed
 from torchneuron.errors import (
-    AwsError,
     Detached,
     InputError,
     NotFoundError,
-    ReplacementRefusedError,
     SetupError,
     TerraformError,
     TorchNeuronError,
 )
+from torchneuron.plan import DATA_VOLUME, Change, Plan, refuse_losses
 from torchneuron.processes import run_to_its_end
-from torchneuron.terraform import Change, Terraform
-
-if TYPE_CHECKING:
-    from mypy_boto3_ec2.type_defs import InstanceTypeDef
+from torchneuron.terraform import Terraform
 
 # Long enough for a command that only looks; one that deploys or removes takes longer, and is not waited for.
 _BUSY_SECONDS = 15.0
 
 
-@dataclass(frozen=True)
-class Deployed:
-    """A deployment that exists, from Terraform's outputs. `state` is EC2's word for the instance's state."""
+def deploy(config: Config, aws: Aws, given: Mapping[str, Any], *, allow_replace: bool = False) -> Deployed:
+    """Make the deployment what the settings, its own memory and `given` say, and return what is there then.
 
-    region: str
-    instance_id: str
-    instance_type: str
-    state: str
-    zone: str
-    public_dns: str
-    security_group_id: str
-    secret_arn: str
-
-
-def deploy(config: Config, aws: Aws, overrides: Mapping[str, Any], *, allow_replace: bool = False) -> Deployed:
-    """Make the deployment what the settings and `overrides` say, and return what is there then.
-
-    Raises InputError and NotFoundError before anything is changed, ReplacementRefusedError when the
+    Raises InputError, AccessError and NotFoundError before anything is changed, ReplacementRefusedError when the
     plan would lose a machine, TerraformError when Terraform fails, SetupError when what was made
     cannot be looked at.
     """
-    deployment = config.deployment(overrides)
-    _refuse_without_state(deployment)
-    if deployment.use_capacity_block:
-        preflight.check_block(aws, deployment)
-    with _connected(config, deployment, overrides) as terraform:
-        changes = terraform.plan()
-        refuse_losses(changes, allow_replace=allow_replace)
-        if changes:
-            display.note(f"Applying: {_summary(changes)}")
-            terraform.apply()
-        else:
-            display.note("Nothing to change.")
+    config.check(given)
+    _refuse_without_state(config, aws.region)
+    preflight.check_account(aws)
+    with _connected(config, aws.region) as project:
+        outputs = project.terraform.outputs()
+        _refuse_another_region(outputs, aws.region)
+        before = choices.remembered(outputs)
+        known = list(outputs.get("instance_ids") or ())
+        count = choices.merged(before, given).get("count", 1)
+        strays = adoption.find(aws, project.terraform, project=config.project_name, count=count, known=known)
+        there = deployed.alive(aws.ec2(), aws.region, [*known, *strays.values()])
+        wanted = _settle(aws, config, before, given, there=there, allow_replace=allow_replace)
+        terraform = project.synthesize(wanted)
+        terraform.init()
+        adoption.take(terraform, strays)
+        plan = terraform.plan()
+        changes = plan.changes
+        refuse_losses(changes, allow_replace=allow_replace, refresh_ami=bool(given.get("refreshAmi")))
+        _apply(terraform, plan)
         outputs = terraform.outputs()
     if not changes:
-        return _read(aws, outputs)
-    with launched(outputs.get("instance_id", ""), aws.region):
-        return _read(aws, outputs)
+        return deployed.from_outputs(aws, outputs, choices.remembered(outputs))
+    with launched((outputs.get("instance_ids") or [""])[0], aws.region):
+        return deployed.from_outputs(aws, outputs, choices.remembered(outputs))
 
 
 def info(config: Config, aws: Aws) -> Deployed:
-    """What is deployed in the region. Raises NotFoundError when nothing is."""
-    overrides = {"region": aws.region}
-    with _connected(config, config.deployment(overrides), overrides) as terraform:
-        outputs = terraform.outputs()
-    return _read(aws, outputs)
+    """What is deployed in the region: by Terraform's state, or by tags where that is not at hand.
+
+    Raises NotFoundError when nothing is.
+    """
+    try:
+        with _connected(config, aws.region) as project:
+            outputs = project.terraform.outputs()
+    except (InputError, TerraformError) as error:
+        try:
+            found = deployed.by_tags(aws, config.project_name)
+        except NotFoundError:
+            raise error from None
+        display.warn(f"no state is at hand, so this was found by its tags. {error.what}")
+        return found
+    return deployed.from_outputs(aws, outputs, choices.remembered(outputs))
 
 
-def destroy(config: Config, aws: Aws, *, yes: bool) -> None:
+def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -> None:
     """Remove the deployment in the region, after a yes that follows the list of what goes.
 
-    What is removed is what was listed: nobody else gets at the plan while the question stands.
+    Data volumes stay, and the next deploy uses them, unless `delete_data`. What is removed is what was listed:
+    nobody else gets at the plan while the question stands. Raises Declined after a no.
     """
-    overrides = {"region": aws.region}
-    with _connected(config, config.deployment(overrides), overrides) as terraform:
-        changes = terraform.plan(destroy=True)
+    with _connected(config, aws.region) as project:
+        terraform = project.terraform
+        outputs = terraform.outputs()
+        kept = () if delete_data else tuple(outputs.get("data_volume_ids") or ())
+        changes = terraform.plan_removal(keep=() if delete_data else (DATA_VOLUME,)).changes
         if not changes:
-            display.note(f"Nothing is deployed in {aws.region}.")
+            display.note(f"Nothing is deployed in {aws.region}.{_kept(kept, aws.region)}")
             return
         display.table(["what goes", "address"], [(change.type, change.address) for change in changes])
-        if not yes and not display.confirm("Remove all of this?", otherwise="Add --yes."):
+        if kept:
+            display.note(f"Stays: {', '.join(kept)} (data, kept for the next deploy).")
+        if not yes and not display.confirm(
+            _question(changes), otherwise="Add --yes.", unchanged="Nothing was removed."
+        ):
             display.note("Nothing was removed.")
             return
         terraform.apply()
+    display.note(f"Removed.{_kept(kept, aws.region)}")
+
+
+def _apply(terraform: Terraform, plan: Plan) -> None:
+    """Carry out a plan that has passed the guard."""
+    if not plan.changes:
+        display.note("Nothing to change.")
+        if plan.outputs:  # among them what the deployment remembers
+            terraform.apply()
+        return
+    display.note(f"Applying: {_summary(plan.changes)}")
+    if plan.launches and plan.groundwork:
+        # First what machines are made from, so that the state knows it: see `adoption`.
+        terraform.plan_groundwork(plan.groundwork)
+        terraform.apply()
+        terraform.plan()
+    terraform.apply()
 
 
 @contextmanager
@@ -118,114 +142,109 @@ def launched(instance_id: str, region: str) -> Iterator[None]:
         raise SetupError(error.what, why=error.why, do="\n".join(filter(None, (error.do, on)))) from error
 
 
-def refuse_losses(changes: Sequence[Change], *, allow_replace: bool) -> None:
-    """Raise ReplacementRefusedError when `changes` would delete or replace a machine or its data."""
-    lost = [change for change in changes if change.loses_a_machine]
-    if not lost or allow_replace:
-        return
-    listed = "\n".join(
-        f"  {change.verb} {change.address}" + (f", because of {', '.join(change.because)}" if change.because else "")
-        for change in lost
-    )
-    raise ReplacementRefusedError(
-        "This deploy would destroy what someone may be working on. Nothing was changed.",
-        why=listed,
-        do="Undo the change that causes it, or add --allow-replace.",
-    )
+def _settle(
+    aws: Aws,
+    config: Config,
+    before: Choices,
+    given: Mapping[str, Any],
+    *,
+    there: int,
+    allow_replace: bool,
+) -> Choices:
+    """All choices of this deploy, checked as far as can be known before Terraform plans.
+
+    `there` is how many of its machines run.
+    """
+    wanted = {**choices.merged(before, given), "region": aws.region}
+    block = wanted.get("capacityReservationId")
+    if block and block not in given.values() and preflight.is_over(aws, block):
+        display.note(f"The Capacity Block {block} is over: the saved one is used.")
+        wanted = choices.without_place(wanted, given)
+    if preflight.needs_subnet(config, wanted):
+        wanted["subnetId"] = preflight.find_subnet(aws, wanted.get("instanceType") or config.default_instance_type)
+    deployment = config.deployment(wanted)
+    launching = deployment.count - there
+    moved = allow_replace or any(wanted.get(name) != before.get(name) for name in ("capacityReservationId", "subnetId"))
+    if launching > 0 or moved:
+        preflight.check_place(aws, deployment, launching=max(launching, 0))
+    return wanted
 
 
-def _refuse_without_state(deployment: Deployment) -> None:
-    backend = deployment.backend
-    if not isinstance(backend, LocalBackend) and backend.bucket is None:
-        raise InputError(
-            "There is no state bucket yet.",
-            why="Terraform keeps what it has made in S3, and the settings name no bucket.",
-            do=f"Run: invoke bootstrap -r {deployment.region}",
-        )
+class _Project:
+    """The folder of a region's deployment, where its configuration is synthesized for Terraform.
+
+    Each region has a folder of its own, apart from the one plain `cdktf` writes.
+    """
+
+    def __init__(self, config: Config, region: str) -> None:
+        self._config = config
+        self.folder = config.output_dir / "invoke" / region
+        # Enough to connect to the state, whatever the choices are: they are read from there.
+        self.terraform = self.synthesize({"region": region, "dataVolumeSize": 0, "allowedIps": []})
+
+    def synthesize(self, overrides: Mapping[str, Any]) -> Terraform:
+        """Run main.py as cdktf would, with `overrides` as CDKTF's context."""
+        environment = {
+            **os.environ,
+            "TORCHNEURON_CONFIG": str(self._config.path),
+            "CDKTF_CONTEXT_JSON": json.dumps(overrides),
+            "CDKTF_OUTDIR": str(self.folder),
+            "CHECKPOINT_DISABLE": "1",
+        }
+        with display.waiting("Synthesizing"):
+            command = [sys.executable, str(PROJECT_ROOT / "main.py")]
+            done = run_to_its_end(command, folder=PROJECT_ROOT, environment=environment)
+        if done.status != 0:
+            raise TerraformError("Synthesis failed.", why=done.stderr.strip()[-4000:])
+        return Terraform(self.folder / "stacks" / self._config.project_name)
 
 
 @contextmanager
-def _connected(config: Config, deployment: Deployment, overrides: Mapping[str, Any]) -> Iterator[Terraform]:
-    """Terraform over the deployment as `overrides` make it, connected to its state, and nobody else's meanwhile.
+def _connected(config: Config, region: str) -> Iterator[_Project]:
+    """The region's deployment, connected to its state, and nobody else's meanwhile.
 
-    Each region has a folder of its own, apart from the one plain `cdktf` writes. It holds one synthesis
-    and one plan at a time, hence the lock.
+    Its folder holds one synthesis and one plan at a time, hence the lock.
     """
-    _refuse_without_state(deployment)
-    folder = config.output_dir / "invoke" / deployment.region
-    what = f"the deployment in {deployment.region}"
-    with locks.held(folder.with_name(f"{folder.name}.lock"), what, seconds=_BUSY_SECONDS):
-        terraform = _synthesize(config, overrides, folder)
-        terraform.init()
-        yield terraform
+    _refuse_without_state(config, region)
+    folder: Path = config.output_dir / "invoke" / region
+    with locks.held(folder.with_name(f"{region}.lock"), f"the deployment in {region}", seconds=_BUSY_SECONDS):
+        project = _Project(config, region)
+        project.terraform.init()
+        project.terraform.recover()
+        yield project
 
 
-def _synthesize(config: Config, overrides: Mapping[str, Any], folder: Path) -> Terraform:
-    """Run main.py as cdktf would, with `overrides` as CDKTF's context, into `folder`."""
-    environment = {
-        **os.environ,
-        "TORCHNEURON_CONFIG": str(config.path),
-        "CDKTF_CONTEXT_JSON": json.dumps(overrides),
-        "CDKTF_OUTDIR": str(folder),
-        "CHECKPOINT_DISABLE": "1",
-    }
-    with display.waiting("Synthesizing"):
-        command = [sys.executable, str(PROJECT_ROOT / "main.py")]
-        done = run_to_its_end(command, folder=PROJECT_ROOT, environment=environment)
-    if done.status != 0:
-        raise TerraformError("Synthesis failed.", why=done.stderr.strip()[-4000:])
-    return Terraform(folder / "stacks" / config.project_name)
+def _refuse_without_state(config: Config, region: str) -> None:
+    backend = config.backend_for(region)
+    if isinstance(backend, S3Backend) and backend.bucket is None:
+        raise InputError(
+            "There is no state bucket yet.",
+            why="Terraform keeps what it has made in S3, and the settings name no bucket.",
+            do=f"Run: invoke bootstrap -r {region}",
+        )
 
 
-def _read(aws: Aws, outputs: Mapping[str, Any]) -> Deployed:
-    if "instance_id" not in outputs:
-        raise NotFoundError(f"Nothing is deployed in {aws.region}.", do="Deploy with: invoke deploy")
-    instance = _instance(aws, outputs["instance_id"])
-    return Deployed(
-        region=aws.region,
-        instance_id=outputs["instance_id"],
-        instance_type=instance["InstanceType"],
-        state=instance["State"]["Name"],
-        zone=instance["Placement"]["AvailabilityZone"],
-        public_dns=outputs["public_dns"],
-        security_group_id=outputs["security_group_id"],
-        secret_arn=outputs["secret_arn"],
-    )
+def _refuse_another_region(outputs: Mapping[str, Any], region: str) -> None:
+    """A workspace that serves two regions would have the machines of the first taken for gone."""
+    there = outputs.get("region", region)
+    if there != region:
+        raise InputError(
+            f"This state holds the deployment in {there}, not one in {region}.",
+            do='Give each region a workspace of its own: "workspace": "a-name-{region}" in the settings.',
+        )
 
 
-def _instance(aws: Aws, instance_id: str) -> InstanceTypeDef:
-    try:
-        with calling(f"look at {instance_id}"):
-            answer = aws.ec2().describe_instances(InstanceIds=[instance_id])
-    except AwsError as error:
-        if error.code != "InvalidInstanceID.NotFound":
-            raise
-        raise NotFoundError(
-            f"The machine {instance_id} is gone.",
-            why="It was terminated: its Capacity Block ended, or someone removed it.",
-            do=f"invoke deploy -r {aws.region} makes a new one; invoke destroy -r {aws.region} removes the rest.",
-        ) from error
-    return answer["Reservations"][0]["Instances"][0]
+def _question(changes: Sequence[Change]) -> str:
+    lost = [change for change in changes if change.type == DATA_VOLUME]
+    return "Remove all of this, the data on the volumes, too?" if lost else "Remove all of this?"
 
 
-def show(deployed: Deployed, config: Config) -> None:
-    """What a person needs to reach the machine."""
-    forward = (
-        f"aws ssm start-session --region {deployed.region} --target {deployed.instance_id} "
-        "--document-name AWS-StartPortForwardingSession "
-        f"--parameters portNumber={config.nginx_port},localPortNumber=8080"
-    )
-    display.facts(
-        [
-            ("instance", f"{deployed.instance_id} ({deployed.state})"),
-            ("type", f"{deployed.instance_type} in {deployed.zone}"),
-            ("public DNS", deployed.public_dns or "none"),
-            ("security group", deployed.security_group_id),
-            ("secret", deployed.secret_arn),
-            ("reach it", forward),
-            ("", "then open http://localhost:8080"),
-            ("password", f"invoke password -r {deployed.region}"),
-        ]
+def _kept(volumes: Sequence[str], region: str) -> str:
+    if not volumes:
+        return ""
+    return (
+        f" The data stays in {', '.join(volumes)}, which costs money; the next invoke deploy uses it."
+        f" To remove it, too: invoke destroy --delete-data -r {region}"
     )
 
 

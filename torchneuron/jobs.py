@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torchneuron import code_server, config, deployment, display, passwords, state_bucket
+from torchneuron import code_server, config, deployment, display, options, passwords, show_deployment, state_bucket
 from torchneuron.aws import Aws
 from torchneuron.code_server import RunOptions
 from torchneuron.config import Config
@@ -46,30 +46,35 @@ def bootstrap(region: str) -> None:
     state_bucket.show(state_bucket.bootstrap(aws.s3(), aws.sts(), settings, aws.region))
 
 
-def deploy_and_set_up(overrides: Mapping[str, Any], *, skip_setup: bool, allow_replace: bool) -> None:
+def deploy_and_set_up(given: Mapping[str, Any], *, skip_setup: bool, allow_replace: bool) -> None:
     """`invoke deploy`. What the setup would refuse is refused before there is a machine to pay for."""
     settings = config.load()
-    aws = Aws(settings.region(overrides.get("region")))
+    aws = Aws(settings.region(given.get("region")))
     if not skip_setup:
         code_server.check(settings)
-    deployed = deployment.deploy(settings, aws, overrides, allow_replace=allow_replace)
-    if not skip_setup:
-        with deployment.launched(deployed.instance_id, aws.region):
+    deployed = deployment.deploy(settings, aws, given, allow_replace=allow_replace)
+    for instance_id in () if skip_setup else deployed.instance_ids:
+        with deployment.launched(instance_id, aws.region):
             password = passwords.read_secret(aws.secrets(), deployed.secret_arn)
-            hashes = passwords.hash_password(password, instance_id=deployed.instance_id)
-            again = setup_again(RunOptions(deployed.instance_id), PasswordSource(), aws.region)
-            code_server.setup(settings, aws, RunOptions(deployed.instance_id, wait=True), hashes, again=again)
-    deployment.show(deployed, settings)
+            hashes = passwords.hash_password(password, instance_id=instance_id)
+            again = setup_again(RunOptions(instance_id), PasswordSource(), aws.region)
+            code_server.setup(settings, aws, RunOptions(instance_id, wait=True), hashes, again=again)
+    show_deployment.show(deployed, settings)
 
 
-def look_or_remove(region: str, *, destroy: bool, yes: bool) -> None:
-    """`invoke info` and `invoke destroy`, and the flags of `invoke deploy` that mean the same."""
+def info(region: str, output: str) -> None:
+    """`invoke info`, and `invoke deploy --show-info`."""
+    form = options.one_of("--output", output, ("table", "json"))
     settings = config.load()
     aws = Aws(settings.region(region))
-    if destroy:
-        deployment.destroy(settings, aws, yes=yes)
-    else:
-        deployment.show(deployment.info(settings, aws), settings)
+    show = show_deployment.show_json if form == "json" else show_deployment.show
+    show(deployment.info(settings, aws), settings)
+
+
+def destroy(region: str, *, yes: bool, delete_data: bool) -> None:
+    """`invoke destroy`, and `invoke deploy --destroy`."""
+    settings = config.load()
+    deployment.destroy(settings, Aws(settings.region(region)), yes=yes, delete_data=delete_data)
 
 
 def show_password(region: str) -> None:

@@ -2,28 +2,96 @@
 
 from __future__ import annotations
 
-from torchneuron import saved_block, subnets
-from torchneuron.aws import Aws
+from typing import TYPE_CHECKING, Any
+
+from torchneuron import quotas, saved_block, subnets
+from torchneuron.aws import Aws, calling
 from torchneuron.capacity_blocks import reservations
-from torchneuron.config import Deployment
+from torchneuron.capacity_blocks.countdown import in_words
+from torchneuron.capacity_blocks.reservations import GONE, Reservation
+from torchneuron.capacity_blocks.words import either
+from torchneuron.config import Config, Deployment
 from torchneuron.errors import InputError, NotFoundError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
-def check_block(aws: Aws, deployment: Deployment) -> None:
-    """Refuse a block that is not active, is for another instance type, or is not in the subnet's zone.
+
+def check_account(aws: Aws) -> None:
+    """Refuse to begin without credentials that AWS takes. Raises AccessError."""
+    with calling("sign in to AWS"):
+        aws.sts().get_caller_identity()
+
+
+def check_place(aws: Aws, deployment: Deployment, *, launching: int) -> None:
+    """Refuse a place that cannot have `launching` more machines of the deployment's type.
 
     EC2 has no capacity for such a launch, and the provider would try it for up to 50 paid minutes
     (hashicorp/terraform-provider-aws 43193, 49863: InsufficientInstanceCapacity is retried).
-    Whether the block has an instance left is not looked at. Raises InputError and NotFoundError.
+    Raises InputError and NotFoundError.
     """
+    if deployment.use_capacity_block:
+        _check_block(aws, deployment, launching)
+        return
+    zones = _zones_with(aws, deployment.instance_type)
+    if deployment.subnet_id:
+        zone = subnets.zone_of(aws.ec2(), aws.region, deployment.subnet_id, do="Name another with --subnet-id.")
+        if zone not in zones:
+            raise InputError(
+                f"{deployment.instance_type} is not offered in {zone}, where the subnet {deployment.subnet_id} is.",
+                do=f"Name a subnet in {either(zones)} with --subnet-id.",
+            )
+    quotas.check(aws, deployment.instance_type, launching)
+
+
+def is_over(aws: Aws, reservation_id: str) -> bool:
+    """Whether a block that was used before can be used no more: then another one may take its place."""
+    try:
+        block = reservations.describe(aws.ec2(), aws.region, reservation_id)
+    except NotFoundError:
+        return True
+    return block.state in GONE or bool(block.reclaimed and block.seen >= block.reclaimed)
+
+
+def needs_subnet(config: Config, choices: Mapping[str, Any]) -> bool:
+    """Whether a data volume is asked for, and nothing says in which zone."""
+    size = choices.get("dataVolumeSize", config.data_volume_size)
+    return bool(size) and not (choices.get("subnetId") or choices.get("useCapacityBlock"))
+
+
+def find_subnet(aws: Aws, instance_type: str) -> str:
+    """A subnet of the default VPC in a zone that offers the type. Raises InputError and NotFoundError."""
+    problems: list[NotFoundError] = []
+    for zone in _zones_with(aws, instance_type):
+        try:
+            return subnets.find(aws.ec2(), aws.region, zone=zone, user=instance_type)
+        except NotFoundError as error:
+            problems.append(error)
+    raise problems[0]
+
+
+def _zones_with(aws: Aws, instance_type: str) -> Sequence[str]:
+    """The region's zones that offer the type. Raises InputError when none does."""
+    with calling(f"see where {instance_type} is offered"):
+        pages = (
+            aws.ec2()
+            .get_paginator("describe_instance_type_offerings")
+            .paginate(LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": [instance_type]}])
+        )
+        zones = sorted(offer["Location"] for page in pages for offer in page["InstanceTypeOfferings"])
+    if not zones:
+        raise InputError(
+            f"AWS does not offer {instance_type} in {aws.region}.",
+            do="Name another type (-t) or region (-r): aws ec2 describe-instance-type-offerings lists them.",
+        )
+    return zones
+
+
+def _check_block(aws: Aws, deployment: Deployment, launching: int) -> None:
+    """Refuse a block that is not active, is for another type, is not in the subnet's zone, or is full."""
     reservation_id, subnet_id = _place_on_block(aws, deployment)
     block = reservations.describe(aws.ec2(), aws.region, reservation_id)
-    if block.state != "active":
-        raise InputError(
-            f"The Capacity Block {block.id} is {block.state}, not active.",
-            why=f"{block.outlook}.",
-            do="AWS refuses a launch on it at any other time.",
-        )
+    _check_time(block)
     if block.instance_type != deployment.instance_type:
         raise InputError(
             f"The Capacity Block {block.id} is for {block.instance_type}, not {deployment.instance_type}.",
@@ -37,6 +105,29 @@ def check_block(aws: Aws, deployment: Deployment) -> None:
             why="An instance can only start on a Capacity Block from a subnet in the block's zone.",
             do=f"Name a subnet in {block.zone} with --subnet-id, or have one saved with the block: "
             f"invoke cb.save-params --reservation-id {block.id} -r {aws.region}",
+        )
+    if block.available < launching:
+        raise InputError(
+            f"The Capacity Block {block.id} has room for {block.available} of the {launching} machines to launch.",
+            why=f"It is for {block.count}, and others run on it: invoke cb.describe --reservation-id {block.id}"
+            f" -r {aws.region} shows them.",
+            do="End those, name another block, or deploy fewer with --count.",
+        )
+
+
+def _check_time(block: Reservation) -> None:
+    if block.state != "active":
+        wait = f" invoke cb.wait --until active --reservation-id {block.id} -r {block.region} waits for it."
+        raise InputError(
+            f"The Capacity Block {block.id} is {block.state}, not active.",
+            why=f"{block.outlook[:1].upper()}{block.outlook[1:]}.",
+            do="AWS refuses a launch on it at any other time." + ("" if block.state in GONE else wait),
+        )
+    if block.reclaimed and block.seen >= block.reclaimed and block.end:
+        raise InputError(
+            f"The Capacity Block {block.id} can no longer be used: AWS takes its instances back.",
+            why=f"It ends in {in_words(block.end - block.seen)}.",
+            do="Name another block, or extend this one next time: invoke cb.extend.",
         )
 
 

@@ -9,38 +9,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from torchneuron import display
+from torchneuron import plan as plans
 from torchneuron.errors import InputError, TerraformError
+from torchneuron.plan import Plan
 from torchneuron.processes import Finished, run_to_its_end
 
 PLAN_FILE = "torchneuron.tfplan"
-# What a person may be working on, or has their work on: never deleted or replaced by surprise.
-_PRECIOUS = {"aws_instance", "aws_ebs_volume"}
-# How Terraform's plan representation spells its actions (Terraform docs, JSON output format).
-_NOTHING = (["no-op"], ["read"])
-
-
-@dataclass(frozen=True)
-class Change:
-    """One resource in a plan. `because` names the attributes that force a replacement."""
-
-    address: str
-    type: str
-    actions: tuple[str, ...]
-    because: tuple[str, ...]
-
-    @property
-    def verb(self) -> str:
-        return "replace" if len(self.actions) > 1 else self.actions[0]
-
-    @property
-    def loses_a_machine(self) -> bool:
-        return "delete" in self.actions and self.type in _PRECIOUS
+# Where Terraform leaves the state of an apply that it could not upload any more.
+_ERRORED_STATE = "errored.tfstate"
+_LOCKED = "Error acquiring the state lock"
 
 
 class Terraform:
@@ -81,26 +63,40 @@ class Terraform:
         return _place(backend["type"], backend.get("config") or {}) if "type" in backend else None
 
     def _backend_now(self) -> str:
-        configuration = json.loads((self._folder / "cdk.tf.json").read_text())
-        ((kind, settings),) = configuration["terraform"]["backend"].items()
+        terraform = json.loads((self._folder / "cdk.tf.json").read_text())["terraform"]
+        if "cloud" in terraform:
+            return _place("cloud", terraform["cloud"])
+        ((kind, settings),) = terraform["backend"].items()
         return _place(kind, settings)
 
-    def plan(self, *, destroy: bool = False) -> tuple[Change, ...]:
+    def recover(self) -> None:
+        """Upload what an earlier apply had made when it lost its way to the state. Raises TerraformError."""
+        left = self._folder / _ERRORED_STATE
+        if left.exists():
+            self._quietly("state", "push", _ERRORED_STATE)
+            left.unlink()
+            display.note("An earlier run could not save its state; it is saved now.")
+
+    def plan(self) -> Plan:
         """Plan, keep the plan for `apply`, and say what it would change."""
+        return self._plan()
+
+    def plan_groundwork(self, addresses: Collection[str]) -> Plan:
+        """Plan what `addresses` name, and what that needs, and nothing else."""
+        return self._plan(*(f"-target={address}" for address in addresses))
+
+    def plan_removal(self, *, keep: Collection[str] = ()) -> Plan:
+        """Plan to remove everything but resources of the types `keep`, and what those do not depend on."""
+        if not keep:
+            return self._plan("-destroy")
+        there = self._quietly("state", "list").split("\n")
+        going = [one for one in there if one and not one.startswith("data.") and one.split(".")[0] not in keep]
+        return self._plan("-destroy", *(f"-target={address}" for address in going)) if going else Plan(())
+
+    def _plan(self, *extra: str) -> Plan:
         with display.waiting("terraform plan"):
-            extra = ["-destroy"] if destroy else []
             self._quietly("plan", "-input=false", "-no-color", "-lock-timeout=60s", f"-out={PLAN_FILE}", *extra)
-            shown = json.loads(self._quietly("show", "-json", PLAN_FILE))
-        return tuple(
-            Change(
-                address=change["address"],
-                type=change["type"],
-                actions=tuple(change["change"]["actions"]),
-                because=tuple(_path(path) for path in change["change"].get("replace_paths", [])),
-            )
-            for change in shown.get("resource_changes", [])
-            if change["change"]["actions"] not in _NOTHING
-        )
+            return plans.read(json.loads(self._quietly("show", "-json", PLAN_FILE)))
 
     def apply(self) -> None:
         """Carry out the plan that `plan` kept, a line for each thing done. Raises TerraformError."""
@@ -122,6 +118,17 @@ class Terraform:
                 do="What was made is in the state: once this is mended, the same command goes on from there.",
             )
 
+    def resources(self) -> dict[str, Mapping[str, Any]]:
+        """What the state holds, by address: each resource's attributes."""
+        values = json.loads(self._quietly("show", "-json", "-no-color")).get("values") or {}
+        found = values.get("root_module", {}).get("resources", [])
+        return {one["address"]: one["values"] for one in found if one["mode"] == "managed"}
+
+    def adopt(self, address: str, identity: str) -> None:
+        """Take something that exists into the state. Raises TerraformError."""
+        with display.waiting(f"terraform import {identity}"):
+            self._quietly("import", "-input=false", "-no-color", "-lock-timeout=60s", address, identity)
+
     def outputs(self) -> dict[str, Any]:
         """The deployment's outputs by name; empty when nothing is deployed."""
         answer = json.loads(self._quietly("output", "-json", "-no-color"))
@@ -129,9 +136,23 @@ class Terraform:
 
     def _quietly(self, *arguments: str) -> str:
         done = self._run(*arguments)
+        if done.status != 0 and _LOCKED in done.stderr:
+            raise self._locked(done.stderr)
         if done.status != 0:
             raise TerraformError(f"terraform {arguments[0]} failed.", why=(done.stderr.strip() or done.stdout.strip()))
         return done.stdout
+
+    def _locked(self, told: str) -> TerraformError:
+        """Another run holds the state, or a run that was killed left it locked: only a person can tell which."""
+        facts = dict(line.strip(" │╷╵").split(":", 1) for line in told.splitlines() if line.strip(" │").count(":"))
+        held = {name.strip(): value.strip() for name, value in facts.items()}
+        who, since, lock = held.get("Who", "somebody"), held.get("Created", "?"), held.get("ID", "LOCK-ID")
+        return TerraformError(
+            "Terraform's state is locked. Nothing was changed.",
+            why=f"By {who}, since {since}, for {held.get('Operation', 'an operation')}.",
+            do="If that run is still at work, wait for its end. If it was killed, take its lock away and run the same"
+            f" command again:\n  terraform -chdir={self._folder} force-unlock -force {lock}",
+        )
 
     def _run(self, *arguments: str, on_line: Callable[[str], None] = lambda line: None) -> Finished:
         return run_to_its_end(
@@ -141,7 +162,14 @@ class Terraform:
 
 def _place(kind: str, settings: Mapping[str, Any]) -> str:
     """Where a backend keeps states, in words that are equal only for the same place."""
-    return f"the S3 bucket {settings.get('bucket')}" if kind == "s3" else f"a {kind} backend"
+    if kind == "s3":
+        return f"the S3 bucket {settings.get('bucket')}"
+    if kind == "cloud":
+        workspaces = settings.get("workspaces") or {}
+        # Terraform's own record has it as a list.
+        one = workspaces[0] if isinstance(workspaces, list) and workspaces else workspaces
+        return f"the workspace {one.get('name') if one else '?'} of {settings.get('organization')}"
+    return f"a {kind} backend"
 
 
 def _environment() -> Mapping[str, str]:
@@ -171,7 +199,3 @@ def _diagnostic(event: Mapping[str, Any]) -> str:
     told = event.get("diagnostic", {})
     parts = (told.get("summary", event.get("@message", "")), told.get("detail", ""), told.get("address", ""))
     return "\n".join(part for part in parts if part)
-
-
-def _path(path: list[Any]) -> str:
-    return ".".join(str(part) for part in path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import main
-from torchneuron.config import Deployment, LocalBackend, S3Backend
+from torchneuron.config import Deployment, HcpBackend, LocalBackend, S3Backend
 
 GOLDEN = Path(__file__).parent / "golden" / "stack"
 
@@ -42,8 +42,18 @@ VARIANTS: dict[str, Deployment] = {
         ON_BLOCK, capacity_reservation_id="cr-0123456789abcdef0", subnet_id="subnet-0123456789abcdef0"
     ),
     "allowed-ips": replace(
-        ON_DEMAND, allowed_ips=("203.0.113.7/32", "2001:db8::/64", "198.51.100.0/24"), nginx_port=8443
+        ON_DEMAND,
+        allowed_ips=("203.0.113.7/32", "2001:db8::/64", "198.51.100.0/24"),
+        allowed_ips_chosen=True,
+        nginx_port=8443,
     ),
+    "count-3": replace(ON_BLOCK, count=3),
+    "data-volume": replace(ON_BLOCK, data_volume_size=200),
+    "data-volumes-on-demand": replace(
+        ON_DEMAND, subnet_id="subnet-0123456789abcdef0", data_volume_size=200, count=2, refresh_ami=True
+    ),
+    "block-by-id-in-the-saved-subnet": replace(ON_BLOCK, capacity_reservation_id="cr-0123456789abcdef0"),
+    "hcp-backend": replace(ON_DEMAND, backend=HcpBackend(organization="an-org", workspace="a-workspace")),
     "local-backend": replace(ON_DEMAND, backend=LocalBackend(path=f"/state/{NAME}-{REGION}.tfstate")),
     "not-bootstrapped": replace(
         ON_DEMAND, backend=S3Backend(bucket=None, region=REGION, key=f"{NAME}/{REGION}/terraform.tfstate")

@@ -1,8 +1,7 @@
 import pytest
 
-from torchneuron.deployment import refuse_losses
 from torchneuron.errors import ReplacementRefusedError
-from torchneuron.terraform import Change
+from torchneuron.plan import Change, read, refuse_losses
 
 
 def change(type, *actions, because=()):
@@ -28,3 +27,84 @@ def test_what_loses_no_machine_passes():
 
 def test_a_replacement_that_was_asked_for_passes():
     refuse_losses([change("aws_instance", "delete", "create")], allow_replace=True)
+
+
+def planned(address, type, actions, before, after, paths=()):
+    change = {"actions": actions, "before": before, "after": after, "replace_paths": list(paths), "after_unknown": {}}
+    return {"address": address, "type": type, "change": change}
+
+
+INSTANCE = planned(
+    "aws_instance.machine[0]",
+    "aws_instance",
+    ["delete", "create"],
+    {"ami": "ami-1", "launch_template": [{"version": "1"}]},
+    {"ami": "ami-1", "launch_template": [{"version": "2"}]},
+    [["launch_template", 0, "version"]],
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (
+            {"instance_type": "trn2.3xlarge"},
+            {"instance_type": "trn2.48xlarge"},
+            "instance_type trn2.3xlarge -> ",
+        ),
+        ({"ebs": [{"size": 500}]}, {"ebs": [{"size": 640}]}, "ebs.0.size 500 -> 640"),
+        ({"market": [{"type": "block"}]}, {"market": []}, "market something -> nothing"),
+    ],
+)
+def test_what_changed_in_the_template_is_named_not_its_version(before, after, told):
+    template = planned("aws_launch_template.machine", "aws_launch_template", ["update"], before, after)
+    with pytest.raises(ReplacementRefusedError) as refused:
+        refuse_losses(read({"resource_changes": [template, INSTANCE]}).changes, allow_replace=False)
+    assert f"because of aws_launch_template.machine: {told}" in refused.value.why
+    assert "launch_template.0.version" not in refused.value.why
+
+
+def test_a_newer_ami_replaces_a_machine_on_request_but_only_that():
+    newer = change("aws_instance", "delete", "create", because=("ami",))
+    refuse_losses([newer], allow_replace=False, refresh_ami=True)
+    for lost in (
+        change("aws_instance", "delete", "create", because=("ami", "launch_template.0.version")),
+        change("aws_ebs_volume", "delete", "create", because=("ami",)),
+        change("aws_instance", "delete"),
+    ):
+        with pytest.raises(ReplacementRefusedError):
+            refuse_losses([newer, lost], allow_replace=False, refresh_ami=True)
+
+
+def test_a_volume_in_another_zone_is_told_how_its_data_gets_there():
+    lost = change("aws_ebs_volume", "delete", "create", because=("availability_zone",))
+    with pytest.raises(ReplacementRefusedError) as refused:
+        refuse_losses([lost], allow_replace=False)
+    assert "create-snapshot" in refused.value.do
+
+
+def test_what_is_secret_or_not_known_yet_is_not_shown():
+    one = planned("x.y", "x", ["update"], {"a": "1", "b": "2", "c": "3"}, {"a": "4", "b": "5", "c": None})
+    one["change"] |= {"after_unknown": {"c": True}, "before_sensitive": {"a": True}, "after_sensitive": {"b": []}}
+    (seen,) = read({"resource_changes": [one]}).changes
+    assert seen.differences == ("b 2 -> 5",)
+
+
+def test_outputs_alone_may_change():
+    assert read({"output_changes": {"choices": {"actions": ["update"]}, "region": {"actions": ["no-op"]}}}).outputs
+    assert not read({"output_changes": {"region": {"actions": ["no-op"]}}}).outputs
+
+
+def test_what_a_machine_is_made_from_comes_before_it():
+    actions = ["create"]
+    plan = read(
+        {
+            "resource_changes": [
+                planned("aws_launch_template.machine", "aws_launch_template", actions, None, {}),
+                planned("aws_instance.machine[0]", "aws_instance", actions, None, {}),
+                planned("aws_volume_attachment.data[0]", "aws_volume_attachment", actions, None, {}),
+            ]
+        }
+    )
+    assert plan.launches
+    assert plan.groundwork == ("aws_launch_template.machine",)

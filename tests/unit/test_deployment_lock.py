@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from tests.unit.capacity_fakes import refusal
 from torchneuron import config, deployment, display, locks
-from torchneuron.errors import AccessError, Detached, InputError, SetupError, TorchNeuronError
+from torchneuron.errors import AccessError, Detached, InputError, NotFoundError, SetupError, TorchNeuronError
 
 MAIN = """\
 import json, os, pathlib
@@ -20,20 +21,48 @@ echo "$1" >> ran
 case $1 in
   show) echo '{"resource_changes": [{"address": "aws_instance.m", "type": "aws_instance",
     "change": {"actions": ["'"$(cat action)"'"]}}]}' ;;
-  output) echo '{"instance_id": {"value": "i-1"}}' ;;
+  state) echo aws_instance.m ;;
+  output) if [ -e action ]; then echo '{"instance_ids": {"value": ["i-1"]}}'; else echo '{}'; fi ;;
   plan) case "$*" in *-destroy*) echo delete ;; *) echo create ;; esac > action ;;
 esac
 """
 
 
-class FakeAws:
-    """A region whose EC2 nobody may look at."""
+class Ec2:
+    """A region without machines, where every type is offered and no quota can be told."""
 
-    def __init__(self, region="sa-east-1"):
-        self.region = region
+    def get_paginator(self, operation):
+        self.pages = {
+            "describe_instances": [{"Reservations": []}],
+            "describe_instance_type_offerings": [{"InstanceTypeOfferings": [{"Location": "sa-east-1b"}]}],
+        }[operation]
+        return self
+
+    def paginate(self, **_):
+        return self.pages
+
+    def describe_instance_types(self, **_):
+        raise refusal("UnauthorizedOperation")
+
+
+class Sts:
+    def get_caller_identity(self):
+        return {}
+
+
+class FakeAws:
+    """A region that may be looked at until `expired` says otherwise, by default never."""
+
+    def __init__(self, region="sa-east-1", expired=lambda: True):
+        self.region, self.expired = region, expired
+
+    def sts(self):
+        return Sts()
 
     def ec2(self):
-        raise AccessError("The credentials have expired.")
+        if self.expired():
+            raise AccessError("The credentials have expired.")
+        return Ec2()
 
 
 @pytest.fixture
@@ -75,14 +104,15 @@ def test_nobody_gets_at_the_plan_while_destroy_asks(settings, monkeypatch):
             with pytest.raises(TorchNeuronError, match="Another command is at work") as refused:
                 other()
             told.append(refused.value.exit_status)
-        with pytest.raises(AccessError):
+        with pytest.raises(NotFoundError):
             look(settings, "us-east-2")
         return True
 
     monkeypatch.setattr(display, "confirm", asked)
     deployment.destroy(settings, FakeAws(), yes=False)
     assert told == [1, 1]
-    assert (stack(settings, "sa-east-1") / "ran").read_text().split() == ["init", "plan", "show", "apply"]
+    ran = (stack(settings, "sa-east-1") / "ran").read_text().split()
+    assert ran == ["init", "output", "state", "plan", "show", "apply"]
     assert (stack(settings, "us-east-2") / "ran").read_text().split() == ["init", "output"]
 
 
@@ -92,17 +122,17 @@ def look(settings, region):
 
 def test_each_region_is_synthesized_by_itself_and_beside_what_cdktf_writes(settings):
     for region in ("sa-east-1", "us-east-2"):
-        with pytest.raises(AccessError):
+        with pytest.raises(NotFoundError):
             look(settings, region)
     for region in ("sa-east-1", "us-east-2"):
         made = json.loads((stack(settings, region) / "cdk.tf.json").read_text())
-        assert made["context"] == {"region": region}
+        assert made["context"]["region"] == region
     assert [path.name for path in settings.output_dir.iterdir()] == ["invoke"]
 
 
 def test_what_fails_after_the_launch_names_the_machine_and_the_command_that_goes_on(settings):
     with pytest.raises(SetupError, match="credentials have expired") as failed:
-        deployment.deploy(settings, FakeAws(), {})
+        deployment.deploy(settings, FakeAws(expired=(stack(settings, "sa-east-1") / "action").exists), {})
     assert failed.value.exit_status == 1
     assert "invoke setup -i i-1 -r sa-east-1" in failed.value.do
 

@@ -63,7 +63,49 @@ def test_ids_that_are_given_are_not_looked_up(stacks):
         ON_BLOCK.ami_parameter,
         "/capacity-block/sa-east-1/reservation-id",
         "/capacity-block/sa-east-1/subnet-id",
+        "/capacity-block/sa-east-1/availability-zone",
+        "/capacity-block/sa-east-1/instance-type",
     }
+
+
+def test_terraform_itself_refuses_a_place_that_has_no_capacity(stacks):
+    def conditions(name):
+        return [
+            one["condition"] for one in the_only(stacks[name]["resource"]["aws_instance"])["lifecycle"]["precondition"]
+        ]
+
+    assert conditions("block-from-parameter-store") == [
+        "${(data.aws_subnet.machine.availability_zone == data.aws_ssm_parameter.block_zone.insecure_value)}",
+        '${(data.aws_ssm_parameter.block_type.insecure_value == "trn2.3xlarge")}',
+    ]
+    assert conditions("block-by-id-in-the-saved-subnet") == [
+        '${(data.aws_ssm_parameter.saved_block.insecure_value == "cr-0123456789abcdef0")}'
+    ]
+
+
+def test_data_volumes_are_one_a_machine_and_outlive_it(stacks):
+    resources = stacks["data-volumes-on-demand"]["resource"]
+    volume, attachment = the_only(resources["aws_ebs_volume"]), the_only(resources["aws_volume_attachment"])
+    assert volume["count"] == attachment["count"] == the_only(resources["aws_instance"])["count"] == 2
+    assert volume["encrypted"] is True
+    # Nothing that goes with a machine is what the volume depends on.
+    assert "aws_instance" not in json.dumps(volume)
+    assert attachment["skip_destroy"] is True
+
+
+def test_what_a_change_of_would_replace_a_machine_is_remembered(stacks):
+    assert stacks["block-from-parameter-store"]["output"]["choices"]["value"] == {
+        "instanceType": "trn2.3xlarge",
+        "volumeSize": 500,
+        "dataVolumeSize": 0,
+        "count": 1,
+        "useCapacityBlock": True,
+        "capacityReservationId": "${data.aws_ssm_parameter.reservation_id.insecure_value}",
+        "subnetId": "${data.aws_subnet.machine.id}",
+    }
+    assert stacks["allowed-ips"]["output"]["choices"]["value"]["allowedIps"] == list(
+        VARIANTS["allowed-ips"].allowed_ips
+    )
 
 
 def test_security_group_is_closed_unless_addresses_are_named(stacks):
@@ -82,6 +124,8 @@ def test_addresses_open_nginx_only(stacks):
 def test_newer_ami_is_the_only_change_ignored(stacks):
     instance = the_only(stacks["on-demand"]["resource"]["aws_instance"])
     assert instance["lifecycle"] == {"ignore_changes": ["ami"]}
+    refreshed = the_only(stacks["data-volumes-on-demand"]["resource"]["aws_instance"])
+    assert "ignore_changes" not in refreshed.get("lifecycle", {})
     template = the_only(stacks["on-demand"]["resource"]["aws_launch_template"])
     assert "image_id" not in template
     assert "lifecycle" not in template
@@ -121,8 +165,10 @@ def test_state_bucket_is_left_open_until_there_is_one(stacks):
 
 def test_outputs(stacks):
     assert set(stacks["on-demand"]["output"]) == {
-        "instance_id",
+        "instance_ids",
         "public_dns",
+        "data_volume_ids",
+        "choices",
         "security_group_id",
         "secret_arn",
         "region",

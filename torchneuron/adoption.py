@@ -1,0 +1,54 @@
+"""Machines that a deploy launched and could not write down any more: killed, or its power cut, at that moment.
+
+Terraform writes its state to the backend every 20 seconds and at the end, so an instance may run, on a paid Capacity
+Block that has room for no other, and be in no state. It carries the project's tags and the launch template it came
+from. That template is in the state, because `deployment.deploy` applies what a machine is made from first; so the
+machine can be taken into the state as the one that was meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from torchneuron import deployed, display
+from torchneuron.aws import Aws
+from torchneuron.deployed import Machine
+from torchneuron.errors import InputError
+from torchneuron.plan import MACHINE
+from torchneuron.terraform import Terraform
+
+
+def find(aws: Aws, terraform: Terraform, *, project: str, count: int, known: Collection[str]) -> dict[str, str]:
+    """The project's machines that no state knows: ids by the address each is to have, as far as `count` has room.
+
+    `known` are the instances of the outputs. Raises InputError for a machine that cannot be told to be this
+    deployment's.
+    """
+    strays = [one for one in deployed.living(aws.ec2(), aws.region, project) if one.instance_id not in known]
+    if not strays:
+        return {}
+    held = terraform.resources()
+    ids = {values.get("id") for values in held.values()}
+    strays = [one for one in strays if one.instance_id not in ids]
+    _refuse_strangers([one for one in strays if one.template_id not in ids], project, aws.region)
+    free = [address for address in (f"{MACHINE}.machine[{index}]" for index in range(count)) if address not in held]
+    return {address: stray.instance_id for address, stray in zip(free, strays, strict=False)}
+
+
+def take(terraform: Terraform, found: Mapping[str, str]) -> None:
+    """Write what `find` found into the state. Raises TerraformError."""
+    for address, instance_id in found.items():
+        terraform.adopt(address, instance_id)
+        display.note(f"{instance_id} was launched by a deploy that could not finish: it is taken over.")
+
+
+def _refuse_strangers(strangers: Sequence[Machine], project: str, region: str) -> None:
+    if strangers:
+        ids = " ".join(one.instance_id for one in strangers)
+        raise InputError(
+            f"{ids} runs with this project's tags, and this state does not know it. Nothing was changed.",
+            why=f"Another deployment called {project} may have made it, with its state elsewhere;"
+            " or a deploy that was killed did.",
+            do="If somebody uses it, give this deployment another projectName. If nobody does, end it, and run the"
+            f" same command again: aws ec2 terminate-instances --region {region} --instance-ids {ids}",
+        )

@@ -1,0 +1,55 @@
+"""What a deployment remembers of how it was made, and what a new deploy makes of that and of its own options.
+
+The memory is in Terraform's state itself, as the output `choices` (`stacks.code_server`): it is there for every
+person and machine that deploys, and none of a shell's history, of changed defaults or of a newly saved Capacity
+Block replaces a machine that someone works on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torchneuron.errors import InputError
+
+Choices = dict[str, Any]
+
+_PLACE = ("capacityReservationId", "subnetId")
+
+
+def remembered(outputs: Mapping[str, Any]) -> Choices:
+    """What the deployment with these outputs was made with; empty when there is none."""
+    return dict(outputs.get("choices") or {})
+
+
+def merged(before: Mapping[str, Any], given: Mapping[str, Any]) -> Choices:
+    """`given` laid over what the deployment remembers.
+
+    A block that is named, or asked for anew, brings its own subnet: the one remembered belongs to another place.
+    Raises InputError for a data volume that would have to shrink, which no volume can.
+    """
+    kept = dict(before)
+    if given.get("useCapacityBlock") is False:
+        kept.pop("capacityReservationId", None)
+    elif given.get("useCapacityBlock") and not before.get("useCapacityBlock"):
+        kept.pop("subnetId", None)
+    named = given.get("capacityReservationId")
+    if named and named != before.get("capacityReservationId"):
+        kept.pop("subnetId", None)
+    if "allowedIps" in given:
+        kept.pop("openToWorld", None)
+    _refuse_to_shrink(before.get("dataVolumeSize", 0), given.get("dataVolumeSize"))
+    return {**kept, **given}
+
+
+def without_place(choices: Mapping[str, Any], given: Mapping[str, Any]) -> Choices:
+    """The choices for another Capacity Block, the saved one: without a place that was only remembered."""
+    return {name: value for name, value in choices.items() if name not in _PLACE or name in given}
+
+
+def _refuse_to_shrink(before: int, wanted: int | None) -> None:
+    if wanted and wanted < before:
+        raise InputError(
+            f"The data volume has {before} GiB, and no volume can be made smaller.",
+            do=f"Give --data-volume-size {before} or more, or leave it out.",
+        )

@@ -1,0 +1,178 @@
+"""What is deployed: the machines and what belongs to them, from Terraform's outputs or by their tags.
+
+Where no state is at hand (another person's machine, a bucket that cannot be read), every part still says whose it is:
+the stack tags all of them with the project's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torchneuron.aws import Aws, calling
+from torchneuron.capacity_blocks import reservations
+from torchneuron.capacity_blocks.reservations import Reservation
+from torchneuron.errors import AwsError, NotFoundError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef
+
+GONE = frozenset({"shutting-down", "terminated"})
+"""States, in EC2's spelling, of an instance that is lost."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One instance as EC2 has it. `block` is the Capacity Block it runs on, or `block_unreadable` says why not."""
+
+    instance_id: str
+    instance_type: str
+    state: str
+    zone: str
+    public_dns: str
+    security_group_ids: tuple[str, ...] = ()
+    data_volume_ids: tuple[str, ...] = ()
+    block: Reservation | None = None
+    block_unreadable: str = ""
+    template_id: str = ""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A deployment that exists. `lost` are instances it had that are no more.
+
+    `from_state` tells Terraform's outputs from what was found by tags.
+    """
+
+    region: str
+    machines: tuple[Machine, ...]
+    security_group_id: str
+    secret_arn: str
+    data_volume_ids: tuple[str, ...] = ()
+    is_open: bool = False
+    lost: tuple[str, ...] = ()
+    from_state: bool = True
+
+    @property
+    def instance_ids(self) -> tuple[str, ...]:
+        return tuple(machine.instance_id for machine in self.machines)
+
+    @property
+    def instance_id(self) -> str:
+        """The first machine's, which commands that take one instance mean."""
+        return self.machines[0].instance_id
+
+
+def from_outputs(aws: Aws, outputs: Mapping[str, Any], choices: Mapping[str, Any]) -> Deployed:
+    """What Terraform's outputs name, as EC2 has it. Raises NotFoundError when there is nothing, or nothing any more."""
+    ids = list(outputs.get("instance_ids") or ())
+    if not ids:
+        raise nothing(aws.region)
+    volumes = tuple(outputs.get("data_volume_ids") or ())
+    # By a filter: asked for by id, one that EC2 has forgotten would hide the others.
+    which: list[FilterTypeDef] = [{"Name": "instance-id", "Values": ids}]
+    found = {one.instance_id: one for one in _machines(aws.ec2(), aws.region, which) if one.state not in GONE}
+    if not found:
+        raise NotFoundError(
+            f"The machine {', '.join(ids)} is gone.",
+            why="It was terminated: its Capacity Block ended, or someone removed it."
+            + (f" Its data is in {', '.join(volumes)}." if volumes else ""),
+            do=f"invoke deploy -r {aws.region} makes a new one; invoke destroy -r {aws.region} removes the rest.",
+        )
+    return Deployed(
+        region=aws.region,
+        machines=tuple(found[one] for one in ids if one in found),
+        lost=tuple(one for one in ids if one not in found),
+        security_group_id=outputs["security_group_id"],
+        secret_arn=outputs["secret_arn"],
+        data_volume_ids=volumes,
+        is_open=bool(choices.get("allowedIps")),
+    )
+
+
+def by_tags(aws: Aws, project: str) -> Deployed:
+    """What carries the project's tags in the region, without any state. Raises NotFoundError when nothing does."""
+    if not (machines := living(aws.ec2(), aws.region, project)):
+        raise nothing(aws.region)
+    groups = machines[0].security_group_ids
+    return Deployed(
+        region=aws.region,
+        machines=tuple(sorted(machines, key=lambda machine: machine.instance_id)),
+        security_group_id=groups[0] if groups else "",
+        secret_arn=_secret(aws, project),
+        data_volume_ids=tuple(volume for machine in machines for volume in machine.data_volume_ids),
+        from_state=False,
+    )
+
+
+def living(ec2: EC2Client, region: str, project: str) -> list[Machine]:
+    """The instances with the project's tags that are not lost."""
+    which = {
+        "tag:Project": [project],
+        "tag:ManagedBy": ["torchneuron"],
+        "instance-state-name": ["pending", "running", "stopping", "stopped"],
+    }
+    return _machines(ec2, region, [{"Name": name, "Values": values} for name, values in which.items()])
+
+
+def alive(ec2: EC2Client, region: str, instance_ids: Sequence[str]) -> int:
+    """How many of these instances are still there."""
+    if not instance_ids:
+        return 0
+    filters: list[FilterTypeDef] = [{"Name": "instance-id", "Values": list(instance_ids)}]
+    return sum(machine.state not in GONE for machine in _machines(ec2, region, filters))
+
+
+def nothing(region: str) -> NotFoundError:
+    """The error of a region where nothing is deployed."""
+    return NotFoundError(f"Nothing is deployed in {region}.", do="Deploy with: invoke deploy")
+
+
+def _machines(ec2: EC2Client, region: str, which: Sequence[FilterTypeDef]) -> list[Machine]:
+    with calling("look at the machines"):
+        pages = ec2.get_paginator("describe_instances").paginate(Filters=list(which))
+        found = [one for page in pages for group in page["Reservations"] for one in group["Instances"]]
+    blocks: dict[str, Reservation | str] = {}
+    return [_machine(ec2, region, one, blocks) for one in found]
+
+
+def _machine(ec2: EC2Client, region: str, raw: InstanceTypeDef, blocks: dict[str, Reservation | str]) -> Machine:
+    reservation_id = raw.get("CapacityReservationId", "")
+    if reservation_id and reservation_id not in blocks:
+        try:
+            blocks[reservation_id] = reservations.describe(ec2, region, reservation_id)
+        except (AwsError, NotFoundError) as error:
+            blocks[reservation_id] = error.what
+    block = blocks.get(reservation_id)
+    root = raw.get("RootDeviceName", "")
+    tags = {tag.get("Key", ""): tag.get("Value", "") for tag in raw.get("Tags", [])}
+    return Machine(
+        instance_id=raw["InstanceId"],
+        instance_type=raw["InstanceType"],
+        state=raw["State"]["Name"],
+        zone=raw["Placement"]["AvailabilityZone"],
+        public_dns=raw.get("PublicDnsName", ""),
+        security_group_ids=tuple(group["GroupId"] for group in raw.get("SecurityGroups", [])),
+        data_volume_ids=tuple(
+            device["Ebs"]["VolumeId"]
+            for device in raw.get("BlockDeviceMappings", [])
+            if device.get("DeviceName") != root and not device.get("Ebs", {}).get("DeleteOnTermination", True)
+        ),
+        block=block if isinstance(block, Reservation) else None,
+        block_unreadable=block if isinstance(block, str) else "",
+        template_id=tags.get("aws:ec2launchtemplate:id", ""),
+    )
+
+
+def _secret(aws: Aws, project: str) -> str:
+    """The secret with the project's tags, and a name that begins with the project's; empty when there is not one."""
+    with calling("look for the secret"):
+        pages = (
+            aws.secrets()
+            .get_paginator("list_secrets")
+            .paginate(Filters=[{"Key": "tag-key", "Values": ["ManagedBy"]}, {"Key": "name", "Values": [f"{project}-"]}])
+        )
+        found = [secret["ARN"] for page in pages for secret in page["SecretList"]]
+    return found[0] if len(found) == 1 else ""

@@ -1,0 +1,110 @@
+"""What `invoke info` and `invoke deploy` print at the end: what is there, and how to reach it.
+
+The JSON's names stay as they are; times are ISO 8601 in UTC; null stands for what does not apply or is not known.
+`region`, `securityGroupId`, `secretArn`, `dataVolumeIds`, `foundBy` (`state` or `tags`), `lost` (ids of instances
+that are gone); `instances`, each `id`,
+`state`, `type`, `zone`, `publicDns`, `url` (of nginx, where addresses were let in), `capacityReservationId`,
+`instancesTerminated` (when AWS begins to), `secondsToTermination`, `setup`: `finished` and `tasks` by number.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from torchneuron import code_server, display
+from torchneuron.capacity_blocks.words import iso, when
+from torchneuron.code_server import Progress
+from torchneuron.config import Config
+from torchneuron.deployed import Deployed, Machine
+
+LOCAL_PORT = 8080
+
+
+def show(deployed: Deployed, config: Config) -> None:
+    """The deployment, for a person."""
+    facts: list[tuple[str, str]] = []
+    for machine in deployed.machines:
+        facts += _machine(machine, deployed, config)
+    facts += [
+        ("gone", f"{', '.join(deployed.lost)}: invoke deploy replaces what is gone" if deployed.lost else ""),
+        ("security group", deployed.security_group_id),
+        ("secret", deployed.secret_arn or "not found"),
+        ("data volume", ", ".join(deployed.data_volume_ids)),
+        ("password", f"invoke password -r {deployed.region}"),
+    ]
+    display.facts([(name, value) for name, value in facts if value])
+
+
+def show_json(deployed: Deployed, config: Config) -> None:
+    """The deployment, for a program."""
+    document = {
+        "region": deployed.region,
+        "foundBy": "state" if deployed.from_state else "tags",
+        "instances": [_as_json(machine, deployed, config) for machine in deployed.machines],
+        "lost": list(deployed.lost),
+        "securityGroupId": deployed.security_group_id or None,
+        "secretArn": deployed.secret_arn or None,
+        "dataVolumeIds": list(deployed.data_volume_ids),
+    }
+    display.say(json.dumps(document, indent=2))
+
+
+def _machine(machine: Machine, deployed: Deployed, config: Config) -> list[tuple[str, str]]:
+    return [
+        ("instance", f"{machine.instance_id} ({machine.state})"),
+        ("type", f"{machine.instance_type} in {machine.zone}"),
+        ("public DNS", machine.public_dns or "none"),
+        ("Capacity Block", _block(machine)),
+        ("setup", _progress(code_server.progress(config, machine.instance_id))),
+        ("address", _url(machine, deployed, config) or ""),
+        ("reach it", _forward(machine, deployed.region, config)),
+        ("", f"then open http://localhost:{LOCAL_PORT}"),
+    ]
+
+
+def _block(machine: Machine) -> str:
+    if machine.block_unreadable:
+        return machine.block_unreadable
+    if machine.block is None:
+        return ""
+    return f"{machine.block.id}, {machine.block.outlook} (from {when(machine.block.reclaimed)} on)"
+
+
+def _progress(progress: Progress) -> str:
+    if not progress.finished:
+        return "nothing of it is known on this machine: invoke setup"
+    done = f"{progress.finished} of {progress.tasks} tasks finished"
+    return done if progress.finished == progress.tasks else f"{done}: invoke setup goes on"
+
+
+def _forward(machine: Machine, region: str, config: Config) -> str:
+    return (
+        f"aws ssm start-session --region {region} --target {machine.instance_id} "
+        "--document-name AWS-StartPortForwardingSession "
+        f"--parameters portNumber={config.nginx_port},localPortNumber={LOCAL_PORT}"
+    )
+
+
+def _url(machine: Machine, deployed: Deployed, config: Config) -> str | None:
+    if not (deployed.is_open and machine.public_dns):
+        return None
+    port = "" if config.nginx_port == 80 else f":{config.nginx_port}"
+    return f"http://{machine.public_dns}{port}"
+
+
+def _as_json(machine: Machine, deployed: Deployed, config: Config) -> dict[str, Any]:
+    block, progress = machine.block, code_server.progress(config, machine.instance_id)
+    ends = block.reclaimed if block else None
+    return {
+        "id": machine.instance_id,
+        "state": machine.state,
+        "type": machine.instance_type,
+        "zone": machine.zone,
+        "publicDns": machine.public_dns or None,
+        "url": _url(machine, deployed, config),
+        "capacityReservationId": block.id if block else None,
+        "instancesTerminated": iso(ends) if ends else None,
+        "secondsToTermination": max(int((ends - block.seen).total_seconds()), 0) if block and ends else None,
+        "setup": {"finished": progress.finished, "tasks": progress.tasks},
+    }
