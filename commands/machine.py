@@ -162,7 +162,7 @@ def setup(
 )
 def run_tasks(
     context: Context,
-    file: str,
+    file: str = "",
     instance_id: str = "",
     region: str = "",
     var: list[str] | None = None,

@@ -106,6 +106,8 @@ def set_up(region: str, options: RunOptions, source: PasswordSource) -> None:
 
 def run_tasks(region: str, options: RunOptions, file: str, pairs: list[str]) -> None:
     """`invoke run-tasks`."""
+    if not file:
+        raise InputError("Which tasks? --file is missing.", do="Give the task file (JSON): --file NAME.")
     given = code_server.parse_variables(pairs)
     task_file = definition.load(Path(file))
     settings = config.load()

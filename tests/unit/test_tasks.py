@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from invoke.program import Program
+
+import tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (["deploy", "--allowed-ip", "1.2.3.4/8"], "not a CIDR block"),
         (["deploy"], "There is no state bucket yet"),
         (["setup", "--password", "a", "--random-password"], "not several"),
+        (["run-tasks"], "--file is missing"),
         (["run-tasks", "--file", "nope.json"], "Cannot read nope.json"),
     ],
 )
@@ -59,9 +63,16 @@ def test_what_cannot_be_is_refused(arguments, told, tmp_path):
     assert done.stdout == ""
 
 
-def test_a_letter_means_the_same_option_everywhere_or_nothing():
-    import tasks
+@pytest.mark.parametrize("name", sorted(tasks.namespace.task_names))
+def test_every_command_explains_itself(name, capsys):
+    """An option without a default would take `--help` for its value."""
+    Program(namespace=tasks.namespace).run(["invoke", name, "--help"], exit=False)
+    shown = capsys.readouterr()
+    assert "Docstring:" in shown.out
+    assert shown.err == ""
 
+
+def test_a_letter_means_the_same_option_everywhere_or_nothing():
     given = {
         "r": "region",
         "t": "type",
