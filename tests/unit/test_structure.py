@@ -9,16 +9,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FORBIDDEN = {
-    "main.py": {"boto3", "botocore", "invoke", "rehearsal"},
-    "stacks": {"boto3", "botocore", "invoke", "rehearsal"},
-    "tasks.py": {"cdktf", "stacks", "boto3", "rehearsal"},
-    "commands": {"cdktf", "stacks", "boto3", "rehearsal"},
-    "torchneuron": {"invoke", "cdktf", "moto", "rehearsal", "stacks", "tasks", "commands"},
+    "main.py": {"boto3", "botocore", "invoke", "rehearsal", "benchmarks"},
+    "stacks": {"boto3", "botocore", "invoke", "rehearsal", "benchmarks"},
+    "tasks.py": {"cdktf", "stacks", "boto3", "rehearsal", "benchmarks"},
+    "commands": {"cdktf", "stacks", "boto3", "rehearsal", "benchmarks"},
+    "torchneuron": {"invoke", "cdktf", "moto", "rehearsal", "stacks", "tasks", "commands", "benchmarks"},
     "torchneuron/setup/definition.py": {"boto3", "botocore", "subprocess"},
     "torchneuron/setup/render.py": {"boto3", "botocore", "subprocess", "pathlib"},
     "torchneuron/setup/plan.py": {"boto3", "botocore", "subprocess", "pathlib", "torchneuron.aws"},
     "torchneuron/setup/document.py": {"boto3", "botocore", "subprocess", "pathlib", "torchneuron.aws"},
-    "rehearsal": {"torchneuron", "tasks", "commands", "stacks"},
+    "rehearsal": {"torchneuron", "tasks", "commands", "stacks", "benchmarks"},
+    "benchmarks": {"boto3", "botocore", "moto", "rehearsal", "stacks", "cdktf", "tests"},
     "tests": {"unittest.mock"},
 }
 
