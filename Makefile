@@ -31,6 +31,7 @@ help:
 	@echo "make rehearse ONCE=1   the same, ends by itself after checking the login"
 	@echo "make test              every check and test"
 	@echo "make check             ruff, mypy, shellcheck only"
+	@echo "make bench             what README claims about speed, measured here; ROUNDS=9 for more rounds than 5"
 	@echo "make setup             the Python environment and cdktf-cli only"
 	@echo "make lock              lock the packages anew"
 	@echo "make clean             remove what the targets made in this folder"
@@ -84,6 +85,11 @@ test: programs
 	@$(MAKE) -s --no-print-directory -j3 .venv/.synced node_modules/.synced images-all
 	@$(MAKE) -s --no-print-directory check
 	@$(RUN)python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST)
+
+# Not of `make test`: what it finds depends on the machine and the hour.
+.PHONY: bench
+bench: .venv/.synced
+	@$(RUN)python -m benchmarks $(if $(ROUNDS),--rounds $(ROUNDS))
 
 .PHONY: lock
 lock: .tools/bin/pipenv
