@@ -7,7 +7,14 @@ from moto.ec2.responses import EC2Response
 from rehearsal.launches import LaunchResponse
 from rehearsal.offering_operations import OfferingOperations
 from rehearsal.reservation_operations import ReservationOperations
+from rehearsal.volume_operations import VolumeOperations
 
 
-class RehearsalEC2(OfferingOperations, ReservationOperations, LaunchResponse, EC2Response):  # type: ignore[misc] # moto has no types
+class RehearsalEC2(
+    OfferingOperations,
+    ReservationOperations,
+    VolumeOperations,
+    LaunchResponse,
+    EC2Response,  # type: ignore[misc] # moto has no types
+):
     """Bound to a world by `rehearsal.server`."""

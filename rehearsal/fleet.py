@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from rehearsal.hosts.machine import HostError, Machine, MachineFactory
+from rehearsal.hosts.volumes import Volume
 
 
 @dataclass
@@ -30,13 +31,16 @@ class Fleet:
         self._lock = threading.Lock()
         self._berths: dict[str, _Berth] = {}
 
-    def launch(self, instance_id: str, *, region: str) -> None:
-        """Begin to boot the instance's host; returns at once."""
+    def launch(self, instance_id: str, *, region: str, volumes: Sequence[Volume] = ()) -> None:
+        """Begin to boot the instance's host, with these volumes beside its root volume; returns at once."""
         if self._factory is None:
             with self._lock:
                 self._berths[instance_id] = _Berth(None, "none")
             return
-        berth = _Berth(self._factory(instance_id, region=region), "booting")
+        machine = self._factory(instance_id, region=region)
+        for volume in volumes:
+            machine.attach_volume(volume)
+        berth = _Berth(machine, "booting")
         with self._lock:
             self._berths[instance_id] = berth
         threading.Thread(target=self._boot, args=(berth,), name=f"boot {instance_id}", daemon=True).start()
@@ -56,6 +60,16 @@ class Fleet:
         """By instance id: `booting`, `running`, `none`, or `failed: ` and why."""
         with self._lock:
             return {instance_id: berth.state for instance_id, berth in self._berths.items()}
+
+    def attach(self, instance_id: str, volume: Volume) -> None:
+        """Give the instance's host the volume; nothing happens when it has none. Raises HostError."""
+        if machine := self._machine(instance_id):
+            machine.attach_volume(volume)
+
+    def detach(self, instance_id: str, volume: Volume) -> bool:
+        """Take the volume from the instance's host; False while it is mounted there. Raises HostError."""
+        machine = self._machine(instance_id)
+        return machine is None or machine.detach_volume(volume)
 
     def wait(self, instance_id: str, timeout: float) -> str:
         """The instance's state once its boot has ended, or after `timeout` seconds, whichever is first."""
@@ -84,6 +98,11 @@ class Fleet:
         with self._lock:
             instance_ids = list(self._berths)
         run_all([partial(self.destroy, one) for one in instance_ids])
+
+    def _machine(self, instance_id: str) -> Machine | None:
+        with self._lock:
+            berth = self._berths.get(instance_id)
+            return berth.machine if berth is not None else None
 
     def _boot(self, berth: _Berth) -> None:
         assert berth.machine is not None

@@ -199,8 +199,13 @@ class LaunchResponse(RehearsalResponse, EC2Response):  # type: ignore[misc] # mo
         instance_ids = [instance.id for instance in instances]
         if target.reservation_id:
             self.world.market.occupy(self.region, target.reservation_id, instance_ids)
-        for instance_id in instance_ids:
-            self.world.fleet.launch(instance_id, region=self.region)
+        for instance in instances:
+            volumes = [
+                self.world.volumes.get(attachment.volume_id, attachment.size)
+                for device, attachment in instance.get_block_device_mapping
+                if device != instance.root_device_name
+            ]
+            self.world.fleet.launch(instance.id, region=self.region, volumes=volumes)
 
     def _refuse_with_host(self, operation: str) -> None:
         for instance_id in self._get_param("InstanceIds", []):

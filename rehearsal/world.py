@@ -15,6 +15,7 @@ from rehearsal.clock import Clock
 from rehearsal.commands import CommandCentre
 from rehearsal.faults import Faults
 from rehearsal.fleet import Fleet
+from rehearsal.hosts.volumes import Volumes
 from rehearsal.on_demand import OnDemandReservations
 from rehearsal.throttling import SearchLimits
 
@@ -24,7 +25,9 @@ ACCOUNT = DEFAULT_ACCOUNT_ID
 
 @dataclass
 class World:
-    """One AWS. `launching` is held while instances are launched, so that two launches can't take one slot."""
+    """One AWS. `launching` is held while instances are launched, and volumes attached, so that two launches can't
+    take one slot, nor two instances one volume.
+    """
 
     clock: Clock
     market: Market
@@ -33,6 +36,7 @@ class World:
     on_demand: OnDemandReservations = field(default_factory=OnDemandReservations)
     search_limits: SearchLimits = field(default_factory=SearchLimits)
     faults: Faults = field(default_factory=Faults)
+    volumes: Volumes = field(default_factory=Volumes)
     launching: threading.RLock = field(default_factory=threading.RLock)
     launches_by_token: dict[tuple[str, str], Any] = field(default_factory=dict)
 
@@ -56,8 +60,14 @@ class World:
         self.commands.lose(ended)
         for instance_id in ended:
             self.fleet.destroy_in_background(instance_id)
+        self.drop_deleted_volumes()
+
+    def drop_deleted_volumes(self) -> None:
+        """Let go of the data of volumes that EC2 no longer has."""
+        self.volumes.keep([volume_id for backend in ec2_backends[ACCOUNT].values() for volume_id in backend.volumes])
 
     def close(self) -> None:
-        """End every command and destroy every host."""
+        """End every command, destroy every host, delete every volume."""
         self.commands.lose(self.fleet.states())
         self.fleet.destroy_all()
+        self.volumes.keep([])

@@ -17,6 +17,7 @@ from rehearsal.hosts.netns import NetworkNamespace
 from rehearsal.hosts.requirements import missing
 from rehearsal.hosts.rootfs import Rootfs
 from rehearsal.hosts.service import Service
+from rehearsal.hosts.volumes import Slots, Volume
 
 _BOOT_TIMEOUT = 90.0
 _FORWARD_ADDRESS = "127.0.0.1"
@@ -33,6 +34,7 @@ class BootedHost:
         self._undo: list[Callable[[], None]] = []
         self._container: Container | None = None
         self._network: NetworkNamespace | None = None
+        self._slots = Slots()
 
     @property
     def name(self) -> str:
@@ -89,9 +91,33 @@ class BootedHost:
             self._undo.append(forward.close)
             return forward.port
 
+    def attach_volume(self, volume: Volume) -> None:
+        with self._lock:
+            self._slots.add(volume)
+            if self._container is None:
+                return
+            try:
+                self._tell_of_volume("plug", volume, self._slots.plug(volume))
+            except BaseException:
+                self._slots.remove(volume)
+                raise
+
+    def detach_volume(self, volume: Volume) -> bool:
+        with self._lock:
+            if self._slots.in_use(volume):
+                return False
+            if self._container is not None:
+                self._tell_of_volume("unplug", volume)
+            self._slots.remove(volume)
+            return True
+
     def destroy(self) -> None:
         with self._lock:
             self._clean_up()
+
+    def _tell_of_volume(self, verb: str, volume: Volume, record: str = "") -> None:
+        command = f"sh {seed.VOLUMES_SCRIPT} {verb} {volume.serial}"
+        self._running().execute(command, record, purpose=f"{verb} {volume.volume_id}")
 
     def _start(self) -> None:
         authority = _authority()
@@ -99,10 +125,18 @@ class BootedHost:
         self._undo.append(network.close)
         self._serve(network, authority)
         container = Container(self._name, self._rootfs, network)
+        # Undone after the host has stopped: its mounts keep a device busy.
+        self._undo.append(self._slots.remove_all)
         self._undo.append(container.stop)
         self._container = container
         container.start(
-            seed.archive(name=self._name, region=self._region, tree=self._rootfs.tree, authority=authority.certificate)
+            seed.archive(
+                name=self._name,
+                region=self._region,
+                tree=self._rootfs.tree,
+                authority=authority.certificate,
+                volumes=self._slots.plug_all(),
+            )
         )
         container.ready_leader(_BOOT_TIMEOUT)
 

@@ -4,10 +4,15 @@ The AWS side of the rehearsal (instances, Run Command) talks to this protocol on
 systemd, a scripted fake in a test and, later, a light host without systemd are all the same to it.
 """
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from rehearsal.hosts.volumes import Volume
 
 KILLED = 137
 """Exit code of a script killed by SIGKILL, as a shell reports it (128 + 9) and the SSM agent passes on."""
@@ -80,8 +85,17 @@ class Machine(Protocol):
     def forward(self, port: int) -> int:
         """A loopback port on this machine that leads to 127.0.0.1:`port` in the host, until `destroy`."""
 
+    def attach_volume(self, volume: Volume) -> None:
+        """Give the host the volume as an NVMe disk, now or, when it is not booted yet, from its boot on.
+
+        Waits for another host that has the volume and is being destroyed. HostError when it can't be had.
+        """
+
+    def detach_volume(self, volume: Volume) -> bool:
+        """Take the disk away; False, and nothing happens, while it is mounted in the host."""
+
     def destroy(self) -> None:
-        """Power the host off and remove every trace: process, mount, cgroup, file. May be called again."""
+        """Power the host off and remove every trace: process, mount, cgroup, file, disk. May be called again."""
 
 
 class MachineFactory(Protocol):

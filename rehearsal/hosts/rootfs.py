@@ -19,7 +19,7 @@ SUITES = ("trixie", "bookworm")
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "sudo", "passwd", "login", "bash"),
     *("ca-certificates", "curl", "wget", "openssl", "gnupg", "git", "unzip", "xz-utils"),
-    *("iproute2", "procps", "psmisc", "netbase", "python3", "needrestart"),
+    *("iproute2", "procps", "psmisc", "netbase", "python3", "needrestart", "e2fsprogs"),
 )
 _OPTIONS = (
     "--quiet",

@@ -1,21 +1,26 @@
-"""The files that make a host this host: its name, its way to the archives, whom it trusts."""
+"""The files that make a host this host: its name, its way to the archives, whom it trusts, its disks."""
 
 import io
 import tarfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from rehearsal.hosts import registry_proxy, standins
 
+VOLUMES_SCRIPT = "/usr/local/lib/rehearsal/volumes.sh"
 _BUNDLE = "etc/ssl/certs/ca-certificates.crt"
+_IMAGE = Path(__file__).parent / "image"
+_UNIT = "rehearsal-volumes.service"
+_UNITS = "etc/systemd/system"
 
 
-def archive(*, name: str, region: str, tree: Path, authority: str) -> bytes:
+def archive(*, name: str, region: str, tree: Path, authority: str, volumes: Mapping[str, str]) -> bytes:
     """A tar archive to lay over the root file system `tree` before the host's first boot.
 
     `authority` is the PEM of the certificate authority of the stand-ins. It goes where Debian's
     update-ca-certificates looks for local ones and, as that takes longer than a boot, into its result as
-    well.
+    well. `volumes`: the records, by path, of those that are attached already.
     """
     files = {
         "etc/hostname": f"{name}\n",
@@ -24,6 +29,9 @@ def archive(*, name: str, region: str, tree: Path, authority: str) -> bytes:
         "etc/apt/apt.conf.d/99rehearsal": registry_proxy.APT_CONFIGURATION,
         "usr/local/share/ca-certificates/rehearsal.crt": authority,
         _BUNDLE: (tree / _BUNDLE).read_text() + authority,
+        VOLUMES_SCRIPT.lstrip("/"): (_IMAGE / "volumes.sh").read_text(),
+        f"{_UNITS}/{_UNIT}": (_IMAGE / _UNIT).read_text(),
+        **{path.lstrip("/"): text for path, text in volumes.items()},
     }
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
@@ -32,6 +40,9 @@ def archive(*, name: str, region: str, tree: Path, authority: str) -> bytes:
             entry = tarfile.TarInfo(path)
             entry.size, entry.mode, entry.mtime = len(content), 0o644, int(time.time())
             tar.addfile(entry, io.BytesIO(content))
+        enabled = tarfile.TarInfo(f"{_UNITS}/local-fs.target.wants/{_UNIT}")
+        enabled.type, enabled.linkname = tarfile.SYMTYPE, f"../{_UNIT}"
+        tar.addfile(enabled)
     return buffer.getvalue()
 
 

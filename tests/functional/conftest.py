@@ -17,6 +17,7 @@ from botocore.config import Config as ClientConfig
 
 from rehearsal.commands import Delays
 from rehearsal.hosts.machine import KILLED, HostError, ScriptResult
+from rehearsal.hosts.volumes import Volume
 from rehearsal.server import Settings, serving
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -57,6 +58,9 @@ class FakeMachine:
         self.may_boot.set()
         self.proceed = threading.Event()
         self.broken = ""
+        self.volumes: list[str] = []
+        self.mounted: set[str] = set()
+        self.no_devices = ""
         self.booted = self.destroyed = False
 
     def boot(self) -> None:
@@ -116,6 +120,17 @@ class FakeMachine:
 
     def forward(self, port: int) -> int:
         return 40_000 + port
+
+    def attach_volume(self, volume: Volume) -> None:
+        if self.no_devices:
+            raise HostError("the volume can't be attached", why=self.no_devices, remedy="mend it")
+        self.volumes.append(volume.volume_id)
+
+    def detach_volume(self, volume: Volume) -> bool:
+        if volume.volume_id in self.mounted:
+            return False
+        self.volumes.remove(volume.volume_id)
+        return True
 
     def destroy(self) -> None:
         self.destroyed = True

@@ -16,6 +16,7 @@ from rehearsal.hosts.code_server_package import CodeServerPackage
 from rehearsal.hosts.machine import HostError
 from rehearsal.hosts.rootfs import Rootfs
 from rehearsal.hosts.sweep import sweep
+from rehearsal.hosts.volumes import Volume
 from tests.functional.hosts_support import booted, eventually, run, traces
 
 # With the tests of whole rehearsals, which look for abandoned hosts too.
@@ -35,10 +36,14 @@ class TestNothingIsLeft:
         with booted("i-warm-up"):
             pass
         before = traces(os.getpid())
+        volume = Volume("vol-01234567", 1)
         with booted("i-traces") as host:
+            host.attach_volume(volume)
+            run(host, "mkfs.ext4 -q /dev/nvme1n1 && mount /dev/nvme1n1 /mnt")
             run(host, "nohup sleep 1000 >/dev/null 2>&1 &")
             host.forward(80)
             assert traces(os.getpid()) != before
+        volume.delete()
         assert traces(os.getpid()) == before
         assert list(tmp_path.iterdir()) == []
         host.destroy()
@@ -75,17 +80,29 @@ class TestNothingIsLeft:
             assert owner.stdout.readline() == "booted\n"
             assert traces(owner.pid).processes
             assert traces(owner.pid).cgroups
+            assert devices(owner.pid) == 1
             owner.send_signal(signal.SIGKILL)
         assert eventually(lambda: not traces(owner.pid).processes), "hosts die with their owner, before any sweep"
         sweep()
         assert not traces(owner.pid).cgroups
+        assert eventually(lambda: devices(owner.pid) == 0)
         assert run(host, "echo unharmed").stdout == "unharmed\n"
 
 
+def devices(pid):
+    """How many loop devices there are of the volume that the process with this pid has made."""
+    listed = subprocess.run(["losetup", "--list", "--output", "BACK-FILE"], capture_output=True, text=True, check=True)
+    return listed.stdout.count(f"rehearsal-vol-{pid:08x}-")
+
+
 OWNER = """
-import time
+import os, time
 from rehearsal.hosts.booted import factory
-factory("trixie")("i-orphan", region="sa-east-1").boot()
+from rehearsal.hosts.volumes import Volume
+host = factory("trixie")("i-orphan", region="sa-east-1")
+host.attach_volume(Volume(f"vol-{os.getpid():08x}", 1))
+host.boot()
+host._container.execute("mkfs.ext4 -q /dev/nvme1n1 && mount /dev/nvme1n1 /mnt", "", purpose="mount")
 print("booted", flush=True)
 time.sleep(600)
 """

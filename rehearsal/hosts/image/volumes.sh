@@ -1,0 +1,39 @@
+#!/bin/sh
+# What the kernel, udev and systemd's device units do for a disk on an EC2 instance, and nobody does in a container.
+#
+#   volumes.sh plug SERIAL       a disk is there now; standard input: its record, "NAME MAJOR MINOR"
+#   volumes.sh unplug SERIAL     it is gone
+#   volumes.sh boot              all that are recorded; then what /etc/fstab says is mounted
+#
+# Records last as long as the host's files, so disks are there again after a reboot.
+set -eu
+
+records=/var/lib/rehearsal/volumes
+links=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_
+
+show() {
+    read -r name major minor <"$records/$1"
+    rm -f "/dev/$name"
+    mknod -m 660 "/dev/$name" b "$major" "$minor"
+    chgrp disk "/dev/$name"
+    mkdir -p /dev/disk/by-id
+    ln -sfn "../../$name" "$links$1"
+}
+
+case $1 in
+plug)
+    mkdir -p "$records"
+    cat >"$records/$2"
+    show "$2"
+    ;;
+unplug)
+    read -r name _ <"$records/$2"
+    rm -f "/dev/$name" "$links$2" "$records/$2"
+    ;;
+boot)
+    for record in "$records"/*; do
+        [ ! -e "$record" ] || show "${record##*/}"
+    done
+    mount --all
+    ;;
+esac

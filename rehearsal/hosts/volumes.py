@@ -1,0 +1,146 @@
+"""EBS volumes as hosts see them: disks whose data outlives the host they are attached to.
+
+A volume's data is a sparse file whose name is gone from the start, so that the kernel frees it when this process
+lets go of it, however it ends. So data lasts as long as its volume, and neither file nor device has to be swept
+after a `kill -9`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import IO
+
+from rehearsal.hosts.loop import LoopDevice
+from rehearsal.hosts.machine import HostError
+
+RECORDS = "/var/lib/rehearsal/volumes"
+"""The folder in a host with a file for each volume it has: what `image/volumes.sh` makes a device of."""
+
+_GIGABYTE = 1024**3
+_RELEASE_TIMEOUT = 60.0
+
+
+class Volume:
+    """One volume, at most on one host at a time."""
+
+    def __init__(self, volume_id: str, gigabytes: int) -> None:
+        self.volume_id = volume_id
+        self._gigabytes = gigabytes
+        self._free = threading.Lock()
+        self._data: IO[bytes] | None = None
+        self._device: LoopDevice | None = None
+
+    @property
+    def serial(self) -> str:
+        """What the disk calls itself."""
+        return self.volume_id.replace("-", "")
+
+    def plug(self) -> LoopDevice:
+        """Its device, this caller's until `unplug`. Waits for a host that is being destroyed. Raises HostError."""
+        if not self._free.acquire(timeout=_RELEASE_TIMEOUT):
+            raise HostError(
+                f"Volume {self.volume_id} can't be attached",
+                why=f"the host that had it did not let go of it within {_RELEASE_TIMEOUT:.0f} s",
+                remedy="See the rehearsal's log for what went wrong when that host was destroyed.",
+            )
+        try:
+            if self._data is None:
+                self._data = _blank(self.volume_id, self._gigabytes)
+            self._device = LoopDevice(self._data.fileno())
+        except BaseException:
+            self._free.release()
+            raise
+        return self._device
+
+    def unplug(self) -> None:
+        """Give the device back. Raises HostError while something still uses it."""
+        if self._device is not None:
+            self._device.close()
+            self._device = None
+            self._free.release()
+
+    def in_use(self) -> bool:
+        """Whether the host that has it plugged in has mounted it."""
+        return self._device is not None and self._device.in_use()
+
+    def delete(self) -> None:
+        """Let go of the data. A device that is still plugged in keeps it until it is unplugged."""
+        if self._data is not None:
+            self._data.close()
+
+
+def _blank(name: str, gigabytes: int) -> IO[bytes]:
+    """A sparse file that `losetup --list` still names, as deleted, though it has no name any more."""
+    descriptor, path = tempfile.mkstemp(prefix=f"rehearsal-{name}-")
+    Path(path).unlink()
+    os.truncate(descriptor, gigabytes * _GIGABYTE)
+    return os.fdopen(descriptor, "r+b")
+
+
+class Volumes:
+    """Those of one AWS, by id. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._volumes: dict[str, Volume] = {}
+
+    def get(self, volume_id: str, gigabytes: int) -> Volume:
+        """The volume, blank when it is asked for the first time."""
+        with self._lock:
+            return self._volumes.setdefault(volume_id, Volume(volume_id, gigabytes))
+
+    def keep(self, volume_ids: Collection[str]) -> None:
+        """Delete the data of all others."""
+        with self._lock:
+            for volume_id in self._volumes.keys() - set(volume_ids):
+                self._volumes.pop(volume_id).delete()
+
+
+class Slots:
+    """The volumes one host has, and the names it knows them by: `nvme0n1` would be its root volume.
+
+    Not safe to use from several threads at once.
+    """
+
+    def __init__(self) -> None:
+        self._added: dict[str, Volume] = {}
+        self._names: dict[str, str] = {}
+        self._plugged: set[str] = set()
+
+    def add(self, volume: Volume) -> None:
+        """Give the volume a name. It is not plugged in yet: another host may still have it."""
+        taken = set(self._names.values())
+        name = next(name for number in range(1, len(taken) + 2) if (name := f"nvme{number}n1") not in taken)
+        self._names[volume.volume_id] = name
+        self._added[volume.volume_id] = volume
+
+    def plug(self, volume: Volume) -> str:
+        """Plug an added volume in; the text of its record in the host. Raises HostError."""
+        device = volume.plug()
+        self._plugged.add(volume.volume_id)
+        return f"{self._names[volume.volume_id]} {device.major} {device.minor}\n"
+
+    def plug_all(self) -> Mapping[str, str]:
+        """The same for all that were added: texts of records, by path. Raises HostError."""
+        return {f"{RECORDS}/{volume.serial}": self.plug(volume) for volume in self._added.values()}
+
+    def in_use(self, volume: Volume) -> bool:
+        """Whether the host has mounted it."""
+        return volume.volume_id in self._plugged and volume.in_use()
+
+    def remove(self, volume: Volume) -> None:
+        """Unplug and forget it; nothing happens when it is not here. Raises HostError while something uses it."""
+        if volume.volume_id in self._plugged:
+            volume.unplug()
+            self._plugged.remove(volume.volume_id)
+        self._added.pop(volume.volume_id, None)
+        self._names.pop(volume.volume_id, None)
+
+    def remove_all(self) -> None:
+        """Unplug and forget all. Raises HostError while something uses one."""
+        for volume in list(self._added.values()):
+            self.remove(volume)
