@@ -39,11 +39,15 @@ class RunOptions:
     wait: bool = False
 
 
-def variables(config: Config, hashes: Hashes) -> dict[str, str]:
-    """The values of the code-server tasks' variables. The password itself is not among them."""
+def variables(config: Config, hashes: Hashes, *, data_volume: str = "") -> dict[str, str]:
+    """The values of the code-server tasks' variables. The password itself is not among them.
+
+    `data_volume` is the id of the EBS volume that the home folder is on; empty for the root volume.
+    """
     return {
         "USER": config.code_server_user,
         "HOME_DIR": config.home_folder,
+        "DATA_VOLUME": data_volume,
         "INTERNAL_PORT": str(config.internal_port),
         "NGINX_PORT": str(config.nginx_port),
         "CODE_SERVER_VERSION": config.code_server_version,

@@ -1,6 +1,95 @@
 #!/bin/bash
-# Never recursive: the folder may be a volume with terabytes of the user's files on it.
+# With DATA_VOLUME, HOME_DIR is that EBS volume, which outlives the instance. Nothing here is recursive: there may be
+# terabytes of the user's files on it. And nothing is formatted that may hold data, or mounted over files.
 set -euo pipefail
+
+readonly mark=x-code-server-setup # an option mount ignores: the lines in fstab that are ours
+
+fail() {
+  echo "$1" >&2
+  exit 1
+}
+
+# An NVMe disk's serial number is its volume's id without the dash: EBS user guide, "Map Amazon EBS volumes to NVMe
+# device names".
+find_disk() {
+  local link=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_${DATA_VOLUME/-/}
+  until [[ -b $link ]]; do
+    ((SECONDS < 60)) || fail "volume $DATA_VOLUME did not appear on this host within 60 s: is it attached to this instance?"
+    sleep 1
+  done
+  disk=$(readlink -f "$link")
+}
+
+# A new volume is all zeros. blkid's status 2 is "nothing known on it", but also "can't be read".
+is_blank() {
+  local status=0
+  blkid -p "$disk" >/dev/null 2>&1 || status=$?
+  ((status == 2)) && [[ ! $(wipefs --no-act "$disk") ]] && cmp --quiet --bytes=4194304 "$disk" /dev/zero
+}
+
+format_if_blank() {
+  if is_blank; then
+    mkfs.ext4 -q -m 0 "$disk"
+    # Until udev has looked again, systemd takes the device of that UUID for missing. Containers have no udev.
+    udevadm trigger --settle "$disk" >/dev/null 2>&1 || true
+  fi
+  type=$(blkid -p -s TYPE -o value "$disk") || type=
+  case $type in
+    ext4 | xfs) uuid=$(blkid -p -s UUID -o value "$disk") ;;
+    *)
+      fail "volume $DATA_VOLUME holds ${type:-something} that is neither ext4 nor xfs, and is left as it is: choose another volume, or empty this one (wipefs --all $disk; dd if=/dev/zero of=$disk bs=1M count=4)"
+      ;;
+  esac
+}
+
+is_mounted_from_disk() { [[ $(mountpoint --fs-devno "$HOME_DIR") == "$(mountpoint --devno "$disk")" ]]; }
+
+check_mount_point() {
+  if mountpoint --quiet "$HOME_DIR"; then
+    is_mounted_from_disk || fail "$(findmnt --noheadings --output SOURCE --mountpoint "$HOME_DIR" | tail -n 1) is mounted at $HOME_DIR, not volume $DATA_VOLUME: unmount it (umount $HOME_DIR) or choose another home folder"
+  elif [[ -e $HOME_DIR && ! -d $HOME_DIR ]] || [[ -d $HOME_DIR && $(ls -A "$HOME_DIR") ]]; then
+    fail "$HOME_DIR has files on the root disk, which volume $DATA_VOLUME would hide: move them away and run this again, then copy them onto the volume"
+  fi
+}
+
+write_fstab() { # LINE, or nothing: what is ours for HOME_DIR from now on
+  temporary=$(mktemp /etc/fstab.XXXXXX)
+  trap 'rm -f "$temporary"' EXIT
+  awk -v at="$HOME_DIR" -v mark="$mark" '!($2 == at && index($4, mark))' /etc/fstab >"$temporary"
+  if [[ $1 ]]; then
+    ! awk -v at="$HOME_DIR" '$1 !~ /^#/ && $2 == at { found = 1 } END { exit !found }' "$temporary" ||
+      fail "/etc/fstab has a line of its own for $HOME_DIR: remove it or choose another home folder"
+    echo "$1" >>"$temporary"
+  fi
+  if ! cmp --quiet "$temporary" /etc/fstab; then
+    chmod 644 "$temporary"
+    mv "$temporary" /etc/fstab
+    systemctl daemon-reload # else systemd goes by the line that was there, and may unmount what it does not expect
+  fi
+}
+
+# nofail: a host without its volume still boots, so that it can be reached and mended. The editor's unit waits for the
+# mount and stays down without it, rather than write to the root disk.
+mount_volume() {
+  write_fstab "UUID=$uuid $HOME_DIR $type defaults,nofail,x-systemd.device-timeout=60s,$mark 0 2"
+  if ! mountpoint --quiet "$HOME_DIR"; then
+    install -d -o root -g root -m 755 "$HOME_DIR" # so that nobody else writes there while the volume is away
+    mount "$HOME_DIR"
+  fi
+  is_mounted_from_disk || fail "$HOME_DIR could not be mounted from volume $DATA_VOLUME"
+}
+
+where=
+if [[ $DATA_VOLUME ]]; then
+  where=", on volume $DATA_VOLUME"
+  find_disk
+  check_mount_point
+  format_if_blank
+  mount_volume
+elif ! mountpoint --quiet "$HOME_DIR"; then
+  write_fstab "" # a volume that was given up: at the next boot the editor would wait for it in vain
+fi
 
 uid=$(id -u "$USER")
 if [[ ! -d $HOME_DIR ]]; then
@@ -8,13 +97,14 @@ if [[ ! -d $HOME_DIR ]]; then
   chmod 755 "$HOME_DIR"
 fi
 
-case $(stat -c %u "$HOME_DIR") in
+# A volume from another kind of machine may belong to a uid that is another account's here, or nobody's. To give the
+# user that uid, or the volume to the user, means to walk all files, some of which may rightly belong to others: that
+# is decided by a person. Machines from the same image give the user the same uid.
+owner=$(stat -c %u "$HOME_DIR")
+case $owner in
   "$uid") ;;
   0) chown "$USER:" "$HOME_DIR" ;;
-  *)
-    echo "$HOME_DIR belongs to $(stat -c %U "$HOME_DIR"), not to $USER: choose another home folder, or give it to $USER" >&2
-    exit 1
-    ;;
+  *) fail "$HOME_DIR belongs to $(stat -c %U "$HOME_DIR") ($owner), not to $USER ($uid)$where: choose another home folder, or give it to $USER (chown -R --from=$owner $USER: $HOME_DIR)" ;;
 esac
 
 if [[ $(getent passwd "$USER" | cut -d: -f6) == "$HOME_DIR" ]]; then
@@ -23,4 +113,4 @@ if [[ $(getent passwd "$USER" | cut -d: -f6) == "$HOME_DIR" ]]; then
   done
 fi
 
-echo "$HOME_DIR belongs to $USER" >&2
+echo "$HOME_DIR belongs to $USER$where" >&2

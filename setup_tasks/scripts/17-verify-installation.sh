@@ -8,6 +8,7 @@ readonly extensions=(amazonwebservices.aws-toolkit-vscode amazonwebservices.amaz
 home=$(getent passwd "$USER" | cut -d: -f6) || home=
 config=$home/.config/code-server/config.yaml
 data=$home/.local/share/code-server
+disk=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_${DATA_VOLUME/-/}
 broken=()
 
 expect() { # WHAT COMMAND...
@@ -22,12 +23,20 @@ has_password() { is "$(getent shadow "$USER" | cut -d: -f2)" "$ACCOUNT_PASSWORD_
 has_extension() { # registered, and its files are there
   grep -qi "\"id\":\"$1\"" "$data/extensions/extensions.json" && compgen -G "$data/extensions/$1-*/package.json"
 }
+is_on_data_volume() {
+  [[ -b $disk ]] && [[ $(mountpoint --fs-devno "$HOME_DIR") == "$(mountpoint --devno "$disk")" ]]
+}
+comes_back_at_boot() { grep -Eq "^UUID=$(blkid -p -s UUID -o value "$disk") $HOME_DIR " /etc/fstab; }
 serves_login() { [[ $(curl --fail --silent --location --max-time 10 "http://127.0.0.1:$NGINX_PORT/") == *'name="password"'* ]]; }
 
 expect "user $USER does not exist" test -n "$home"
 expect "password of $USER is not the one that was set" has_password
 expect "$USER can't use sudo without a password" as_user sudo --non-interactive true
 expect "$HOME_DIR does not belong to $USER" is "$(stat -c %U "$HOME_DIR" 2>&1)" "$USER"
+if [[ $DATA_VOLUME ]]; then
+  expect "$HOME_DIR is not mounted from volume $DATA_VOLUME" is_on_data_volume
+  expect "/etc/fstab does not mount volume $DATA_VOLUME at $HOME_DIR" comes_back_at_boot
+fi
 expect "$home/.bashrc lacks the Neuron environments" as_user grep -q neuron-venv "$home/.bashrc"
 expect "the Neuron tools' profile is missing" test -r /etc/profile.d/neuron-tools.sh
 expect "code-server $CODE_SERVER_VERSION is not installed" \

@@ -117,7 +117,7 @@ def test_no_secret_has_a_value_in_the_file():
 
 def test_every_value_passes_its_own_pattern():
     values = {name: rules["value"] for name, rules in TASK_FILE["variables"].items() if "value" in rules}
-    assert len(values) == 5
+    assert len(values) == 6
     assert [name for name, value in values.items() if not matches(name, value)] == []
 
 
@@ -132,6 +132,10 @@ def test_every_value_passes_its_own_pattern():
         ("HOME_DIR", "/etc"),
         ("HOME_DIR", "/work/../etc"),
         ("HOME_DIR", "/work/'"),
+        ("DATA_VOLUME", "vol-"),
+        ("DATA_VOLUME", "vol-0123456789abcdef01"),
+        ("DATA_VOLUME", "/dev/sdf"),
+        ("DATA_VOLUME", "vol-01234567;"),
         ("NGINX_PORT", "0"),
         ("NGINX_PORT", "80;"),
         ("CODE_SERVER_VERSION", "latest"),

@@ -1,0 +1,266 @@
+"""EBS volumes on booted hosts: real disks, their data, and the setup's task that puts the home folder on one."""
+
+import contextlib
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from rehearsal.hosts.booted import factory
+from rehearsal.hosts.loop import LoopDevice
+from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.rootfs import SUITES
+from rehearsal.hosts.volumes import Volume
+from tests.functional.hosts_support import booted, eventually, require, run
+
+SCRIPTS = Path(__file__).parents[2] / "setup_tasks" / "scripts"
+TASK = (SCRIPTS / "07-create-home-dir.sh").read_text()
+VOLUME = "vol-0123456789abcdef0"
+LINK = "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol0123456789abcdef0"
+ADD_USER = "useradd --home-dir /work --no-create-home --shell /bin/bash --user-group coder"
+
+
+@contextlib.contextmanager
+def disk(gigabytes=1, volume_id=VOLUME):
+    volume = Volume(volume_id, gigabytes)
+    try:
+        yield volume
+    finally:
+        volume.delete()
+
+
+@contextlib.contextmanager
+def machine(suite, *volumes, name="i-volume"):
+    """A host that has these volumes from its boot on, and the user."""
+    require(suite)
+    host = factory(suite)(name, region="sa-east-1")
+    for volume in volumes:
+        host.attach_volume(volume)
+    try:
+        host.boot()
+        ok(host, ADD_USER)
+        yield host
+    finally:
+        host.destroy()
+
+
+def ok(host, script, **environment):
+    result = run(host, script, timeout=120, **environment)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def create_home(host, volume=VOLUME, home="/work"):
+    """Task 07, as the setup sends it but for the wrapper around it."""
+    return run(host, TASK, timeout=120, USER="coder", HOME_DIR=home, DATA_VOLUME=volume)
+
+
+def verify(host):
+    """What task 17 says is broken."""
+    hashes = {"ACCOUNT_PASSWORD_HASH": "a", "CODE_SERVER_PASSWORD_HASH": "b"}
+    ports = {"INTERNAL_PORT": "8080", "NGINX_PORT": "80"}
+    where = {"USER": "coder", "HOME_DIR": "/work", "DATA_VOLUME": VOLUME, "CODE_SERVER_VERSION": "1.2.3"}
+    return run(host, (SCRIPTS / "17-verify-installation.sh").read_text(), **hashes, **ports, **where).stderr
+
+
+def refused(host, **arguments):
+    result = create_home(host, **arguments)
+    assert result.exit_code == 1
+    return result.stderr
+
+
+def reboot(host):
+    before = ok(host, "systemctl show -p UserspaceTimestampMonotonic")
+    run(host, "systemctl reboot")
+    assert eventually(lambda: run(host, "systemctl show -p UserspaceTimestampMonotonic").stdout != before)
+
+
+def devices(volume):
+    """The loop devices on this machine that are the volume's."""
+    listed = subprocess.run(
+        ["losetup", "--list", "--noheadings", "--output", "BACK-FILE"], capture_output=True, text=True
+    )
+    return [line for line in listed.stdout.splitlines() if f"rehearsal-{volume.volume_id}-" in line]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_the_home_folder_lives_on_its_volume(suite):
+    """From a blank volume over a second run and a reboot to the next machine, which finds the files."""
+    with disk() as volume:
+        with machine(suite, volume) as first:
+            done = create_home(first)
+            assert (done.exit_code, done.stdout) == (0, ""), done.stderr
+            assert done.stderr == f"/work belongs to coder, on volume {VOLUME}\n"
+            ok(first, "runuser -u coder -- sh -c 'echo mine >/work/notes; echo changed >/work/.bashrc'")
+            look = "cat /etc/fstab; stat -c '%n %U %a %Y' /work /work/.[!.]* /work/*; findmnt -no SOURCE,FSTYPE /work"
+            before = ok(first, look)
+            assert create_home(first).exit_code == 0
+            assert ok(first, look) == before
+            reboot(first)
+            assert ok(first, look) == before
+            assert ok(first, "cat /work/notes; systemctl is-system-running") == "mine\nrunning\n"
+        with machine(suite, volume, name="i-second") as second:
+            assert create_home(second).exit_code == 0
+            assert ok(second, "cat /work/notes /work/.bashrc; stat -c %U /work/notes") == "mine\nchanged\ncoder\n"
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def host(request):
+    with machine(request.param, name="i-volumes") as host:
+        yield host
+
+
+@pytest.fixture
+def volume(host):
+    """A blank volume on the host, taken away at the end with whatever the task did."""
+    with disk() as volume:
+        host.attach_volume(volume)
+        yield volume
+        run(host, "umount -q /work; rm -rf /work; sed -i '/ \\/work /d' /etc/fstab; systemctl daemon-reload")
+        assert host.detach_volume(volume)
+
+
+def test_a_volume_comes_and_goes_while_the_host_runs(host):
+    with disk(3) as volume, disk(volume_id="vol-0aaaaaaaa") as other:
+        host.attach_volume(volume)
+        host.attach_volume(other)
+        assert ok(host, f"readlink -f {LINK} {LINK[:-17]}0aaaaaaaa").split() == ["/dev/nvme1n1", "/dev/nvme2n1"]
+        assert ok(host, f"blockdev --getsize64 {LINK}") == f"{3 * 1024**3}\n"
+        ok(host, f"mkfs.ext4 -q {LINK} && mount {LINK} /mnt")
+        assert not host.detach_volume(volume), "it is mounted"
+        ok(host, "umount /mnt")
+        assert host.detach_volume(volume)
+        assert host.detach_volume(other)
+        assert run(host, f"test -e {LINK} || test -e /dev/nvme1n1").exit_code == 1
+
+
+def test_files_on_the_root_disk_are_not_hidden(host, volume):
+    ok(host, "mkdir /work && touch /work/.hidden")
+    assert "/work has files on the root disk" in refused(host)
+    assert ok(host, f"blkid -p {LINK} || echo blank; ls -A /work") == "blank\n.hidden\n"
+    assert "/work" not in ok(host, "cat /etc/fstab")
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        "mkfs.ext4 -q {0} && dd if=/dev/urandom of={0} bs=1k count=1 seek=1",
+        r"printf '\203\0\0\0\0\10\0\0\0\0\1\0' | dd of={0} bs=1 seek=450; printf '\125\252' | dd of={0} bs=1 seek=510",
+        "mkswap -q {0}",
+        "echo something of mine | dd of={0} bs=1 seek=100000",
+    ],
+    ids=["broken", "partitioned", "swap", "unknown"],
+)
+def test_foreign_data_is_never_formatted(host, volume, fill):
+    ok(host, f"({fill.format(LINK)}) >/dev/null 2>&1 && sync")
+    before = ok(host, f"head -c 64M {LINK} | sha256sum")
+    assert "is left as it is" in refused(host)
+    assert ok(host, f"head -c 64M {LINK} | sha256sum") == before
+    assert " /work " not in ok(host, "cat /etc/fstab /proc/mounts")
+
+
+def test_a_filesystem_of_the_users_is_mounted_as_it_is(host, volume):
+    ok(host, f"mkfs.ext4 -q -L MINE {LINK} && mount {LINK} /mnt && echo kept >/mnt/file && umount /mnt")
+    assert create_home(host).exit_code == 0
+    assert ok(host, f"cat /work/file; blkid -p -s LABEL -o value {LINK}") == "kept\nMINE\n"
+
+
+def test_the_last_task_looks_at_the_volume(host, volume):
+    not_mounted = f"broken: /work is not mounted from volume {VOLUME}\n"
+    no_line = f"broken: /etc/fstab does not mount volume {VOLUME} at /work\n"
+    assert create_home(host).exit_code == 0
+    told = verify(host)
+    assert "checks failed" in told
+    assert VOLUME not in told
+    ok(host, "sed -i '/ \\/work /d' /etc/fstab")
+    assert no_line in verify(host)
+    ok(host, "umount /work && mount -t tmpfs other /work")
+    assert not_mounted in verify(host)
+    ok(host, "umount /work")
+    assert not_mounted in verify(host)
+
+
+def test_what_else_is_mounted_there_stays(host, volume):
+    ok(host, "mkdir /work && mount -t tmpfs other /work")
+    assert "other is mounted at /work, not volume" in refused(host)
+    assert "unmount" not in ok(host, "findmnt -no SOURCE /work")
+
+
+def test_a_line_of_the_users_in_fstab_stays(host, volume):
+    line = "LABEL=mine /work xfs noauto 0 0"
+    ok(host, f"echo '{line}' >>/etc/fstab")
+    assert "/etc/fstab has a line of its own" in refused(host)
+    assert line in ok(host, "cat /etc/fstab")
+
+
+def test_a_volume_in_place_of_another_replaces_its_line(host, volume):
+    ok(host, "echo 'UUID=1-2 /work ext4 defaults,nofail,x-code-server-setup 0 2' >>/etc/fstab; cp /etc/fstab /tmp/old")
+    assert create_home(host).exit_code == 0
+    changed = ok(host, "diff /tmp/old /etc/fstab || true").splitlines()
+    assert [line[0] for line in changed if line[0] in "<>"] == ["<", ">"]
+
+
+def test_another_accounts_volume_is_an_error(host, volume):
+    ok(host, f"mkfs.ext4 -q -E root_owner=4321:4321 {LINK}")
+    assert "/work belongs to UNKNOWN (4321), not to coder" in refused(host)
+
+
+def test_without_a_volume_the_folder_is_on_the_root_disk(host):
+    before = ok(host, "stat -c %i /etc/fstab")
+    assert create_home(host, volume="", home="/srv/home").stderr == "/srv/home belongs to coder\n"
+    assert ok(host, "stat -c %i /etc/fstab") == before
+
+
+def test_a_volume_given_up_is_not_waited_for_at_boot(host, volume):
+    ok(host, "cp /etc/fstab /tmp/old")
+    assert create_home(host).exit_code == 0
+    assert create_home(host, volume="").stderr == "/work belongs to coder\n"
+    assert "x-code-server-setup" in ok(host, "cat /etc/fstab"), "it is still mounted"
+    ok(host, "umount /work")
+    assert create_home(host, volume="").exit_code == 0
+    ok(host, "cmp /etc/fstab /tmp/old")
+
+
+def test_a_volume_that_is_not_attached_is_waited_for_and_named(host):
+    waiting = TASK.replace("SECONDS < 60", "SECONDS < 1")
+    result = run(host, waiting, USER="coder", HOME_DIR="/work", DATA_VOLUME="vol-00000000")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("volume vol-00000000 did not appear on this host")
+
+
+class TestDevices:
+    def test_a_volume_waits_for_the_host_that_had_it(self):
+        with disk() as volume, booted("i-waits") as second:
+            with machine("trixie", volume, name="i-had-it") as first:
+                assert create_home(first).exit_code == 0
+                assert len(devices(volume)) == 1
+                leaving = threading.Thread(target=first.destroy)
+                leaving.start()
+                second.attach_volume(volume)
+                leaving.join()
+            assert len(devices(volume)) == 1
+            assert ok(second, f"blkid -p -s TYPE -o value {LINK}") == "ext4\n"
+        assert devices(volume) == []
+
+    def test_a_machine_without_loop_devices_says_so(self, monkeypatch, tmp_path):
+        monkeypatch.setattr("rehearsal.hosts.loop._CONTROL", tmp_path / "loop-control")
+        with disk() as volume:
+            for _ in range(2):
+                with pytest.raises(HostError, match="no loop device"):
+                    volume.plug()
+
+    def test_is_given_back_with_its_last_user(self, tmp_path):
+        path = tmp_path / "data"
+        path.touch()
+        os.truncate(path, 1024**2)
+        with path.open("r+b") as file:
+            device = LoopDevice(file.fileno())
+        listed = Path(f"/sys/block/{Path(device.path).name}/loop/backing_file")
+        assert listed.read_text() == f"{path}\n"
+        user = Path(device.path).open("rb")  # noqa: SIM115 # closed in a while
+        threading.Timer(0.2, user.close).start()
+        device.close()
+        assert not listed.exists() or listed.read_text() != f"{path}\n"
+        assert user.closed
