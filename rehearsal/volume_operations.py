@@ -10,6 +10,7 @@ Sources
   be detached: the same; code assumed.
 - What is not attached can't be detached (IncorrectState): EC2 API, error codes; text assumed.
 - Zones have to exist: EC2 API, error codes.
+- A volume can't shrink: EC2 API, ModifyVolume; text assumed.
 """
 
 from __future__ import annotations
@@ -79,6 +80,14 @@ class VolumeOperations(EC2Operations):
     def delete_volume(self) -> ActionResult:
         answer: ActionResult = super().delete_volume()
         self.world.drop_deleted_volumes()
+        return answer
+
+    def modify_volume(self) -> ActionResult:
+        volume = self.ec2_backend.get_volume(self._get_param("VolumeId"))
+        if self._get_int_param("Size", volume.size) < volume.size:
+            raise AwsError("InvalidParameterValue", "New size cannot be smaller than existing size")
+        answer: ActionResult = super().modify_volume()
+        self._disk(volume).grow(volume.size)
         return answer
 
     def describe_volumes(self) -> ActionResult:

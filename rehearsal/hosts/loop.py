@@ -15,6 +15,7 @@ from rehearsal.hosts.machine import HostError
 _CONTROL = Path("/dev/loop-control")
 # linux/loop.h. LOOP_CONFIGURE takes a struct loop_config: file, block size, a struct loop_info64, reserve.
 _LOOP_CTL_GET_FREE = 0x4C82
+_LOOP_SET_CAPACITY = 0x4C07
 _LOOP_CONFIGURE = 0x4C0A
 _LO_FLAGS_AUTOCLEAR = 4
 _CONFIGURATION = struct.Struct("=II 5Q 4I 64s 64s 32s 2Q 8Q")
@@ -50,6 +51,10 @@ class LoopDevice:
                 raise
             return True
         return False
+
+    def take_size(self) -> None:
+        """Be as large as the file is now."""
+        fcntl.ioctl(self._descriptor, _LOOP_SET_CAPACITY)
 
     def close(self) -> None:
         """Let go of it, and wait for the last other user to be gone. Raises HostError; may be called again."""

@@ -63,6 +63,14 @@ class Volume:
             self._device = None
             self._free.release()
 
+    def grow(self, gigabytes: int) -> None:
+        """Be this large from now on, also on the host that has it."""
+        self._gigabytes = gigabytes
+        if self._data is not None:
+            self._data.truncate(gigabytes * _GIGABYTE)
+        if self._device is not None:
+            self._device.take_size()
+
     def in_use(self) -> bool:
         """Whether the host that has it plugged in has mounted it."""
         return self._device is not None and self._device.in_use()

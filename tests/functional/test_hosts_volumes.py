@@ -167,6 +167,13 @@ def test_a_filesystem_of_the_users_is_mounted_as_it_is(host, volume):
     assert ok(host, f"cat /work/file; blkid -p -s LABEL -o value {LINK}") == "kept\nMINE\n"
 
 
+def test_a_volume_made_larger_is_so_on_the_host(host, volume):
+    assert create_home(host).exit_code == 0
+    volume.grow(3)
+    assert ok(host, f"blockdev --getsize64 {LINK}") == f"{3 * 1024**3}\n"
+    assert create_home(host).exit_code == 0
+
+
 def test_the_last_task_looks_at_the_volume(host, volume):
     not_mounted = f"broken: /work is not mounted from volume {VOLUME}\n"
     no_line = f"broken: /etc/fstab does not mount volume {VOLUME} at /work\n"

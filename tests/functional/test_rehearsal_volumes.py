@@ -136,6 +136,13 @@ def test_a_mounted_volume_is_busy_until_it_is_unmounted(ec2, machines, launch, c
     assert machines.made[instance].volumes == []
 
 
+def test_a_volume_grows_and_never_shrinks(ec2, create):
+    volume = create()
+    assert refusal(ec2.modify_volume, VolumeId=volume, Size=19) == "InvalidParameterValue"
+    ec2.modify_volume(VolumeId=volume, Size=30)
+    assert ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["Size"] == 30
+
+
 def test_a_volume_that_a_host_cannot_have_stays_available(ec2, machines, launch, create):
     instance, volume = launch(), create()
     machines.made[instance].no_devices = "no loop devices here"
