@@ -25,7 +25,7 @@ class _BadRequestError(Exception):
 
 
 class Control:
-    """A WSGI application: `GET` status, market, faults; `POST` clock, forward, market, faults, reset."""
+    """A WSGI application: `GET` status, market, faults, calls; `POST` clock, forward, market, faults, reset."""
 
     def __init__(self, world: World, renew: Callable[[], World]) -> None:
         """`renew` replaces the world by a new one, for `reset`."""
@@ -42,6 +42,7 @@ class Control:
             ("POST", "market"): self._set_market,
             ("GET", "faults"): self._faults,
             ("POST", "faults"): self._set_faults,
+            ("GET", "calls"): self._calls,
             ("POST", "reset"): self._reset,
         }
         route = routes.get((request.method, request.path.removeprefix(PREFIX)))
@@ -92,6 +93,9 @@ class Control:
     def _set_faults(self, body: dict[str, Any]) -> dict[str, Any]:
         self._world.faults.set(body)
         return dict(self._world.faults.shown())
+
+    def _calls(self, _: dict[str, Any]) -> dict[str, Any]:
+        return dict(self._world.calls.shown())
 
     def _reset(self, _: dict[str, Any]) -> dict[str, Any]:
         self._world.close()

@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any
 from wsgiref.handlers import format_date_time
 
+from flask import request
 from moto import settings as moto_settings
 from moto.core.utils import camelcase_to_underscores, convert_to_flask_response
 from moto.moto_api._internal.models import moto_api_backend
@@ -179,6 +180,7 @@ def _application(service: Any, world: World) -> Any:
         bound: Any = type(f"Bound{ours.__name__}", (ours,), {"world": world})
         for endpoint in application.view_functions:
             application.view_functions[endpoint] = convert_to_flask_response(bound.dispatch)
+    application.before_request(lambda: world.calls.note(service, request))
     return application
 
 

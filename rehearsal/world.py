@@ -10,6 +10,7 @@ from typing import Any
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 
+from rehearsal.calls import Calls
 from rehearsal.capacity_blocks import Market
 from rehearsal.clock import Clock
 from rehearsal.commands import CommandCentre
@@ -37,6 +38,7 @@ class World:
     search_limits: SearchLimits = field(default_factory=SearchLimits)
     faults: Faults = field(default_factory=Faults)
     volumes: Volumes = field(default_factory=Volumes)
+    calls: Calls = field(default_factory=Calls)
     launching: threading.RLock = field(default_factory=threading.RLock)
     launches_by_token: dict[tuple[str, str], Any] = field(default_factory=dict)
 
