@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Collection
 
-from commands import capacity_blocks, command_line, machine
+from commands import capacity_blocks, command_line, doctor, machine
 
 command_line.take_over()
 
@@ -29,5 +29,6 @@ namespace = Collection(
     machine.setup,
     machine.run_tasks,
     machine.rehearse,
+    doctor.doctor,
     cb,
 )

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 # Seconds. Lookups may be repeated freely: botocore's standard mode backs off and tries again.
 _LOOKUPS = ClientConfig(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 6})
+BRIEF = ClientConfig(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
+"""For lookups that somebody waits for and that may as well go without an answer."""
 # PurchaseCapacityBlock and SendCommand have no client token: a repeated request buys, or runs, twice.
 _ONCE = ClientConfig(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 1})
 
@@ -68,13 +70,14 @@ Wait = Callable[[float], object]
 
 
 class Aws:
-    """AWS in one region: makes the clients the library asks for, each with its policy.
+    """AWS in one region: makes the clients the library asks for, each with its policy, which is `lookups` for lookups.
 
     Raises InputError for a region that AWS does not have.
     """
 
-    def __init__(self, region: str, session: boto3.Session | None = None) -> None:
+    def __init__(self, region: str, session: boto3.Session | None = None, *, lookups: ClientConfig = _LOOKUPS) -> None:
         self.region = region
+        self._lookups = lookups
         with calling("read the AWS configuration"):
             self._session = session or boto3.Session()
         known = self._known_regions()
@@ -92,7 +95,7 @@ class Aws:
 
     def elsewhere(self, region: str) -> Aws:
         """The same account in another region. One session is behind both: make their clients in one thread."""
-        return Aws(region, self._session)
+        return Aws(region, self._session, lookups=self._lookups)
 
     def enabled_regions(self) -> list[str]:
         """The regions enabled for this account, of those that this boto3 knows. One call."""
@@ -103,7 +106,7 @@ class Aws:
 
     def ec2(self, *, wait: Wait = time.sleep) -> EC2Client:
         """EC2 for lookups. A search that came too fast is repeated after a `wait`, up to four times in 30 s."""
-        client = cast("EC2Client", self._client("ec2", _LOOKUPS))
+        client = cast("EC2Client", self._client("ec2", self._lookups))
         # The stubs know of handlers that return nothing only.
         handler = cast("Callable[..., None]", _backing_off(wait))
         client.meta.events.register("needs-retry.ec2.DescribeCapacityBlockOfferings", handler)
@@ -114,20 +117,20 @@ class Aws:
         return cast("EC2Client", self._client("ec2", _ONCE))
 
     def ssm(self) -> SSMClient:
-        return cast("SSMClient", self._client("ssm", _LOOKUPS))
+        return cast("SSMClient", self._client("ssm", self._lookups))
 
     def ssm_once(self) -> SSMClient:
         """SSM for a call that must never be repeated: one attempt, no retries."""
         return cast("SSMClient", self._client("ssm", _ONCE))
 
     def secrets(self) -> SecretsManagerClient:
-        return cast("SecretsManagerClient", self._client("secretsmanager", _LOOKUPS))
+        return cast("SecretsManagerClient", self._client("secretsmanager", self._lookups))
 
     def s3(self) -> S3Client:
-        return cast("S3Client", self._client("s3", _LOOKUPS))
+        return cast("S3Client", self._client("s3", self._lookups))
 
     def sts(self) -> STSClient:
-        return cast("STSClient", self._client("sts", _LOOKUPS))
+        return cast("STSClient", self._client("sts", self._lookups))
 
     def service_quotas(self) -> Any:
         return self._client("service-quotas", _LOOKUPS)
@@ -166,6 +169,11 @@ def _backing_off(wait: Wait) -> Callable[..., float | bool | None]:
 def is_about_sign_in(error: AwsError) -> bool:
     """Whether there are no credentials or they have expired: then no region and no other call fares better."""
     return isinstance(error, AccessError) and (not error.code or error.code in _EXPIRED)
+
+
+def is_denied(error: AwsError) -> bool:
+    """Whether the credentials are good and a permission is missing."""
+    return error.code in _DENIED
 
 
 def may_pass(error: AwsError) -> bool:
@@ -291,7 +299,8 @@ def _refusal(error: ClientError, doing: str) -> AwsError:
             f"Could not {doing}: the permission {_missing_action(code, message, error.operation_name)} is missing.",
             code=code,
             why=message,
-            do="Ask for it to be added to the role or user that runs this command.",
+            do="Ask for it to be added to the role or user that runs this command."
+            " All that a command needs is in: invoke doctor --policy COMMAND",
         )
     if code in _THROTTLED:
         return AwsError(

@@ -57,6 +57,10 @@ class NotFoundError(TorchNeuronError):
     exit_status = 2
 
 
+class NotReadyError(TorchNeuronError):
+    """Something that commands need is missing on this machine or in the account; `invoke doctor` says so."""
+
+
 class PurchaseError(TorchNeuronError):
     """A purchase that did not take place, or failed after AWS accepted it."""
 

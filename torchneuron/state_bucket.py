@@ -102,6 +102,14 @@ def bucket_name(project: str, account: str, region: str) -> str:
     return project + rest
 
 
+def bucket_pattern(project: str) -> str:
+    """What the bucket's name looks like in any account and region, with `*`: for who may not know them yet."""
+    whole = bucket_name(project, "*", "*")
+    # The longest account and region leave this much of the project's name uncut.
+    uncut = _LONGEST_NAME - len("-tfstate-123456789012-ap-southeast-4")
+    return whole if len(project) <= uncut else f"{project[: uncut - 7].rstrip('-')}*-tfstate-*-*"
+
+
 class _Bucket:
     """One bucket of one account: every call names its owner, so that S3 refuses anyone else's."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+_PACKAGES = {"boto3", "botocore", "rich", "jsonschema", "torchneuron.aws", "torchneuron.config", "torchneuron.display"}
 FORBIDDEN = {
     "main.py": {"boto3", "botocore", "invoke", "rehearsal", "benchmarks"},
     "stacks": {"boto3", "botocore", "invoke", "rehearsal", "benchmarks"},
@@ -18,6 +19,11 @@ FORBIDDEN = {
     "torchneuron/setup/render.py": {"boto3", "botocore", "subprocess", "pathlib"},
     "torchneuron/setup/plan.py": {"boto3", "botocore", "subprocess", "pathlib", "torchneuron.aws"},
     "torchneuron/setup/document.py": {"boto3", "botocore", "subprocess", "pathlib", "torchneuron.aws"},
+    "torchneuron/permissions.py": {"boto3", "botocore", "subprocess", "torchneuron.aws", "torchneuron.display"},
+    # They are what still works where packages are missing.
+    "torchneuron/doctor/finding.py": _PACKAGES,
+    "torchneuron/doctor/programs.py": _PACKAGES,
+    "torchneuron/doctor/python.py": _PACKAGES,
     "rehearsal": {"torchneuron", "tasks", "commands", "stacks", "benchmarks"},
     "benchmarks": {"boto3", "botocore", "moto", "rehearsal", "stacks", "cdktf", "tests"},
     "tests": {"unittest.mock"},
@@ -51,7 +57,9 @@ def test_nothing_imports_what_it_must_not(place):
     assert wrong == []
 
 
-@pytest.mark.parametrize("arguments", [["--list"], ["setup", "--help"], ["cb.purchase", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--list"], ["setup", "--help"], ["cb.purchase", "--help"], ["doctor", "--help"]]
+)
 def test_listing_and_help_import_neither_boto3_nor_cdktf(arguments):
     code = (
         "import sys; from invoke import program, Collection\n"

@@ -1,0 +1,56 @@
+"""What the commands that run Terraform ask of AWS, its provider and its state included, is what their policy allows.
+
+One deployment serves the tests in the order they stand in; the last one destroys it.
+"""
+
+import pytest
+
+from rehearsal.rehearse import Rehearsal
+from rehearsal.sandbox import open_sandbox, run
+from tests.e2e.conftest import REGION
+from tests.functional.asking import allowed, asked
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    """A rehearsal where a block has been bought and has begun, and a state bucket made. Its machine has no host."""
+    with open_sandbox(region=REGION, host_suite="none") as sandbox:
+        Rehearsal(sandbox, REGION).prepare()
+        yield sandbox
+
+
+@pytest.fixture
+def of(sandbox):
+    """The actions behind what a command asks for."""
+    return lambda *words: asked(lambda: sandbox.control("calls"), lambda: run(sandbox, ["invoke", *words]))
+
+
+def test_deploying(of):
+    seen = of("deploy", "--use-capacity-block", "-r", REGION, "--skip-setup")
+    assert seen - allowed("deploy") == set()
+    assert {"ec2:RunInstances", "iam:CreateRole", "secretsmanager:PutSecretValue", "s3:DeleteObject"} <= seen
+
+
+def test_deploying_again_with_another_machine(of):
+    changes = ["--allowed-ip", "203.0.113.7/32", "--volume-size", "600", "--allow-replace"]
+    seen = of("deploy", "--use-capacity-block", "-r", REGION, "--skip-setup", *changes)
+    assert seen - allowed("deploy") == set()
+    assert {"ec2:CreateLaunchTemplateVersion", "ec2:AuthorizeSecurityGroupIngress"} <= seen
+
+
+def test_looking(of):
+    assert of("info", "-r", REGION) == {"s3:ListBucket", "s3:GetObject", "ec2:DescribeInstances"}
+    assert of("password", "-r", REGION) == allowed("password")
+
+
+def test_setting_up_without_naming_the_machine(of):
+    """The whole setup is in tests/functional/test_permissions.py; this is how it finds the machine and the password."""
+    seen = of("setup", "-r", REGION, "--dry-run")
+    assert seen == allowed("password")
+    assert seen <= allowed("setup")
+
+
+def test_destroying(of):
+    seen = of("destroy", "-r", REGION, "--yes")
+    assert seen - allowed("destroy") == set()
+    assert {"ec2:TerminateInstances", "iam:DeleteRole", "secretsmanager:DeleteSecret"} <= seen

@@ -1,0 +1,122 @@
+"""Programs are asked for their version: new and old ones, broken ones, and ones that never answer."""
+
+import os
+import time
+
+import pytest
+
+from torchneuron.doctor import programs
+from torchneuron.doctor.finding import Verdict
+from torchneuron.doctor.programs import PROGRAMS, Program
+
+TOOL = Program("Tool", ("sometool", "version"), "It does a thing.", "Get it.", needed=True, least=(1, 11))
+OPTIONAL = Program("Extra", ("sometool", "--version"), "It does more.", "Get that.")
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Puts a program on PATH, in place of the machine's own: a shell script."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
+
+    def put(script, name="sometool", mode=0o755):
+        (folder / name).write_text(script)
+        (folder / name).chmod(mode)
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ("Terraform v1.11.4", "1.11.4"),
+        ("v20.20.2", "20.20.2"),
+        ("1.11", "1.11"),
+        ("aws-cli/2.15.30 Python/3.11.8 Linux/6.1 exe/x86_64", "2.15.30"),
+        ("Terraform v1.12.0\non linux_amd64\n\nYour version is out of date! The latest version is 1.13.1.", "1.12.0"),
+    ],
+)
+def test_a_version_that_will_do(install, told, found):
+    install(f"#!/bin/sh\ncat <<END\n{told}\nEND\n")
+    finding = programs.check(TOOL)
+    assert (finding.name, finding.found, finding.verdict, finding.remedy) == ("Tool", found, Verdict.OK, "")
+
+
+@pytest.mark.parametrize("told", ["1.10.9", "v1.9", "0.99.99"])
+def test_a_version_that_is_too_old(install, told):
+    install(f"#!/bin/sh\necho {told}\n")
+    finding = programs.check(TOOL)
+    assert finding.verdict is Verdict.MISSING
+    assert finding.found == f"{told.lstrip('v')}; 1.11 or newer is needed"
+    assert finding.remedy == "It does a thing.\nGet it."
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ("#!/bin/sh\necho 1.12.0\necho 'no such library' >&2\nexit 127\n", "does not run: no such library"),
+        ("#!/bin/sh\nexit 3\n", "does not run: status 3"),
+        ("#!/bin/sh\necho hello\n", "does not run: hello"),
+        ("#!/no/such/interpreter\n", "does not run: No such file or directory"),
+        ("#!/bin/sh\nprintf '\\377\\376'\n", "does not run: \ufffd\ufffd"),
+    ],
+)
+def test_a_broken_one_says_how(install, script, found):
+    install(script)
+    assert programs.check(TOOL).found == found
+    assert programs.check(TOOL).verdict is Verdict.MISSING
+    assert programs.check(OPTIONAL).verdict is Verdict.WARNING
+
+
+def test_one_that_is_not_there(install):
+    assert (programs.check(TOOL).found, programs.check(TOOL).verdict) == ("not installed", Verdict.MISSING)
+    assert (programs.check(OPTIONAL).found, programs.check(OPTIONAL).verdict) == ("not installed", Verdict.WARNING)
+
+
+def test_one_that_never_answers_is_ended_with_all_it_started(install, tmp_path):
+    # The child keeps the output open: waiting for that to be closed would take its half minute.
+    install(f"#!/bin/sh\nsleep 30 & echo $! >{tmp_path}/child\nwait\n")
+    began = time.monotonic()
+    finding = programs.check(TOOL, seconds=0.5)
+    assert time.monotonic() - began < 10
+    assert (finding.found, finding.verdict) == ("no answer within 0.5 s", Verdict.MISSING)
+    child = int((tmp_path / "child").read_text())
+    assert not is_running(child)
+
+
+def is_running(process):
+    try:
+        with open(f"/proc/{process}/stat") as file:  # noqa: PTH123 - a file that may go while it is read
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_all_are_asked_at_once_and_told_in_order(install):
+    names = [f"tool{number}" for number in range(4)]
+    for name in names:
+        install("#!/bin/sh\nsleep 0.5; echo 2.0\n", name)
+    began = time.monotonic()
+    found = programs.findings([Program(name, (name,), "", "") for name in names])
+    assert time.monotonic() - began < 1.5
+    assert [one.name for one in found] == names
+
+
+def test_no_program_asks_its_maker_for_news(install):
+    install('#!/bin/sh\ntest "$CHECKPOINT_DISABLE$DISABLE_VERSION_CHECK" = 11 && echo 1.12\n')
+    assert programs.check(TOOL).verdict is Verdict.OK
+
+
+def test_every_program_says_what_it_is_for_and_where_to_get_it(install, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(programs, "_NODE_PROGRAMS", tmp_path)
+    found = programs.findings()
+    assert [one.name for one in found] == [one.name for one in PROGRAMS]
+    verdicts = {one.name: one.verdict for one in found}
+    needed = {"Terraform", "Node"}
+    assert {name for name, verdict in verdicts.items() if verdict is Verdict.MISSING} == needed
+    for one in found:
+        why, remedy = one.remedy.splitlines()
+        assert why.endswith(".")
+        assert "https://" in remedy or remedy == "make setup"

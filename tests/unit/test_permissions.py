@@ -1,0 +1,126 @@
+"""The table of permissions: complete, true to AWS's own names, and short enough for IAM."""
+
+import json
+import re
+
+import botocore.session
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tasks
+from tests.unit.stack_support import GOLDEN
+from torchneuron import state_bucket
+from torchneuron.permissions import LONGEST, NEEDED, Scope, needed_by, policy
+
+# What IAM calls otherwise than the API, and what is no operation at all (Service Authorization Reference).
+NO_OPERATION = {
+    "s3:ListBucket",
+    "s3:GetBucketPublicAccessBlock",
+    "s3:PutBucketPublicAccessBlock",
+    "s3:GetEncryptionConfiguration",
+    "s3:PutEncryptionConfiguration",
+    "iam:PassRole",
+    "ssmmessages:OpenDataChannel",
+}
+SCOPE = Scope("torchneuron-code-server", "some-states", ("/aws/service/neuron/image_id",))
+LONG = Scope("p" * 40, "b" * 63, tuple(f"/aws/service/neuron/dlami/{number}/ubuntu/latest/image_id" for number in "12"))
+
+
+def actions(document):
+    return {action for statement in document["Statement"] for action in statement["Action"]}
+
+
+def size(document):
+    return len(json.dumps(document, separators=(",", ":")))
+
+
+def test_every_command_is_in_the_table_and_nothing_else():
+    assert set(NEEDED) == set(tasks.namespace.task_names)
+
+
+def test_every_action_is_one_of_aws():
+    session = botocore.session.get_session()
+    named = {action for grants in NEEDED.values() for grant in grants for action in grant.actions}
+    known = {
+        f"{service}:{operation}"
+        for service in {action.partition(":")[0] for action in named - NO_OPERATION}
+        for operation in session.get_service_model(service).operation_names
+    }
+    assert named - known - NO_OPERATION == set()
+    assert named >= NO_OPERATION
+
+
+def test_a_grant_has_one_name_and_that_is_a_sid():
+    grants = [grant for grants in NEEDED.values() for grant in grants]
+    assert len({grant.name for grant in grants}) == len({id(grant) for grant in grants})
+    assert all(re.fullmatch("[A-Za-z0-9]+", grant.name) for grant in grants)
+    assert all(grant.why and len(set(grant.actions)) == len(grant.actions) for grant in grants)
+
+
+@pytest.mark.parametrize("scope", [SCOPE, LONG])
+@pytest.mark.parametrize("commands", [*([name] for name in NEEDED), list(NEEDED)])
+def test_a_policy_allows_what_was_granted_and_iam_takes_it(commands, scope):
+    grants = needed_by(commands)
+    document = policy(grants, scope)
+    assert document["Version"] == "2012-10-17"
+    assert actions(document) == {action for grant in grants for action in grant.actions}
+    assert size(document) <= LONGEST
+    for statement in document["Statement"]:
+        assert statement["Resource"]
+        assert all(one == "*" or one.startswith("arn:aws:") for one in statement["Resource"])
+        assert not re.search(r"(?<!\$){", json.dumps(statement["Resource"]))
+
+
+def test_statements_are_joined_only_with_others_about_the_same():
+    grants = needed_by(NEEDED)
+    by_resources = {}
+    for grant in grants:
+        (alone,) = policy([grant], SCOPE)["Statement"]
+        key = json.dumps([alone["Resource"], alone.get("Condition")])
+        by_resources.setdefault(key, set()).update(alone["Action"])
+    joined = {
+        json.dumps([one["Resource"], one.get("Condition")]): set(one["Action"])
+        for one in policy(grants, SCOPE)["Statement"]
+    }
+    assert joined == by_resources
+
+
+def test_resources_are_named_where_they_can_be():
+    by_name = {statement["Sid"]: statement for statement in policy(needed_by(["deploy"]), SCOPE)["Statement"]}
+    assert by_name["ReadState"]["Resource"] == [
+        "arn:aws:s3:::some-states",
+        "arn:aws:s3:::some-states/torchneuron-code-server/*",
+    ]
+    assert by_name["UnlockState"]["Resource"] == ["arn:aws:s3:::some-states/torchneuron-code-server/*.tflock"]
+    assert by_name["MakeRole"]["Resource"][0] == "arn:aws:iam::*:role/torchneuron-code-server-*"
+    assert by_name["ReadImage"]["Resource"] == ["arn:aws:ssm:*:*:parameter/aws/service/neuron/image_id"]
+    assert by_name["OwnSessions"]["Resource"] == ["arn:aws:ssm:*:*:session/${aws:userid}-*"]
+
+
+@pytest.mark.parametrize("file", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
+def test_names_and_policies_are_those_of_the_stack(file):
+    resources = json.loads(file.read_text())["resource"]
+    scope = Scope(resources["aws_iam_role"]["machine"]["name_prefix"].rstrip("-"), "some-states", ("/ami",))
+    by_name = {statement["Sid"]: statement for statement in policy(needed_by(["deploy"]), scope)["Statement"]}
+    attachments = resources["aws_iam_role_policy_attachment"].values()
+    attached = {one["policy_arn"] for one in attachments}
+    assert by_name["LetSystemsManagerIn"]["Condition"] == {"ArnEquals": {"iam:PolicyARN": attached.pop()}}
+    assert attached == set()
+    for kind, sid in (
+        ("aws_iam_role", "MakeRole"),
+        ("aws_iam_instance_profile", "MakeRole"),
+        ("aws_secretsmanager_secret", "MakeSecret"),
+    ):
+        for one in resources[kind].values():
+            assert any(f"{one['name_prefix']}*" in arn for arn in by_name[sid]["Resource"])
+
+
+@given(
+    st.from_regex("[a-z][a-z0-9-]{1,38}[a-z0-9]", fullmatch=True),
+    st.sampled_from(["sa-east-1", "us-east-2", "ap-southeast-4", "ap-northeast-1"]),
+)
+def test_the_state_bucket_is_covered_before_there_is_one(project, region):
+    name = state_bucket.bucket_name(project, "123456789012", region)
+    pattern = re.escape(state_bucket.bucket_pattern(project)).replace(r"\*", ".*")
+    assert re.fullmatch(pattern, name)

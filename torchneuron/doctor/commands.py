@@ -1,0 +1,61 @@
+"""`invoke doctor`: runs the checks and shows what they found; prints the policies that commands need."""
+
+from __future__ import annotations
+
+import sys
+
+from torchneuron.doctor import programs, python, show
+from torchneuron.doctor.finding import missing
+from torchneuron.errors import NotReadyError
+
+
+def examine(region: str, output: str) -> None:
+    """Look at this machine and this account. Raises NotReadyError, after showing it, where something is missing.
+
+    Where packages are missing that the rest needs, what can be said without them is said.
+    """
+    try:
+        from torchneuron import display, options
+        from torchneuron.doctor import account, settings
+    except ImportError:
+        found = [python.version(), python.packages(), *programs.findings()]
+        print(show.as_json(found) if output == "json" else show.plain(found))
+        sys.exit(NotReadyError.exit_status)
+    form = options.one_of("output", output, show.FORMS)
+    with display.waiting("Looking at this machine and the account"):
+        of_settings, region = settings.findings(region)
+        of_account = account.findings(region)
+        found = [python.version(), python.packages(), *programs.findings(), *of_settings, *of_account]
+    if form == "json":
+        display.say(show.as_json(found))
+    else:
+        show.table(found)
+    if lacking := missing(found):
+        raise NotReadyError(f"Missing: {', '.join(lacking)}.")
+    display.note("Nothing that is needed is missing.")
+
+
+def print_policy(names: str) -> None:
+    """`--policy`: the policy of some commands, or of all, as JSON; what each part is for on standard error.
+
+    Raises InputError for a command that there is not.
+    """
+    import json
+
+    from torchneuron import config, display, permissions, state_bucket
+    from torchneuron.options import one_of, several
+
+    known = [permissions.ALL, *permissions.NEEDED]
+    wanted = [one_of("command", name, known) for name in several("--policy", names)]
+    settings = config.load()
+    scope = permissions.Scope(
+        project=settings.project_name,
+        bucket=settings.backend.get("bucket") or state_bucket.bucket_pattern(settings.project_name),
+        ami_parameters=tuple(settings.ami_parameters.values()),
+    )
+    grants = permissions.needed_by(permissions.NEEDED if permissions.ALL in wanted else wanted)
+    for grant in grants:
+        display.note(f"{grant.name:<20} {grant.why}")
+    if not grants:
+        display.note(f"No permission is needed for {', '.join(wanted)}.")
+    display.say(json.dumps(permissions.policy(grants, scope), indent=2))
