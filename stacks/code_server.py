@@ -16,7 +16,7 @@ from stacks.machine import Machines, MachineTemplate
 from stacks.password import GeneratedPassword
 from stacks.placement import CapacityBlock, Network, PlacementChecks
 from stacks.provider import AwsProvider, AwsProviderDefaultTags
-from torchneuron.config import Deployment
+from torchneuron.config import DATA_TAG, Deployment
 
 
 class CodeServerStack(TerraformStack):
@@ -90,7 +90,7 @@ class CodeServerStack(TerraformStack):
                 count=deployment.count,
                 size=deployment.data_volume_size,
                 zone=network.zone,
-                tags={"Name": f"{project}-data"},
+                tags={"Name": f"{project}-data", DATA_TAG: "data"},
             )
             data.attach_to(machines)
             data_ids = data.ids

@@ -133,7 +133,7 @@ class Aws:
         return cast("STSClient", self._client("sts", self._lookups))
 
     def service_quotas(self) -> Any:
-        return self._client("service-quotas", _LOOKUPS)
+        return self._client("service-quotas", self._lookups)
 
     def _client(self, service: str, policy: ClientConfig) -> Any:
         doing = f"prepare to talk to {service}"

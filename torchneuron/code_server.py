@@ -77,9 +77,15 @@ def check(config: Config) -> None:
     render(task_file, definition.fill(task_file, variables(config, NO_HASHES)))
 
 
-def setup(config: Config, aws: Aws, options: RunOptions, hashes: Hashes, *, again: str) -> Outcome | None:
-    """Set code-server up on an instance. None after a dry run, which touches nothing."""
-    return run_task_file(config, aws, definition.load(TASK_FILE), variables(config, hashes), options, again=again)
+def setup(
+    config: Config, aws: Aws, options: RunOptions, hashes: Hashes, *, again: str, data_volume: str = ""
+) -> Outcome | None:
+    """Set code-server up on an instance, its home folder on `data_volume` if there is one.
+
+    None after a dry run, which touches nothing.
+    """
+    given = variables(config, hashes, data_volume=data_volume)
+    return run_task_file(config, aws, definition.load(TASK_FILE), given, options, again=again)
 
 
 def run_task_file(

@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from torchneuron import display
 from torchneuron.aws import Aws, calling
 from torchneuron.capacity_blocks import reservations
 from torchneuron.capacity_blocks.reservations import Reservation
-from torchneuron.errors import AwsError, NotFoundError
+from torchneuron.config import DATA_TAG
+from torchneuron.errors import AccessError, AwsError, NotFoundError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -33,7 +35,6 @@ class Machine:
     zone: str
     public_dns: str
     security_group_ids: tuple[str, ...] = ()
-    data_volume_ids: tuple[str, ...] = ()
     block: Reservation | None = None
     block_unreadable: str = ""
     template_id: str = ""
@@ -102,7 +103,7 @@ def by_tags(aws: Aws, project: str) -> Deployed:
         machines=tuple(sorted(machines, key=lambda machine: machine.instance_id)),
         security_group_id=groups[0] if groups else "",
         secret_arn=_secret(aws, project),
-        data_volume_ids=tuple(volume for machine in machines for volume in machine.data_volume_ids),
+        data_volume_ids=_data_volumes(aws.ec2(), {"tag:Project": project}),
         from_state=False,
     )
 
@@ -123,6 +124,27 @@ def alive(ec2: EC2Client, region: str, instance_ids: Sequence[str]) -> int:
         return 0
     filters: list[FilterTypeDef] = [{"Name": "instance-id", "Values": list(instance_ids)}]
     return sum(machine.state not in GONE for machine in _machines(ec2, region, filters))
+
+
+def data_volume_of(aws: Aws, instance_id: str) -> str:
+    """The data volume attached to an instance, of whatever deployment of ours; empty when it has none.
+
+    An instance may be anybody's, and its owner need not let volumes be looked at: then this warns, and knows of none.
+    """
+    try:
+        volumes = _data_volumes(aws.ec2(), {"attachment.instance-id": instance_id})
+    except AccessError as error:
+        display.warn(f"whether {instance_id} has a data volume cannot be seen, so none is set up. {error.what}")
+        return ""
+    return volumes[0] if volumes else ""
+
+
+def _data_volumes(ec2: EC2Client, which: Mapping[str, str]) -> tuple[str, ...]:
+    wanted = {"tag:ManagedBy": "torchneuron", f"tag:{DATA_TAG}": "data", **which}
+    filters: list[FilterTypeDef] = [{"Name": name, "Values": [value]} for name, value in wanted.items()]
+    with calling("look for data volumes"):
+        pages = ec2.get_paginator("describe_volumes").paginate(Filters=filters)
+        return tuple(sorted(volume["VolumeId"] for page in pages for volume in page["Volumes"]))
 
 
 def nothing(region: str) -> NotFoundError:
@@ -146,7 +168,6 @@ def _machine(ec2: EC2Client, region: str, raw: InstanceTypeDef, blocks: dict[str
         except (AwsError, NotFoundError) as error:
             blocks[reservation_id] = error.what
     block = blocks.get(reservation_id)
-    root = raw.get("RootDeviceName", "")
     tags = {tag.get("Key", ""): tag.get("Value", "") for tag in raw.get("Tags", [])}
     return Machine(
         instance_id=raw["InstanceId"],
@@ -155,11 +176,6 @@ def _machine(ec2: EC2Client, region: str, raw: InstanceTypeDef, blocks: dict[str
         zone=raw["Placement"]["AvailabilityZone"],
         public_dns=raw.get("PublicDnsName", ""),
         security_group_ids=tuple(group["GroupId"] for group in raw.get("SecurityGroups", [])),
-        data_volume_ids=tuple(
-            device["Ebs"]["VolumeId"]
-            for device in raw.get("BlockDeviceMappings", [])
-            if device.get("DeviceName") != root and not device.get("Ebs", {}).get("DeleteOnTermination", True)
-        ),
         block=block if isinstance(block, Reservation) else None,
         block_unreadable=block if isinstance(block, str) else "",
         template_id=tags.get("aws:ec2launchtemplate:id", ""),

@@ -14,11 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torchneuron import code_server, config, deployment, display, options, passwords, show_deployment, state_bucket
+from torchneuron import (
+    code_server,
+    config,
+    deployed,
+    deployment,
+    display,
+    options,
+    passwords,
+    show_deployment,
+    state_bucket,
+)
 from torchneuron.aws import Aws
 from torchneuron.code_server import RunOptions
 from torchneuron.config import Config
 from torchneuron.errors import InputError
+from torchneuron.passwords import Hashes
 from torchneuron.setup import definition
 from torchneuron.setup.definition import TaskFile
 
@@ -52,14 +63,14 @@ def deploy_and_set_up(given: Mapping[str, Any], *, skip_setup: bool, allow_repla
     aws = Aws(settings.region(given.get("region")))
     if not skip_setup:
         code_server.check(settings)
-    deployed = deployment.deploy(settings, aws, given, allow_replace=allow_replace)
-    for instance_id in () if skip_setup else deployed.instance_ids:
+    made = deployment.deploy(settings, aws, given, allow_replace=allow_replace)
+    for instance_id in () if skip_setup else made.instance_ids:
         with deployment.launched(instance_id, aws.region):
-            password = passwords.read_secret(aws.secrets(), deployed.secret_arn)
+            password = passwords.read_secret(aws.secrets(), made.secret_arn)
             hashes = passwords.hash_password(password, instance_id=instance_id)
             again = setup_again(RunOptions(instance_id), PasswordSource(), aws.region)
-            code_server.setup(settings, aws, RunOptions(instance_id, wait=True), hashes, again=again)
-    show_deployment.show(deployed, settings)
+            _set_up(settings, aws, RunOptions(instance_id, wait=True), hashes, again)
+    show_deployment.show(made, settings)
 
 
 def info(region: str, output: str) -> None:
@@ -81,8 +92,8 @@ def show_password(region: str) -> None:
     """`invoke password`."""
     settings = config.load()
     aws = Aws(settings.region(region))
-    deployed = deployment.info(settings, aws)
-    display.say(passwords.read_secret(aws.secrets(), deployed.secret_arn))
+    found = deployment.info(settings, aws)
+    display.say(passwords.read_secret(aws.secrets(), found.secret_arn))
 
 
 def set_up(region: str, options: RunOptions, source: PasswordSource) -> None:
@@ -92,16 +103,21 @@ def set_up(region: str, options: RunOptions, source: PasswordSource) -> None:
     aws = Aws(_region_of(settings, region, options.instance_id))
     secret = source.secret_arn
     if not options.instance_id or not (secret or source.password or source.random):
-        deployed = deployment.info(settings, aws)
-        options = dataclasses.replace(options, instance_id=options.instance_id or deployed.instance_id)
-        secret = secret or deployed.secret_arn
+        found = deployment.info(settings, aws)
+        options = dataclasses.replace(options, instance_id=options.instance_id or found.instance_id)
+        secret = secret or found.secret_arn
     if source.random and options.dry_run:
         display.note("A dry run makes no password: it shows what a new one would run.")
         hashes = code_server.NO_HASHES
     else:
         hashes = passwords.hash_password(_password(source, secret, aws), instance_id=options.instance_id)
     again = setup_again(options, source, aws.region)
-    code_server.setup(settings, aws, options, hashes, again=again)
+    _set_up(settings, aws, options, hashes, again)
+
+
+def _set_up(settings: Config, aws: Aws, options: RunOptions, hashes: Hashes, again: str) -> None:
+    volume = deployed.data_volume_of(aws, options.instance_id)
+    code_server.setup(settings, aws, options, hashes, again=again, data_volume=volume)
 
 
 def run_tasks(region: str, options: RunOptions, file: str, pairs: list[str]) -> None:

@@ -68,6 +68,12 @@ _SEE_OFFERINGS = Grant("SeeOfferings", "what is on sale", _of("ec2", "DescribeCa
 _SEE_BLOCKS = Grant("SeeBlocks", "which blocks are yours already", _of("ec2", "DescribeCapacityReservations"))
 _SEE_HEALTH = Grant("SeeHealth", "the health of blocks", _of("ec2", "DescribeCapacityBlockStatus"))
 _SEE_INSTANCES = Grant("SeeInstances", "what runs", _of("ec2", "DescribeInstances"))
+_SEE_VOLUMES = Grant("SeeVolumes", "data volumes", _of("ec2", "DescribeVolumes"))
+_SEE_ROOM = Grant(
+    "SeeRoom",
+    "where a type is offered, and how much of it the account may run",
+    (*_of("ec2", "DescribeInstanceTypeOfferings", "DescribeInstanceTypes"), "servicequotas:GetServiceQuota"),
+)
 _SEE_EXTENSIONS = Grant(
     "SeeExtensions", "what blocks were extended by", _of("ec2", "DescribeCapacityBlockExtensionHistory")
 )
@@ -284,7 +290,9 @@ _OWN_SESSIONS = Grant(
 
 _REACH = (_FORWARD, _OWN_SESSIONS)
 _SET_UP = (_SEE_COMMANDS, _MAKE_DOCUMENTS, _RUN)
-_INFO = (_READ_STATE, _SEE_INSTANCES)
+_INFO = (_READ_STATE, _SEE_INSTANCES, _SEE_BLOCKS)
+# Where there is no state at hand.
+_FIND = (_SEE_VOLUMES, Grant("FindSecret", "the secret by its tags", _of("secretsmanager", "ListSecrets")))
 _PLAN = (_READ_STATE, _WRITE_STATE, _UNLOCK_STATE, _READ_SAVED, _READ_IMAGE, _MAKE_PASSWORD)
 _SEE = (_SEE_MACHINE, _SEE_ROLE, _SEE_SECRET)
 _MAKE = (_MAKE_MACHINE, _MAKE_ROLE, _LET_IT_BE_MANAGED, _MAKE_SECRET)
@@ -301,12 +309,12 @@ NEEDED: Mapping[str, tuple[Grant, ...]] = {
     "cb.save-params": (_SEE_BLOCKS, _FIND_SUBNETS, _READ_SAVED, _SAVE_BLOCK),
     "cb.load-params": (_READ_SAVED,),
     "bootstrap": (_MAKE_BUCKET,),
-    "deploy": (*_PLAN, _SEE_BLOCKS, *_SEE, *_MAKE, *_REMOVE, *_SET_UP, *_REACH),
-    "info": (*_INFO, *_REACH),
-    "password": (*_INFO, _READ_SECRET),
+    "deploy": (*_PLAN, _SEE_BLOCKS, _SEE_ROOM, *_SEE, *_MAKE, *_REMOVE, *_SET_UP, *_REACH),
+    "info": (*_INFO, *_FIND, *_REACH),
+    "password": (*_INFO, *_FIND, _READ_SECRET),
     "destroy": (*_PLAN, *_SEE, *_REMOVE),
-    "setup": (*_INFO, _READ_SECRET, *_SET_UP),
-    "run-tasks": (*_INFO, *_SET_UP),
+    "setup": (*_INFO, *_FIND, _READ_SECRET, *_SET_UP),
+    "run-tasks": (*_INFO, *_FIND, *_SET_UP),
     "doctor": (_SEE_REGIONS,),
     "rehearse": (),
 }

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from torchneuron import config
-from torchneuron.config import Config, S3Backend
+from torchneuron.config import Config, HcpBackend, S3Backend
 from torchneuron.doctor.finding import Finding, Verdict
 from torchneuron.errors import InputError, TorchNeuronError
 
@@ -48,6 +48,9 @@ def _configured(settings: Config, region: str) -> Finding:
 
 def _state(settings: Config, region: str) -> Finding:
     backend = settings.backend_for(region)
+    if isinstance(backend, HcpBackend):
+        where = f"the workspace {backend.workspace} of {backend.organization}"
+        return Finding(_BUCKET, f"none: the state is in {where}", Verdict.OK)
     if not isinstance(backend, S3Backend):
         return Finding(_BUCKET, f"none: the state is in {backend.path}", Verdict.OK)
     if backend.bucket is None:
