@@ -51,7 +51,6 @@ def deploy(config: Config, aws: Aws, given: Mapping[str, Any], *, allow_replace:
         there = deployed.alive(aws.ec2(), aws.region, [*known, *strays.values()])
         wanted = _settle(aws, config, before, given, there=there, allow_replace=allow_replace)
         terraform = project.synthesize(wanted)
-        terraform.init()
         adoption.take(terraform, strays)
         plan = terraform.plan()
         changes = plan.changes
@@ -122,6 +121,11 @@ def _apply(terraform: Terraform, plan: Plan) -> None:
         terraform.apply()
         terraform.plan()
     terraform.apply()
+    if any(change.type == DATA_VOLUME and change.verb == "update" for change in plan.changes):
+        display.note(
+            "A data volume may be larger now than its file system. On the machine:"
+            " sudo resize2fs $(findmnt -no SOURCE --target $HOME)"
+        )
 
 
 @contextmanager

@@ -50,8 +50,17 @@ class Terraform:
                 do=f"Put the settings back, or move the state: terraform -chdir={self._folder} init -migrate-state\n"
                 f"If nothing is deployed from the old state: rm -r {self._folder / '.terraform'}",
             )
+        # Of HCP Terraform's settings none can be kept from before, and Terraform refuses to be told so.
+        anew = [] if self._is_cloud() else ["-reconfigure"]
         with display.waiting("terraform init"):
-            self._quietly("init", "-input=false", "-no-color", "-reconfigure")
+            self._quietly("init", "-input=false", "-no-color", *anew)
+
+    def _is_cloud(self) -> bool:
+        return "cloud" in self._settings()
+
+    def _settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = json.loads((self._folder / "cdk.tf.json").read_text())["terraform"]
+        return settings
 
     def _backend_before(self) -> str | None:
         """The backend this folder was last connected to, as `_place` tells it."""
@@ -63,8 +72,8 @@ class Terraform:
         return _place(backend["type"], backend.get("config") or {}) if "type" in backend else None
 
     def _backend_now(self) -> str:
-        terraform = json.loads((self._folder / "cdk.tf.json").read_text())["terraform"]
-        if "cloud" in terraform:
+        terraform = self._settings()
+        if self._is_cloud():
             return _place("cloud", terraform["cloud"])
         ((kind, settings),) = terraform["backend"].items()
         return _place(kind, settings)
