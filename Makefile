@@ -54,6 +54,13 @@ programs:
 		|| { cat .tools/sync.log; exit 1; }
 	@touch $@
 
+# An environment of its own: it pins older releases of boto3 and others.
+.tools/checkov/.synced: tools/checkov.txt | programs
+	@echo "Installing checkov (half a minute)"
+	@$(PYTHON) -m venv .tools/checkov
+	@.tools/checkov/bin/pip install -qq -r tools/checkov.txt
+	@touch $@
+
 node_modules/.synced: package.json package-lock.json | programs
 	@echo "Installing cdktf-cli (npm ci)"
 	@npm ci --silent
@@ -82,7 +89,7 @@ check: .venv/.synced
 .PHONY: test
 test: programs
 	@tools/debian-packages.sh $(HOST_PACKAGES) $(TEST_PACKAGES)
-	@$(MAKE) -s --no-print-directory -j3 .venv/.synced node_modules/.synced images-all
+	@$(MAKE) -s --no-print-directory -j3 .venv/.synced node_modules/.synced .tools/checkov/.synced images-all
 	@$(MAKE) -s --no-print-directory check
 	@$(RUN)python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST)
 
