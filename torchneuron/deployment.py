@@ -121,6 +121,7 @@ def _apply(terraform: Terraform, plan: Plan) -> None:
         terraform.apply()
         terraform.plan()
     terraform.apply()
+    display.note("Applied.")
     if any(change.type == DATA_VOLUME and change.verb == "update" for change in plan.changes):
         display.note(
             "A data volume may be larger now than its file system. On the machine:"

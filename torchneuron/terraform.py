@@ -108,7 +108,7 @@ class Terraform:
             return plans.read(json.loads(self._quietly("show", "-json", PLAN_FILE)))
 
     def apply(self) -> None:
-        """Carry out the plan that `plan` kept, a line for each thing done. Raises TerraformError."""
+        """Carry out the plan that was kept, a line for each thing done. Raises TerraformError."""
         problems: list[str] = []
 
         def follow(line: str) -> None:
@@ -200,8 +200,6 @@ def _show(event: Mapping[str, Any]) -> None:
         verb = {"create": "made", "delete": "removed", "update": "changed"}.get(hook["action"], hook["action"])
         name = hook["resource"]["addr"]
         display.note(f"  {verb:<8} {name} ({hook.get('elapsed_seconds', 0)} s)")
-    elif event.get("type") == "change_summary":
-        display.note(f"  {event['@message']}")
 
 
 def _diagnostic(event: Mapping[str, Any]) -> str:
