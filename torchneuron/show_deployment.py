@@ -56,7 +56,7 @@ def _machine(machine: Machine, deployed: Deployed, config: Config) -> list[tuple
         ("type", f"{machine.instance_type} in {machine.zone}"),
         ("public DNS", machine.public_dns or "none"),
         ("Capacity Block", _block(machine)),
-        ("setup", _progress(code_server.progress(config, machine.instance_id))),
+        ("setup", _progress(code_server.progress(config, machine.instance_id), machine, deployed.region)),
         ("address", _url(machine, deployed, config) or ""),
         ("reach it", _forward(machine, deployed.region, config)),
         ("", f"then open http://localhost:{LOCAL_PORT}"),
@@ -71,11 +71,12 @@ def _block(machine: Machine) -> str:
     return f"{machine.block.id}, {machine.block.outlook} (from {when(machine.block.reclaimed)} on)"
 
 
-def _progress(progress: Progress) -> str:
+def _progress(progress: Progress, machine: Machine, region: str) -> str:
+    command = f"invoke setup -i {machine.instance_id} -r {region}"
     if not progress.finished:
-        return "nothing of it is known on this machine: invoke setup"
+        return f"not run from here: {command}"
     done = f"{progress.finished} of {progress.tasks} tasks finished"
-    return done if progress.finished == progress.tasks else f"{done}: invoke setup goes on"
+    return done if progress.finished == progress.tasks else f"{done}; it goes on: {command}"
 
 
 def _forward(machine: Machine, region: str, config: Config) -> str:

@@ -1,4 +1,4 @@
-"""What is printed, compared with files that were read by a person: tests/unit/golden/cb/NAME.
+"""What is printed, compared with files that were read by a person: tests/unit/golden/FOLDER/NAME.
 
 `UPDATE_GOLDEN=1 pytest …` writes them anew; the diff of the commit is then what is to be read.
 """
@@ -14,12 +14,12 @@ import pytest
 
 from torchneuron import display
 
-FOLDER = Path(__file__).parent / "golden" / "cb"
+_ALL = Path(__file__).parent / "golden"
 
 
-def check(name: str, text: str) -> None:
+def check(name: str, text: str, *, folder: str = "cb") -> None:
     """Fail, with the difference, unless `text` is what the file `name` has. It ends in a line break, or not: as is."""
-    file = FOLDER / name
+    file = _ALL / folder / name
     if os.environ.get("UPDATE_GOLDEN"):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8", newline="")

@@ -1,0 +1,51 @@
+"""What invoke info prints, whole, for a person and for a program."""
+
+import dataclasses
+
+import pytest
+
+from tests.unit import golden
+from tests.unit.capacity_fakes import NOW, REGION, ZONE, reservation
+from torchneuron import config, show_deployment
+from torchneuron.capacity_blocks import reservations
+from torchneuron.deployed import Deployed, Machine
+from torchneuron.setup.state import Finished, State, StateStore
+
+BLOCK = reservations.from_aws(
+    reservation("cr-0123456789abcdef0", "active", StartDate=NOW, TotalInstanceCount=3), REGION, seen=NOW
+)
+ON_BLOCK = Machine("i-00000000000000001", "trn2.3xlarge", "running", ZONE, "ec2-1.example", block=BLOCK)
+UNREADABLE = dataclasses.replace(
+    ON_BLOCK, instance_id="i-00000000000000002", block=None, block_unreadable="Could not look up cr-0123456789abcdef0."
+)
+ON_DEMAND = Machine("i-00000000000000003", "inf2.xlarge", "pending", ZONE, "")
+DEPLOYMENTS = {
+    "on-a-block": Deployed(REGION, (ON_BLOCK,), "sg-1", "arn:secret", ("vol-1",), is_open=True),
+    "several": Deployed(REGION, (ON_BLOCK, UNREADABLE), "sg-1", "arn:secret", lost=("i-00000000000000009",)),
+    "by-tags": Deployed(REGION, (ON_DEMAND,), "", "", from_state=False),
+}
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Settings, and on this machine a setup of the first instance that has got to its second task."""
+    settings = dataclasses.replace(
+        config.load(config.PROJECT_ROOT / "config.json"), state_dir=tmp_path, nginx_port=8443
+    )
+    done = Finished("digest", "command", "2026-01-10T09:00:00+00:00")
+    tasks = ("01-configure-needrestart", "02-cleanup-neuron-repo", "a-task-of-an-older-version")
+    StateStore(tmp_path, ON_BLOCK.instance_id).save(State(finished=dict.fromkeys(tasks, done)))
+    return settings
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_for_a_person(name, settings, in_zone):
+    in_zone("BRT+3")
+    printed = golden.printed(lambda: show_deployment.show(DEPLOYMENTS[name], settings))
+    golden.check(f"info-{name}.txt", printed, folder="deployment")
+
+
+@pytest.mark.parametrize("name", DEPLOYMENTS)
+def test_for_a_program(name, settings):
+    printed = golden.printed(lambda: show_deployment.show_json(DEPLOYMENTS[name], settings))
+    golden.check(f"info-{name}.json", printed, folder="deployment")
