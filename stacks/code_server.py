@@ -95,8 +95,10 @@ class CodeServerStack(TerraformStack):
             data.attach_to(machines)
             data_ids = data.ids
         outputs: dict[str, Any] = {
-            "instance_ids": machines.ids,
-            "public_dns": machines.public_dns,
+            "instance_id": machines.first("id"),
+            "instance_ids": machines.all("id"),
+            "public_dns": machines.first("public_dns"),
+            "public_dns_names": machines.all("public_dns"),
             "data_volume_ids": data_ids,
             "security_group_id": firewall.group_id,
             "secret_arn": password.secret_arn,

@@ -102,7 +102,7 @@ def _on_capacity_block(
 
 
 class Machines(Construct):
-    """The instances themselves, `count` of them, one resource. `ids` and `public_dns` are references to lists.
+    """The instances themselves, `count` of them, one resource (`instance`).
 
     The AMI is the instance's own and its changes are ignored: "the newest" moves every few weeks,
     and a machine someone works on is not replaced for that. Were it in the template, each newer AMI
@@ -145,8 +145,14 @@ class Machines(Construct):
         )
         instance.override_logical_id("machine")
         self.instance = instance
-        self.ids = every(instance, "id")
-        self.public_dns = every(instance, "public_dns")
+
+    def all(self, attribute: str) -> str:
+        """A reference to the list of an attribute of theirs."""
+        return every(self.instance, attribute)
+
+    def first(self, attribute: str) -> str:
+        """A reference to that attribute of the first, which commands that take one machine mean."""
+        return f"${{{self.instance.fqn}[0].{attribute}}}"
 
 
 def every(resource: TerraformResource, attribute: str) -> str:

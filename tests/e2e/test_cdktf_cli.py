@@ -157,6 +157,24 @@ def test_instance_runs_on_the_block_as_the_template_says(cdktf, deployed):
     assert {"Key": "Project", "Value": STACK} in volume["Tags"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("availability-zone", f"{REGION}c", "in another availability zone than the saved Capacity Block"),
+        ("instance-type", "trn2.48xlarge", "The saved Capacity Block is not for trn2.3xlarge"),
+    ],
+)
+def test_terraform_itself_refuses_a_place_without_capacity(cdktf, deployed, name, value, told):
+    ssm = client(cdktf.sandbox, "ssm")
+    saved = {"Name": f"/capacity-block/{REGION}/{name}", "Type": "String", "Overwrite": True}
+    before = ssm.get_parameter(Name=saved["Name"])["Parameter"]["Value"]
+    ssm.put_parameter(**saved, Value=value)
+    done = cdktf("diff", settings=ON_BLOCK)
+    ssm.put_parameter(**saved, Value=before)
+    assert done.returncode != 0
+    assert told in re.sub(r"[\s│╷╵]+", " ", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", done.stdout))
+
+
 def test_no_port_is_open(cdktf, deployed):
     groups = client(cdktf.sandbox, "ec2").describe_security_groups(GroupIds=[deployed["security_group_id"]])
     assert groups["SecurityGroups"][0]["IpPermissions"] == []

@@ -1,6 +1,7 @@
 """What invoke info prints, whole, for a person and for a program."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -11,9 +12,8 @@ from torchneuron.capacity_blocks import reservations
 from torchneuron.deployed import Deployed, Machine
 from torchneuron.setup.state import Finished, State, StateStore
 
-BLOCK = reservations.from_aws(
-    reservation("cr-0123456789abcdef0", "active", StartDate=NOW, TotalInstanceCount=3), REGION, seen=NOW
-)
+RAW: Any = reservation("cr-0123456789abcdef0", "active", StartDate=NOW, TotalInstanceCount=3)
+BLOCK = reservations.from_aws(RAW, REGION, seen=NOW)
 ON_BLOCK = Machine("i-00000000000000001", "trn2.3xlarge", "running", ZONE, "ec2-1.example", block=BLOCK)
 UNREADABLE = dataclasses.replace(
     ON_BLOCK, instance_id="i-00000000000000002", block=None, block_unreadable="Could not look up cr-0123456789abcdef0."

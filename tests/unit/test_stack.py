@@ -165,8 +165,10 @@ def test_state_bucket_is_left_open_until_there_is_one(stacks):
 
 def test_outputs(stacks):
     assert set(stacks["on-demand"]["output"]) == {
+        "instance_id",
         "instance_ids",
         "public_dns",
+        "public_dns_names",
         "data_volume_ids",
         "choices",
         "security_group_id",
