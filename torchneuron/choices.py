@@ -14,7 +14,9 @@ from torchneuron.errors import InputError
 
 Choices = dict[str, Any]
 
-_PLACE = ("capacityReservationId", "subnetId")
+PLACE = ("useCapacityBlock", "capacityReservationId", "subnetId")
+"""The choices that say where machines run."""
+_IDS = PLACE[1:]
 
 
 def remembered(outputs: Mapping[str, Any]) -> Choices:
@@ -44,7 +46,7 @@ def merged(before: Mapping[str, Any], given: Mapping[str, Any]) -> Choices:
 
 def without_place(choices: Mapping[str, Any], given: Mapping[str, Any]) -> Choices:
     """The choices for another Capacity Block, the saved one: without a place that was only remembered."""
-    return {name: value for name, value in choices.items() if name not in _PLACE or name in given}
+    return {name: value for name, value in choices.items() if name not in _IDS or name in given}
 
 
 def _refuse_to_shrink(before: int, wanted: int | None) -> None:

@@ -168,10 +168,11 @@ def _settle(
     if preflight.needs_subnet(config, wanted):
         wanted["subnetId"] = preflight.find_subnet(aws, wanted.get("instanceType") or config.default_instance_type)
     deployment = config.deployment(wanted)
-    launching = deployment.count - there
-    moved = allow_replace or any(wanted.get(name) != before.get(name) for name in ("capacityReservationId", "subnetId"))
-    if launching > 0 or moved:
-        preflight.check_place(aws, deployment, launching=max(launching, 0))
+    elsewhere = any(wanted.get(name) != before.get(name) for name in choices.PLACE)
+    # In another place all of them are new; in the same one, those that are replaced make room for those that come.
+    launching = deployment.count if elsewhere else max(deployment.count - there, 0)
+    if launching or allow_replace:
+        preflight.check_place(aws, deployment, launching=launching)
     return wanted
 
 
