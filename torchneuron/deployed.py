@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torchneuron import display
-from torchneuron.aws import Aws, calling
+from torchneuron.aws import Aws
+from torchneuron.aws_errors import calling
 from torchneuron.capacity_blocks import reservations
 from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.config import DATA_TAG

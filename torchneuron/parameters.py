@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from torchneuron import display
-from torchneuron.aws import calling
+from torchneuron.aws_errors import calling
 from torchneuron.errors import AccessError, AwsError, TorchNeuronError, UnreachableError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import argon2.low_level
 from passlib.hash import sha512_crypt
 
-from torchneuron.aws import calling
+from torchneuron.aws_errors import calling
 from torchneuron.errors import InputError
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from torchneuron import quotas, saved_block, subnets
-from torchneuron.aws import Aws, calling
+from torchneuron.aws import Aws
+from torchneuron.aws_errors import calling
 from torchneuron.capacity_blocks import reservations
 from torchneuron.capacity_blocks.countdown import in_words
 from torchneuron.capacity_blocks.reservations import GONE, Reservation

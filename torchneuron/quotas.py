@@ -6,7 +6,8 @@ Capacity Blocks do not count against them (EC2 user guide, "Capacity Blocks quot
 
 from __future__ import annotations
 
-from torchneuron.aws import Aws, calling
+from torchneuron.aws import Aws
+from torchneuron.aws_errors import calling
 from torchneuron.errors import AwsError, InputError
 
 # By the letters an instance type begins with, the longest first.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torchneuron import display
-from torchneuron.aws import calling
+from torchneuron.aws_errors import calling
 from torchneuron.config import Config, save_state_bucket
 from torchneuron.errors import AwsError, InputError
 

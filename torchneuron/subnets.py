@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
-from torchneuron.aws import calling
+from torchneuron.aws_errors import calling
 from torchneuron.errors import AwsError, InputError, NotFoundError
 
 if TYPE_CHECKING:

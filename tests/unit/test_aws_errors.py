@@ -12,7 +12,8 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from torchneuron.aws import SEARCH_LIMIT, Aws, calling, is_about_sign_in
+from torchneuron.aws import Aws
+from torchneuron.aws_errors import SEARCH_LIMIT, calling, is_about_sign_in
 from torchneuron.errors import AccessError, AwsError, InputError, TorchNeuronError, UnreachableError
 
 

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-_PACKAGES = {"boto3", "botocore", "rich", "jsonschema", "torchneuron.aws", "torchneuron.config", "torchneuron.display"}
+_PACKAGES = {
+    "boto3",
+    "botocore",
+    "rich",
+    "jsonschema",
+    "torchneuron.aws",
+    "torchneuron.aws_errors",
+    "torchneuron.config",
+    "torchneuron.display",
+}
 FORBIDDEN = {
     "main.py": {"boto3", "botocore", "invoke", "rehearsal", "benchmarks"},
     "stacks": {"boto3", "botocore", "invoke", "rehearsal", "benchmarks"},
@@ -17,9 +26,30 @@ FORBIDDEN = {
     "torchneuron": {"invoke", "cdktf", "moto", "rehearsal", "stacks", "tasks", "commands", "benchmarks"},
     "torchneuron/setup/definition.py": {"boto3", "botocore", "subprocess"},
     "torchneuron/setup/render.py": {"boto3", "botocore", "subprocess", "pathlib"},
-    "torchneuron/setup/plan.py": {"boto3", "botocore", "subprocess", "pathlib", "torchneuron.aws"},
-    "torchneuron/setup/document.py": {"boto3", "botocore", "subprocess", "pathlib", "torchneuron.aws"},
-    "torchneuron/permissions.py": {"boto3", "botocore", "subprocess", "torchneuron.aws", "torchneuron.display"},
+    "torchneuron/setup/plan.py": {
+        "boto3",
+        "botocore",
+        "subprocess",
+        "pathlib",
+        "torchneuron.aws",
+        "torchneuron.aws_errors",
+    },
+    "torchneuron/setup/document.py": {
+        "boto3",
+        "botocore",
+        "subprocess",
+        "pathlib",
+        "torchneuron.aws",
+        "torchneuron.aws_errors",
+    },
+    "torchneuron/permissions.py": {
+        "boto3",
+        "botocore",
+        "subprocess",
+        "torchneuron.aws",
+        "torchneuron.aws_errors",
+        "torchneuron.display",
+    },
     # They are what still works where packages are missing.
     "torchneuron/doctor/finding.py": _PACKAGES,
     "torchneuron/doctor/programs.py": _PACKAGES,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from torchneuron.aws import calling
+from torchneuron.aws_errors import calling
 from torchneuron.capacity_blocks import countdown, details, reservations
 from torchneuron.capacity_blocks.details import Unreadable
 from torchneuron.capacity_blocks.extensions import FAILED, Extension

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from torchneuron.aws import reading, utc
+from torchneuron.aws_errors import reading, utc
 from torchneuron.capacity_blocks import extensions, reservations
 from torchneuron.capacity_blocks.extensions import EXTENDED_STATES, Extension
 from torchneuron.capacity_blocks.reservations import GONE, Reservation

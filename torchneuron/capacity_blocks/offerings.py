@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from torchneuron.aws import reading, utc
+from torchneuron.aws_errors import reading, utc
 from torchneuron.capacity_blocks.once import Clock, utc_now
 from torchneuron.capacity_blocks.refusals import NotSoldError, explained
 from torchneuron.capacity_blocks.rules import (

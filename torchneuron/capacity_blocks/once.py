@@ -19,7 +19,7 @@ from botocore.exceptions import (
 )
 
 from torchneuron import display
-from torchneuron.aws import calling
+from torchneuron.aws_errors import calling
 from torchneuron.capacity_blocks.journal import Journal, Sent
 from torchneuron.errors import (
     AccessError,

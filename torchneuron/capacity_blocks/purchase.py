@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torchneuron import display
-from torchneuron.aws import may_pass
+from torchneuron.aws_errors import may_pass
 from torchneuron.capacity_blocks import offerings, once, reservations, turned_away
 from torchneuron.capacity_blocks.intent import (
     bought_as,

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torchneuron.aws import SEARCH_LIMIT
+from torchneuron.aws_errors import SEARCH_LIMIT
 from torchneuron.capacity_blocks.rules import ULTRASERVER_TYPES
 from torchneuron.capacity_blocks.words import either
 from torchneuron.errors import AccessError, AwsError, InputError, TorchNeuronError, UnreachableError

@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from torchneuron.aws import reading, utc
+from torchneuron.aws_errors import reading, utc
 from torchneuron.capacity_blocks import countdown
 from torchneuron.capacity_blocks.rules import reclaimed_before_end
 from torchneuron.capacity_blocks.words import price

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 from rich.progress import Progress
 
 from torchneuron import display
-from torchneuron.aws import Aws, Wait, is_about_sign_in
+from torchneuron.aws import Aws, Wait
+from torchneuron.aws_errors import is_about_sign_in
 from torchneuron.capacity_blocks import offerings
 from torchneuron.capacity_blocks.offerings import Offering, SearchRequest
 from torchneuron.capacity_blocks.once import Clock

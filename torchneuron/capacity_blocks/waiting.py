@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from torchneuron.aws import may_pass
+from torchneuron.aws_errors import may_pass
 from torchneuron.capacity_blocks import reservations
 from torchneuron.capacity_blocks.once import Clock, Sleep
 from torchneuron.capacity_blocks.reservations import GONE, Reservation

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from torchneuron.aws import BRIEF, Aws, calling, is_denied
+from torchneuron.aws import BRIEF, Aws
+from torchneuron.aws_errors import calling, is_denied
 from torchneuron.doctor.finding import Finding, Verdict
 from torchneuron.errors import AccessError, AwsError, InputError, TorchNeuronError
 

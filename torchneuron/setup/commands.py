@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torchneuron.aws import calling
+from torchneuron.aws_errors import calling
 from torchneuron.errors import AwsError, NotFoundError, SetupError, UnreachableError
 from torchneuron.setup.document import NAME_PREFIX, Document
 
