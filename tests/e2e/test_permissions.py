@@ -26,9 +26,16 @@ def of(sandbox):
 
 
 def test_deploying(of):
-    seen = of("deploy", "--use-capacity-block", "-r", REGION, "--skip-setup")
+    seen = of("deploy", "--use-capacity-block", "-r", REGION, "--skip-setup", "--data-volume-size", "10")
     assert seen - allowed("deploy") == set()
-    assert {"ec2:RunInstances", "iam:CreateRole", "secretsmanager:PutSecretValue", "s3:DeleteObject"} <= seen
+    assert {
+        "ec2:RunInstances",
+        "ec2:CreateVolume",
+        "ec2:AttachVolume",
+        "iam:CreateRole",
+        "secretsmanager:PutSecretValue",
+        "s3:DeleteObject",
+    } <= seen
 
 
 def test_deploying_again_with_another_machine(of):
@@ -39,18 +46,31 @@ def test_deploying_again_with_another_machine(of):
 
 
 def test_looking(of):
-    assert of("info", "-r", REGION) == {"s3:ListBucket", "s3:GetObject", "ec2:DescribeInstances"}
-    assert of("password", "-r", REGION) == allowed("password")
+    looking = {"s3:ListBucket", "s3:GetObject", "ec2:DescribeInstances", "ec2:DescribeCapacityReservations"}
+    assert of("info", "-r", REGION) == looking
+    assert of("password", "-r", REGION) == {*looking, "secretsmanager:GetSecretValue"}
+    assert allowed("info") & allowed("password") >= looking
+
+
+def test_looking_without_a_state(sandbox, of):
+    path = sandbox.folder / "config.json"
+    settings = path.read_text()
+    bucket = sandbox.settings()["backend"]["bucket"]
+    path.write_text(settings.replace(f'"{bucket}"', "null"))
+    seen = of("info", "-r", REGION)
+    path.write_text(settings)
+    assert seen - allowed("info") == set()
+    assert {"secretsmanager:ListSecrets", "ec2:DescribeVolumes"} <= seen
 
 
 def test_setting_up_without_naming_the_machine(of):
     """The whole setup is in tests/functional/test_permissions.py; this is how it finds the machine and the password."""
     seen = of("setup", "-r", REGION, "--dry-run")
-    assert seen == allowed("password")
     assert seen <= allowed("setup")
+    assert {"ec2:DescribeVolumes", "secretsmanager:GetSecretValue"} <= seen
 
 
 def test_destroying(of):
-    seen = of("destroy", "-r", REGION, "--yes")
+    seen = of("destroy", "-r", REGION, "--yes", "--delete-data")
     assert seen - allowed("destroy") == set()
-    assert {"ec2:TerminateInstances", "iam:DeleteRole", "secretsmanager:DeleteSecret"} <= seen
+    assert {"ec2:TerminateInstances", "ec2:DeleteVolume", "iam:DeleteRole", "secretsmanager:DeleteSecret"} <= seen
