@@ -42,8 +42,7 @@ def deploy(config: Config, aws: Aws, given: Mapping[str, Any], *, allow_replace:
     _refuse_without_state(config, aws.region)
     preflight.check_account(aws)
     with _connected(config, aws.region) as project:
-        outputs = project.terraform.outputs()
-        _refuse_another_region(outputs, aws.region)
+        outputs = project.outputs()
         before = choices.remembered(outputs)
         known = list(outputs.get("instance_ids") or ())
         count = choices.merged(before, given).get("count", 1)
@@ -70,7 +69,7 @@ def info(config: Config, aws: Aws) -> Deployed:
     """
     try:
         with _connected(config, aws.region) as project:
-            outputs = project.terraform.outputs()
+            outputs = project.outputs()
     except (InputError, TerraformError) as error:
         try:
             found = deployed.by_tags(aws, config.project_name)
@@ -89,7 +88,7 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
     """
     with _connected(config, aws.region) as project:
         terraform = project.terraform
-        outputs = terraform.outputs()
+        outputs = project.outputs()
         kept = () if delete_data else tuple(outputs.get("data_volume_ids") or ())
         changes = terraform.plan_removal(keep=() if delete_data else (DATA_VOLUME,)).changes
         if not changes:
@@ -184,9 +183,16 @@ class _Project:
 
     def __init__(self, config: Config, region: str) -> None:
         self._config = config
+        self._region = region
         self.folder = config.output_dir / "invoke" / region
         # Enough to connect to the state, whatever the choices are: they are read from there.
         self.terraform = self.synthesize({"region": region, "dataVolumeSize": 0, "allowedIps": []})
+
+    def outputs(self) -> dict[str, Any]:
+        """What the state says is deployed. Raises InputError when that is another region's."""
+        found = self.terraform.outputs()
+        _refuse_another_region(found, self._region)
+        return found
 
     def synthesize(self, overrides: Mapping[str, Any]) -> Terraform:
         """Run main.py as cdktf would, with `overrides` as CDKTF's context."""

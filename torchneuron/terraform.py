@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,17 @@ PLAN_FILE = "torchneuron.tfplan"
 # Where Terraform leaves the state of an apply that it could not upload any more.
 _ERRORED_STATE = "errored.tfstate"
 _LOCKED = "Error acquiring the state lock"
+_HCP, _WITHOUT_TOKEN = "app.terraform.io", "Required token could not be found"
+# HCP Terraform's client adds this to a refusal, and then tells of its own attempt as if that were what is held.
+_HCP_LOCK = re.compile(r'\(lock[\s│]+ID:[\s│]+"([^"]+)"\)')
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a backend keeps states: `name` is equal only for the same place of a kind."""
+
+    kind: str
+    name: str
 
 
 class Terraform:
@@ -37,23 +50,34 @@ class Terraform:
             )
 
     def init(self) -> None:
-        """Fetch the provider and connect to the backend. Raises TerraformError.
+        """Fetch the provider and connect to the backend. Raises TerraformError, and InputError without a token for it.
 
-        A change of backend or of bucket is refused: the machine in the old state would be forgotten,
+        A change of backend, bucket or workspace is refused: the machine in the old state would be forgotten,
         not moved.
         """
         before, now = self._backend_before(), self._backend_now()
         if before and before != now:
             raise TerraformError(
-                f"This deployment's state is in {before}, and the settings now say {now}.",
+                f"This deployment's state is in {before.name}, and the settings now say {now.name}.",
                 why="Terraform would take what the old state holds, a running machine too, for not there.",
-                do=f"Put the settings back, or move the state: terraform -chdir={self._folder} init -migrate-state\n"
+                do=f"Put the settings back, or move the state: {self._ways_to_move({before.kind, now.kind})}\n"
                 f"If nothing is deployed from the old state: rm -r {self._folder / '.terraform'}",
             )
         # Of HCP Terraform's settings none can be kept from before, and Terraform refuses to be told so.
         anew = [] if self._is_cloud() else ["-reconfigure"]
         with display.waiting("terraform init"):
             self._quietly("init", "-input=false", "-no-color", *anew)
+
+    def _ways_to_move(self, kinds: Collection[str]) -> str:
+        terraform = f"terraform -chdir={self._folder}"
+        if "cloud" not in kinds:
+            return f"{terraform} init -migrate-state"
+        # Terraform refuses that option with HCP Terraform, and moves nothing from one workspace to another by itself.
+        return (
+            f"\n  with the old settings: invoke info; {terraform} state pull > moved.tfstate;"
+            f" rm -r {self._folder / '.terraform'}"
+            f"\n  with the new ones: invoke info; {terraform} state push - < moved.tfstate"
+        )
 
     def _is_cloud(self) -> bool:
         return "cloud" in self._settings()
@@ -62,7 +86,7 @@ class Terraform:
         settings: dict[str, Any] = json.loads((self._folder / "cdk.tf.json").read_text())["terraform"]
         return settings
 
-    def _backend_before(self) -> str | None:
+    def _backend_before(self) -> _Place | None:
         """The backend this folder was last connected to, as `_place` tells it."""
         try:
             record = json.loads((self._folder / ".terraform" / "terraform.tfstate").read_text())
@@ -71,7 +95,7 @@ class Terraform:
         backend = record.get("backend") or {}
         return _place(backend["type"], backend.get("config") or {}) if "type" in backend else None
 
-    def _backend_now(self) -> str:
+    def _backend_now(self) -> _Place:
         terraform = self._settings()
         if self._is_cloud():
             return _place("cloud", terraform["cloud"])
@@ -98,8 +122,8 @@ class Terraform:
         """Plan to remove everything but resources of the types `keep`, and what those do not depend on."""
         if not keep:
             return self._plan("-destroy")
-        there = self._quietly("state", "list").split("\n")
-        going = [one for one in there if one and not one.startswith("data.") and one.split(".")[0] not in keep]
+        # `terraform state list` would fail where there is no state yet.
+        going = [address for address in self.resources() if address.split(".")[0] not in keep]
         return self._plan("-destroy", *(f"-target={address}" for address in going)) if going else Plan(())
 
     def _plan(self, *extra: str) -> Plan:
@@ -129,8 +153,7 @@ class Terraform:
 
     def resources(self) -> dict[str, Mapping[str, Any]]:
         """What the state holds, by address: each resource's attributes."""
-        values = json.loads(self._quietly("show", "-json", "-no-color")).get("values") or {}
-        found = values.get("root_module", {}).get("resources", [])
+        found = self._held().get("root_module", {}).get("resources", [])
         return {one["address"]: one["values"] for one in found if one["mode"] == "managed"}
 
     def adopt(self, address: str, identity: str) -> None:
@@ -139,26 +162,47 @@ class Terraform:
             self._quietly("import", "-input=false", "-no-color", "-lock-timeout=60s", address, identity)
 
     def outputs(self) -> dict[str, Any]:
-        """The deployment's outputs by name; empty when nothing is deployed."""
-        answer = json.loads(self._quietly("output", "-json", "-no-color"))
+        """The deployment's outputs by name; empty when nothing is deployed.
+
+        Of HCP Terraform they are read from the state itself: what `terraform output` asks for is 404 in a workspace
+        without a state, and processed some time after a state's upload (HCP Terraform API, "State Versions").
+        """
+        if self._is_cloud():
+            answer = self._held().get("outputs", {})
+        else:
+            answer = json.loads(self._quietly("output", "-json", "-no-color"))
         return {name: output["value"] for name, output in answer.items()}
+
+    def _held(self) -> Mapping[str, Any]:
+        """The state's values, as `terraform show -json` gives them; empty where there is no state."""
+        return json.loads(self._quietly("show", "-json", "-no-color")).get("values") or {}
 
     def _quietly(self, *arguments: str) -> str:
         done = self._run(*arguments)
-        if done.status != 0 and _LOCKED in done.stderr:
+        if done.status == 0:
+            return done.stdout
+        if _LOCKED in done.stderr:
             raise self._locked(done.stderr)
-        if done.status != 0:
-            raise TerraformError(f"terraform {arguments[0]} failed.", why=(done.stderr.strip() or done.stdout.strip()))
-        return done.stdout
+        if _WITHOUT_TOKEN in done.stderr:
+            host = self._settings().get("cloud", {}).get("hostname") or os.environ.get("TF_CLOUD_HOSTNAME") or _HCP
+            raise InputError(
+                f"Terraform has no token for {host}, where this deployment's state is. Nothing was changed.",
+                do=f"Run: terraform login {host}",
+            )
+        raise TerraformError(f"terraform {arguments[0]} failed.", why=(done.stderr.strip() or done.stdout.strip()))
 
     def _locked(self, told: str) -> TerraformError:
         """Another run holds the state, or a run that was killed left it locked: only a person can tell which."""
         facts = dict(line.strip(" │╷╵").split(":", 1) for line in told.splitlines() if line.strip(" │").count(":"))
         held = {name.strip(): value.strip() for name, value in facts.items()}
         who, since, lock = held.get("Who", "somebody"), held.get("Created", "?"), held.get("ID", "LOCK-ID")
+        why = f"By {who}, since {since}, for {held.get('Operation', 'an operation')}."
+        if workspace := _HCP_LOCK.search(told):
+            lock = workspace[1]
+            why = f"The workspace {lock} is locked; its page says by whom: by another run, or by a person."
         return TerraformError(
             "Terraform's state is locked. Nothing was changed.",
-            why=f"By {who}, since {since}, for {held.get('Operation', 'an operation')}.",
+            why=why,
             do="If that run is still at work, wait for its end. If it was killed, take its lock away and run the same"
             f" command again:\n  terraform -chdir={self._folder} force-unlock -force {lock}",
         )
@@ -169,16 +213,16 @@ class Terraform:
         )
 
 
-def _place(kind: str, settings: Mapping[str, Any]) -> str:
-    """Where a backend keeps states, in words that are equal only for the same place."""
+def _place(kind: str, settings: Mapping[str, Any]) -> _Place:
     if kind == "s3":
-        return f"the S3 bucket {settings.get('bucket')}"
+        return _Place(kind, f"the S3 bucket {settings.get('bucket')}")
     if kind == "cloud":
         workspaces = settings.get("workspaces") or {}
         # Terraform's own record has it as a list.
         one = workspaces[0] if isinstance(workspaces, list) and workspaces else workspaces
-        return f"the workspace {one.get('name') if one else '?'} of {settings.get('organization')}"
-    return f"a {kind} backend"
+        name = f"the workspace {one.get('name') if one else '?'} of {settings.get('organization')}"
+        return _Place(kind, f"{name} at {settings['hostname']}" if settings.get("hostname") else name)
+    return _Place(kind, f"a {kind} backend")
 
 
 def _environment() -> Mapping[str, str]:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from torchneuron.errors import TerraformError
+from torchneuron.errors import InputError, TerraformError
 from torchneuron.terraform import Terraform
 
 # What Terraform does at init, as far as the guard reads it: the backend in use is written down.
@@ -67,6 +67,16 @@ def test_a_workspace_is_connected_to_and_another_is_refused(connect, tmp_path):
         connect("cloud", organization="an-org", workspaces={"name": "two"})
 
 
+def test_a_workspace_of_that_name_at_another_host_is_another_one_and_is_moved_by_hand(connect):
+    connect("cloud", organization="an-org", workspaces={"name": "one"})
+    with pytest.raises(TerraformError, match=r"say the workspace one of an-org at tfe\.example") as refused:
+        connect("cloud", organization="an-org", workspaces={"name": "one"}, hostname="tfe.example")
+    # Terraform: "not applicable when using HCP Terraform".
+    assert "-migrate-state" not in refused.value.do
+    assert "state pull > moved.tfstate" in refused.value.do
+    assert "state push - < moved.tfstate" in refused.value.do
+
+
 @pytest.fixture
 def answering(tmp_path, monkeypatch):
     """A Terraform that is a shell script, in a folder of its own."""
@@ -82,6 +92,11 @@ def answering(tmp_path, monkeypatch):
         return Terraform(folder), folder
 
     return make
+
+
+def test_nothing_is_removed_where_there_is_no_state(answering):
+    terraform, _ = answering("""[ "$1" = show ] && echo '{"format_version": "1.0"}'""")
+    assert terraform.plan_removal(keep=("aws_ebs_volume",)).changes == ()
 
 
 LOCKED = """\
@@ -110,6 +125,56 @@ def test_a_lock_that_was_left_is_told_with_the_command_that_removes_it(answering
     assert f"terraform -chdir={folder} force-unlock -force 547287e7-46fa-fe4d-e1a3-f764e9251825" in locked.value.do
 
 
+# As Terraform tells it: the lock information is that of the attempt which failed. Lines are wrapped anywhere.
+LOCKED_WORKSPACE = """\
+cat >&2 <<'END'
+╷
+│ Error: Error acquiring the state lock
+│
+│ Error message: workspace already locked (lock ID:
+│ "an-org/code-server")
+│ Lock Info:
+│   ID:        cd8c83b6-2c5c-50bb-a5a1-b1b9da7e9f3f
+│   Operation: OperationTypePlan
+│   Who:       me@here
+│   Created:   2026-11-25 08:30:45.02 +0000 UTC
+╵
+END
+exit 1
+"""
+
+
+def test_a_locked_workspace_is_not_told_as_locked_by_who_came_second(answering):
+    terraform, folder = answering(LOCKED_WORKSPACE)
+    with pytest.raises(TerraformError, match=r"state is locked\. Nothing was changed") as locked:
+        terraform.plan()
+    assert "The workspace an-org/code-server is locked" in locked.value.why
+    assert "me@here" not in str(locked.value)
+    assert f"terraform -chdir={folder} force-unlock -force an-org/code-server" in locked.value.do
+
+
+@pytest.mark.parametrize(("cloud", "host"), [({"hostname": "tfe.example"}, "tfe.example"), ({}, "app.terraform.io")])
+def test_without_a_token_the_command_that_gets_one_is_told(answering, monkeypatch, cloud, host):
+    monkeypatch.delenv("TF_CLOUD_HOSTNAME", raising=False)
+    terraform, folder = answering("echo 'Error: Required token could not be found' >&2; exit 1")
+    (folder / "cdk.tf.json").write_text(json.dumps({"terraform": {"cloud": cloud}}))
+    with pytest.raises(InputError, match=f"no token for {host}") as refused:
+        terraform.init()
+    assert refused.value.do == f"Run: terraform login {host}"
+
+
+STATE_OF_A_WORKSPACE = """\
+[ "$*" = 'show -json -no-color' ] || exit 1
+echo '{"values": {"outputs": {"region": {"value": "sa-east-1", "sensitive": false}}}}'
+"""
+
+
+def test_a_workspaces_outputs_are_read_from_its_state(answering):
+    terraform, folder = answering(STATE_OF_A_WORKSPACE)
+    (folder / "cdk.tf.json").write_text(json.dumps({"terraform": {"cloud": {}}}))
+    assert terraform.outputs() == {"region": "sa-east-1"}
+
+
 def test_a_state_that_could_not_be_uploaded_is_uploaded_by_the_next_run(answering):
     terraform, folder = answering('echo "$*" >> ran')
     terraform.recover()
@@ -123,14 +188,17 @@ def test_a_state_that_could_not_be_uploaded_is_uploaded_by_the_next_run(answerin
 REMOVING = """\
 echo "$*" >> ran
 case $1 in
-  state) printf '%s\\n' data.aws_ami.machine 'aws_ebs_volume.data[0]' aws_iam_role.machine 'aws_instance.machine[0]' ;;
-  show) echo '{}' ;;
+  show) cat state.json ;;
 esac
 """
 
 
 def test_a_removal_leaves_what_is_to_be_kept(answering):
     terraform, folder = answering(REMOVING)
+    data = {"address": "data.aws_ami.machine", "mode": "data", "values": {}}
+    addresses = ("aws_ebs_volume.data[0]", "aws_iam_role.machine", "aws_instance.machine[0]")
+    there = [data, *({"address": one, "mode": "managed", "values": {}} for one in addresses)]
+    (folder / "state.json").write_text(json.dumps({"values": {"root_module": {"resources": there}}}))
     terraform.plan_removal(keep=("aws_ebs_volume",))
     planned = next(line for line in (folder / "ran").read_text().splitlines() if line.startswith("plan"))
     assert planned.endswith("-destroy -target=aws_iam_role.machine -target=aws_instance.machine[0]")
