@@ -53,6 +53,11 @@ def zone_id(zone: str) -> str:
     return next(str(one.zone_id) for one in known if one.name == zone)
 
 
+def vcpus_of(instance_type: str) -> int:
+    """How many vCPUs an instance of a type has, unless it is told to have fewer."""
+    return int(INSTANCE_TYPES[instance_type]["VCpuInfo"]["DefaultVCpus"])
+
+
 def check_offered(region: str, zone: str, instance_type: str) -> None:
     """AwsError unless `zone` offers `instance_type`.
 

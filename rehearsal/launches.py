@@ -26,10 +26,11 @@ from moto.core.responses import ActionResult
 from moto.ec2.responses import EC2Response
 from moto.ec2.utils import filter_dict_attribute_mapping
 
+from rehearsal import on_demand_quotas
 from rehearsal.answers import RehearsalResponse
 from rehearsal.capacity_blocks import Launch
 from rehearsal.errors import AwsError
-from rehearsal.instance_types import check_offered, zones_offering
+from rehearsal.instance_types import check_offered, vcpus_of, zones_offering
 
 CAPACITY_BLOCK = "capacity-block"
 GP3_IOPS, GP3_THROUGHPUT = 3000, 125
@@ -167,13 +168,21 @@ class LaunchResponse(RehearsalResponse, EC2Response):  # type: ignore[misc] # mo
 
     def _admitted(self, target: Target, zone: str) -> int:
         """How many instances may start; AwsError when that is fewer than asked."""
-        most = int(self._get_param("MaxCount", 1))
+        least, most = int(self._get_param("MinCount", 1)), int(self._get_param("MaxCount", 1))
         if target.reservation_id is None:
-            return most
+            return self._within_quota(least, most) if target.market_type is None else most
         if (self._get_param("Placement.Tenancy") or "default") != "default":
             raise AwsError("InvalidParameterValue", "Capacity Blocks support default tenancy only.")
-        launch = Launch(self._get_param("InstanceType"), zone, int(self._get_param("MinCount", 1)), most)
+        launch = Launch(self._get_param("InstanceType"), zone, least, most)
         return self.world.market.admit(self.region, target.reservation_id, launch)
+
+    def _within_quota(self, least: int, most: int) -> int:
+        """How many instances may start on demand; AwsError when that is fewer than asked."""
+        instance_type = self._get_param("InstanceType", "m1.small")
+        asked = on_demand_quotas.Asked(instance_type, vcpus_of(instance_type), least, most)
+        on_demand = [one.instance_type for one in self.ec2_backend.all_running_instances() if one.lifecycle is None]
+        running = [(one, vcpus_of(one)) for one in on_demand]
+        return on_demand_quotas.admit(asked, self.world.market.settings.on_demand_quotas, running)
 
     def _finish(self, instances: list[Any], target: Target) -> None:
         """What moto leaves out of new instances: market, reservation, volumes' speed, profiles, hosts."""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, get_args
 
+from rehearsal import on_demand_quotas
 from rehearsal.errors import SettingsError
 
 Health = Literal["ok", "impaired", "insufficient-data"]
@@ -16,6 +17,9 @@ Outcome = Literal["paid", "failed"]
 
 _LONGEST_SECONDS = 366 * 24 * 3600
 _MOST_SEARCHES = 1000
+_MOST_VCPUS = 1_000_000
+# What is not named in these stays.
+_BY_KEY = ("health", "on_demand_quotas")
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Searches:
 class MarketSettings:
     """What can be changed while a rehearsal runs. Each field is safe to read from any thread.
 
-    `health`: by id of block or reservation, `ok` where it says none.
+    `health`: by id of block or reservation, `ok` where it says none. `on_demand_quotas`: vCPUs by family of types.
     """
 
     visible_after_seconds: float = 0
@@ -43,6 +47,7 @@ class MarketSettings:
     ultraservers: bool = False
     starts_soon: bool = False
     health: dict[str, Health] = field(default_factory=dict)
+    on_demand_quotas: dict[str, float] = field(default_factory=on_demand_quotas.at_first)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     @property
@@ -56,7 +61,7 @@ class MarketSettings:
         return timedelta(seconds=self.payment_seconds)
 
     def change(self, body: Mapping[str, Any]) -> None:
-        """Set what `body` names, all of it or, with a SettingsError, nothing. Of `health`, other ids stay."""
+        """Set what `body` names, all of it or, with a SettingsError, nothing. Other keys stay in those of `_BY_KEY`."""
         known = ", ".join(_READERS)
         if not body:
             raise SettingsError(f"name at least one of {known}")
@@ -66,7 +71,7 @@ class MarketSettings:
         read = {name: _READERS[name](name, value) for name, value in body.items()}
         with self._lock:
             for name, value in read.items():
-                setattr(self, name, {**self.health, **value} if name == "health" else value)
+                setattr(self, name, {**getattr(self, name), **value} if name in _BY_KEY else value)
 
     def shown(self) -> dict[str, Any]:
         """All of them, as `change` takes them."""
@@ -102,6 +107,13 @@ def _health(name: str, value: Any) -> dict[str, Health]:
     return {one: _one_of(f"{name} of {one}", state, Health) for one, state in value.items()}
 
 
+def _quotas(name: str, value: Any) -> dict[str, float]:
+    families = on_demand_quotas.at_first()
+    if not isinstance(value, dict) or value.keys() - families.keys():
+        raise SettingsError(f"{name} is an object of vCPUs by family ({', '.join(families)}), not {value!r}")
+    return {family: _number(f"{name}: {family}", vcpus, _MOST_VCPUS) for family, vcpus in value.items()}
+
+
 def _searches(name: str, value: Any) -> Searches | None:
     if value is None:
         return None
@@ -129,4 +141,5 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "ultraservers": _switch,
     "starts_soon": _switch,
     "health": _health,
+    "on_demand_quotas": _quotas,
 }

@@ -1,8 +1,8 @@
 """One AWS on a loopback port: moto's server with the rehearsal's services in it.
 
 moto picks a Flask application by service; `_application` is the one place where the rehearsal takes part: it
-puts the rehearsal's response classes, subclasses of moto's, behind EC2, IAM and SSM. One method of moto's is
-replaced, by `s3`, which says why. moto's state is the process's, hence one server a process at a time.
+puts the rehearsal's response classes, subclasses of moto's, behind EC2, IAM, Service Quotas and SSM. One method of
+moto's is replaced, by `s3`, which says why. moto's state is the process's, hence one server a process at a time.
 """
 
 from __future__ import annotations
@@ -37,11 +37,17 @@ from rehearsal.hosts.machine import MachineFactory
 from rehearsal.iam import RehearsalIAM
 from rehearsal.market_settings import MarketSettings, Searches
 from rehearsal.s3 import count_loopback_as_secure
+from rehearsal.service_quotas import RehearsalServiceQuotas
 from rehearsal.ssm import RehearsalSSM
 from rehearsal.world import World
 
 LOOPBACK = "127.0.0.1"
-_OURS: dict[str, type[Any]] = {"ec2": RehearsalEC2, "iam": RehearsalIAM, "ssm": RehearsalSSM}
+_OURS: dict[str, type[Any]] = {
+    "ec2": RehearsalEC2,
+    "iam": RehearsalIAM,
+    "servicequotas": RehearsalServiceQuotas,
+    "ssm": RehearsalSSM,
+}
 """The response classes that stand in place of moto's, by service."""
 
 _one_server = threading.Lock()

@@ -21,6 +21,7 @@ DEFAULTS = {
     "ultraservers": False,
     "starts_soon": False,
     "health": {},
+    "on_demand_quotas": {"trn": 1536.0, "inf": 1536.0},
 }
 LIMITED = "CapacityBlockDescribeLimitExceeded"
 

@@ -1,0 +1,57 @@
+"""Service Quotas as the rehearsal serves it: the quotas of EC2 that a launch here is held to, beside moto's few.
+
+An unknown quota is refused without a text, an unknown service with this one: aws-cli 6629 and 4569.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from moto.core.exceptions import ServiceException
+from moto.core.responses import ActionResult
+from moto.servicequotas.responses import ServiceQuotasResponse
+
+from rehearsal.answers import RehearsalResponse
+from rehearsal.errors import AwsError
+from rehearsal.on_demand_quotas import QUOTAS, Quota
+
+_MOTOS = "vpc"
+
+
+class _Refusal(ServiceException):  # type: ignore[misc] # moto has no types
+    """moto's own exception of this service is not one that is written by the service model."""
+
+
+class RehearsalServiceQuotas(RehearsalResponse, ServiceQuotasResponse):  # type: ignore[misc] # moto has no types
+    """Bound to a world by `rehearsal.server`."""
+
+    refusal = _Refusal
+
+    def get_service_quota(self) -> Any:
+        asked = json.loads(self.body)
+        service, code = asked.get("ServiceCode"), asked.get("QuotaCode")
+        if service == _MOTOS:
+            return super().get_service_quota()
+        if service != "ec2":
+            raise AwsError(
+                "NoSuchResourceException", "The request failed because the specified service does not exist."
+            )
+        for quota in QUOTAS:
+            if quota.code == code:
+                return ActionResult({"Quota": self._shown(quota)})
+        raise AwsError("NoSuchResourceException", "")
+
+    def _shown(self, quota: Quota) -> dict[str, Any]:
+        return {
+            "ServiceCode": "ec2",
+            "ServiceName": "Amazon Elastic Compute Cloud (Amazon EC2)",
+            "QuotaArn": f"arn:aws:servicequotas:{self.region}:{self.current_account}:ec2/{quota.code}",
+            "QuotaCode": quota.code,
+            "QuotaName": quota.name,
+            "Value": float(self.world.market.settings.on_demand_quotas[quota.family]),
+            "Unit": "None",
+            "Adjustable": True,
+            "GlobalQuota": False,
+            "QuotaAppliedAtLevel": "ACCOUNT",
+        }

@@ -1,0 +1,134 @@
+"""The quotas of vCPUs for on-demand instances: told by Service Quotas, held to by RunInstances, read by the product."""
+
+import json
+import urllib.error
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.functional.conftest import REGION
+from tests.functional.support import AMI_PARAMETER, refusal
+from torchneuron import preflight, quotas
+from torchneuron.errors import InputError
+
+TRN, INF = "L-2C3B7624", "L-1945791B"
+
+
+@pytest.fixture
+def limit(rehearsal_endpoint, control):
+    """Sets the quotas: `limit(trn=0)`."""
+    return lambda **vcpus: control("market", {"on_demand_quotas": vcpus})
+
+
+@pytest.fixture
+def launch(ec2, ssm):
+    """Launches on demand: `launch("trn2.3xlarge", 1, 2)` from one to two of them."""
+    image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
+
+    def launch(instance_type, least=1, most=None, **more):
+        asked = {"InstanceType": instance_type, "MinCount": least, "MaxCount": most or least, **more}
+        return [one["InstanceId"] for one in ec2.run_instances(ImageId=image, **asked)["Instances"]]
+
+    return launch
+
+
+@pytest.mark.parametrize(
+    ("code", "name"), [(TRN, "Running On-Demand Trn instances"), (INF, "Running On-Demand Inf instances")]
+)
+def test_a_quota_is_told_as_service_quotas_tells_it(client, code, name):
+    told = client("service-quotas").get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]
+    assert told == {
+        "ServiceCode": "ec2",
+        "ServiceName": "Amazon Elastic Compute Cloud (Amazon EC2)",
+        "QuotaArn": f"arn:aws:servicequotas:{REGION}:123456789012:ec2/{code}",
+        "QuotaCode": code,
+        "QuotaName": name,
+        "Value": 1536.0,
+        "Unit": "None",
+        "Adjustable": True,
+        "GlobalQuota": False,
+        "QuotaAppliedAtLevel": "ACCOUNT",
+    }
+
+
+@pytest.mark.parametrize("asked", [("ec2", "L-00000000"), ("EC2", TRN), ("vpc", TRN)])
+def test_a_quota_that_is_not_there(client, asked):
+    service, code = asked
+    quota = client("service-quotas").get_service_quota
+    assert refusal(quota, ServiceCode=service, QuotaCode=code) == "NoSuchResourceException"
+
+
+def test_motos_own_quotas_are_still_there(client):
+    told = client("service-quotas").get_service_quota(ServiceCode="vpc", QuotaCode="L-7E9ECCDB")["Quota"]
+    assert told["Value"] == 50.0
+
+
+def test_it_can_fail_and_is_counted(client, control, fail):
+    fail("GetServiceQuota", "error", code="AccessDeniedException", message="No.")
+    assert refusal(client("service-quotas").get_service_quota, ServiceCode="ec2", QuotaCode=TRN) == (
+        "AccessDeniedException"
+    )
+    assert control("calls") == {"servicequotas": {"GetServiceQuota": 1}}
+
+
+def test_a_quota_is_set_by_family(client, control, limit):
+    assert limit(trn=0)["on_demand_quotas"] == {"trn": 0, "inf": 1536.0}
+    values = [
+        client("service-quotas").get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"]
+        for code in (TRN, INF)
+    ]
+    assert values == [0.0, 1536.0]
+    for wrong in ({"p": 1}, {"trn": -1}, 3):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            control("market", {"on_demand_quotas": wrong})
+        assert "on_demand_quotas" in json.load(refused.value)["error"]
+
+
+def test_what_runs_on_demand_counts_until_it_is_terminated(ec2, launch, limit):
+    limit(trn=24)
+    first, _ = launch("trn2.3xlarge", 2)
+    with pytest.raises(ClientError) as refused:
+        launch("trn2.3xlarge")
+    assert refused.value.response["Error"] == {
+        "Code": "VcpuLimitExceeded",
+        "Message": "You have requested more vCPU capacity than your current vCPU limit of 24 allows for the instance"
+        " bucket that the specified instance type belongs to. Please visit"
+        " http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit.",
+    }
+    ec2.terminate_instances(InstanceIds=[first])
+    assert len(launch("trn2.3xlarge", 1, 5)) == 1
+
+
+def test_each_family_has_its_own_and_others_have_none(launch, limit):
+    limit(trn=0)
+    launch("inf2.xlarge")
+    launch("t3.micro")
+
+
+def test_a_capacity_block_is_outside_the_quota(launch, limit, active_block):
+    limit(trn=12)
+    target = {"CapacityReservationId": active_block["CapacityReservationId"]}
+    launch(
+        "trn2.3xlarge",
+        InstanceMarketOptions={"MarketType": "capacity-block"},
+        CapacityReservationSpecification={"CapacityReservationTarget": target},
+    )
+    launch("trn2.3xlarge")
+
+
+def test_a_deploy_is_refused_before_it_plans(aws, config, limit):
+    deployment = config.deployment({"region": REGION, "instanceType": "trn2.3xlarge"})
+    preflight.check_place(aws, deployment, launching=2)
+    limit(trn=12)
+    preflight.check_place(aws, deployment, launching=1)
+    with pytest.raises(InputError, match=r"2 x trn2\.3xlarge have 24 vCPUs, and this account may run 12 on demand"):
+        preflight.check_place(aws, deployment, launching=2)
+    limit(trn=0)
+    with pytest.raises(InputError, match=f"--quota-code {TRN} --desired-value 12"):
+        quotas.check(aws, "trn2.3xlarge", 1)
+
+
+def test_a_quota_that_may_not_be_read_says_nothing(aws, limit, fail):
+    limit(trn=0)
+    fail("GetServiceQuota", "error", code="AccessDeniedException", message="No.")
+    quotas.check(aws, "trn2.3xlarge", 1)
