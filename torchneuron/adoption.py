@@ -13,16 +13,16 @@ from collections.abc import Collection, Mapping, Sequence
 from torchneuron import deployed, display
 from torchneuron.aws import Aws
 from torchneuron.deployed import Machine
-from torchneuron.errors import InputError
+from torchneuron.errors import AwsError, InputError
 from torchneuron.plan import MACHINE
 from torchneuron.terraform import Terraform
 
 
 def find(aws: Aws, terraform: Terraform, *, project: str, count: int, known: Collection[str]) -> dict[str, str]:
-    """The project's machines that no state knows: ids by the address each is to have, as far as `count` has room.
+    """The project's machines that no state knows: ids by the address each is to have.
 
     `known` are the instances of the outputs. Raises InputError for a machine that cannot be told to be this
-    deployment's.
+    deployment's, and for more of them than `count`.
     """
     strays = [one for one in deployed.living(aws.ec2(), aws.region, project) if one.instance_id not in known]
     if not strays:
@@ -30,9 +30,10 @@ def find(aws: Aws, terraform: Terraform, *, project: str, count: int, known: Col
     held = terraform.resources()
     ids = {values.get("id") for values in held.values()}
     strays = [one for one in strays if one.instance_id not in ids]
-    _refuse_strangers([one for one in strays if one.template_id not in ids], project, aws.region)
+    ours = [one for one in strays if one.template_id in ids]
     free = [address for address in (f"{MACHINE}.machine[{index}]" for index in range(count)) if address not in held]
-    return {address: stray.instance_id for address, stray in zip(free, strays, strict=False)}
+    _refuse([one for one in strays if one not in ours] + ours[len(free) :], project, aws.region)
+    return {address: stray.instance_id for address, stray in zip(free, ours, strict=False)}
 
 
 def take(terraform: Terraform, found: Mapping[str, str]) -> None:
@@ -42,13 +43,31 @@ def take(terraform: Terraform, found: Mapping[str, str]) -> None:
         display.note(f"{instance_id} was launched by a deploy that could not finish: it is taken over.")
 
 
-def _refuse_strangers(strangers: Sequence[Machine], project: str, region: str) -> None:
+def warn_of_strays(aws: Aws, project: str, removed: Collection[str] = ()) -> None:
+    """Say what still runs with the project's tags, and costs money, after all of the state is removed."""
+    try:
+        living = [one.instance_id for one in deployed.living(aws.ec2(), aws.region, project)]
+    except AwsError as error:
+        display.warn(f"whether a machine still runs with this project's tags cannot be seen. {error.what}")
+        return
+    if strays := [one for one in living if one not in removed]:
+        display.warn(
+            f"{' '.join(strays)} still runs with this project's tags, and is in no state: a deploy that was killed, or"
+            f" another deployment called {project}, made it. If nobody uses it: {_end(strays, aws.region)}"
+        )
+
+
+def _end(instance_ids: Collection[str], region: str) -> str:
+    return f"aws ec2 terminate-instances --region {region} --instance-ids {' '.join(instance_ids)}"
+
+
+def _refuse(strangers: Sequence[Machine], project: str, region: str) -> None:
     if strangers:
-        ids = " ".join(one.instance_id for one in strangers)
+        ids = [one.instance_id for one in strangers]
         raise InputError(
-            f"{ids} runs with this project's tags, and this state does not know it. Nothing was changed.",
+            f"{' '.join(ids)} runs with this project's tags, and this state does not know it. Nothing was changed.",
             why=f"Another deployment called {project} may have made it, with its state elsewhere;"
             " or a deploy that was killed did.",
             do="If somebody uses it, give this deployment another projectName. If nobody does, end it, and run the"
-            f" same command again: aws ec2 terminate-instances --region {region} --instance-ids {ids}",
+            f" same command again: {_end(ids, region)}",
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from torchneuron.errors import (
     TerraformError,
     TorchNeuronError,
 )
-from torchneuron.plan import DATA_VOLUME, Change, Plan, refuse_losses
+from torchneuron.plan import DATA_VOLUME, Change, refuse_losses
 from torchneuron.processes import run_to_its_end
 from torchneuron.terraform import Terraform
 
@@ -51,12 +52,10 @@ def deploy(config: Config, aws: Aws, given: Mapping[str, Any], *, allow_replace:
         wanted = _settle(aws, config, before, given, there=there, allow_replace=allow_replace)
         terraform = project.synthesize(wanted)
         adoption.take(terraform, strays)
-        plan = terraform.plan()
-        changes = plan.changes
-        refuse_losses(changes, allow_replace=allow_replace, refresh_ami=bool(given.get("refreshAmi")))
-        _apply(terraform, plan)
+        guard = functools.partial(refuse_losses, allow_replace=allow_replace, refresh_ami=bool(given.get("refreshAmi")))
+        changed = _apply(terraform, guard)
         outputs = terraform.outputs()
-    if not changes:
+    if not changed:
         return deployed.from_outputs(aws, outputs, choices.remembered(outputs))
     with launched((outputs.get("instance_ids") or [""])[0], aws.region):
         return deployed.from_outputs(aws, outputs, choices.remembered(outputs))
@@ -93,6 +92,7 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
         changes = terraform.plan_removal(keep=() if delete_data else (DATA_VOLUME,)).changes
         if not changes:
             display.note(f"Nothing is deployed in {aws.region}.{_kept(kept, aws.region)}")
+            adoption.warn_of_strays(aws, config.project_name)
             return
         display.table(["what goes", "address"], [(change.type, change.address) for change in changes])
         if kept:
@@ -104,21 +104,24 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
             return
         terraform.apply()
     display.note(f"Removed.{_kept(kept, aws.region)}")
+    adoption.warn_of_strays(aws, config.project_name, removed=outputs.get("instance_ids") or ())
 
 
-def _apply(terraform: Terraform, plan: Plan) -> None:
-    """Carry out a plan that has passed the guard."""
+def _apply(terraform: Terraform, guard: Callable[[Sequence[Change]], None]) -> bool:
+    """Plan, and carry out what passes the guard; whether anything was to change."""
+    plan = terraform.plan()
+    guard(plan.changes)
     if not plan.changes:
         display.note("Nothing to change.")
         if plan.outputs:  # among them what the deployment remembers
             terraform.apply()
-        return
+        return False
     display.note(f"Applying: {_summary(plan.changes)}")
     if plan.launches and plan.groundwork:
         # First what machines are made from, so that the state knows it: see `adoption`.
-        terraform.plan_groundwork(plan.groundwork)
+        guard(terraform.plan_groundwork(plan.groundwork).changes)
         terraform.apply()
-        terraform.plan()
+        guard(terraform.plan().changes)
     terraform.apply()
     display.note("Applied.")
     if any(change.type == DATA_VOLUME and change.verb == "update" for change in plan.changes):
@@ -126,6 +129,7 @@ def _apply(terraform: Terraform, plan: Plan) -> None:
             "A data volume may be larger now than its file system. On the machine:"
             " sudo resize2fs $(findmnt -no SOURCE --target $HOME)"
         )
+    return True
 
 
 @contextmanager
@@ -170,7 +174,7 @@ def _settle(
     elsewhere = any(wanted.get(name) != before.get(name) for name in choices.PLACE)
     # In another place all of them are new; in the same one, those that are replaced make room for those that come.
     launching = deployment.count if elsewhere else max(deployment.count - there, 0)
-    if launching or allow_replace:
+    if launching or allow_replace or given.get("refreshAmi"):
         preflight.check_place(aws, deployment, launching=launching)
     return wanted
 

@@ -119,11 +119,17 @@ class Terraform:
         return self._plan(*(f"-target={address}" for address in addresses))
 
     def plan_removal(self, *, keep: Collection[str] = ()) -> Plan:
-        """Plan to remove everything but resources of the types `keep`, and what those do not depend on."""
+        """Plan to remove everything but resources of the types `keep`.
+
+        Where there are none of them the state is empty afterwards, and nothing is remembered.
+        """
         if not keep:
             return self._plan("-destroy")
         # `terraform state list` would fail where there is no state yet.
-        going = [address for address in self.resources() if address.split(".")[0] not in keep]
+        held = list(self.resources())
+        going = [address for address in held if address.split(".")[0] not in keep]
+        if going and len(going) == len(held):
+            return self._plan("-destroy")
         return self._plan("-destroy", *(f"-target={address}" for address in going)) if going else Plan(())
 
     def _plan(self, *extra: str) -> Plan:

@@ -236,5 +236,6 @@ def test_destroy_removes_the_data_only_when_that_is_said(deployment, first):
     assert deployment.machines() == {}
     assert deployment.data_volumes() == {}
     assert "Nothing is deployed" in deployment.invoke("destroy", "--yes")
+    assert "Nothing is deployed" in deployment.refused("info")
     left = deployment.aws("secretsmanager").list_secrets()["SecretList"]
     assert left == []

@@ -77,7 +77,7 @@ def test_one_that_only_the_outputs_lack_is_no_stray():
 
 def test_strays_get_the_places_that_are_free():
     terraform = FakeTerraform(machines=["i-1"])
-    found = find(terraform, instance("i-1"), instance("i-2"), instance("i-3"), instance("i-4"), count=3, known=["i-1"])
+    found = find(terraform, instance("i-1"), instance("i-2"), instance("i-3"), count=3, known=["i-1"])
     assert found == {"aws_instance.machine[1]": "i-2", "aws_instance.machine[2]": "i-3"}
     adoption.take(terraform, found)
     assert terraform.taken == [("aws_instance.machine[1]", "i-2"), ("aws_instance.machine[2]", "i-3")]
@@ -87,3 +87,15 @@ def test_one_from_another_template_is_somebody_elses():
     with pytest.raises(InputError, match="i-2 runs with this project's tags") as refused:
         find(FakeTerraform(), instance("i-2", "lt-9"))
     assert "terminate-instances --region sa-east-1 --instance-ids i-2" in refused.value.do
+
+
+def test_more_of_them_than_there_is_room_for_are_not_forgotten():
+    with pytest.raises(InputError, match="i-3 runs with this project's tags"):
+        find(FakeTerraform(machines=["i-1"]), instance("i-2"), instance("i-3"), count=2, known=["i-1"])
+
+
+def test_what_still_runs_after_all_is_removed_is_told(capsys):
+    adoption.warn_of_strays(Aws(instance("i-1"), instance("i-2")), "a-project", removed=["i-1"])
+    assert "terminate-instances --region sa-east-1 --instance-ids i-2" in capsys.readouterr().err
+    adoption.warn_of_strays(Aws(instance("i-1")), "a-project", removed=["i-1"])
+    assert capsys.readouterr().err == ""

@@ -204,3 +204,13 @@ def test_a_removal_leaves_what_is_to_be_kept(answering):
     assert planned.endswith("-destroy -target=aws_iam_role.machine -target=aws_instance.machine[0]")
     terraform.plan_removal()
     assert "-target" not in (folder / "ran").read_text().splitlines()[-2]
+
+
+def test_a_removal_of_all_there_is_leaves_no_memory(answering):
+    """Terraform keeps the outputs, and with them the choices, where anything is left out."""
+    terraform, folder = answering(REMOVING)
+    there = [{"address": "aws_iam_role.machine", "mode": "managed", "values": {}}]
+    (folder / "state.json").write_text(json.dumps({"values": {"root_module": {"resources": there}}}))
+    terraform.plan_removal(keep=("aws_ebs_volume",))
+    (planned,) = [line for line in (folder / "ran").read_text().splitlines() if line.startswith("plan")]
+    assert planned.endswith("-destroy")
