@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from invoke import Context
 
 from commands.command import command
@@ -34,7 +36,8 @@ def bootstrap(context: Context, region: str = "") -> None:
         "skip_setup": "deploy only; set code-server up later with invoke setup",
         "show_info": "only show what is deployed",
         "destroy": "only remove what is deployed",
-        "allow_replace": "let the deploy replace or delete a running machine",
+        "allow_replace": "let the deploy replace or delete a running machine or a data volume",
+        "release_data": "leave the data volumes where they are, and make them no more a part of this deployment",
         "delete_data": "with --destroy: remove the data volumes, too",
         "yes": "do not ask before removing",
     },
@@ -59,33 +62,38 @@ def deploy(
     destroy: bool = False,
     delete_data: bool = False,
     allow_replace: bool = False,
+    release_data: bool = False,
     yes: bool = False,
 ) -> None:
     """Deploy the machine, then set code-server up on it. What an earlier deploy chose holds until it is changed."""
     from torchneuron import deploy_options, jobs
 
+    chosen: dict[str, Any] = {
+        "type": type,
+        "use_capacity_block": use_capacity_block,
+        "capacity_reservation_id": capacity_reservation_id,
+        "on_demand": on_demand,
+        "subnet_id": subnet_id,
+        "count": count,
+        "volume_size": volume_size,
+        "data_volume_size": data_volume_size,
+        "allowed_ips": allowed_ip or (),
+        "closed": closed,
+        "open_to_world": open_to_world,
+        "refresh_ami": refresh_ami,
+    }
+    deploying = {**chosen, "skip_setup": skip_setup, "allow_replace": allow_replace, "release_data": release_data}
     if destroy:
+        deploy_options.check_alone("--destroy", {**deploying, "show_info": show_info})
         jobs.destroy(region, yes=yes, delete_data=delete_data)
         return
     if show_info:
+        deploy_options.check_alone("--show-info", {**deploying, "yes": yes, "delete_data": delete_data})
         jobs.info(region, "table")
         return
-    given = deploy_options.read(
-        type=type,
-        region=region,
-        use_capacity_block=use_capacity_block,
-        capacity_reservation_id=capacity_reservation_id,
-        on_demand=on_demand,
-        subnet_id=subnet_id,
-        count=count,
-        volume_size=volume_size,
-        data_volume_size=data_volume_size,
-        allowed_ips=allowed_ip or (),
-        closed=closed,
-        open_to_world=open_to_world,
-        refresh_ami=refresh_ami,
-    )
-    jobs.deploy_and_set_up(given, skip_setup=skip_setup, allow_replace=allow_replace)
+    deploy_options.check_alone("invoke deploy without --destroy", {"yes": yes, "delete_data": delete_data})
+    given = deploy_options.read(region=region, **chosen)
+    jobs.deploy_and_set_up(given, skip_setup=skip_setup, allow_replace=allow_replace, release_data=release_data)
 
 
 @command(help={"region": "AWS region", "output": "table or json"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cdktf import Precondition, TerraformOutput, TerraformStack
+from cdktf import Precondition, TerraformOutput, TerraformResource, TerraformStack
 from constructs import Construct
 
 from stacks.backend import keep_state
@@ -83,6 +83,7 @@ class CodeServerStack(TerraformStack):
             depends_on=[identity.permission],
         )
         data_ids: str | list[str] = []
+        attachments: list[TerraformResource] = []
         if deployment.data_volume_size and network.zone:
             data = DataVolumes(
                 self,
@@ -92,7 +93,7 @@ class CodeServerStack(TerraformStack):
                 zone=network.zone,
                 tags={"Name": f"{project}-data", DATA_TAG: "data"},
             )
-            data.attach_to(machines)
+            attachments.append(data.attach_to(machines))
             data_ids = data.ids
         outputs: dict[str, Any] = {
             "instance_id": machines.first("id"),
@@ -103,10 +104,18 @@ class CodeServerStack(TerraformStack):
             "security_group_id": firewall.group_id,
             "secret_arn": password.secret_arn,
             "region": region,
-            "choices": _choices(deployment, block=block, network=network),
+            "allowed_ips": list(deployment.allowed_ips),
         }
         for output, value in outputs.items():
             TerraformOutput(self, output, value=value)
+        # Only once the machines are as chosen: what failed or was interrupted must not be what the next deploy repeats.
+        made = _choices(deployment, block=block, network=network)
+        choices = TerraformOutput(self, "choices", value=made)
+        # cdktf 0.21 writes an output's own depends_on as expressions, which Terraform refuses.
+        before = [
+            f"{one.terraform_resource_type}.{one.friendly_unique_id}" for one in (machines.instance, *attachments)
+        ]
+        choices.add_override("depends_on", before)
 
 
 def _choices(deployment: Deployment, *, block: CapacityBlock | None, network: Network) -> dict[str, Any]:

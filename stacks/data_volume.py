@@ -41,7 +41,7 @@ class DataVolumes(Construct):
         self._volume.override_logical_id("data")
         self.ids = every(self._volume, "id")
 
-    def attach_to(self, machines: Machines) -> None:
+    def attach_to(self, machines: Machines) -> VolumeAttachment:
         """The first volume to the first machine, and so on."""
         attachment = VolumeAttachment(
             self,
@@ -55,3 +55,4 @@ class DataVolumes(Construct):
             skip_destroy=True,
         )
         attachment.override_logical_id("data")
+        return attachment

@@ -13,27 +13,42 @@ from collections.abc import Collection, Mapping, Sequence
 from torchneuron import deployed, display
 from torchneuron.aws import Aws
 from torchneuron.deployed import Machine
-from torchneuron.errors import AwsError, InputError
+from torchneuron.errors import InputError
 from torchneuron.plan import MACHINE
 from torchneuron.terraform import Terraform
+
+
+def strays(
+    aws: Aws, terraform: Terraform, *, project: str, known: Collection[str]
+) -> tuple[list[Machine], list[Machine]]:
+    """The project's machines that no state knows: those launched from a template of this one, and the others.
+
+    `known` are the instances of the outputs: where there are no more, the state is not even read.
+    """
+    found = [one for one in deployed.living(aws.ec2(), aws.region, project) if one.instance_id not in known]
+    if not found:
+        return [], []
+    ids = {values.get("id") for values in terraform.resources().values()}
+    found = [one for one in found if one.instance_id not in ids]
+    return [one for one in found if one.template_id in ids], [one for one in found if one.template_id not in ids]
+
+
+def places(terraform: Terraform, ours: Sequence[Machine], *, count: int) -> dict[str, str]:
+    """Their ids, by the address that each can have in the state, as far as `count` has room."""
+    held = terraform.resources()
+    free = [address for address in (f"{MACHINE}.machine[{index}]" for index in range(count)) if address not in held]
+    return {address: stray.instance_id for address, stray in zip(free, ours, strict=False)}
 
 
 def find(aws: Aws, terraform: Terraform, *, project: str, count: int, known: Collection[str]) -> dict[str, str]:
     """The project's machines that no state knows: ids by the address each is to have.
 
-    `known` are the instances of the outputs. Raises InputError for a machine that cannot be told to be this
-    deployment's, and for more of them than `count`.
+    Raises InputError for a machine that cannot be told to be this deployment's, and for more of them than `count`.
     """
-    strays = [one for one in deployed.living(aws.ec2(), aws.region, project) if one.instance_id not in known]
-    if not strays:
-        return {}
-    held = terraform.resources()
-    ids = {values.get("id") for values in held.values()}
-    strays = [one for one in strays if one.instance_id not in ids]
-    ours = [one for one in strays if one.template_id in ids]
-    free = [address for address in (f"{MACHINE}.machine[{index}]" for index in range(count)) if address not in held]
-    _refuse([one for one in strays if one not in ours] + ours[len(free) :], project, aws.region)
-    return {address: stray.instance_id for address, stray in zip(free, ours, strict=False)}
+    ours, strangers = strays(aws, terraform, project=project, known=known)
+    found = places(terraform, ours, count=count) if ours else {}
+    _refuse([*strangers, *ours[len(found) :]], project, aws.region)
+    return found
 
 
 def take(terraform: Terraform, found: Mapping[str, str]) -> None:
@@ -43,17 +58,12 @@ def take(terraform: Terraform, found: Mapping[str, str]) -> None:
         display.note(f"{instance_id} was launched by a deploy that could not finish: it is taken over.")
 
 
-def warn_of_strays(aws: Aws, project: str, removed: Collection[str] = ()) -> None:
-    """Say what still runs with the project's tags, and costs money, after all of the state is removed."""
-    try:
-        living = [one.instance_id for one in deployed.living(aws.ec2(), aws.region, project)]
-    except AwsError as error:
-        display.warn(f"whether a machine still runs with this project's tags cannot be seen. {error.what}")
-        return
-    if strays := [one for one in living if one not in removed]:
+def warn_of(instance_ids: Collection[str], project: str, region: str) -> None:
+    """Say which machines still run with the project's tags, and cost money, after all of the state is removed."""
+    if instance_ids:
         display.warn(
-            f"{' '.join(strays)} still runs with this project's tags, and is in no state: a deploy that was killed, or"
-            f" another deployment called {project}, made it. If nobody uses it: {_end(strays, aws.region)}"
+            f"{' '.join(instance_ids)} still runs with this project's tags, and is in no state: a deploy that was"
+            f" killed, or another deployment called {project}, made it. If nobody uses it: {_end(instance_ids, region)}"
         )
 
 

@@ -44,6 +44,25 @@ def merged(before: Mapping[str, Any], given: Mapping[str, Any]) -> Choices:
     return {**kept, **given}
 
 
+def of_kept_data(before: Mapping[str, Any]) -> Choices:
+    """What of the choices still holds once the machines were removed on purpose: what the kept volumes are bound to."""
+    if not before.get("dataVolumeSize"):
+        return {}
+    return {name: before[name] for name in ("dataVolumeSize", "count", "subnetId") if name in before}
+
+
+def in_words(choices: Mapping[str, Any]) -> str:
+    """The choices in a line: what a deploy that was given few options goes by."""
+    parts = [f"{choices.get('count', 1)} x {choices['instanceType']}"] if "instanceType" in choices else []
+    if choices.get("useCapacityBlock"):
+        parts.append(f"on {choices.get('capacityReservationId', 'the saved Capacity Block')}")
+    if size := choices.get("dataVolumeSize"):
+        parts.append(f"a data volume of {size} GiB")
+    if open_to := choices.get("allowedIps"):
+        parts.append(f"open to {', '.join(open_to)}")
+    return ", ".join(parts)
+
+
 def without_place(choices: Mapping[str, Any], given: Mapping[str, Any]) -> Choices:
     """The choices for another Capacity Block, the saved one: without a place that was only remembered."""
     return {name: value for name, value in choices.items() if name not in _IDS or name in given}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,10 @@ class Config:
                 do="Add --use-capacity-block (useCapacityBlock: true), or leave the reservation out.",
             )
         chosen = overrides.get("allowedIps")
-        allowed_ips = tuple(check_cidr(cidr) for cidr in (self.allowed_ips if chosen is None else chosen))
+        # Each once: EC2 refuses a group with the same rule twice.
+        allowed_ips = tuple(
+            dict.fromkeys(check_cidr(cidr) for cidr in (self.allowed_ips if chosen is None else chosen))
+        )
         open_to_world = bool(overrides.get("openToWorld", False))
         if not open_to_world:
             _refuse_everyone(allowed_ips)
@@ -195,6 +198,7 @@ def load(path: Path | None = None) -> Config:
     path = (path or (Path(named) if named else PROJECT_ROOT / "config.json")).resolve()
     document = read_json(path)
     _refuse(find_problems(document, _schema()), f"The settings in {path} are refused.")
+    _refuse(list(_port_problems(document)), f"The settings in {path} are refused.")
     folder = path.parent
     state_dir = document.get("stateDir")
     return Config(
@@ -236,8 +240,24 @@ def check_cidr(text: str) -> str:
         ) from error
 
 
+def _port_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """What of the ports a schema cannot say: nobody else may have them."""
+    inside, outside = document.get("internalPort", 8080), document.get("nginxPort", 80)
+    if inside == outside:
+        yield Problem("internalPort", f"{inside} is nginxPort, too; one program at a time can listen there")
+    for name, port in (("internalPort", inside), ("nginxPort", outside)):
+        if port == 22:
+            yield Problem(name, "22 is where the machine's SSH server listens")
+
+
 def _refuse_everyone(cidrs: tuple[str, ...]) -> None:
-    if everyone := [cidr for cidr in cidrs if ipaddress.ip_network(cidr).prefixlen == 0]:
+    """Also in parts: 0.0.0.0/1 and 128.0.0.0/1 are everyone."""
+    networks = [ipaddress.ip_network(cidr) for cidr in cidrs]
+    for version in (4, 6):
+        together = ipaddress.collapse_addresses(one for one in networks if one.version == version)  # type: ignore[type-var]
+        if not any(one.prefixlen == 0 for one in together):
+            continue
+        everyone = [str(one) for one in networks if one.version == version]
         raise InputError(
             f"{' and '.join(everyone)} would open the machine to everyone on the internet.",
             why="What is behind that port is a shell with administrator's rights.",

@@ -5,11 +5,17 @@ What is not given is left out: the deployment's memory, then the settings, say w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torchneuron.errors import InputError
 from torchneuron.options import whole_number
+
+
+def check_alone(flag: str, given: Mapping[str, object]) -> None:
+    """Refuse options that a command would leave out of account: someone counts on them."""
+    if others := [f"--{name.replace('_', '-')}" for name, value in given.items() if value]:
+        raise InputError(f"{flag} has no use for {', '.join(others)}. Nothing was changed.", do="Leave it out.")
 
 
 def read(
@@ -31,6 +37,8 @@ def read(
     """The settings these options give. Raises InputError for text that is no number, and for two that contradict."""
     if on_demand and (use_capacity_block or capacity_reservation_id):
         raise InputError("--on-demand and a Capacity Block are both given.", do="Leave one of them out.")
+    if closed and open_to_world:
+        raise InputError("--closed and --open-to-world are both given.", do="Leave one of them out.")
     if closed and allowed_ips:
         raise InputError("--closed and --allowed-ip are both given.", do="Leave one of them out.")
     given: dict[str, Any] = {

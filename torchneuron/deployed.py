@@ -39,6 +39,7 @@ class Machine:
     block: Reservation | None = None
     block_unreadable: str = ""
     template_id: str = ""
+    subnet_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Deployed:
         return self.machines[0].instance_id
 
 
-def from_outputs(aws: Aws, outputs: Mapping[str, Any], choices: Mapping[str, Any]) -> Deployed:
+def from_outputs(aws: Aws, outputs: Mapping[str, Any]) -> Deployed:
     """What Terraform's outputs name, as EC2 has it. Raises NotFoundError when there is nothing, or nothing any more."""
     ids = list(outputs.get("instance_ids") or ())
     if not ids:
@@ -79,7 +80,7 @@ def from_outputs(aws: Aws, outputs: Mapping[str, Any], choices: Mapping[str, Any
     if not found:
         raise NotFoundError(
             f"The machine {', '.join(ids)} is gone.",
-            why="It was terminated: its Capacity Block ended, or someone removed it."
+            why="It was terminated: by invoke destroy, at the end of its Capacity Block, or by someone."
             + (f" Its data is in {', '.join(volumes)}." if volumes else ""),
             do=f"invoke deploy -r {aws.region} makes a new one; invoke destroy -r {aws.region} removes the rest.",
         )
@@ -90,7 +91,7 @@ def from_outputs(aws: Aws, outputs: Mapping[str, Any], choices: Mapping[str, Any
         security_group_id=outputs["security_group_id"],
         secret_arn=outputs["secret_arn"],
         data_volume_ids=volumes,
-        is_open=bool(choices.get("allowedIps")),
+        is_open=bool(outputs.get("allowed_ips")),
     )
 
 
@@ -117,6 +118,15 @@ def living(ec2: EC2Client, region: str, project: str) -> list[Machine]:
         "instance-state-name": ["pending", "running", "stopping", "stopped"],
     }
     return _machines(ec2, region, [{"Name": name, "Values": values} for name, values in which.items()])
+
+
+def subnets_of(ec2: EC2Client, region: str, instance_ids: Sequence[str]) -> list[str]:
+    """The subnets that those of these instances are in which are still there."""
+    if not instance_ids:
+        return []
+    filters: list[FilterTypeDef] = [{"Name": "instance-id", "Values": list(instance_ids)}]
+    there = [one for one in _machines(ec2, region, filters) if one.state not in GONE and one.subnet_id]
+    return list(dict.fromkeys(one.subnet_id for one in there))
 
 
 def alive(ec2: EC2Client, region: str, instance_ids: Sequence[str]) -> int:
@@ -180,6 +190,7 @@ def _machine(ec2: EC2Client, region: str, raw: InstanceTypeDef, blocks: dict[str
         block=block if isinstance(block, Reservation) else None,
         block_unreadable=block if isinstance(block, str) else "",
         template_id=tags.get("aws:ec2launchtemplate:id", ""),
+        subnet_id=raw.get("SubnetId", ""),
     )
 
 
@@ -191,5 +202,7 @@ def _secret(aws: Aws, project: str) -> str:
             .get_paginator("list_secrets")
             .paginate(Filters=[{"Key": "tag-key", "Values": ["ManagedBy"]}, {"Key": "name", "Values": [f"{project}-"]}])
         )
-        found = [secret["ARN"] for page in pages for secret in page["SecretList"]]
+        secrets = [secret for page in pages for secret in page["SecretList"]]
+    tag = {"Key": "Project", "Value": project}
+    found = [secret["ARN"] for secret in secrets if tag in secret.get("Tags", [])]
     return found[0] if len(found) == 1 else ""

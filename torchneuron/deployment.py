@@ -30,35 +30,40 @@ from torchneuron.terraform import Terraform
 
 # Long enough for a command that only looks; one that deploys or removes takes longer, and is not waited for.
 _BUSY_SECONDS = 15.0
+# One-off settings that hold for any deployment: for connecting to its state, and for removing it.
+_LOOKING = {"dataVolumeSize": 0, "allowedIps": []}
 
 
-def deploy(config: Config, aws: Aws, given: Mapping[str, Any], *, allow_replace: bool = False) -> Deployed:
+def deploy(
+    config: Config, aws: Aws, given: Mapping[str, Any], *, allow_replace: bool = False, release_data: bool = False
+) -> Deployed:
     """Make the deployment what the settings, its own memory and `given` say, and return what is there then.
 
-    Raises InputError, AccessError and NotFoundError before anything is changed, ReplacementRefusedError when the
-    plan would lose a machine, TerraformError when Terraform fails, SetupError when what was made
-    cannot be looked at.
+    With `release_data`, data volumes stay in AWS and are no more a part of it. Raises InputError, AccessError and
+    NotFoundError before anything is changed, ReplacementRefusedError when the plan would lose a machine, TerraformError
+    when Terraform fails, SetupError when what was made cannot be looked at.
     """
     config.check(given)
     _refuse_without_state(config, aws.region)
     preflight.check_account(aws)
     with _connected(config, aws.region) as project:
         outputs = project.outputs()
-        before = choices.remembered(outputs)
         known = list(outputs.get("instance_ids") or ())
+        before = _remembered(aws, project.terraform, outputs)
         count = choices.merged(before, given).get("count", 1)
         strays = adoption.find(aws, project.terraform, project=config.project_name, count=count, known=known)
-        there = deployed.alive(aws.ec2(), aws.region, [*known, *strays.values()])
-        wanted = _settle(aws, config, before, given, there=there, allow_replace=allow_replace)
+        wanted = _settle(aws, config, before, given, running=[*known, *strays.values()], allow_replace=allow_replace)
         terraform = project.synthesize(wanted)
         adoption.take(terraform, strays)
+        if release_data:
+            _release_data(terraform, aws.region)
         guard = functools.partial(refuse_losses, allow_replace=allow_replace, refresh_ami=bool(given.get("refreshAmi")))
-        changed = _apply(terraform, guard)
+        changed = _apply(terraform, guard, home=config.home_folder)
         outputs = terraform.outputs()
     if not changed:
-        return deployed.from_outputs(aws, outputs, choices.remembered(outputs))
+        return deployed.from_outputs(aws, outputs)
     with launched((outputs.get("instance_ids") or [""])[0], aws.region):
-        return deployed.from_outputs(aws, outputs, choices.remembered(outputs))
+        return deployed.from_outputs(aws, outputs)
 
 
 def info(config: Config, aws: Aws) -> Deployed:
@@ -69,14 +74,14 @@ def info(config: Config, aws: Aws) -> Deployed:
     try:
         with _connected(config, aws.region) as project:
             outputs = project.outputs()
-    except (InputError, TerraformError) as error:
+        return deployed.from_outputs(aws, outputs)
+    except (InputError, TerraformError, NotFoundError, locks.BusyError) as error:
         try:
             found = deployed.by_tags(aws, config.project_name)
         except NotFoundError:
             raise error from None
-        display.warn(f"no state is at hand, so this was found by its tags. {error.what}")
+        display.warn(f"found by its tags, not by a state. {error.what}")
         return found
-    return deployed.from_outputs(aws, outputs, choices.remembered(outputs))
 
 
 def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -> None:
@@ -88,11 +93,12 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
     with _connected(config, aws.region) as project:
         terraform = project.terraform
         outputs = project.outputs()
+        strangers = _take_strays(aws, config, project, outputs)
         kept = () if delete_data else tuple(outputs.get("data_volume_ids") or ())
         changes = terraform.plan_removal(keep=() if delete_data else (DATA_VOLUME,)).changes
         if not changes:
             display.note(f"Nothing is deployed in {aws.region}.{_kept(kept, aws.region)}")
-            adoption.warn_of_strays(aws, config.project_name)
+            adoption.warn_of(strangers, config.project_name, aws.region)
             return
         display.table(["what goes", "address"], [(change.type, change.address) for change in changes])
         if kept:
@@ -104,10 +110,43 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
             return
         terraform.apply()
     display.note(f"Removed.{_kept(kept, aws.region)}")
-    adoption.warn_of_strays(aws, config.project_name, removed=outputs.get("instance_ids") or ())
+    adoption.warn_of(strangers, config.project_name, aws.region)
 
 
-def _apply(terraform: Terraform, guard: Callable[[Sequence[Change]], None]) -> bool:
+def _remembered(aws: Aws, terraform: Terraform, outputs: Mapping[str, Any]) -> Choices:
+    """What the deployment remembers; after a removal only what its kept data is bound to."""
+    before = choices.remembered(outputs)
+    if before and not deployed.alive(aws.ec2(), aws.region, outputs.get("instance_ids") or ()):
+        held = {address.split(".")[0] for address in terraform.resources()}
+        if held <= {DATA_VOLUME}:
+            return choices.of_kept_data(before)
+    return before
+
+
+def _take_strays(aws: Aws, config: Config, project: _Project, outputs: Mapping[str, Any]) -> Sequence[str]:
+    """Take over the machines that no state knows, so that they are removed, too; returns those that are not ours."""
+    known = list(outputs.get("instance_ids") or ())
+    ours, strangers = adoption.strays(aws, project.terraform, project=config.project_name, known=known)
+    if ours:
+        count = len(known) + len(ours)
+        project.synthesize({**_LOOKING, "region": aws.region, "count": count})
+        adoption.take(project.terraform, adoption.places(project.terraform, ours, count=count))
+    return [one.instance_id for one in strangers]
+
+
+def _release_data(terraform: Terraform, region: str) -> None:
+    """Leave the data volumes where they are, and forget them: they are a person's to look after from now on."""
+    held = terraform.resources()
+    volumes = {address: str(values.get("id")) for address, values in held.items() if address.startswith(DATA_VOLUME)}
+    if volumes:
+        terraform.forget([*(address for address in held if address.startswith("aws_volume_attachment.")), *volumes])
+        ids = ", ".join(volumes.values())
+        display.note(
+            f"Released: {ids}, with the data. It costs money until aws ec2 delete-volume --region {region} ends it."
+        )
+
+
+def _apply(terraform: Terraform, guard: Callable[[Sequence[Change]], None], *, home: str) -> bool:
     """Plan, and carry out what passes the guard; whether anything was to change."""
     plan = terraform.plan()
     guard(plan.changes)
@@ -127,7 +166,7 @@ def _apply(terraform: Terraform, guard: Callable[[Sequence[Change]], None]) -> b
     if any(change.type == DATA_VOLUME and change.verb == "update" for change in plan.changes):
         display.note(
             "A data volume may be larger now than its file system. On the machine:"
-            " sudo resize2fs $(findmnt -no SOURCE --target $HOME)"
+            f" sudo resize2fs $(findmnt -no SOURCE {home})"
         )
     return True
 
@@ -156,12 +195,12 @@ def _settle(
     before: Choices,
     given: Mapping[str, Any],
     *,
-    there: int,
+    running: Sequence[str],
     allow_replace: bool,
 ) -> Choices:
     """All choices of this deploy, checked as far as can be known before Terraform plans.
 
-    `there` is how many of its machines run.
+    `running` are its machines, as far as they are still there.
     """
     wanted = {**choices.merged(before, given), "region": aws.region}
     block = wanted.get("capacityReservationId")
@@ -169,11 +208,15 @@ def _settle(
         display.note(f"The Capacity Block {block} is over: the saved one is used.")
         wanted = choices.without_place(wanted, given)
     if preflight.needs_subnet(config, wanted):
-        wanted["subnetId"] = preflight.find_subnet(aws, wanted.get("instanceType") or config.default_instance_type)
+        instance_type = wanted.get("instanceType") or config.default_instance_type
+        wanted["subnetId"] = preflight.find_subnet(aws, instance_type, running)
     deployment = config.deployment(wanted)
+    there = deployed.alive(aws.ec2(), aws.region, running)
     elsewhere = any(wanted.get(name) != before.get(name) for name in choices.PLACE)
     # In another place all of them are new; in the same one, those that are replaced make room for those that come.
     launching = deployment.count if elsewhere else max(deployment.count - there, 0)
+    if launching and before:
+        display.note(f"As at the deploy before, but for what was given now: {choices.in_words(wanted)}.")
     if launching or allow_replace or given.get("refreshAmi"):
         preflight.check_place(aws, deployment, launching=launching)
     return wanted
@@ -190,7 +233,7 @@ class _Project:
         self._region = region
         self.folder = config.output_dir / "invoke" / region
         # Enough to connect to the state, whatever the choices are: they are read from there.
-        self.terraform = self.synthesize({"region": region, "dataVolumeSize": 0, "allowedIps": []})
+        self.terraform = self.synthesize({**_LOOKING, "region": region})
 
     def outputs(self) -> dict[str, Any]:
         """What the state says is deployed. Raises InputError when that is another region's."""

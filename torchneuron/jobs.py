@@ -57,13 +57,13 @@ def bootstrap(region: str) -> None:
     state_bucket.show(state_bucket.bootstrap(aws.s3(), aws.sts(), settings, aws.region))
 
 
-def deploy_and_set_up(given: Mapping[str, Any], *, skip_setup: bool, allow_replace: bool) -> None:
+def deploy_and_set_up(given: Mapping[str, Any], *, skip_setup: bool, allow_replace: bool, release_data: bool) -> None:
     """`invoke deploy`. What the setup would refuse is refused before there is a machine to pay for."""
     settings = config.load()
     aws = Aws(settings.region(given.get("region")))
     if not skip_setup:
         code_server.check(settings)
-    made = deployment.deploy(settings, aws, given, allow_replace=allow_replace)
+    made = deployment.deploy(settings, aws, given, allow_replace=allow_replace, release_data=release_data)
     for instance_id in () if skip_setup else made.instance_ids:
         with deployment.launched(instance_id, aws.region):
             password = passwords.read_secret(aws.secrets(), made.secret_arn)

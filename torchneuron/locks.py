@@ -17,11 +17,15 @@ from torchneuron.errors import TorchNeuronError
 _POLL_SECONDS = 0.2
 
 
+class BusyError(TorchNeuronError):
+    """Another command holds the lock. Nothing was changed."""
+
+
 @contextmanager
 def held(path: Path, what: str, *, seconds: float) -> Iterator[None]:
     """Hold the lock file `path` during the block, waiting at most `seconds` for whoever has it.
 
-    Raises TorchNeuronError, naming `what` is worked on, when another command has it longer.
+    Raises BusyError, naming `what` is worked on, when another command has it longer.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
@@ -37,7 +41,7 @@ def _take(handle: int, path: Path, what: str, *, end: float) -> None:
             return
         except BlockingIOError as error:
             if time.monotonic() >= end:
-                raise TorchNeuronError(
+                raise BusyError(
                     f"Another command is at work on {what}. Nothing was changed by this one.",
                     why=f"It holds {path}.",
                     do="Let it end (it may be waiting for an answer), then run this again.",

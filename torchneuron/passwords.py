@@ -69,6 +69,8 @@ def random_password() -> str:
 
 def read_secret(client: SecretsManagerClient, secret: str) -> str:
     """The password in Secrets Manager under `secret` (an ARN or a name). Raises AwsError, InputError."""
+    if not secret:
+        raise InputError("The deployment's secret was not found.", do="Name it: invoke setup --secret-arn ARN.")
     with calling("read the password from Secrets Manager"):
         value = client.get_secret_value(SecretId=secret)
     if not value.get("SecretString"):

@@ -56,8 +56,15 @@ class Plan:
 
     @property
     def groundwork(self) -> tuple[str, ...]:
-        """The addresses of what changes before a machine is made from it."""
-        return tuple(change.address for change in self.changes if change.type not in (MACHINE, *_ON_A_MACHINE))
+        """The addresses of what can be made or changed before a machine is made from it.
+
+        None where anything of it goes: a group or a volume goes only after the machine that has it, which the whole
+        plan knows and a part of it does not.
+        """
+        before = [change for change in self.changes if change.type not in (MACHINE, *_ON_A_MACHINE)]
+        if any("delete" in change.actions for change in before):
+            return ()
+        return tuple(change.address for change in before)
 
 
 def read(plan: Mapping[str, Any]) -> Plan:
@@ -86,6 +93,7 @@ def refuse_losses(changes: Sequence[Change], *, allow_replace: bool, refresh_ami
     With `refresh_ami` a machine may be replaced for a newer AMI, and for nothing else.
     """
     lost = [change for change in changes if change.is_loss]
+    _refuse_attached(changes)
     if refresh_ami:
         lost = [change for change in lost if change.type != MACHINE or change.because != ("ami",)]
     if not lost or allow_replace:
@@ -95,6 +103,23 @@ def refuse_losses(changes: Sequence[Change], *, allow_replace: bool, refresh_ami
         why="\n".join(f"  {change.verb} {change.address}{_causes(change, changes)}" for change in lost),
         do=_way_out(lost),
     )
+
+
+def _refuse_attached(changes: Sequence[Change]) -> None:
+    """A volume that is to go while its machine stays is in use: Terraform would wait for ten minutes, and fail."""
+    ended = {_index(change.address) for change in changes if change.type == MACHINE and "delete" in change.actions}
+    made = {_index(change.address) for change in changes if change.type == MACHINE and change.actions == ("create",)}
+    going = [change for change in changes if change.type == DATA_VOLUME and "delete" in change.actions]
+    if attached := [change.address for change in going if _index(change.address) not in ended | made]:
+        raise ReplacementRefusedError(
+            f"{', '.join(attached)} would go while its machine stays, and is in use there. Nothing was changed.",
+            do="End the machine first: invoke destroy --delete-data removes both. Or leave the data where it is, out of"
+            " this deployment: --release-data.",
+        )
+
+
+def _index(address: str) -> str:
+    return address.partition("[")[2]
 
 
 def _causes(lost: Change, changes: Sequence[Change]) -> str:
@@ -112,8 +137,8 @@ def _way_out(lost: Sequence[Change]) -> str:
     ways = ["Undo the change that causes it, or add --allow-replace: what is on those machines and volumes is lost."]
     if any(change.type == DATA_VOLUME and "availability_zone" in change.because for change in lost):
         ways.append(
-            "A volume cannot leave its zone: take another Capacity Block in that zone, or copy its data first"
-            " (aws ec2 create-snapshot; create-volume --snapshot-id in the new zone)."
+            "A volume cannot leave its zone: take a Capacity Block in that zone. Or leave the data where it is, out of"
+            " this deployment, and begin with an empty volume: --release-data."
         )
     return "\n".join(ways)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torchneuron import quotas, saved_block, subnets
+from torchneuron import deployed, quotas, saved_block, subnets
 from torchneuron.aws import Aws
 from torchneuron.aws_errors import calling
 from torchneuron.capacity_blocks import reservations
@@ -60,8 +60,13 @@ def needs_subnet(config: Config, choices: Mapping[str, Any]) -> bool:
     return bool(size) and not (choices.get("subnetId") or choices.get("useCapacityBlock"))
 
 
-def find_subnet(aws: Aws, instance_type: str) -> str:
-    """A subnet of the default VPC in a zone that offers the type. Raises InputError and NotFoundError."""
+def find_subnet(aws: Aws, instance_type: str, running: Sequence[str]) -> str:
+    """The subnet where the machines `running` are; else one of the default VPC in a zone that offers the type.
+
+    Raises InputError and NotFoundError.
+    """
+    for subnet_id in deployed.subnets_of(aws.ec2(), aws.region, running):
+        return subnet_id
     problems: list[NotFoundError] = []
     for zone in _zones_with(aws, instance_type):
         try:
@@ -92,6 +97,12 @@ def _check_block(aws: Aws, deployment: Deployment, launching: int) -> None:
     """Refuse a block that is not active, is for another type, is not in the subnet's zone, or is full."""
     reservation_id, subnet_id = _place_on_block(aws, deployment)
     block = reservations.describe(aws.ec2(), aws.region, reservation_id)
+    if not block.is_block:
+        raise InputError(
+            f"{block.id} is an on-demand reservation, not a Capacity Block.",
+            why="EC2 refuses the launch of a Capacity Block's machine on it.",
+            do="invoke cb.list shows the blocks. EC2 finds an open reservation without --use-capacity-block.",
+        )
     _check_time(block)
     if block.instance_type != deployment.instance_type:
         raise InputError(

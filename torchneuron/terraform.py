@@ -38,6 +38,10 @@ class _Place:
     name: str
 
 
+class LockedError(TerraformError):
+    """Another run holds the state, or one that was killed left it locked."""
+
+
 class Terraform:
     """Terraform in one folder of synthesized configuration."""
 
@@ -124,13 +128,22 @@ class Terraform:
         Where there are none of them the state is empty afterwards, and nothing is remembered.
         """
         if not keep:
-            return self._plan("-destroy")
+            return self._plan_removal()
         # `terraform state list` would fail where there is no state yet.
         held = list(self.resources())
         going = [address for address in held if address.split(".")[0] not in keep]
         if going and len(going) == len(held):
-            return self._plan("-destroy")
-        return self._plan("-destroy", *(f"-target={address}" for address in going)) if going else Plan(())
+            return self._plan_removal()
+        return self._plan_removal(*(f"-target={address}" for address in going)) if going else Plan(())
+
+    def _plan_removal(self, *extra: str) -> Plan:
+        try:
+            return self._plan("-destroy", *extra)
+        except LockedError:
+            raise
+        except TerraformError:
+            # What is looked up for a deploy may be gone or denied by now, the AMI say: no reason to keep the machine.
+            return self._plan("-destroy", "-refresh=false", *extra)
 
     def _plan(self, *extra: str) -> Plan:
         with display.waiting("terraform plan"):
@@ -167,6 +180,10 @@ class Terraform:
         with display.waiting(f"terraform import {identity}"):
             self._quietly("import", "-input=false", "-no-color", "-lock-timeout=60s", address, identity)
 
+    def forget(self, addresses: Collection[str]) -> None:
+        """Take things out of the state, and leave them as they are. Raises TerraformError."""
+        self._quietly("state", "rm", "-lock-timeout=60s", *addresses)
+
     def outputs(self) -> dict[str, Any]:
         """The deployment's outputs by name; empty when nothing is deployed.
 
@@ -197,7 +214,7 @@ class Terraform:
             )
         raise TerraformError(f"terraform {arguments[0]} failed.", why=(done.stderr.strip() or done.stdout.strip()))
 
-    def _locked(self, told: str) -> TerraformError:
+    def _locked(self, told: str) -> LockedError:
         """Another run holds the state, or a run that was killed left it locked: only a person can tell which."""
         facts = dict(line.strip(" │╷╵").split(":", 1) for line in told.splitlines() if line.strip(" │").count(":"))
         held = {name.strip(): value.strip() for name, value in facts.items()}
@@ -206,7 +223,7 @@ class Terraform:
         if workspace := _HCP_LOCK.search(told):
             lock = workspace[1]
             why = f"The workspace {lock} is locked; its page says by whom: by another run, or by a person."
-        return TerraformError(
+        return LockedError(
             "Terraform's state is locked. Nothing was changed.",
             why=why,
             do="If that run is still at work, wait for its end. If it was killed, take its lock away and run the same"
@@ -221,7 +238,9 @@ class Terraform:
 
 def _place(kind: str, settings: Mapping[str, Any]) -> _Place:
     if kind == "s3":
-        return _Place(kind, f"the S3 bucket {settings.get('bucket')}")
+        return _Place(kind, f"the S3 bucket {settings.get('bucket')} ({settings.get('key')})")
+    if kind == "local":
+        return _Place(kind, f"the file {settings.get('path')}")
     if kind == "cloud":
         workspaces = settings.get("workspaces") or {}
         # Terraform's own record has it as a list.

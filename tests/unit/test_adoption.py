@@ -95,7 +95,18 @@ def test_more_of_them_than_there_is_room_for_are_not_forgotten():
 
 
 def test_what_still_runs_after_all_is_removed_is_told(capsys):
-    adoption.warn_of_strays(Aws(instance("i-1"), instance("i-2")), "a-project", removed=["i-1"])
+    adoption.warn_of(["i-2"], "a-project", REGION)
     assert "terminate-instances --region sa-east-1 --instance-ids i-2" in capsys.readouterr().err
-    adoption.warn_of_strays(Aws(instance("i-1")), "a-project", removed=["i-1"])
+    adoption.warn_of([], "a-project", REGION)
     assert capsys.readouterr().err == ""
+
+
+def test_strays_are_told_from_strangers():
+    ours, strangers = adoption.strays(
+        Aws(instance("i-1"), instance("i-2"), instance("i-3", "lt-9")),
+        FakeTerraform(machines=["i-1"]),
+        project="a-project",
+        known=["i-1"],
+    )
+    assert [one.instance_id for one in ours] == ["i-2"]
+    assert [one.instance_id for one in strangers] == ["i-3"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from torchneuron.choices import merged, remembered, without_place
+from torchneuron.choices import in_words, merged, of_kept_data, remembered, without_place
 from torchneuron.errors import InputError
 
 ON_BLOCK = {
@@ -57,3 +57,16 @@ def test_for_the_next_block_only_a_place_that_was_named_counts():
     wanted = {**ON_BLOCK, "subnetId": "subnet-9"}
     assert without_place(wanted, {"subnetId": "subnet-9"})["subnetId"] == "subnet-9"
     assert not {"subnetId", "capacityReservationId"} & set(without_place(wanted, {}))
+
+
+def test_after_a_removal_only_what_the_kept_data_is_bound_to_counts():
+    opened = {**ON_BLOCK, "allowedIps": ["0.0.0.0/0"], "openToWorld": True}
+    assert of_kept_data(opened) == {"dataVolumeSize": 100, "count": 2, "subnetId": "subnet-1"}
+    assert of_kept_data({**opened, "dataVolumeSize": 0}) == {}
+
+
+def test_what_a_deploy_goes_by_is_said_in_a_line():
+    assert in_words({**ON_BLOCK, "allowedIps": ["203.0.113.7/32"]}) == (
+        "2 x trn2.3xlarge, on cr-1, a data volume of 100 GiB, open to 203.0.113.7/32"
+    )
+    assert in_words({"useCapacityBlock": True}) == "on the saved Capacity Block"

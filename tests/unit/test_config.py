@@ -50,9 +50,14 @@ def test_another_file_is_named_by_the_environment_and_its_paths_are_relative_to_
         ({"codeServerUser": "root"}, "codeServerUser: 'root' is not allowed here"),
         *[
             ({"homeFolder": folder}, f"homeFolder: '{folder}' is not allowed here")
-            for folder in ("/home", "/work/.cache", "/data//x", "/../x", "work", "/")
+            for folder in ("/home", "/etc/nginx", "/var/lib", "/work/.cache", "/data//x", "/../x", "work", "/")
         ],
         ({"backend": {"type": "s3", "buckt": "x"}}, "did you mean 'bucket'"),
+        ({"backend": {"type": "s3", "bucket": "My_Bucket!"}}, "backend.bucket: 'My_Bucket!' is not allowed here"),
+        ({"backend": {"type": "hcp", "organization": "an-org"}}, "'workspace' is a required property"),
+        ({"dataVolumeSize": -1}, "dataVolumeSize: -1 is less than the minimum"),
+        ({"internalPort": 80}, "80 is nginxPort, too"),
+        ({"nginxPort": 22}, "22 is where the machine's SSH server listens"),
         ({"backend": {"type": "azure"}}, "backend.type: 'azure' is not one of"),
         ({"regions": {"mars-1": {"amiParameter": "/x"}}}, "mars-1"),
     ],
@@ -102,9 +107,9 @@ def test_bad_one_off_settings_are_refused(write, overrides, told):
 
 
 def test_each_region_has_a_state_of_its_own(write):
-    s3 = write(backend={"type": "s3", "bucket": "b", "region": "us-east-1"})
+    s3 = write(backend={"type": "s3", "bucket": "a-bucket", "region": "us-east-1"})
     assert s3.backend_for("sa-east-1") == S3Backend(
-        "b", "us-east-1", "torchneuron-code-server/sa-east-1/terraform.tfstate"
+        "a-bucket", "us-east-1", "torchneuron-code-server/sa-east-1/terraform.tfstate"
     )
     local = write(backend={"type": "local"}).backend_for("sa-east-1")
     assert isinstance(local, LocalBackend)
@@ -118,3 +123,34 @@ def test_saving_the_bucket_leaves_the_rest_of_the_file_as_it_is(write):
     after = json.loads(config.path.read_text())
     assert after.pop("backend") == {**before.pop("backend"), "bucket": "the-bucket", "region": "sa-east-1"}
     assert after == before
+
+
+@pytest.mark.parametrize("cidrs", [["0.0.0.0/0"], ["203.0.113.7", "::/0"], ["0.0.0.0/1", "128.0.0.0/1"]])
+def test_everyone_is_let_in_only_when_that_is_said_also_in_parts(write, cidrs):
+    config = write()
+    with pytest.raises(InputError, match="open the machine to everyone"):
+        config.check({"allowedIps": cidrs})
+    with pytest.raises(InputError, match="open the machine to everyone"):
+        write(allowedIps=cidrs).deployment({})
+    opened = config.deployment({"allowedIps": cidrs, "openToWorld": True})
+    assert opened.open_to_world
+    assert len(opened.allowed_ips) == len(cidrs)
+
+
+def test_an_address_named_twice_is_one_rule(write):
+    deployment = write().deployment({"allowedIps": ["203.0.113.7", "203.0.113.7/32"]})
+    assert deployment.allowed_ips == ("203.0.113.7/32",)
+
+
+def test_a_data_volume_needs_a_zone(write):
+    config = write(dataVolumeSize=100)
+    with pytest.raises(InputError, match="needs a subnet"):
+        config.deployment({})
+    assert config.deployment({"subnetId": "subnet-0123456789abcdef0"}).data_volume_size == 100
+    assert config.deployment({"useCapacityBlock": True}).data_volume_size == 100
+    assert config.deployment({"dataVolumeSize": 0}).data_volume_size == 0
+
+
+def test_a_workspace_may_be_named_by_region(write):
+    hcp = write(backend={"type": "hcp", "organization": "an-org", "workspace": "code-{region}-x"})
+    assert hcp.backend_for("us-east-2") == settings.HcpBackend("an-org", "code-us-east-2-x")

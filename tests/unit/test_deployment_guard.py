@@ -1,16 +1,16 @@
 import pytest
 
 from torchneuron.errors import ReplacementRefusedError
-from torchneuron.plan import Change, read, refuse_losses
+from torchneuron.plan import Change, Plan, read, refuse_losses
 
 
-def change(type, *actions, because=()):
-    return Change(f"{type}.x", type, actions, because)
+def change(type, *actions, because=(), index=0):
+    return Change(f"{type}.x[{index}]", type, actions, because)
 
 
 @pytest.mark.parametrize("actions", [("delete",), ("delete", "create"), ("create", "delete")])
 def test_losing_a_machine_is_refused_with_the_attribute_that_causes_it(actions):
-    with pytest.raises(ReplacementRefusedError, match=r"aws_instance\.x, because of ami"):
+    with pytest.raises(ReplacementRefusedError, match=r"aws_instance\.x\[0\], because of ami"):
         refuse_losses([change("aws_instance", *actions, because=("ami",))], allow_replace=False)
 
 
@@ -79,8 +79,8 @@ def test_a_newer_ami_replaces_a_machine_on_request_but_only_that():
 def test_a_volume_in_another_zone_is_told_how_its_data_gets_there():
     lost = change("aws_ebs_volume", "delete", "create", because=("availability_zone",))
     with pytest.raises(ReplacementRefusedError) as refused:
-        refuse_losses([lost], allow_replace=False)
-    assert "create-snapshot" in refused.value.do
+        refuse_losses([lost, change("aws_instance", "create")], allow_replace=False)
+    assert "begin with an empty volume: --release-data" in refused.value.do
 
 
 def test_what_is_secret_or_not_known_yet_is_not_shown():
@@ -108,3 +108,23 @@ def test_what_a_machine_is_made_from_comes_before_it():
     )
     assert plan.launches
     assert plan.groundwork == ("aws_launch_template.machine",)
+
+
+def test_groundwork_is_left_to_the_whole_plan_where_anything_of_it_goes():
+    """A group or a volume goes only after the machine that has it, which a part of the plan does not know."""
+    machine = change("aws_instance", "delete", "create")
+    template = change("aws_launch_template", "update")
+    assert Plan((machine, template)).groundwork == ("aws_launch_template.x[0]",)
+    assert Plan((machine, template, change("aws_security_group", "delete", "create"))).groundwork == ()
+
+
+@pytest.mark.parametrize("actions", [("delete",), ("delete", "create")])
+def test_a_volume_does_not_go_while_its_machine_stays(actions):
+    """Not even when that is allowed: EC2 would not let it."""
+    going = change("aws_ebs_volume", *actions, index=1)
+    for others in ([], [change("aws_instance", "update", index=1)], [change("aws_instance", "delete", index=0)]):
+        with pytest.raises(ReplacementRefusedError, match="would go while its machine stays") as refused:
+            refuse_losses([going, *others], allow_replace=True)
+        assert "--release-data" in refused.value.do
+    refuse_losses([going, change("aws_instance", "delete", index=1)], allow_replace=True)
+    refuse_losses([going, change("aws_instance", "create", index=1)], allow_replace=True)

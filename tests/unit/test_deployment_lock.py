@@ -51,9 +51,9 @@ class Sts:
 
 
 class FakeAws:
-    """A region that may be looked at until `expired` says otherwise, by default never."""
+    """A region that may be looked at until `expired` says otherwise."""
 
-    def __init__(self, region="sa-east-1", expired=lambda: True):
+    def __init__(self, region="sa-east-1", expired=lambda: False):
         self.region, self.expired = region, expired
 
     def sts(self):

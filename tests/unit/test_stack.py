@@ -170,6 +170,7 @@ def test_outputs(stacks):
         "public_dns",
         "public_dns_names",
         "data_volume_ids",
+        "allowed_ips",
         "choices",
         "security_group_id",
         "secret_arn",

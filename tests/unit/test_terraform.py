@@ -46,15 +46,22 @@ def test_the_same_bucket_is_connected_to_again(connect):
 
 def test_another_bucket_is_refused_with_the_way_out(connect, tmp_path):
     connect("s3", bucket="one", key="k")
-    with pytest.raises(TerraformError, match=r"(?s)S3 bucket one, .* S3 bucket two.*-migrate-state.*rm -r") as refused:
+    told = r"(?s)S3 bucket one \(k\), .* S3 bucket two.*-migrate-state.*rm -r"
+    with pytest.raises(TerraformError, match=told) as refused:
         connect("s3", bucket="two", key="k")
     assert str(tmp_path / "stack" / ".terraform") in refused.value.do
     assert (tmp_path / "stack" / "ran").read_text().count("init") == 1
 
 
+def test_another_place_in_the_same_kind_of_backend_is_refused(connect):
+    connect("local", path="/here/a.tfstate")
+    with pytest.raises(TerraformError, match=r"the file /here/a\.tfstate, and the settings now say the file /there"):
+        connect("local", path="/there/a.tfstate")
+
+
 def test_another_kind_of_backend_is_refused(connect):
     connect("s3", bucket="one", key="k")
-    with pytest.raises(TerraformError, match="S3 bucket one, and the settings now say a local backend"):
+    with pytest.raises(TerraformError, match=r"S3 bucket one \(k\), and the settings now say the file /x"):
         connect("local", path="/x")
 
 
