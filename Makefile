@@ -91,7 +91,7 @@ test: programs
 	@tools/debian-packages.sh $(HOST_PACKAGES) $(TEST_PACKAGES)
 	@$(MAKE) -s --no-print-directory -j3 .venv/.synced node_modules/.synced .tools/checkov/.synced images-all
 	@$(MAKE) -s --no-print-directory check
-	@$(RUN)python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST)
+	@$(RUN)python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST)
 
 # Not of `make test`: what it finds depends on the machine and the hour.
 .PHONY: bench

@@ -55,9 +55,11 @@ def deploy(
         wanted = _settle(aws, config, before, given, running=[*known, *strays.values()], allow_replace=allow_replace)
         terraform = project.synthesize(wanted)
         adoption.take(terraform, strays)
-        if release_data:
-            _release_data(terraform, aws.region)
         guard = functools.partial(refuse_losses, allow_replace=allow_replace, refresh_ami=bool(given.get("refreshAmi")))
+        if release_data:
+            # What else would be lost has to be known before the volumes are forgotten.
+            guard([change for change in terraform.plan().changes if change.type != DATA_VOLUME])
+            _release_data(terraform, aws.region)
         changed = _apply(terraform, guard, home=config.home_folder)
         outputs = terraform.outputs()
     if not changed:

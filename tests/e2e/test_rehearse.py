@@ -15,9 +15,6 @@ import pytest
 from rehearsal.hosts import cgroups
 from tests.e2e.conftest import PROJECT
 
-# With the tests that abandon hosts on purpose.
-pytestmark = pytest.mark.xdist_group("traces")
-
 
 @pytest.fixture
 def rehearsal(tmp_path):

@@ -19,8 +19,6 @@ from rehearsal.hosts.sweep import sweep
 from rehearsal.hosts.volumes import Volume
 from tests.functional.hosts_support import booted, eventually, run, traces
 
-# With the tests of whole rehearsals, which look for abandoned hosts too.
-pytestmark = pytest.mark.xdist_group("traces")
 REPOSITORY = Path(__file__).parents[2]
 
 
