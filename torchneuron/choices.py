@@ -7,7 +7,7 @@ Block replaces a machine that someone works on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torchneuron.errors import InputError
@@ -44,11 +44,11 @@ def merged(before: Mapping[str, Any], given: Mapping[str, Any]) -> Choices:
     return {**kept, **given}
 
 
-def of_kept_data(before: Mapping[str, Any]) -> Choices:
-    """What of the choices still holds once the machines were removed on purpose: what the kept volumes are bound to."""
-    if not before.get("dataVolumeSize"):
+def of_kept_data(volumes: Sequence[Mapping[str, Any]]) -> Choices:
+    """What still holds once the machines were removed on purpose: what the kept volumes, as the state has them, are."""
+    if not volumes:
         return {}
-    return {name: before[name] for name in ("dataVolumeSize", "count", "subnetId") if name in before}
+    return {"dataVolumeSize": max(one["size"] for one in volumes), "count": len(volumes)}
 
 
 def in_words(choices: Mapping[str, Any]) -> str:

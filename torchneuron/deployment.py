@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torchneuron import adoption, choices, deployed, display, locks, preflight
+from torchneuron import adoption, choices, deployed, display, locks, preflight, subnets
 from torchneuron.aws import Aws
 from torchneuron.choices import Choices
 from torchneuron.config import PROJECT_ROOT, Config, S3Backend
@@ -118,11 +118,15 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
 def _remembered(aws: Aws, terraform: Terraform, outputs: Mapping[str, Any]) -> Choices:
     """What the deployment remembers; after a removal only what its kept data is bound to."""
     before = choices.remembered(outputs)
-    if before and not deployed.alive(aws.ec2(), aws.region, outputs.get("instance_ids") or ()):
-        held = {address.split(".")[0] for address in terraform.resources()}
-        if held <= {DATA_VOLUME}:
-            return choices.of_kept_data(before)
-    return before
+    if not outputs or deployed.alive(aws.ec2(), aws.region, outputs.get("instance_ids") or ()):
+        return before
+    held = terraform.resources()
+    if any(address.split(".")[0] != DATA_VOLUME for address in held):
+        return before
+    kept = choices.of_kept_data(list(held.values()))
+    if kept and (zone := next(iter(held.values())).get("availability_zone")):
+        kept["subnetId"] = subnets.find(aws.ec2(), aws.region, zone=zone, user="the data volume")
+    return kept
 
 
 def _take_strays(aws: Aws, config: Config, project: _Project, outputs: Mapping[str, Any]) -> Sequence[str]:

@@ -117,7 +117,6 @@ def test_what_is_left_out_the_second_time_is_as_before_whatever_the_defaults_say
         (("-t", "trn2.48xlarge"), "aws_launch_template.machine: instance_type trn2.3xlarge -> trn2.48xlarge"),
         (("--volume-size", "640"), "volume_size 500 -> 640"),
         (("--on-demand",), "instance_market_options something -> nothing"),
-        (("--data-volume-size", "0"), "delete aws_ebs_volume.data[0]"),
     ],
 )
 def test_what_would_lose_a_machine_or_its_data_is_refused_with_its_cause(deployment, first, changes, cause):
@@ -125,6 +124,12 @@ def test_what_would_lose_a_machine_or_its_data_is_refused_with_its_cause(deploym
     assert "This deploy would destroy what someone may be working on. Nothing was changed." in told
     assert cause in told
     assert (list(deployment.machines()), list(deployment.data_volumes())) == ([first[0]], [first[1]])
+
+
+def test_a_volume_in_use_does_not_go_even_when_that_is_allowed(deployment, first):
+    told = deployment.refused(*DEPLOY, "--data-volume-size", "0", "--allow-replace")
+    assert "aws_ebs_volume.data[0] would go while its machine stays" in told
+    assert list(deployment.data_volumes()) == [first[1]]
 
 
 def test_a_volume_grows_in_place(deployment, first):
@@ -163,7 +168,9 @@ def test_info_finds_the_machine_without_a_state(deployment, first):
 
 def test_a_newer_ami_is_for_those_who_ask_and_the_data_stays(deployment, first):
     newest = deployment.aws("ssm").get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
-    assert "instance_type" in deployment.refused(*DEPLOY, "--refresh-ami", "-t", "trn2.48xlarge")
+    assert "is for trn2.3xlarge, not trn2.48xlarge" in deployment.refused(
+        *DEPLOY, "--refresh-ami", "-t", "trn2.48xlarge"
+    )
     deployment.invoke(*DEPLOY, "--refresh-ami")
     ((machine, seen),) = deployment.machines().items()
     assert machine != first[0]
@@ -185,7 +192,7 @@ def test_destroy_keeps_the_data_for_the_next_deploy(deployment, first):
 def test_a_machine_that_a_killed_deploy_launched_is_taken_over(deployment, first):
     folder = deployment.sandbox.folder / "cdktf.out" / "invoke" / REGION / "stacks" / STACK
     deploy = subprocess.Popen(
-        [sys.executable, "-m", "invoke", *DEPLOY],
+        [sys.executable, "-m", "invoke", *DEPLOY, "--use-capacity-block"],
         cwd=PROJECT,
         env=dict(deployment.sandbox.environment),
         stdout=subprocess.DEVNULL,
@@ -205,7 +212,7 @@ def test_a_machine_that_a_killed_deploy_launched_is_taken_over(deployment, first
     held = json.loads(deployment.aws("s3").get_object(Bucket=bucket, Key=lock)["Body"].read())
     run(deployment.sandbox, ["terraform", f"-chdir={folder}", "force-unlock", "-force", held["ID"]])
 
-    told = deployment.invoke(*DEPLOY)
+    told = deployment.invoke(*DEPLOY, "--use-capacity-block")
     assert f"{machine} was launched by a deploy that could not finish: it is taken over." in told
     assert list(deployment.machines()) == [machine]
     attached = deployment.data_volumes()[first[1]]["Attachments"]

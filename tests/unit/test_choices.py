@@ -60,9 +60,8 @@ def test_for_the_next_block_only_a_place_that_was_named_counts():
 
 
 def test_after_a_removal_only_what_the_kept_data_is_bound_to_counts():
-    opened = {**ON_BLOCK, "allowedIps": ["0.0.0.0/0"], "openToWorld": True}
-    assert of_kept_data(opened) == {"dataVolumeSize": 100, "count": 2, "subnetId": "subnet-1"}
-    assert of_kept_data({**opened, "dataVolumeSize": 0}) == {}
+    assert of_kept_data([{"size": 100}, {"size": 100}]) == {"dataVolumeSize": 100, "count": 2}
+    assert of_kept_data([]) == {}
 
 
 def test_what_a_deploy_goes_by_is_said_in_a_line():
