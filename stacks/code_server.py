@@ -108,6 +108,8 @@ class CodeServerStack(TerraformStack):
         }
         for output, value in outputs.items():
             TerraformOutput(self, output, value=value)
+        if not deployment.remember:
+            return
         # Only once the machines are as chosen: what failed or was interrupted must not be what the next deploy repeats.
         made = _choices(deployment, block=block, network=network)
         choices = TerraformOutput(self, "choices", value=made)

@@ -59,7 +59,8 @@ class Deployment:
 
     With `use_capacity_block`, an id that is None is read from Parameter Store when Terraform plans. Sizes are in GiB;
     a `data_volume_size` of 0 is none. `allowed_ips_chosen` tells addresses of this deployment from those of the
-    settings. With `refresh_ami`, a newer AMI does replace a machine.
+    settings. With `refresh_ami`, a newer AMI does replace a machine. Without `remember` it only looks, or removes: what
+    it was made with is not written down.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Deployment:
     allowed_ips_chosen: bool = False
     open_to_world: bool = False
     refresh_ami: bool = False
+    remember: bool = True
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ class Config:
             allowed_ips_chosen=chosen is not None,
             open_to_world=open_to_world,
             refresh_ami=bool(overrides.get("refreshAmi", False)),
+            remember=bool(overrides.get("remember", True)),
         )
 
     def backend_for(self, region: str) -> Backend:

@@ -31,7 +31,7 @@ from torchneuron.terraform import Terraform
 # Long enough for a command that only looks; one that deploys or removes takes longer, and is not waited for.
 _BUSY_SECONDS = 15.0
 # One-off settings that hold for any deployment: for connecting to its state, and for removing it.
-_LOOKING = {"dataVolumeSize": 0, "allowedIps": []}
+_LOOKING = {"dataVolumeSize": 0, "allowedIps": [], "remember": False}
 
 
 def deploy(
@@ -116,15 +116,16 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
 
 
 def _remembered(aws: Aws, terraform: Terraform, outputs: Mapping[str, Any]) -> Choices:
-    """What the deployment remembers; after a removal only what its kept data is bound to."""
+    """What the deployment remembers; after a removal, or a deploy that did not finish, what its data volumes are."""
     before = choices.remembered(outputs)
     if not outputs or deployed.alive(aws.ec2(), aws.region, outputs.get("instance_ids") or ()):
         return before
     held = terraform.resources()
-    if any(address.split(".")[0] != DATA_VOLUME for address in held):
+    volumes = [values for address, values in held.items() if address.split(".")[0] == DATA_VOLUME]
+    if before and len(volumes) < len(held):
         return before
-    kept = choices.of_kept_data(list(held.values()))
-    if kept and (zone := next(iter(held.values())).get("availability_zone")):
+    kept = choices.of_kept_data(volumes)
+    if kept and (zone := volumes[0].get("availability_zone")):
         kept["subnetId"] = subnets.find(aws.ec2(), aws.region, zone=zone, user="the data volume")
     return kept
 
@@ -218,7 +219,8 @@ def _settle(
         wanted["subnetId"] = preflight.find_subnet(aws, instance_type, running)
     deployment = config.deployment(wanted)
     there = deployed.alive(aws.ec2(), aws.region, running)
-    elsewhere = any(wanted.get(name) != before.get(name) for name in choices.PLACE)
+    # Without a memory of a place, what runs was launched by a deploy that did not finish: here.
+    elsewhere = "useCapacityBlock" in before and any(wanted.get(name) != before.get(name) for name in choices.PLACE)
     # In another place all of them are new; in the same one, those that are replaced make room for those that come.
     launching = deployment.count if elsewhere else max(deployment.count - there, 0)
     if launching and before:
