@@ -25,7 +25,7 @@ def strays(
 
     `known` are the instances of the outputs: where there are no more, the state is not even read.
     """
-    found = [one for one in deployed.living(aws.ec2(), aws.region, project) if one.instance_id not in known]
+    found = [one for one in deployed.living(aws.ec2(), project) if one.instance_id not in known]
     if not found:
         return [], []
     ids = {values.get("id") for values in terraform.resources().values()}

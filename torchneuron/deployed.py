@@ -6,6 +6,7 @@ the stack tags all of them with the project's name.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ class Machine:
     zone: str
     public_dns: str
     security_group_ids: tuple[str, ...] = ()
+    reservation_id: str = ""
     block: Reservation | None = None
     block_unreadable: str = ""
     template_id: str = ""
@@ -70,13 +72,11 @@ class Deployed:
 
 def from_outputs(aws: Aws, outputs: Mapping[str, Any]) -> Deployed:
     """What Terraform's outputs name, as EC2 has it. Raises NotFoundError when there is nothing, or nothing any more."""
-    ids = list(outputs.get("instance_ids") or ())
+    ids = ids_in(outputs)
     if not ids:
         raise nothing(aws.region)
     volumes = tuple(outputs.get("data_volume_ids") or ())
-    # By a filter: asked for by id, one that EC2 has forgotten would hide the others.
-    which: list[FilterTypeDef] = [{"Name": "instance-id", "Values": ids}]
-    found = {one.instance_id: one for one in _machines(aws.ec2(), aws.region, which) if one.state not in GONE}
+    found = {one.instance_id: one for one in _with_blocks(aws, there(aws.ec2(), ids))}
     if not found:
         raise NotFoundError(
             f"The machine {', '.join(ids)} is gone.",
@@ -97,7 +97,7 @@ def from_outputs(aws: Aws, outputs: Mapping[str, Any]) -> Deployed:
 
 def by_tags(aws: Aws, project: str) -> Deployed:
     """What carries the project's tags in the region, without any state. Raises NotFoundError when nothing does."""
-    if not (machines := living(aws.ec2(), aws.region, project)):
+    if not (machines := _with_blocks(aws, living(aws.ec2(), project))):
         raise nothing(aws.region)
     groups = machines[0].security_group_ids
     return Deployed(
@@ -110,31 +110,28 @@ def by_tags(aws: Aws, project: str) -> Deployed:
     )
 
 
-def living(ec2: EC2Client, region: str, project: str) -> list[Machine]:
+def ids_in(outputs: Mapping[str, Any]) -> list[str]:
+    """The instances that the outputs name, there or not; none where nothing was ever deployed."""
+    return list(outputs.get("instance_ids") or ())
+
+
+def living(ec2: EC2Client, project: str) -> list[Machine]:
     """The instances with the project's tags that are not lost."""
     which = {
         "tag:Project": [project],
         "tag:ManagedBy": ["torchneuron"],
         "instance-state-name": ["pending", "running", "stopping", "stopped"],
     }
-    return _machines(ec2, region, [{"Name": name, "Values": values} for name, values in which.items()])
+    return _machines(ec2, [{"Name": name, "Values": values} for name, values in which.items()])
 
 
-def subnets_of(ec2: EC2Client, region: str, instance_ids: Sequence[str]) -> list[str]:
-    """The subnets that those of these instances are in which are still there."""
+def there(ec2: EC2Client, instance_ids: Sequence[str]) -> list[Machine]:
+    """Those of these instances that are not lost."""
     if not instance_ids:
         return []
-    filters: list[FilterTypeDef] = [{"Name": "instance-id", "Values": list(instance_ids)}]
-    there = [one for one in _machines(ec2, region, filters) if one.state not in GONE and one.subnet_id]
-    return list(dict.fromkeys(one.subnet_id for one in there))
-
-
-def alive(ec2: EC2Client, region: str, instance_ids: Sequence[str]) -> int:
-    """How many of these instances are still there."""
-    if not instance_ids:
-        return 0
-    filters: list[FilterTypeDef] = [{"Name": "instance-id", "Values": list(instance_ids)}]
-    return sum(machine.state not in GONE for machine in _machines(ec2, region, filters))
+    # By a filter: asked for by id, one that EC2 has forgotten would hide the others.
+    found = _machines(ec2, [{"Name": "instance-id", "Values": list(instance_ids)}])
+    return [machine for machine in found if machine.state not in GONE]
 
 
 def data_volume_of(aws: Aws, instance_id: str) -> str:
@@ -163,22 +160,26 @@ def nothing(region: str) -> NotFoundError:
     return NotFoundError(f"Nothing is deployed in {region}.", do="Deploy with: invoke deploy")
 
 
-def _machines(ec2: EC2Client, region: str, which: Sequence[FilterTypeDef]) -> list[Machine]:
+def _with_blocks(aws: Aws, machines: Sequence[Machine]) -> list[Machine]:
+    """The machines with what there is to say of the Capacity Blocks they run on: for showing them."""
+    blocks = {one: _block(aws, one) for one in {machine.reservation_id for machine in machines} if one}
+    return [dataclasses.replace(machine, **blocks.get(machine.reservation_id, {})) for machine in machines]
+
+
+def _block(aws: Aws, reservation_id: str) -> dict[str, Any]:
+    try:
+        return {"block": reservations.describe(aws.ec2(), aws.region, reservation_id)}
+    except (AwsError, NotFoundError) as error:
+        return {"block_unreadable": error.what}
+
+
+def _machines(ec2: EC2Client, which: Sequence[FilterTypeDef]) -> list[Machine]:
     with calling("look at the machines"):
         pages = ec2.get_paginator("describe_instances").paginate(Filters=list(which))
-        found = [one for page in pages for group in page["Reservations"] for one in group["Instances"]]
-    blocks: dict[str, Reservation | str] = {}
-    return [_machine(ec2, region, one, blocks) for one in found]
+        return [_machine(one) for page in pages for group in page["Reservations"] for one in group["Instances"]]
 
 
-def _machine(ec2: EC2Client, region: str, raw: InstanceTypeDef, blocks: dict[str, Reservation | str]) -> Machine:
-    reservation_id = raw.get("CapacityReservationId", "")
-    if reservation_id and reservation_id not in blocks:
-        try:
-            blocks[reservation_id] = reservations.describe(ec2, region, reservation_id)
-        except (AwsError, NotFoundError) as error:
-            blocks[reservation_id] = error.what
-    block = blocks.get(reservation_id)
+def _machine(raw: InstanceTypeDef) -> Machine:
     tags = {tag.get("Key", ""): tag.get("Value", "") for tag in raw.get("Tags", [])}
     return Machine(
         instance_id=raw["InstanceId"],
@@ -187,8 +188,7 @@ def _machine(ec2: EC2Client, region: str, raw: InstanceTypeDef, blocks: dict[str
         zone=raw["Placement"]["AvailabilityZone"],
         public_dns=raw.get("PublicDnsName", ""),
         security_group_ids=tuple(group["GroupId"] for group in raw.get("SecurityGroups", [])),
-        block=block if isinstance(block, Reservation) else None,
-        block_unreadable=block if isinstance(block, str) else "",
+        reservation_id=raw.get("CapacityReservationId", ""),
         template_id=tags.get("aws:ec2launchtemplate:id", ""),
         subnet_id=raw.get("SubnetId", ""),
     )

@@ -8,14 +8,15 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torchneuron import adoption, choices, deployed, display, locks, preflight, subnets
+from torchneuron import adoption, choices, deployed, display, locks, preflight
 from torchneuron.aws import Aws
 from torchneuron.choices import Choices
 from torchneuron.config import PROJECT_ROOT, Config, S3Backend
-from torchneuron.deployed import Deployed
+from torchneuron.deployed import Deployed, Machine
 from torchneuron.errors import (
     Detached,
     InputError,
@@ -48,11 +49,14 @@ def deploy(
     preflight.check_account(aws)
     with _connected(config, aws.region) as project:
         outputs = project.outputs()
-        known = list(outputs.get("instance_ids") or ())
-        before = _remembered(aws, project.terraform, outputs)
-        count = choices.merged(before, given).get("count", 1)
-        strays = adoption.find(aws, project.terraform, project=config.project_name, count=count, known=known)
-        wanted = _settle(aws, config, before, given, running=[*known, *strays.values()], allow_replace=allow_replace)
+        known = deployed.ids_in(outputs)
+        memory = _remembered(aws, project.terraform, outputs)
+        wanted = choices.merged(memory.choices, given)
+        strays = adoption.find(
+            aws, project.terraform, project=config.project_name, count=wanted.get("count", 1), known=known
+        )
+        running = deployed.there(aws.ec2(), [*known, *strays.values()])
+        wanted = _settle(aws, config, memory, given, wanted, running=running, allow_replace=allow_replace)
         terraform = project.synthesize(wanted)
         adoption.take(terraform, strays)
         guard = functools.partial(refuse_losses, allow_replace=allow_replace, refresh_ami=bool(given.get("refreshAmi")))
@@ -64,7 +68,7 @@ def deploy(
         outputs = terraform.outputs()
     if not changed:
         return deployed.from_outputs(aws, outputs)
-    with launched((outputs.get("instance_ids") or [""])[0], aws.region):
+    with launched(next(iter(deployed.ids_in(outputs)), ""), aws.region):
         return deployed.from_outputs(aws, outputs)
 
 
@@ -115,24 +119,29 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
     adoption.warn_of(strangers, config.project_name, aws.region)
 
 
-def _remembered(aws: Aws, terraform: Terraform, outputs: Mapping[str, Any]) -> Choices:
+@dataclass(frozen=True)
+class _Memory:
+    """What a deployment was made with, and the zone its data volumes are bound to where they are all there is of it."""
+
+    choices: Choices
+    zone: str = ""
+
+
+def _remembered(aws: Aws, terraform: Terraform, outputs: Mapping[str, Any]) -> _Memory:
     """What the deployment remembers; after a removal, or a deploy that did not finish, what its data volumes are."""
     before = choices.remembered(outputs)
-    if not outputs or deployed.alive(aws.ec2(), aws.region, outputs.get("instance_ids") or ()):
-        return before
+    if not outputs or deployed.there(aws.ec2(), deployed.ids_in(outputs)):
+        return _Memory(before)
     held = terraform.resources()
     volumes = [values for address, values in held.items() if address.split(".")[0] == DATA_VOLUME]
     if before and len(volumes) < len(held):
-        return before
-    kept = choices.of_kept_data(volumes)
-    if kept and (zone := volumes[0].get("availability_zone")):
-        kept["subnetId"] = subnets.find(aws.ec2(), aws.region, zone=zone, user="the data volume")
-    return kept
+        return _Memory(before)
+    return _Memory(choices.of_kept_data(volumes), next((one["availability_zone"] for one in volumes), ""))
 
 
 def _take_strays(aws: Aws, config: Config, project: _Project, outputs: Mapping[str, Any]) -> Sequence[str]:
     """Take over the machines that no state knows, so that they are removed, too; returns those that are not ours."""
-    known = list(outputs.get("instance_ids") or ())
+    known = deployed.ids_in(outputs)
     ours, strangers = adoption.strays(aws, project.terraform, project=config.project_name, known=known)
     if ours:
         count = len(known) + len(ours)
@@ -199,30 +208,30 @@ def launched(instance_id: str, region: str) -> Iterator[None]:
 def _settle(
     aws: Aws,
     config: Config,
-    before: Choices,
+    memory: _Memory,
     given: Mapping[str, Any],
+    merged: Choices,
     *,
-    running: Sequence[str],
+    running: Sequence[Machine],
     allow_replace: bool,
 ) -> Choices:
     """All choices of this deploy, checked as far as can be known before Terraform plans.
 
-    `running` are its machines, as far as they are still there.
+    `merged` are those given laid over those remembered; `running` are its machines.
     """
-    wanted = {**choices.merged(before, given), "region": aws.region}
+    before, wanted = memory.choices, {**merged, "region": aws.region}
     block = wanted.get("capacityReservationId")
     if block and block not in given.values() and preflight.is_over(aws, block):
         display.note(f"The Capacity Block {block} is over: the saved one is used.")
         wanted = choices.without_place(wanted, given)
     if preflight.needs_subnet(config, wanted):
         instance_type = wanted.get("instanceType") or config.default_instance_type
-        wanted["subnetId"] = preflight.find_subnet(aws, instance_type, running)
+        wanted["subnetId"] = preflight.find_subnet(aws, instance_type, running, memory.zone)
     deployment = config.deployment(wanted)
-    there = deployed.alive(aws.ec2(), aws.region, running)
     # Without a memory of a place, what runs was launched by a deploy that did not finish: here.
     elsewhere = "useCapacityBlock" in before and any(wanted.get(name) != before.get(name) for name in choices.PLACE)
     # In another place all of them are new; in the same one, those that are replaced make room for those that come.
-    launching = deployment.count if elsewhere else max(deployment.count - there, 0)
+    launching = deployment.count if elsewhere else max(deployment.count - len(running), 0)
     if launching and before:
         display.note(f"As at the deploy before, but for what was given now: {choices.in_words(wanted)}.")
     if launching or allow_replace or given.get("refreshAmi"):
@@ -239,7 +248,7 @@ class _Project:
     def __init__(self, config: Config, region: str) -> None:
         self._config = config
         self._region = region
-        self.folder = config.output_dir / "invoke" / region
+        self.folder = _folder(config, region)
         # Enough to connect to the state, whatever the choices are: they are read from there.
         self.terraform = self.synthesize({**_LOOKING, "region": region})
 
@@ -266,6 +275,10 @@ class _Project:
         return Terraform(self.folder / "stacks" / self._config.project_name)
 
 
+def _folder(config: Config, region: str) -> Path:
+    return config.output_dir / "invoke" / region
+
+
 @contextmanager
 def _connected(config: Config, region: str) -> Iterator[_Project]:
     """The region's deployment, connected to its state, and nobody else's meanwhile.
@@ -273,7 +286,7 @@ def _connected(config: Config, region: str) -> Iterator[_Project]:
     Its folder holds one synthesis and one plan at a time, hence the lock.
     """
     _refuse_without_state(config, region)
-    folder: Path = config.output_dir / "invoke" / region
+    folder = _folder(config, region)
     with locks.held(folder.with_name(f"{region}.lock"), f"the deployment in {region}", seconds=_BUSY_SECONDS):
         project = _Project(config, region)
         project.terraform.init()

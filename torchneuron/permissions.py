@@ -312,7 +312,7 @@ NEEDED: Mapping[str, tuple[Grant, ...]] = {
     "deploy": (*_PLAN, _SEE_BLOCKS, _SEE_ROOM, *_SEE, *_MAKE, *_REMOVE, *_SET_UP, *_REACH),
     "info": (*_INFO, *_FIND, *_REACH),
     "password": (*_INFO, *_FIND, _READ_SECRET),
-    "destroy": (*_PLAN, _SEE_BLOCKS, *_SEE, *_REMOVE),
+    "destroy": (*_PLAN, *_SEE, *_REMOVE),
     "setup": (*_INFO, *_FIND, _READ_SECRET, *_SET_UP),
     "run-tasks": (*_INFO, *_FIND, *_SET_UP),
     "doctor": (_SEE_REGIONS,),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torchneuron import deployed, quotas, saved_block, subnets
+from torchneuron import quotas, saved_block, subnets
 from torchneuron.aws import Aws
 from torchneuron.aws_errors import calling
 from torchneuron.capacity_blocks import reservations
@@ -12,6 +12,7 @@ from torchneuron.capacity_blocks.countdown import in_words
 from torchneuron.capacity_blocks.reservations import GONE, Reservation
 from torchneuron.capacity_blocks.words import either
 from torchneuron.config import Config, Deployment
+from torchneuron.deployed import Machine
 from torchneuron.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -60,13 +61,16 @@ def needs_subnet(config: Config, choices: Mapping[str, Any]) -> bool:
     return bool(size) and not (choices.get("subnetId") or choices.get("useCapacityBlock"))
 
 
-def find_subnet(aws: Aws, instance_type: str, running: Sequence[str]) -> str:
-    """The subnet where the machines `running` are; else one of the default VPC in a zone that offers the type.
+def find_subnet(aws: Aws, instance_type: str, running: Sequence[Machine], zone: str = "") -> str:
+    """The subnet where the machines `running` are; else one of the default VPC, in `zone` where one is named, else in a
+    zone that offers the type.
 
     Raises InputError and NotFoundError.
     """
-    for subnet_id in deployed.subnets_of(aws.ec2(), aws.region, running):
+    if subnet_id := next((machine.subnet_id for machine in running if machine.subnet_id), ""):
         return subnet_id
+    if zone:
+        return subnets.find(aws.ec2(), aws.region, zone=zone, user="the data volume")
     problems: list[NotFoundError] = []
     for zone in _zones_with(aws, instance_type):
         try:

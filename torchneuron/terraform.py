@@ -127,23 +127,19 @@ class Terraform:
 
         Where there are none of them the state is empty afterwards, and nothing is remembered.
         """
-        if not keep:
-            return self._plan_removal()
         # `terraform state list` would fail where there is no state yet.
-        held = list(self.resources())
+        held = list(self.resources()) if keep else []
         going = [address for address in held if address.split(".")[0] not in keep]
-        if going and len(going) == len(held):
-            return self._plan_removal()
-        return self._plan_removal(*(f"-target={address}" for address in going)) if going else Plan(())
-
-    def _plan_removal(self, *extra: str) -> Plan:
+        if keep and not going:
+            return Plan(())
+        parts = [f"-target={address}" for address in going] if len(going) < len(held) else []
         try:
-            return self._plan("-destroy", *extra)
+            return self._plan("-destroy", *parts)
         except LockedError:
             raise
         except TerraformError:
             # What is looked up for a deploy may be gone or denied by now, the AMI say: no reason to keep the machine.
-            return self._plan("-destroy", "-refresh=false", *extra)
+            return self._plan("-destroy", "-refresh=false", *parts)
 
     def _plan(self, *extra: str) -> Plan:
         with display.waiting("terraform plan"):
