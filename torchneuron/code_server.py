@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,11 +64,11 @@ class Progress:
     tasks: int
 
 
-def progress(config: Config, instance_id: str) -> Progress:
-    """How far the setup of an instance is, by the state kept here; somebody else's run may be further."""
-    tasks = [task.id for task in definition.load(TASK_FILE).tasks]
-    finished = StateStore(config.state_dir, instance_id).load().finished
-    return Progress(sum(task in finished for task in tasks), len(tasks))
+def progress(config: Config, instance_ids: Iterable[str]) -> dict[str, Progress]:
+    """How far the setup of each instance is, by the state kept here; somebody else's run may be further."""
+    tasks = {task.id for task in definition.load(TASK_FILE).tasks}
+    finished = {one: StateStore(config.state_dir, one).load().finished for one in instance_ids}
+    return {one: Progress(len(tasks & done.keys()), len(tasks)) for one, done in finished.items()}
 
 
 def check(config: Config) -> None:

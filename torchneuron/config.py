@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,9 +118,7 @@ class Config:
         """Raise InputError for overrides that no deployment takes, whatever else holds for it."""
         _refuse(find_problems(dict(overrides), _deployment_schema()), "These settings are refused.")
         self.region(overrides.get("region"))
-        cidrs = tuple(check_cidr(cidr) for cidr in overrides.get("allowedIps") or ())
-        if not overrides.get("openToWorld"):
-            _refuse_everyone(cidrs)
+        _addresses(overrides.get("allowedIps") or (), overrides)
 
     def deployment(self, overrides: Mapping[str, Any]) -> Deployment:
         """The deployment these settings and `overrides` (`$defs/deployment` in the schema) describe.
@@ -139,13 +137,7 @@ class Config:
                 do="Add --use-capacity-block (useCapacityBlock: true), or leave the reservation out.",
             )
         chosen = overrides.get("allowedIps")
-        # Each once: EC2 refuses a group with the same rule twice.
-        allowed_ips = tuple(
-            dict.fromkeys(check_cidr(cidr) for cidr in (self.allowed_ips if chosen is None else chosen))
-        )
-        open_to_world = bool(overrides.get("openToWorld", False))
-        if not open_to_world:
-            _refuse_everyone(allowed_ips)
+        allowed_ips = _addresses(self.allowed_ips if chosen is None else chosen, overrides)
         subnet = overrides.get("subnetId")
         data_volume_size = overrides.get("dataVolumeSize", self.data_volume_size)
         if data_volume_size and not (subnet or use_block):
@@ -168,7 +160,7 @@ class Config:
             count=overrides.get("count", 1),
             data_volume_size=data_volume_size,
             allowed_ips_chosen=chosen is not None,
-            open_to_world=open_to_world,
+            open_to_world=bool(overrides.get("openToWorld", False)),
             refresh_ami=bool(overrides.get("refreshAmi", False)),
             remember=bool(overrides.get("remember", True)),
         )
@@ -251,6 +243,14 @@ def _port_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     for name, port in (("internalPort", inside), ("nginxPort", outside)):
         if port == 22:
             yield Problem(name, "22 is where the machine's SSH server listens")
+
+
+def _addresses(cidrs: Iterable[str], overrides: Mapping[str, Any]) -> tuple[str, ...]:
+    """Canonical CIDR blocks, each once: EC2 refuses a group with the same rule twice. Everyone needs `openToWorld`."""
+    checked = tuple(dict.fromkeys(check_cidr(cidr) for cidr in cidrs))
+    if not overrides.get("openToWorld"):
+        _refuse_everyone(checked)
+    return checked
 
 
 def _refuse_everyone(cidrs: tuple[str, ...]) -> None:

@@ -53,9 +53,12 @@ def read(
     }
     settings = {name: value for name, value in given.items() if value}
     # Of these, 0 means something, if only that it is refused.
-    numbers = {"count": count, "volumeSize": volume_size, "dataVolumeSize": data_volume_size}
-    options = {"count": "--count", "volumeSize": "--volume-size", "dataVolumeSize": "--data-volume-size"}
-    settings |= {name: whole_number(options[name], text) for name, text in numbers.items() if text}
+    numbers = {
+        "count": ("--count", count),
+        "volumeSize": ("--volume-size", volume_size),
+        "dataVolumeSize": ("--data-volume-size", data_volume_size),
+    }
+    settings |= {name: whole_number(option, text) for name, (option, text) in numbers.items() if text}
     if on_demand:
         settings["useCapacityBlock"] = False
     if closed:

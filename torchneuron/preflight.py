@@ -52,7 +52,7 @@ def is_over(aws: Aws, reservation_id: str) -> bool:
         block = reservations.describe(aws.ec2(), aws.region, reservation_id)
     except NotFoundError:
         return True
-    return block.state in GONE or bool(block.reclaimed and block.seen >= block.reclaimed)
+    return block.is_over
 
 
 def needs_subnet(config: Config, choices: Mapping[str, Any]) -> bool:
@@ -139,7 +139,7 @@ def _check_time(block: Reservation) -> None:
             why=f"{block.outlook[:1].upper()}{block.outlook[1:]}.",
             do="AWS refuses a launch on it at any other time." + ("" if block.state in GONE else wait),
         )
-    if block.reclaimed and block.seen >= block.reclaimed and block.end:
+    if block.is_reclaimed and block.end:
         raise InputError(
             f"The Capacity Block {block.id} can no longer be used: AWS takes its instances back.",
             why=f"It ends in {in_words(block.end - block.seen)}.",

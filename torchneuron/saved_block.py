@@ -10,14 +10,14 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from torchneuron import options, parameters, subnets
 from torchneuron.capacity_blocks import reservations
 from torchneuron.capacity_blocks.reservations import GONE, Reservation
-from torchneuron.capacity_blocks.words import iso
+from torchneuron.capacity_blocks.words import iso, iso_or_none
 from torchneuron.errors import AwsError, InputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ class Names:
 class SavedBlock:
     """A reservation, and the subnet in its zone that instances on it start in. Times are aware, in UTC.
 
-    What versions of this tool saved that knew of these two only is empty, or None, in the rest.
+    What versions of this tool saved that knew of these two only is empty, or None, in the rest. `replaced` is no part
+    of it: after a save, the id of another reservation that was saved before, if there was one.
     """
 
     region: str
@@ -81,6 +82,7 @@ class SavedBlock:
     instance_type: str = ""
     start: datetime | None = None
     end: datetime | None = None
+    replaced: str = field(default="", compare=False)
 
     @property
     def values(self) -> dict[str, str]:
@@ -120,6 +122,8 @@ def save(
         subnets.check(ec2, region, subnet_id, zone=zone, vpc_id=vpc_id, user=user)
     else:
         subnet_id = subnets.find(ec2, region, zone=zone, vpc_id=vpc_id, user=user)
+    before = _read(ssm, region)
+    saved = before.get(Names(region).reservation, "")
     block = SavedBlock(
         region,
         reservation.id,
@@ -128,8 +132,8 @@ def save(
         reservation.instance_type,
         reservation.start,
         reservation.end,
+        replaced="" if saved == reservation.id else saved,
     )
-    before = _read(ssm, region)
     parameters.write_all(ssm, region, block.values, before, {"Project": project, **_MADE_HERE})
     return block
 
@@ -209,8 +213,8 @@ def as_json(block: SavedBlock) -> str:
         "subnetId": block.subnet_id,
         "zone": block.zone or None,
         "instanceType": block.instance_type or None,
-        "start": iso(block.start) if block.start else None,
-        "end": iso(block.end) if block.end else None,
+        "start": iso_or_none(block.start),
+        "end": iso_or_none(block.end),
     }
     return json.dumps(document, indent=2)
 
@@ -228,7 +232,7 @@ def _check_usable(reservation: Reservation) -> None:
             why="What is saved is for invoke deploy --use-capacity-block, which launches on Capacity Blocks only.",
             do="See the blocks with invoke cb.list.",
         )
-    if reservation.reclaimed and reservation.seen >= reservation.reclaimed:
+    if reservation.is_reclaimed:
         raise InputError(
             f"{reservation.id} can no longer be used: {reservation.outlook}.",
             do="See the others with invoke cb.list.",

@@ -13,7 +13,7 @@ import json
 from typing import Any
 
 from torchneuron import code_server, display
-from torchneuron.capacity_blocks.words import iso, when
+from torchneuron.capacity_blocks.words import iso_or_none, seconds_to, when
 from torchneuron.code_server import Progress
 from torchneuron.config import Config
 from torchneuron.deployed import Deployed, Machine
@@ -23,9 +23,10 @@ LOCAL_PORT = 8080
 
 def show(deployed: Deployed, config: Config) -> None:
     """The deployment, for a person."""
+    progress = code_server.progress(config, deployed.instance_ids)
     facts: list[tuple[str, str]] = []
     for machine in deployed.machines:
-        facts += _machine(machine, deployed, config)
+        facts += _machine(machine, progress[machine.instance_id], deployed, config)
     facts += [
         ("gone", f"{', '.join(deployed.lost)}: invoke deploy replaces what is gone" if deployed.lost else ""),
         ("security group", deployed.security_group_id),
@@ -38,10 +39,11 @@ def show(deployed: Deployed, config: Config) -> None:
 
 def show_json(deployed: Deployed, config: Config) -> None:
     """The deployment, for a program."""
+    progress = code_server.progress(config, deployed.instance_ids)
     document = {
         "region": deployed.region,
         "foundBy": "state" if deployed.from_state else "tags",
-        "instances": [_as_json(machine, deployed, config) for machine in deployed.machines],
+        "instances": [_as_json(one, progress[one.instance_id], deployed, config) for one in deployed.machines],
         "lost": list(deployed.lost),
         "securityGroupId": deployed.security_group_id or None,
         "secretArn": deployed.secret_arn or None,
@@ -50,13 +52,13 @@ def show_json(deployed: Deployed, config: Config) -> None:
     display.say(json.dumps(document, indent=2))
 
 
-def _machine(machine: Machine, deployed: Deployed, config: Config) -> list[tuple[str, str]]:
+def _machine(machine: Machine, progress: Progress, deployed: Deployed, config: Config) -> list[tuple[str, str]]:
     return [
         ("instance", f"{machine.instance_id} ({machine.state})"),
         ("type", f"{machine.instance_type} in {machine.zone}"),
         ("public DNS", machine.public_dns or "none"),
         ("Capacity Block", _block(machine)),
-        ("setup", _progress(code_server.progress(config, machine.instance_id), machine, deployed.region)),
+        ("setup", _progress(progress, machine, deployed.region)),
         ("address", _url(machine, deployed, config) or ""),
         ("reach it", _forward(machine, deployed.region, config)),
         ("", f"then open http://localhost:{LOCAL_PORT}"),
@@ -94,8 +96,8 @@ def _url(machine: Machine, deployed: Deployed, config: Config) -> str | None:
     return f"http://{machine.public_dns}{port}"
 
 
-def _as_json(machine: Machine, deployed: Deployed, config: Config) -> dict[str, Any]:
-    block, progress = machine.block, code_server.progress(config, machine.instance_id)
+def _as_json(machine: Machine, progress: Progress, deployed: Deployed, config: Config) -> dict[str, Any]:
+    block = machine.block
     ends = block.reclaimed if block else None
     return {
         "id": machine.instance_id,
@@ -105,7 +107,7 @@ def _as_json(machine: Machine, deployed: Deployed, config: Config) -> dict[str, 
         "publicDns": machine.public_dns or None,
         "url": _url(machine, deployed, config),
         "capacityReservationId": block.id if block else None,
-        "instancesTerminated": iso(ends) if ends else None,
-        "secondsToTermination": max(int((ends - block.seen).total_seconds()), 0) if block and ends else None,
+        "instancesTerminated": iso_or_none(ends),
+        "secondsToTermination": seconds_to(ends, block.seen) if block else None,
         "setup": {"finished": progress.finished, "tasks": progress.tasks},
     }

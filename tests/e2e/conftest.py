@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,6 +57,29 @@ def ssm_run(sandbox: Sandbox, instance_id: str, script: str) -> str:
     )
     got = ssm.get_command_invocation(CommandId=command_id, InstanceId=instance_id)
     return str(got["StandardOutputContent"])
+
+
+AMI_PARAMETER = "/test/newest-ami"
+
+
+def take_ami_from_own_parameter(sandbox) -> None:
+    """Have deployments look the newest AMI up where a test can move it: nobody can move AWS's."""
+    regions = sandbox.settings()["regions"]
+    ssm = client(sandbox, "ssm")
+    newest = ssm.get_parameter(Name=regions[REGION]["amiParameter"])["Parameter"]["Value"]
+    ssm.put_parameter(Name=AMI_PARAMETER, Value=newest, Type="String")
+    path = sandbox.folder / "config.json"
+    settings = {**sandbox.settings(), "regions": {**regions, REGION: {"amiParameter": AMI_PARAMETER}}}
+    path.write_text(json.dumps(settings))
+
+
+def newest_ami(sandbox) -> str:
+    return str(client(sandbox, "ssm").get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"])
+
+
+def publish_newer_ami(sandbox) -> None:
+    newer = client(sandbox, "ec2").copy_image(Name="newer", SourceImageId=newest_ami(sandbox), SourceRegion=REGION)
+    client(sandbox, "ssm").put_parameter(Name=AMI_PARAMETER, Value=newer["ImageId"], Type="String", Overwrite=True)
 
 
 def client(sandbox, service):

@@ -19,12 +19,11 @@ import pytest
 from rehearsal.rehearse import Rehearsal
 from rehearsal.sandbox import Sandbox, open_sandbox
 from rehearsal.terraform_mirror import write_cli_config
-from tests.e2e.conftest import PROJECT, REGION, client
+from tests.e2e.conftest import PROJECT, REGION, client, publish_newer_ami, take_ami_from_own_parameter
 from tests.unit.stack_support import GOLDEN, VARIANTS
 
 STACK = "torchneuron-code-server"
 ON_BLOCK = {"useCapacityBlock": True}
-AMI_PARAMETER = "/test/newest-ami"
 
 
 @dataclass(frozen=True)
@@ -68,19 +67,10 @@ class Cdktf:
 
 @pytest.fixture(scope="module")
 def cdktf():
-    """cdktf-cli against a rehearsal where a block has been bought and has begun, and a state bucket made.
-
-    The AMI comes from a parameter of the account's own, because nobody can move AWS's.
-    """
+    """cdktf-cli against a rehearsal where a block has been bought and has begun, and a state bucket made."""
     with open_sandbox(region=REGION, host_suite="none") as sandbox:
         Rehearsal(sandbox, REGION).prepare()
-        ssm = client(sandbox, "ssm")
-        path = sandbox.folder / "config.json"
-        settings = json.loads(path.read_text())
-        newest = ssm.get_parameter(Name=settings["regions"][REGION]["amiParameter"])["Parameter"]["Value"]
-        ssm.put_parameter(Name=AMI_PARAMETER, Value=newest, Type="String")
-        settings["regions"][REGION]["amiParameter"] = AMI_PARAMETER
-        path.write_text(json.dumps(settings))
+        take_ami_from_own_parameter(sandbox)
         yield Cdktf(sandbox)
 
 
@@ -188,10 +178,7 @@ def test_second_diff_and_deploy_change_nothing(cdktf, deployed):
 
 
 def test_a_newer_ami_changes_nothing(cdktf, deployed):
-    ec2, ssm = client(cdktf.sandbox, "ec2"), client(cdktf.sandbox, "ssm")
-    running = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
-    newer = ec2.copy_image(Name="newer", SourceImageId=running, SourceRegion=REGION)["ImageId"]
-    ssm.put_parameter(Name=AMI_PARAMETER, Value=newer, Type="String", Overwrite=True)
+    publish_newer_ami(cdktf.sandbox)
     assert "No changes." in cdktf.passing("diff", settings=ON_BLOCK)
 
 

@@ -19,10 +19,16 @@ import pytest
 
 from rehearsal.rehearse import Rehearsal
 from rehearsal.sandbox import Sandbox, SandboxError, open_sandbox, run
-from tests.e2e.conftest import PROJECT, REGION, client
+from tests.e2e.conftest import (
+    PROJECT,
+    REGION,
+    client,
+    newest_ami,
+    publish_newer_ami,
+    take_ami_from_own_parameter,
+)
 
 STACK = "torchneuron-code-server"
-AMI_PARAMETER = "/test/newest-ami"
 DEPLOY = ("deploy", "--skip-setup")
 FIRST = (*DEPLOY, "--use-capacity-block", "--data-volume-size", "20")
 
@@ -49,13 +55,6 @@ class Deployment:
         path = self.sandbox.folder / "config.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
-    def newer_ami(self) -> str:
-        ec2, ssm = self.aws("ec2"), self.aws("ssm")
-        now = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
-        newer = str(ec2.copy_image(Name="newer", SourceImageId=now, SourceRegion=REGION)["ImageId"])
-        ssm.put_parameter(Name=AMI_PARAMETER, Value=newer, Type="String", Overwrite=True)
-        return newer
-
     def machines(self) -> dict[str, dict[str, Any]]:
         """The instances that are there, by id."""
         there = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
@@ -69,18 +68,11 @@ class Deployment:
 
 @pytest.fixture(scope="module")
 def deployment():
-    """A rehearsal where a block has been bought and has begun, and a state bucket made.
-
-    The AMI comes from a parameter of the account's own, because nobody can move AWS's.
-    """
+    """A rehearsal where a block has been bought and has begun, and a state bucket made."""
     with open_sandbox(region=REGION, host_suite="none") as sandbox:
         Rehearsal(sandbox, REGION).prepare()
-        made = Deployment(sandbox)
-        regions = sandbox.settings()["regions"]
-        newest = made.aws("ssm").get_parameter(Name=regions[REGION]["amiParameter"])["Parameter"]["Value"]
-        made.aws("ssm").put_parameter(Name=AMI_PARAMETER, Value=newest, Type="String")
-        made.change_settings(regions={**regions, REGION: {"amiParameter": AMI_PARAMETER}})
-        yield made
+        take_ami_from_own_parameter(sandbox)
+        yield Deployment(sandbox)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +86,7 @@ def first(deployment):
 
 
 def test_what_is_left_out_the_second_time_is_as_before_whatever_the_defaults_say(deployment, first):
-    deployment.newer_ami()
+    publish_newer_ami(deployment.sandbox)
     before = deployment.sandbox.settings()
     deployment.change_settings(defaultVolumeSize=640, defaultInstanceType="trn2.48xlarge")
     ssm = deployment.aws("ssm")
@@ -167,7 +159,7 @@ def test_info_finds_the_machine_without_a_state(deployment, first):
 
 
 def test_a_newer_ami_is_for_those_who_ask_and_the_data_stays(deployment, first):
-    newest = deployment.aws("ssm").get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
+    newest = newest_ami(deployment.sandbox)
     assert "is for trn2.3xlarge, not trn2.48xlarge" in deployment.refused(
         *DEPLOY, "--refresh-ami", "-t", "trn2.48xlarge"
     )

@@ -18,6 +18,7 @@ _PACKAGES = {
     "torchneuron.config",
     "torchneuron.display",
 }
+_IO = {"boto3", "botocore", "subprocess", "pathlib", "torchneuron.aws", "torchneuron.aws_errors"}
 FORBIDDEN = {
     "main.py": {"boto3", "botocore", "invoke", "rehearsal", "benchmarks"},
     "stacks": {"boto3", "botocore", "invoke", "rehearsal", "benchmarks"},
@@ -26,22 +27,8 @@ FORBIDDEN = {
     "torchneuron": {"invoke", "cdktf", "moto", "rehearsal", "stacks", "tasks", "commands", "benchmarks"},
     "torchneuron/setup/definition.py": {"boto3", "botocore", "subprocess"},
     "torchneuron/setup/render.py": {"boto3", "botocore", "subprocess", "pathlib"},
-    "torchneuron/setup/plan.py": {
-        "boto3",
-        "botocore",
-        "subprocess",
-        "pathlib",
-        "torchneuron.aws",
-        "torchneuron.aws_errors",
-    },
-    "torchneuron/setup/document.py": {
-        "boto3",
-        "botocore",
-        "subprocess",
-        "pathlib",
-        "torchneuron.aws",
-        "torchneuron.aws_errors",
-    },
+    "torchneuron/setup/plan.py": _IO,
+    "torchneuron/setup/document.py": _IO,
     "torchneuron/permissions.py": {
         "boto3",
         "botocore",

@@ -110,7 +110,7 @@ def _paid(block: Reservation, made: tuple[Extension, ...] | Unreadable) -> str:
 def _remaining(block: Reservation) -> str:
     """What of the block can still be used, in a sentence."""
     until = block.reclaimed
-    if block.state in GONE or until is None or block.seen >= until:
+    if block.is_over or until is None:
         return f"Nothing of it remains usable. Now: {block.outlook}."
     if block.seen < block.start:
         return (
@@ -126,7 +126,7 @@ def _remaining(block: Reservation) -> str:
 
 def _instead(block: Reservation) -> str:
     """What can be done with the block; empty when it is over."""
-    if block.state in GONE or (block.reclaimed and block.seen >= block.reclaimed):
+    if block.is_over:
         return ""
     named = f"--reservation-id {block.id} -r {block.region}"
     lines = ["Use it:", f"  invoke cb.save-params {named}"]

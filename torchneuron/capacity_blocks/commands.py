@@ -141,12 +141,12 @@ def save_params(reservation_id: str, subnet_id: str, region: str, *, vpc_id: str
     subnet = options.aws_id("--subnet-id", subnet_id, "subnet") if subnet_id else ""
     vpc = options.aws_id("--vpc-id", vpc_id, "vpc") if vpc_id else ""
     settings, aws = _start(region)
-    before = saved_block.saved_id(aws.ssm(), aws.region)
-    show_saved.saved(
-        saved_block.save(aws.ec2(), aws.ssm(), aws.region, wanted_id, subnet, project=settings.project_name, vpc_id=vpc)
+    block = saved_block.save(
+        aws.ec2(), aws.ssm(), aws.region, wanted_id, subnet, project=settings.project_name, vpc_id=vpc
     )
-    if before not in ("", wanted_id):
-        show_saved.replaced(before, aws.region)
+    show_saved.saved(block)
+    if block.replaced:
+        show_saved.replaced(block)
 
 
 def load_params(region: str, output: str) -> None:

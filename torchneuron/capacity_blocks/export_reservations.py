@@ -22,13 +22,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 from torchneuron.capacity_blocks.details import Details, Health, Instance, Unreadable
 from torchneuron.capacity_blocks.extensions import Extension
 from torchneuron.capacity_blocks.reservations import Fee
-from torchneuron.capacity_blocks.words import iso
+from torchneuron.capacity_blocks.words import iso, iso_or_none, seconds_to
 
 
 def list_as_json(found: Sequence[Details], region: str) -> str:
@@ -65,15 +64,15 @@ def _summary(found: Details) -> dict[str, Any]:
         "instancesTotal": one.count,
         "instancesAvailable": one.available,
         "instances": None if isinstance(instances, Unreadable) else [_instance(each) for each in instances],
-        "created": _time(one.created),
+        "created": iso_or_none(one.created),
         "start": iso(one.start),
-        "secondsToStart": _seconds(one.start, one.seen),
-        "instancesTerminated": _time(one.reclaimed),
-        "secondsToTermination": _seconds(one.reclaimed, one.seen),
-        "end": _time(one.end),
-        "secondsToEnd": _seconds(one.end, one.seen),
-        "extensionFrom": _time(opens),
-        "extensionUntil": _time(closes),
+        "secondsToStart": seconds_to(one.start, one.seen),
+        "instancesTerminated": iso_or_none(one.reclaimed),
+        "secondsToTermination": seconds_to(one.reclaimed, one.seen),
+        "end": iso_or_none(one.end),
+        "secondsToEnd": seconds_to(one.end, one.seen),
+        "extensionFrom": iso_or_none(opens),
+        "extensionUntil": iso_or_none(closes),
         **_paid(one.fee),
         "health": _health(health) if isinstance(health, Health) else None,
         "tags": dict(sorted(one.tags.items())),
@@ -89,7 +88,7 @@ def _paid(fee: Fee | None) -> dict[str, Any]:
 
 
 def _instance(instance: Instance) -> dict[str, Any]:
-    return {"id": instance.id, "state": instance.state, "launched": _time(instance.launched)}
+    return {"id": instance.id, "state": instance.state, "launched": iso_or_none(instance.launched)}
 
 
 def _health(health: Health) -> dict[str, Any]:
@@ -111,15 +110,6 @@ def _extension(extension: Extension) -> dict[str, Any]:
         "currency": extension.currency,
         "status": extension.status,
     }
-
-
-def _time(time: datetime | None) -> str | None:
-    return iso(time) if time else None
-
-
-def _seconds(time: datetime | None, now: datetime) -> int | None:
-    """Whole seconds from `now` to `time`; 0 for what is past."""
-    return max(int((time - now).total_seconds()), 0) if time else None
 
 
 def _text(document: dict[str, Any]) -> str:

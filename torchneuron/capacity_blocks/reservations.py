@@ -92,6 +92,16 @@ class Reservation:
         return self.end - reclaimed_before_end(self.instance_type, ultraserver=self.is_ultraserver)
 
     @property
+    def is_reclaimed(self) -> bool:
+        """Whether AWS takes the instances on it back already: it may be active, and nobody can begin to use it."""
+        return self.reclaimed is not None and self.seen >= self.reclaimed
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can run on it any more."""
+        return self.state in GONE or self.is_reclaimed
+
+    @property
     def is_open(self) -> bool:
         """Whether it has started and not ended: only then does EC2 count what is free."""
         return self.state in _OPEN

@@ -15,9 +15,9 @@ def form(output: str) -> str:
     return options.one_of("output", output, _FORMS)
 
 
-def replaced(reservation_id: str, region: str) -> None:
+def replaced(block: SavedBlock) -> None:
     """Which other reservation was saved before: what used that finds another one from now on."""
-    display.note(f"It replaces {reservation_id}, which was saved for {region} before.")
+    display.note(f"It replaces {block.replaced}, which was saved for {block.region} before.")
 
 
 def not_saved(region: str, form: str) -> None:

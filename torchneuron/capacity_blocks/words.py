@@ -33,6 +33,16 @@ def iso(time: datetime) -> str:
     return f"{time.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def iso_or_none(time: datetime | None) -> str | None:
+    """The same, and None for a time that is not known: null for programs."""
+    return iso(time) if time else None
+
+
+def seconds_to(time: datetime | None, now: datetime) -> int | None:
+    """Whole seconds from `now` to `time`; 0 for what is past, None for a time that is not known."""
+    return max(int((time - now).total_seconds()), 0) if time else None
+
+
 def either(parts: Sequence[str]) -> str:
     """`a`, `a or b`, `a, b or c`."""
     return " or ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
