@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from moto.ec2.responses import EC2Response
 
+from rehearsal.default_vpc import DefaultVpcOperations
 from rehearsal.launches import LaunchResponse
 from rehearsal.offering_operations import OfferingOperations
 from rehearsal.reservation_operations import ReservationOperations
@@ -14,6 +15,7 @@ class RehearsalEC2(
     OfferingOperations,
     ReservationOperations,
     VolumeOperations,
+    DefaultVpcOperations,
     LaunchResponse,
     EC2Response,  # type: ignore[misc] # moto has no types
 ):

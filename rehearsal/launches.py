@@ -188,6 +188,7 @@ class LaunchResponse(RehearsalResponse, EC2Response):  # type: ignore[misc] # mo
         """What moto leaves out of new instances: market, reservation, volumes' speed, profiles, hosts."""
         profile = self._get_param("IamInstanceProfile") or {}
         for index, instance in enumerate(instances):
+            instance.launch_time = self.world.clock.now().replace(tzinfo=None)
             instance.lifecycle = target.market_type
             instance.capacity_reservation_id = target.reservation_id
             instance.capacity_reservation_specification = _specification(target)

@@ -23,6 +23,7 @@ from rehearsal.answers import RehearsalResponse, matches, page
 from rehearsal.command_shapes import shown_command, shown_invocation, shown_step
 from rehearsal.commands import Command, Request
 from rehearsal.errors import AwsError
+from rehearsal.service_settings import ServiceSettingResponse
 
 AGENT_VERSION = "3.3.3185.0"
 PAGE = 50
@@ -201,7 +202,7 @@ class CommandResponse(InstanceResponse):
         return list(dict.fromkeys([*named, *tagged]))
 
 
-class RehearsalSSM(CommandResponse, DocumentResponse):
+class RehearsalSSM(CommandResponse, DocumentResponse, ServiceSettingResponse):
     """Systems Manager as the rehearsal serves it."""
 
     refusal = SSMException

@@ -67,6 +67,10 @@ class Aws:
         """The same account in another region. One session is behind both: make their clients in one thread."""
         return Aws(region, self._session, lookups=self._lookups)
 
+    def brief(self) -> Aws:
+        """The same account and region, with lookups that somebody waits for."""
+        return Aws(self.region, self._session, lookups=BRIEF)
+
     def enabled_regions(self) -> list[str]:
         """The regions enabled for this account, of those that this boto3 knows. One call."""
         with calling("list the account's regions"):
@@ -95,6 +99,9 @@ class Aws:
 
     def secrets(self) -> SecretsManagerClient:
         return cast("SecretsManagerClient", self._client("secretsmanager", self._lookups))
+
+    def iam(self) -> Any:
+        return self._client("iam", self._lookups)
 
     def s3(self) -> S3Client:
         return cast("S3Client", self._client("s3", self._lookups))

@@ -12,9 +12,10 @@ from torchneuron.config import PROJECT_ROOT, Config
 from torchneuron.errors import InputError
 from torchneuron.passwords import Hashes
 from torchneuron.setup import definition, report, syntax
-from torchneuron.setup.commands import Commands, wait_until_online
+from torchneuron.setup.commands import Commands
 from torchneuron.setup.definition import TaskFile
 from torchneuron.setup.plan import make_plan
+from torchneuron.setup.reach import wait_until_online
 from torchneuron.setup.render import render
 from torchneuron.setup.run import Outcome, Runner, pending_scripts
 from torchneuron.setup.state import State, StateStore
@@ -111,7 +112,7 @@ def run_task_file(
         return None
     ssm = aws.ssm()
     with display.waiting(f"Waiting for Systems Manager to reach {options.instance_id}"):
-        wait_until_online(ssm, options.instance_id, seconds=_ONLINE_SECONDS if options.wait else 0)
+        wait_until_online(aws, [options.instance_id], seconds=_ONLINE_SECONDS if options.wait else 0)
     with report.monitor() as monitor:
         runner = Runner(
             Commands(ssm, aws.ssm_once(), options.instance_id),

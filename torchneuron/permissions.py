@@ -263,6 +263,16 @@ _SEE_COMMANDS = Grant(
     "whether Systems Manager reaches the machine, and what commands did there",
     _of("ssm", "DescribeInstanceInformation", "GetCommandInvocation", "ListCommandInvocations", "ListCommands"),
 )
+_SEE_WHY_UNREACHED = Grant(
+    "SeeWhyUnreached",
+    "what a machine lacks that Systems Manager does not reach: asked for only then, and each can be done without",
+    (
+        *_of("ec2", "DescribeInstances", "DescribeRouteTables", "DescribeSecurityGroups", "DescribeVpcEndpoints"),
+        *_of("iam", "GetInstanceProfile", "GetPolicy", "GetPolicyVersion", "GetRolePolicy"),
+        *_of("iam", "ListAttachedRolePolicies", "ListRolePolicies"),
+        *_of("ssm", "GetServiceSetting"),
+    ),
+)
 _MAKE_DOCUMENTS = Grant(
     "MakeSetupDocuments",
     "the tasks as command documents",
@@ -289,7 +299,7 @@ _OWN_SESSIONS = Grant(
 )
 
 _REACH = (_FORWARD, _OWN_SESSIONS)
-_SET_UP = (_SEE_COMMANDS, _MAKE_DOCUMENTS, _RUN)
+_SET_UP = (_SEE_COMMANDS, _SEE_WHY_UNREACHED, _MAKE_DOCUMENTS, _RUN)
 _INFO = (_READ_STATE, _SEE_INSTANCES, _SEE_BLOCKS)
 # Where there is no state at hand.
 _FIND = (_SEE_VOLUMES, Grant("FindSecret", "the secret by its tags", _of("secretsmanager", "ListSecrets")))

@@ -29,6 +29,8 @@ FORBIDDEN = {
     "torchneuron/setup/render.py": {"boto3", "botocore", "subprocess", "pathlib"},
     "torchneuron/setup/plan.py": _IO,
     "torchneuron/setup/document.py": _IO,
+    "torchneuron/setup/diagnosis.py": _IO,
+    "torchneuron/setup/remedies.py": _IO,
     "torchneuron/permissions.py": {
         "boto3",
         "botocore",

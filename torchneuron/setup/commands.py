@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torchneuron.aws_errors import calling
-from torchneuron.errors import AwsError, NotFoundError, SetupError, UnreachableError
+from torchneuron.errors import AwsError, SetupError, UnreachableError
 from torchneuron.setup.document import NAME_PREFIX, Document
+from torchneuron.setup.reach import is_online, not_managed
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -124,7 +125,7 @@ class Commands:
             return self._find_sent(comment, error)
         except AwsError as error:
             if error.code == "InvalidInstanceId":
-                raise not_managed(self._instance_id) from error
+                raise not_managed(self._instance_id, self._ssm.meta.region_name) from error
             raise
         return sent["Command"]["CommandId"]
 
@@ -186,32 +187,6 @@ class Commands:
             got.get("StandardOutputContent", ""),
             got.get("StandardErrorContent", ""),
         )
-
-
-def wait_until_online(ssm: SSMClient, instance_id: str, *, seconds: float) -> None:
-    """Return once SSM can reach the instance. Raises NotFoundError when it can't after `seconds`."""
-    end = time.monotonic() + seconds
-    while not is_online(ssm, instance_id):
-        if time.monotonic() >= end:
-            raise not_managed(instance_id)
-        time.sleep(min(2, max(0.1, end - time.monotonic())))
-
-
-def is_online(ssm: SSMClient, instance_id: str) -> bool:
-    with calling(f"ask whether SSM reaches {instance_id}"):
-        answer = ssm.describe_instance_information(Filters=[{"Key": "InstanceIds", "Values": [instance_id]}])
-    return any(found.get("PingStatus") == "Online" for found in answer["InstanceInformationList"])
-
-
-def not_managed(instance_id: str) -> NotFoundError:
-    """What to say of an instance that Systems Manager does not reach."""
-    return NotFoundError(
-        f"Systems Manager does not reach {instance_id}.",
-        why="It is not running, has no role with AmazonSSMManagedInstanceCore, has no way to the SSM "
-        "endpoints, or its agent is not up (a machine needs a minute or two after its start).",
-        do="See what SSM knows: aws ssm describe-instance-information "
-        f"--filters Key=InstanceIds,Values={instance_id}. Add --wait to wait for it.",
-    )
 
 
 def _step(plugin: CommandPluginTypeDef) -> StepStatus:

@@ -1,0 +1,297 @@
+"""Why Systems Manager does not reach an instance: decided from facts that `reach_facts` gathers, by them alone.
+
+What an agent needs to register is a machine that runs, a role that lets it, a way to the SSM endpoints, and itself
+(Systems Manager user guide, "Troubleshooting managed node availability"): they are looked at in that order, and the
+first that is known to be missing is the verdict. What could not be looked at is told beside it, and taken for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+
+from torchneuron.setup import remedies
+
+STARTING = timedelta(minutes=5)
+"""How long after its start a machine may boot: a minute or two is usual, the largest types take some more."""
+NEEDED_ENDPOINTS = ("ssm", "ssmmessages")
+"""The endpoints without which no agent takes commands. Before 3.3.40.0 agents needed ec2messages, too (Systems Manager
+user guide, "Improve the security of EC2 instances by using VPC endpoints")."""
+
+
+class Cause(Enum):
+    """What keeps an instance from being reached; the value is how a person is told."""
+
+    ABSENT = "no such instance here"
+    NOT_RUNNING = "not running"
+    STARTING = "still starting"
+    WINDOWS = "Windows"
+    ROLE = "role"
+    NETWORK = "network"
+    AGENT = "agent"
+    UNKNOWN = "unknown"
+
+
+FINAL = frozenset({Cause.ABSENT, Cause.NOT_RUNNING, Cause.WINDOWS})
+"""Causes that no waiting removes."""
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """In place of a fact that could not be looked at: `why` not, and the command with which who may `see` it can."""
+
+    why: str = ""
+    see: str = ""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An instance as EC2 has it. `age` is the time since its last start; `metadata`, whether it has its IMDS."""
+
+    state: str
+    age: timedelta
+    state_reason: str = ""
+    windows: bool = False
+    metadata: bool = True
+    profile: str = ""
+    public_ip: str = ""
+    vpc_id: str = ""
+    subnet_id: str = ""
+    group_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Registration:
+    """An instance as SSM has it. `status` is its PingStatus: Online, ConnectionLost, Inactive."""
+
+    status: str
+    last_ping: datetime | None = None
+    agent_version: str = ""
+    windows: bool = False
+
+    @property
+    def online(self) -> bool:
+        return self.status == "Online"
+
+
+@dataclass(frozen=True)
+class Role:
+    """The role of an instance profile; `name` is empty for a profile without one.
+
+    `lets_agent_in`: whether its policies let an agent register and take commands.
+    """
+
+    profile: str
+    name: str
+    lets_agent_in: bool | Unseen = True
+    profile_exists: bool = True
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where a subnet's default route leads: `target` is the id of a gateway, or empty where there is none."""
+
+    table_id: str
+    target: str = ""
+    blackhole: bool = False
+
+    @property
+    def is_internet_gateway(self) -> bool:
+        return self.target.startswith("igw-")
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it surely leads to the internet, as nobody can tell of a transit gateway or a firewall."""
+        return self.target.startswith(("igw-", "nat-"))
+
+
+NOT_ASKED = Unseen()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that was seen of one instance. None: there is none (an instance, a registration, a profile).
+
+    `default_role` is Default Host Management Configuration's, empty where that is off; `egress`, whether a security
+    group lets HTTPS out; `endpoints`, the SSM interface endpoints in its VPC, looked at where nothing else leads out.
+    """
+
+    instance_id: str
+    region: str
+    instance: Instance | Unseen | None
+    registration: Registration | Unseen | None = None
+    role: Role | Unseen | None = NOT_ASKED
+    default_role: str | Unseen = NOT_ASKED
+    egress: bool | Unseen = NOT_ASKED
+    route: Route | Unseen = NOT_ASKED
+    endpoints: frozenset[str] | Unseen = NOT_ASKED
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What it is, why that is so, and the commands that show it and mend it: a line each in `do`."""
+
+    cause: Cause
+    why: str
+    do: tuple[str, ...] = ()
+
+
+def diagnose(facts: Facts) -> Diagnosis:
+    """What keeps Systems Manager from reaching the instance that `facts` are about."""
+    found = next(found for look in _LOOKS if (found := look(facts)))
+    if found.cause in FINAL:
+        return found
+    return replace(found, why="\n".join([found.why, *_unseen(facts)]))
+
+
+def _absent(facts: Facts) -> Diagnosis | None:
+    if facts.instance is not None:
+        return None
+    return Diagnosis(
+        Cause.ABSENT,
+        f"EC2 has no instance {facts.instance_id} in {facts.region} in this account.",
+        remedies.find_instance(facts.region),
+    )
+
+
+def _not_running(facts: Facts) -> Diagnosis | None:
+    instance = facts.instance
+    if not isinstance(instance, Instance) or instance.state in ("pending", "running"):
+        return None
+    reason = f": {instance.state_reason}" if instance.state_reason else ""
+    stopped = instance.state in ("stopping", "stopped")
+    do = remedies.start(facts.region, facts.instance_id) if stopped else ()
+    return Diagnosis(Cause.NOT_RUNNING, f"It is {instance.state}{reason}.", do)
+
+
+def _windows(facts: Facts) -> Diagnosis | None:
+    known = (facts.instance, facts.registration)
+    if not any(isinstance(one, Instance | Registration) and one.windows for one in known):
+        return None
+    return Diagnosis(Cause.WINDOWS, "It runs Windows, and tasks are shell scripts.", ("Name a Linux instance.",))
+
+
+def _pending(facts: Facts) -> Diagnosis | None:
+    if isinstance(facts.instance, Instance) and facts.instance.state == "pending":
+        return Diagnosis(Cause.STARTING, "EC2 is starting it.")
+    return None
+
+
+def _no_role(facts: Facts) -> Diagnosis | None:
+    """The agent has the profile's permissions, else those of Default Host Management Configuration.
+
+    Source: Systems Manager user guide, "Managing EC2 instances automatically with Default Host Management
+    Configuration": it is for agents from 3.2.582.0 on, and for instances with IMDSv2.
+    """
+    region, one = facts.region, facts.instance_id
+    if isinstance(facts.instance, Instance) and not facts.instance.metadata:
+        why = "Its instance metadata service is turned off, which is where its agent gets its credentials from."
+        return Diagnosis(Cause.ROLE, why, remedies.turn_metadata_on(region, one))
+    if facts.default_role and not isinstance(facts.default_role, Unseen):
+        return None
+    role, let_in = facts.role, ""
+    do: tuple[str, ...] = ()
+    if role is None:
+        why, do = "It has no instance profile, so its agent has no credentials.", remedies.give_profile(region, one)
+    elif isinstance(role, Unseen):
+        return None
+    elif not role.profile_exists:
+        why, do = f"Its instance profile {role.profile} was deleted.", remedies.change_profile(region, one)
+    elif not role.name:
+        why, do = f"Its instance profile {role.profile} has no role in it.", remedies.fill_profile(role.profile)
+    elif role.lets_agent_in is False:
+        let_in = "ssm:UpdateInstanceInformation, and ssmmessages:OpenControlChannel or ec2messages:GetMessages"
+        why, do = f"Its role {role.name} does not allow what an agent needs: {let_in}.", remedies.add_policy(role.name)
+    else:
+        return None
+    default = "" if isinstance(facts.default_role, Unseen) else " Default Host Management Configuration is off, too."
+    return Diagnosis(Cause.ROLE, why + default, (*do, *remedies.after_a_role(region, one)))
+
+
+def _no_network(facts: Facts) -> Diagnosis | None:
+    instance, route = facts.instance, facts.route
+    if not isinstance(instance, Instance):
+        return None
+    if facts.egress is False:
+        why = f"None of its security groups ({', '.join(instance.group_ids)}) lets HTTPS out (TCP 443)."
+        return Diagnosis(Cause.NETWORK, why, remedies.open_egress(facts.region, instance.group_ids))
+    if isinstance(route, Unseen) or isinstance(facts.endpoints, Unseen):
+        return None
+    if (lacking := [one for one in NEEDED_ENDPOINTS if one not in facts.endpoints]) == []:
+        return None
+    if route.is_internet_gateway and not route.blackhole:
+        if instance.public_ip:
+            return None
+        why = f"It has no public IP address, and its subnet's way out, {route.target}, needs one."
+        do = remedies.give_address(facts.region, facts.instance_id)
+    elif route.blackhole:
+        why = f"The default route of {instance.subnet_id} ({route.table_id}) leads to {route.target}, which is gone."
+        do = remedies.give_route(facts.region, route.table_id, replaced=True)
+    elif route.target:
+        return None
+    else:
+        why = f"Its subnet {instance.subnet_id} has no default route ({route.table_id}): it has no way out."
+        do = remedies.give_route(facts.region, route.table_id)
+    why += f" {instance.vpc_id} has no endpoint of its own for {' and '.join(lacking)} either."
+    return Diagnosis(Cause.NETWORK, why, (*do, *remedies.make_endpoints(facts.region, instance, lacking)))
+
+
+def _young(facts: Facts) -> Diagnosis | None:
+    instance = facts.instance
+    if not isinstance(instance, Instance) or instance.age >= STARTING:
+        return None
+    why = (
+        f"It was started {instance.age.total_seconds():.0f} s ago; a machine needs some minutes until its agent is up."
+    )
+    return Diagnosis(Cause.STARTING, why, remedies.see_boot(facts.region, facts.instance_id))
+
+
+def _unknown(facts: Facts) -> Diagnosis | None:
+    if isinstance(facts.instance, Instance) or isinstance(facts.registration, Registration):
+        return None
+    why = "Whether it is not running, or it is its role, its network or its agent, could not be looked at."
+    return Diagnosis(Cause.UNKNOWN, why, remedies.see_registration(facts.region, facts.instance_id))
+
+
+def _agent(facts: Facts) -> Diagnosis:
+    """What is left. A role that came after the boot looks like this, too: `remedies.restart_agent` says so."""
+    registration, region, one = facts.registration, facts.region, facts.instance_id
+    told = remedies.restart_agent(region, one)
+    so = (
+        "As far as could be looked at, its role and network let it" if _unseen(facts) else "Its role and network let it"
+    )
+    if isinstance(registration, Registration):
+        since = f" since {registration.last_ping:%Y-%m-%d %H:%M} UTC" if registration.last_ping else ""
+        why = f"Its agent ({registration.agent_version or 'of unknown version'}) was not heard of{since}. {so}"
+        return Diagnosis(Cause.AGENT, f"{why}: it has died, or the machine hangs.", told)
+    if isinstance(registration, Unseen):
+        return Diagnosis(Cause.AGENT, f"{so}.", told)
+    why = f"{so}, but its agent never registered: it is not installed, not running, or was up before it had its role."
+    if isinstance(facts.route, Route) and facts.route.target and not facts.route.is_known:
+        why += (
+            f" Its traffic leaves by {facts.route.target}: what is behind that has to let it reach the SSM endpoints."
+        )
+    return Diagnosis(Cause.AGENT, why, told)
+
+
+def _unseen(facts: Facts) -> list[str]:
+    """A line for each fact that could not be looked at."""
+    role = facts.role.lets_agent_in if isinstance(facts.role, Role) else facts.role
+    facts_looked_at = (facts.instance, facts.registration, role, facts.default_role, facts.egress, facts.route)
+    found = [one for one in (*facts_looked_at, facts.endpoints) if isinstance(one, Unseen) and one.why]
+    return [f"{one.why} Who may look: {one.see}" for one in dict.fromkeys(found)]
+
+
+_LOOKS: tuple[Callable[[Facts], Diagnosis | None], ...] = (
+    _absent,
+    _not_running,
+    _windows,
+    _pending,
+    _no_role,
+    _no_network,
+    _young,
+    _unknown,
+    _agent,
+)
