@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Collection
 
-from commands import capacity_blocks, command_line, doctor, machine
+from commands import capacity_blocks, command_line, doctor, machine, setup
 
 command_line.take_over()
 
@@ -20,15 +20,18 @@ cb = Collection(
     capacity_blocks.wait,
 )
 cb.add_task(capacity_blocks.list_, "list")
+# `invoke setup` is the collection's default; `setup.logs` stands beside it.
+setup_and_logs = Collection("setup", setup.logs)
+setup_and_logs.add_task(setup.setup, "run", default=True)
 namespace = Collection(
     machine.bootstrap,
     machine.deploy,
     machine.info,
     machine.password,
     machine.destroy,
-    machine.setup,
-    machine.run_tasks,
+    setup.run_tasks,
     machine.rehearse,
     doctor.doctor,
     cb,
+    setup_and_logs,
 )

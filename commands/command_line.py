@@ -7,7 +7,7 @@ can be set to have it run another one. But it loads the commands before it reads
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from invoke import ParseError, Program
 from invoke.main import program
@@ -20,6 +20,7 @@ class _Program(Program):  # type: ignore[misc] # Invoke's own types are not read
     """Invoke's own, but for what it says of a line it cannot read."""
 
     def parse_tasks(self) -> None:
+        self.core.unparsed = _with_names(self.core.unparsed)
         try:
             super().parse_tasks()
         except ParseError as error:
@@ -30,6 +31,20 @@ class _Program(Program):  # type: ignore[misc] # Invoke's own types are not read
             super().parse_cleanup()
         except ParseError as error:  # --help for a command that there is not
             raise ended(_told(error, self.parser.contexts)) from None
+
+
+# Commands with a value that may be left out and needs no name. Invoke knows only such that must be given.
+_NAMELESS = {"setup.logs": "--task"}
+
+
+def _with_names(words: Sequence[str]) -> list[str]:
+    """The command line with `setup.logs 09` as `setup.logs --task 09`."""
+    named: list[str] = []
+    for word in words:
+        if named and named[-1] in _NAMELESS and not word.startswith("-"):
+            named.append(_NAMELESS[named[-1]])
+        named.append(word)
+    return named
 
 
 def take_over() -> None:

@@ -1,4 +1,4 @@
-"""The machine and its setup: `invoke bootstrap`, `deploy`, `info`, `setup` and the like."""
+"""The machine: `invoke bootstrap`, `deploy`, `info`, `password`, `destroy`, `rehearse`."""
 
 from __future__ import annotations
 
@@ -118,73 +118,6 @@ def destroy(context: Context, region: str = "", yes: bool = False, delete_data: 
     from torchneuron import jobs
 
     jobs.destroy(region, yes=yes, delete_data=delete_data)
-
-
-_RUN_HELP = {
-    "instance_id": "the EC2 instance; any that Systems Manager manages (default: the deployed one)",
-    "region": "AWS region",
-    "start_from": "start at the task with this id, or whose id starts with it",
-    "dry_run": "show what would run, and touch nothing",
-    "clean_state": "forget what has finished and begin again",
-    "wait": "wait, up to 10 minutes, until Systems Manager reaches the instance",
-}
-
-
-@command(
-    optional=["password"],
-    help={
-        **_RUN_HELP,
-        "secret_arn": "Secrets Manager secret with the password (default: the deployment's own)",
-        "password": "the password; asked for when no value is given",
-        "random_password": "make a password, and show it once",
-    },
-)
-def setup(
-    context: Context,
-    instance_id: str = "",
-    region: str = "",
-    secret_arn: str = "",
-    password: str = "",
-    random_password: bool = False,
-    start_from: str = "",
-    dry_run: bool = False,
-    clean_state: bool = False,
-    wait: bool = False,
-) -> None:
-    """Set code-server up on an instance; takes up where an earlier run stopped."""
-    from torchneuron import jobs
-    from torchneuron.code_server import RunOptions
-
-    source = jobs.PasswordSource(secret_arn, password, random_password)
-    options = RunOptions(instance_id, start_from, dry_run, clean_state, wait)
-    jobs.set_up(region, options, source)
-
-
-@command(
-    iterable=["var"],
-    help={
-        **_RUN_HELP,
-        "file": "the task file (JSON)",
-        "var": "NAME=VALUE for one of the file's variables; repeatable",
-    },
-)
-def run_tasks(
-    context: Context,
-    file: str = "",
-    instance_id: str = "",
-    region: str = "",
-    var: list[str] | None = None,
-    start_from: str = "",
-    dry_run: bool = False,
-    clean_state: bool = False,
-    wait: bool = False,
-) -> None:
-    """Run any task file on an instance, as setup runs its own."""
-    from torchneuron import jobs
-    from torchneuron.code_server import RunOptions
-
-    options = RunOptions(instance_id, start_from, dry_run, clean_state, wait)
-    jobs.run_tasks(region, options, file, list(var or ()))
 
 
 @command(help={"once": "verify the login and end, instead of staying up until Ctrl-C"})

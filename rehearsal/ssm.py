@@ -95,6 +95,18 @@ class DocumentResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type:
         self.ssm_backend._documents[name].get_latest_version().platform_types = ["Linux", "MacOS"]
         return ActionResult({"DocumentDescription": self.ssm_backend.describe_document(name, None, None)})
 
+    def list_documents(self) -> ActionResult:
+        """moto's, with the dates that it leaves out (SSM API reference, DocumentIdentifier)."""
+        found, token = self.ssm_backend.list_documents(
+            self._get_param("DocumentFilterList"),
+            self._get_param("Filters"),
+            self._get_int_param("MaxResults", 10),
+            self._get_param("NextToken", "0"),
+        )
+        kept = self.ssm_backend._documents
+        dated = [{**one, "CreatedDate": kept[one["Name"]].get_default_version().created_date} for one in found]
+        return ActionResult({"DocumentIdentifiers": dated, "NextToken": token or None})
+
     def update_document(self) -> ActionResult:
         kept = self.ssm_backend._documents.get(self._get_param("Name"))
         if kept is not None and kept.get_default_version().document_type == "Command":

@@ -21,7 +21,10 @@ from torchneuron.errors import AccessError, AwsError, NotFoundError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, VolumeTypeDef
+
+# EC2 user guide, "List and filter using the CLI and API": at most 200 values a filter.
+_FILTER_VALUES = 200
 
 GONE = frozenset({"shutting-down", "terminated"})
 """States, in EC2's spelling, of an instance that is lost."""
@@ -64,11 +67,6 @@ class Deployed:
     def instance_ids(self) -> tuple[str, ...]:
         return tuple(machine.instance_id for machine in self.machines)
 
-    @property
-    def instance_id(self) -> str:
-        """The first machine's, which commands that take one instance mean."""
-        return self.machines[0].instance_id
-
 
 def from_outputs(aws: Aws, outputs: Mapping[str, Any]) -> Deployed:
     """What Terraform's outputs name, as EC2 has it. Raises NotFoundError when there is nothing, or nothing any more."""
@@ -105,7 +103,7 @@ def by_tags(aws: Aws, project: str) -> Deployed:
         machines=tuple(sorted(machines, key=lambda machine: machine.instance_id)),
         security_group_id=groups[0] if groups else "",
         secret_arn=_secret(aws, project),
-        data_volume_ids=_data_volumes(aws.ec2(), {"tag:Project": project}),
+        data_volume_ids=tuple(sorted(one["VolumeId"] for one in _data_volumes(aws.ec2(), {"tag:Project": [project]}))),
         from_state=False,
     )
 
@@ -134,25 +132,33 @@ def there(ec2: EC2Client, instance_ids: Sequence[str]) -> list[Machine]:
     return [machine for machine in found if machine.state not in GONE]
 
 
-def data_volume_of(aws: Aws, instance_id: str) -> str:
-    """The data volume attached to an instance, of whatever deployment of ours; empty when it has none.
+def data_volumes_of(aws: Aws, instance_ids: Sequence[str]) -> dict[str, str]:
+    """The data volumes attached to instances, of whatever deployment of ours, by instance.
 
     An instance may be anybody's, and its owner need not let volumes be looked at: then this warns, and knows of none.
     """
+    found: dict[str, str] = {}
     try:
-        volumes = _data_volumes(aws.ec2(), {"attachment.instance-id": instance_id})
+        for at in range(0, len(instance_ids), _FILTER_VALUES):
+            found |= _attached(aws.ec2(), instance_ids[at : at + _FILTER_VALUES])
     except AccessError as error:
-        display.warn(f"whether {instance_id} has a data volume cannot be seen, so none is set up. {error.what}")
-        return ""
-    return volumes[0] if volumes else ""
+        display.warn(f"whether there are data volumes cannot be seen, so none is set up. {error.what}")
+        return {}
+    return found
 
 
-def _data_volumes(ec2: EC2Client, which: Mapping[str, str]) -> tuple[str, ...]:
-    wanted = {"tag:ManagedBy": "torchneuron", f"tag:{DATA_TAG}": "data", **which}
-    filters: list[FilterTypeDef] = [{"Name": name, "Values": [value]} for name, value in wanted.items()]
+def _attached(ec2: EC2Client, instance_ids: Sequence[str]) -> dict[str, str]:
+    volumes = _data_volumes(ec2, {"attachment.instance-id": instance_ids})
+    at = {attached["InstanceId"]: volume["VolumeId"] for volume in volumes for attached in volume["Attachments"]}
+    return {instance_id: at[instance_id] for instance_id in instance_ids if instance_id in at}
+
+
+def _data_volumes(ec2: EC2Client, which: Mapping[str, Sequence[str]]) -> list[VolumeTypeDef]:
+    wanted = {"tag:ManagedBy": ["torchneuron"], f"tag:{DATA_TAG}": ["data"], **which}
+    filters: list[FilterTypeDef] = [{"Name": name, "Values": list(values)} for name, values in wanted.items()]
     with calling("look for data volumes"):
         pages = ec2.get_paginator("describe_volumes").paginate(Filters=filters)
-        return tuple(sorted(volume["VolumeId"] for page in pages for volume in page["Volumes"]))
+        return [volume for page in pages for volume in page["Volumes"]]
 
 
 def nothing(region: str) -> NotFoundError:

@@ -68,7 +68,9 @@ def deploy(
         outputs = terraform.outputs()
     if not changed:
         return deployed.from_outputs(aws, outputs)
-    with launched(next(iter(deployed.ids_in(outputs)), ""), aws.region):
+    ids = deployed.ids_in(outputs)
+    only = f"-i {ids[0]} " if len(ids) == 1 else ""
+    with launched(ids, f"invoke setup {only}-r {aws.region}"):
         return deployed.from_outputs(aws, outputs)
 
 
@@ -188,12 +190,11 @@ def _apply(terraform: Terraform, guard: Callable[[Sequence[Change]], None], *, h
 
 
 @contextmanager
-def launched(instance_id: str, region: str) -> Iterator[None]:
-    """What fails from here on leaves a machine running: SetupError says which, and how to go on.
+def launched(instance_ids: Sequence[str], again: str) -> Iterator[None]:
+    """What fails from here on leaves machines running: SetupError says which, and that `again` goes on with them.
 
     The kinds that elsewhere mean "nothing was changed" would be wrong here, and so would their exit status.
     """
-    again = f"invoke setup -i {instance_id} -r {region}"
     try:
         yield
     except Detached:
@@ -201,7 +202,7 @@ def launched(instance_id: str, region: str) -> Iterator[None]:
     except TorchNeuronError as error:
         if isinstance(error, SetupError) and again in error.do:
             raise
-        on = f"{instance_id} is deployed all the same. This goes on with it: {again}"
+        on = f"{', '.join(instance_ids)}: deployed all the same. This goes on with it: {again}"
         raise SetupError(error.what, why=error.why, do="\n".join(filter(None, (error.do, on)))) from error
 
 

@@ -6,6 +6,7 @@ standard error, so that a pipe gets the results alone.
 
 from __future__ import annotations
 
+import codecs
 import functools
 import os
 import sys
@@ -50,9 +51,24 @@ def say(text: str = "") -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        _give_up_stdout()
+
+
+def _give_up_stdout() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def stream(pieces: Iterable[bytes]) -> None:
+    """Pieces of a text as they come, as a result. Where nobody reads any more, no more of them are asked for."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    try:
+        for piece in pieces:
+            sys.stdout.write(decoder.decode(piece))
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _give_up_stdout()
 
 
 def note(text: str) -> None:

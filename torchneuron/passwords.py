@@ -1,7 +1,9 @@
 """Passwords: where they come from, and the only two forms in which they leave this machine.
 
-The hashes' salts are made from the instance id. Equal passwords then render equal scripts, which is
-what lets the runner see that a finished task is unchanged; a salt has to be unique, not secret.
+The hashes' salts are made from where the password is from: its secret, or the account and region. The same password
+from the same place then renders the same scripts, on every machine of a fleet and from every laptop, which is what lets
+the runner see that a finished task is unchanged. A salt has to be unique, not secret; machines that share a password
+share its hash.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import argon2.low_level
@@ -20,6 +22,7 @@ from torchneuron.errors import InputError
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sts import STSClient
 
 MIN_LENGTH = 12
 _ALPHABET = string.ascii_letters + string.digits + "-_.!@%+="
@@ -33,12 +36,20 @@ class Hashes:
     account: str
 
 
-def hash_password(password: str, *, instance_id: str) -> Hashes:
-    """Both hashes of `password` for one instance. Raises InputError for one that is too weak."""
-    check_strength(password)
-    salt = hashlib.sha256(f"torchneuron {instance_id}".encode()).digest()
+@dataclass(frozen=True)
+class Password:
+    """A password and where it is from: the ARN of its secret, or the account and region it is typed for."""
+
+    text: str = field(repr=False)
+    origin: str
+
+
+def hash_password(password: Password) -> Hashes:
+    """Both hashes of `password`. Raises InputError for one that is too weak."""
+    check_strength(password.text)
+    salt = hashlib.sha256(f"torchneuron {password.origin}".encode()).digest()
     encoded = argon2.low_level.hash_secret(
-        password.encode(),
+        password.text.encode(),
         salt[:16],
         time_cost=3,
         memory_cost=65536,
@@ -46,7 +57,7 @@ def hash_password(password: str, *, instance_id: str) -> Hashes:
         hash_len=32,
         type=argon2.low_level.Type.ID,
     )
-    account = sha512_crypt.using(salt=salt.hex()[:16], rounds=100_000).hash(password)
+    account = sha512_crypt.using(salt=salt.hex()[:16], rounds=100_000).hash(password.text)
     return Hashes(code_server=encoded.decode(), account=account)
 
 
@@ -67,7 +78,7 @@ def random_password() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(24))
 
 
-def read_secret(client: SecretsManagerClient, secret: str) -> str:
+def read_secret(client: SecretsManagerClient, secret: str) -> Password:
     """The password in Secrets Manager under `secret` (an ARN or a name). Raises AwsError, InputError."""
     if not secret:
         raise InputError("The deployment's secret was not found.", do="Name it: invoke setup --secret-arn ARN.")
@@ -75,4 +86,11 @@ def read_secret(client: SecretsManagerClient, secret: str) -> str:
         value = client.get_secret_value(SecretId=secret)
     if not value.get("SecretString"):
         raise InputError(f"The secret {secret} holds no text.", do="Store the password in it as plain text.")
-    return value["SecretString"]
+    return Password(value["SecretString"], value["ARN"])
+
+
+def typed_for(sts: STSClient, text: str, region: str) -> Password:
+    """A password that is in no secret."""
+    with calling("ask which account this is"):
+        account = sts.get_caller_identity()["Account"]
+    return Password(text, f"{account} {region}")

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torchneuron.setup.document import NAME_PREFIX
+from torchneuron.setup.document import NAME_PREFIX, RUN_SHELL_SCRIPT
 
 ALL = "all"
 """In place of a command's name: every command's permissions together."""
@@ -27,6 +27,7 @@ _ANYTHING = ("*",)
 _SAVED_PARAMETERS = ("arn:aws:ssm:*:*:parameter/capacity-block/*",)
 _INSTANCES = ("arn:aws:ec2:*:*:instance/*",)
 _DOCUMENTS = (f"arn:aws:ssm:*:*:document/{NAME_PREFIX}*",)
+_RUN_SHELL_SCRIPT = f"arn:aws:ssm:*::document/{RUN_SHELL_SCRIPT}"
 _BUCKET = "arn:aws:s3:::{bucket}"
 _STATES = f"{_BUCKET}/{{project}}/*"
 _ROLES = "arn:aws:iam::*:role/{role}-*"
@@ -263,6 +264,7 @@ _SEE_COMMANDS = Grant(
     "whether Systems Manager reaches the machine, and what commands did there",
     _of("ssm", "DescribeInstanceInformation", "GetCommandInvocation", "ListCommandInvocations", "ListCommands"),
 )
+_FIND_DOCUMENTS = Grant("FindSetupDocuments", "old documents of ours", _of("ssm", "ListDocuments"))
 _SEE_WHY_UNREACHED = Grant(
     "SeeWhyUnreached",
     "what a machine lacks that Systems Manager does not reach: asked for only then, and each can be done without",
@@ -276,14 +278,21 @@ _SEE_WHY_UNREACHED = Grant(
 _MAKE_DOCUMENTS = Grant(
     "MakeSetupDocuments",
     "the tasks as command documents",
-    _of("ssm", "AddTagsToResource", "CreateDocument", "DescribeDocument"),
+    _of("ssm", "AddTagsToResource", "CreateDocument", "DeleteDocument", "DescribeDocument", "GetDocument"),
     _DOCUMENTS,
 )
+_CANCEL_COMMANDS = Grant("CancelSetup", "stops what is under way: --cancel", _of("ssm", "CancelCommand"))
 _RUN = Grant(
     "RunSetup",
     "runs the tasks on a machine, as root",
     _of("ssm", "SendCommand"),
     (*_DOCUMENTS, *_INSTANCES, "arn:aws:ssm:*:*:managed-instance/*"),
+)
+_RUN_SCRIPTS = Grant(
+    "RunScripts",
+    "tasks one by one, where documents may not be made, and reads logs: runs anything on a machine, as root",
+    _of("ssm", "SendCommand"),
+    (_RUN_SHELL_SCRIPT, *_INSTANCES, "arn:aws:ssm:*:*:managed-instance/*"),
 )
 _FORWARD = Grant(
     "ForwardPorts",
@@ -299,7 +308,7 @@ _OWN_SESSIONS = Grant(
 )
 
 _REACH = (_FORWARD, _OWN_SESSIONS)
-_SET_UP = (_SEE_COMMANDS, _SEE_WHY_UNREACHED, _MAKE_DOCUMENTS, _RUN)
+_SET_UP = (_SEE_COMMANDS, _SEE_WHY_UNREACHED, _FIND_DOCUMENTS, _MAKE_DOCUMENTS, _RUN)
 _INFO = (_READ_STATE, _SEE_INSTANCES, _SEE_BLOCKS)
 # Where there is no state at hand.
 _FIND = (_SEE_VOLUMES, Grant("FindSecret", "the secret by its tags", _of("secretsmanager", "ListSecrets")))
@@ -323,8 +332,9 @@ NEEDED: Mapping[str, tuple[Grant, ...]] = {
     "info": (*_INFO, *_FIND, *_REACH),
     "password": (*_INFO, *_FIND, _READ_SECRET),
     "destroy": (*_PLAN, *_SEE, *_REMOVE),
-    "setup": (*_INFO, *_FIND, _READ_SECRET, *_SET_UP),
-    "run-tasks": (*_INFO, *_FIND, *_SET_UP),
+    "setup": (*_INFO, *_FIND, _READ_SECRET, *_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
+    "setup.logs": (*_INFO, *_FIND, _SEE_COMMANDS, _RUN_SCRIPTS),
+    "run-tasks": (*_INFO, *_FIND, *_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
     "doctor": (_SEE_REGIONS,),
     "rehearse": (),
 }

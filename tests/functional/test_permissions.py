@@ -4,10 +4,13 @@ Those that run Terraform are in tests/e2e/test_permissions.py.
 """
 
 import json
+import shutil
+from datetime import timedelta
 
 import pytest
+from moto.ssm.models import ssm_backends
 
-from rehearsal.hosts.machine import ScriptResult
+from rehearsal.hosts.machine import KILLED, ScriptResult
 from tests.functional.asking import allowed, asked
 from tests.functional.support import AMI_PARAMETER, eventually
 
@@ -90,7 +93,12 @@ def instance(ec2, ssm, client, machines):
     """An instance whose role lets it register, and where every script goes well but those that `go-wrong`."""
 
     def agreeable(machine):
-        machine.run = lambda script, **how: ScriptResult(int("go-wrong" in script), "done\n", "", "exited")
+        def run(script, **how):
+            if "take-long" in script:
+                return ScriptResult(KILLED, "", "", "cancelled" if how["cancelled"].wait(30) else "timed-out")
+            return ScriptResult(int("go-wrong" in script), "done\n", "", "exited")
+
+        machine.run = run
 
     machines.prepare = agreeable
     iam = client("iam")
@@ -110,6 +118,31 @@ def instance(ec2, ssm, client, machines):
     return made
 
 
+@pytest.fixture
+def unreached(ec2, ssm, client):
+    """One in a subnet that nothing leads out of, with policies of the user's own that do not let it register."""
+    iam = client("iam")
+    document = json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    )
+    policy = iam.create_policy(PolicyName="own", PolicyDocument=document)["Policy"]["Arn"]
+    iam.create_role(RoleName="own", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": []}))
+    iam.attach_role_policy(RoleName="own", PolicyArn=policy)
+    iam.put_role_policy(RoleName="own", PolicyName="inline", PolicyDocument=document)
+    iam.create_instance_profile(InstanceProfileName="own")
+    iam.add_role_to_instance_profile(InstanceProfileName="own", RoleName="own")
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.0.0/24", AvailabilityZone="sa-east-1c")["Subnet"]["SubnetId"]
+    return ec2.run_instances(
+        ImageId=ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"],
+        InstanceType="inf2.xlarge",
+        MinCount=1,
+        MaxCount=1,
+        SubnetId=subnet,
+        IamInstanceProfile={"Name": "own"},
+    )["Instances"][0]["InstanceId"]
+
+
 def test_setting_up(of, invoke, instance, client):
     """Where the instance and the secret are named: else it looks them up first, as `info` does."""
     secret = client("secretsmanager").create_secret(Name="some-secret", SecretString="quite-a-long-password")["ARN"]
@@ -117,10 +150,39 @@ def test_setting_up(of, invoke, instance, client):
     assert of(lambda: invoke(*words)) - allowed("setup") == set()
 
 
-def test_running_tasks(of, invoke, instance, tmp_path):
+def test_running_tasks(of, invoke, instance, unreached, tmp_path, ssm, config):
     file = tmp_path / "tasks.json"
     one = {"id": "01-one", "name": "One", "description": "", "commands": ["true"]}
     other = {**one, "id": "02-two", "commands": ["go-wrong"]}
     file.write_text(json.dumps({"tasks": [one, other]}))
-    seen = of(lambda: invoke("run-tasks", "--file", str(file), "-i", instance, "-r", REGION, status=1))
+    words = ["run-tasks", "--file", str(file), "-r", REGION]
+
+    def from_another_laptop():
+        shutil.rmtree(config.state_dir)
+        invoke(*words, "-i", instance, "--clean-state", status=1)
+
+    def with_an_old_document():
+        for documents in ssm_backends["123456789012"][REGION]._documents.values():
+            documents.get_default_version().created_date -= timedelta(days=8)
+        file.write_text(json.dumps({"tasks": [one]}))
+        invoke(*words, "-i", instance, "--clean-state")
+
+    def with_one_under_way():
+        ssm.send_command(
+            InstanceIds=[instance],
+            DocumentName="AWS-RunShellScript",
+            Parameters={"commands": ["take-long"]},
+            Comment="torchneuron setup of somebody else's",
+        )
+        eventually(lambda: ssm.list_command_invocations(Filters=[{"key": "Status", "value": "InProgress"}]))
+        invoke("run-tasks", "--cancel", "-r", REGION, "-i", instance)
+
+    seen = of(
+        lambda: invoke(*words, "-i", instance, status=1),
+        lambda: invoke(*words, "-i", unreached, status=2),
+        from_another_laptop,
+        lambda: invoke(*words, "-i", instance, "--clean-state", status=1),
+        with_an_old_document,
+        with_one_under_way,
+    )
     exactly("run-tasks", seen | (allowed("info") & allowed("run-tasks")))

@@ -7,7 +7,9 @@ from moto.ec2.models import ec2_backends
 
 from tests.functional.support import AMI_PARAMETER, eventually
 from torchneuron.errors import NotFoundError
-from torchneuron.setup.reach import is_online, wait_until_online
+from torchneuron.reach.online import online, wait_until_online
+from torchneuron.setup.commands import Commands, Targets
+from torchneuron.setup.document import RUN_SHELL_SCRIPT, Request
 
 REGION = "sa-east-1"
 CORE = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
@@ -75,7 +77,7 @@ def private_subnet(ec2):
 def test_one_that_is_reached_is_not_looked_into(aws, ssm, launch, profile, control):
     one = launch(profile("good", CORE))
     wait_until_online(aws, [one], seconds=5)
-    assert is_online(ssm, one)
+    assert online(ssm, [one]) == {one}
     assert "iam" not in {service for service, times in control("calls").items() if "GetInstanceProfile" in times}
 
 
@@ -99,6 +101,13 @@ def test_a_stopped_one_is_not_waited_for(told, launch):
     error = told(one, seconds=60)
     assert error.what.endswith(": not running.")
     assert f"aws ec2 start-instances --region sa-east-1 --instance-ids {one}" in error.do
+
+
+def test_one_that_went_before_the_command_came(aws, launch):
+    one, amazons = launch(), Request(RUN_SHELL_SCRIPT, None, (), {"commands": ["true"]})
+    with pytest.raises(NotFoundError, match=f"does not reach {one} any more") as refused:
+        Commands(aws.ssm(), aws.ssm_once()).send(amazons, Targets((one,)))
+    assert f"--region sa-east-1 --filters Key=InstanceIds,Values={one}" in refused.value.do
 
 
 def test_one_without_a_profile(told, launch):
@@ -185,12 +194,12 @@ def test_security_groups_that_let_nothing_out(ec2, told, launch, profile, unreac
 
 def test_several_at_once_are_each_told(ssm, told, launch, profile):
     good, bare = launch(profile("good", CORE)), [launch(), launch()]
-    eventually(lambda: is_online(ssm, good))
+    eventually(lambda: online(ssm, [good]) == {good})
     error = told(good, *bare, "i-0123456789abcdef0")
     assert error.what == "Systems Manager does not reach 3 of 4 instances."
     assert f"{bare[0]}, {bare[1]}: role. It has no instance profile" in error.why
     assert "i-0123456789abcdef0: no such instance here. " in error.why
-    assert f"For {bare[0]} (and so for the 1 others like it):" in error.do
+    assert f"For {bare[0]}, and alike for 1 more:" in error.do
 
 
 @pytest.mark.parametrize(

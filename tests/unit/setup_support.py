@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torchneuron.errors import AccessError
 from torchneuron.setup import definition
-from torchneuron.setup.commands import CommandStatus, StepOutput, StepStatus
-from torchneuron.setup.document import Document
+from torchneuron.setup.commands import Found, Invocation, StepOutput, Targets
+from torchneuron.setup.document import Request
+from torchneuron.setup.failures import Words
+from torchneuron.setup.monitor import Outcome
 from torchneuron.setup.plan import Plan
 from torchneuron.setup.render import RenderedTask, render
+from torchneuron.setup.run import Member
+from torchneuron.setup.state import StateStore
+from torchneuron.setup.steps import StepStatus, Word
+
+INSTANCE = "i-0123456789abcdef0"
+OTHER = "i-0123456789abcdef1"
+WORDS = Words("sa-east-1", lambda start_from: f"invoke setup {start_from}".strip(), "invoke setup --cancel")
 
 
 def write_task_file(folder: Path, tasks: Sequence[dict[str, Any]], variables: dict[str, Any] | None = None) -> Path:
@@ -31,66 +42,97 @@ def rendered(
     return render(task_file, definition.fill(task_file, given))
 
 
+def member(folder: Path, tasks: Sequence[RenderedTask], instance_id: str = INSTANCE) -> Member:
+    return Member(instance_id, tuple(tasks), StateStore(folder, instance_id))
+
+
+@dataclass
+class Sent:
+    """A command that a test's Run Command took."""
+
+    command_id: str
+    request: Request
+    targets: Targets
+    polls: int = 0
+    cancelled: bool = False
+
+    @property
+    def tasks(self) -> list[str]:
+        return [one.id for one in self.request.tasks]
+
+
+@dataclass
 class FakeCommands:
     """Run Command that ends each step as `fails` says, and remembers what it was asked.
 
-    `watched` polls pass before a command has ended; the process "dies" (KeyboardInterrupt) at the
-    poll numbered `interrupt_at`.
+    `watched` polls pass before a command has ended; the process "dies" (KeyboardInterrupt) at the poll numbered
+    `interrupt_at`. `fails` has tasks, or (instance, task) for one instance only.
     """
 
-    def __init__(self, fails: Sequence[str] = (), *, watched: int = 1, interrupt_at: int | None = None) -> None:
-        self.fails = set(fails)
-        self.watched = watched
-        self.interrupt_at = interrupt_at
-        self.sent: list[Document] = []
-        self.polls = 0
-        self.foreign: tuple[str, str] | None = None
-        self.alive = True
-        self.unknown_polls = 0
+    fails: set[Any] = field(default_factory=set)
+    watched: int = 1
+    interrupt_at: int | None = None
+    unknown_polls: int = 0
+    may_document: bool = True
+    alive: bool = True
+    foreign: dict[str, Found] = field(default_factory=dict)
+    commands: list[Sent] = field(default_factory=list)
+    documents: list[str] = field(default_factory=list)
+    earlier: list[dict[str, Any]] = field(default_factory=list)
 
-    def ensure_document(self, document: Document) -> None:
-        pass
+    def ensure_document(self, request: Request) -> None:
+        if request.content is None:
+            return
+        if not self.may_document:
+            raise AccessError("Could not create the document.", code="AccessDeniedException", why="denied")
+        self.documents.append(request.document)
 
-    def send(self, document: Document) -> str:
-        self.sent.append(document)
-        self.polls = 0
-        return f"command-{len(self.sent)}"
+    def send(self, request: Request, targets: Targets) -> str:
+        self.commands.append(Sent(f"command-{len(self.commands) + 1}", request, targets))
+        return self.commands[-1].command_id
 
-    def reached(self) -> bool:
-        return self.alive
+    def history(self, instance_id: str) -> Iterator[dict[str, Any]]:
+        yield from self.earlier
 
-    def under_way(self) -> tuple[str, str] | None:
-        return self.foreign
+    def reached(self, instance_ids: Sequence[str]) -> set[str]:
+        return set(instance_ids) if self.alive else set()
 
-    def status(self, command_id: str) -> CommandStatus | None:
-        self.polls += 1
-        if self.polls == self.interrupt_at:
+    def under_way(self, instance_ids: Sequence[str]) -> dict[str, Found]:
+        return {one: self.foreign[one] for one in instance_ids if one in self.foreign}
+
+    def tasks_of(self, found: Found) -> dict[str, str]:
+        return {}
+
+    def invocations(self, command_id: str, tasks: Collection[str], instance_id: str = "") -> dict[str, Invocation]:
+        sent = next((one for one in self.commands if one.command_id == command_id), None)
+        if sent is None:
+            return dict.fromkeys(self.foreign, Invocation("Success", "Success", ()))
+        sent.polls += 1
+        if sent.polls == self.interrupt_at:
             raise KeyboardInterrupt
-        if self.polls <= self.unknown_polls:
-            return None
-        if not self.sent:
-            return CommandStatus(command_id, "Success", "Success", ())
-        ended = self.polls > self.watched
-        steps = tuple(self._steps(self.sent[-1], ended))
-        failed = any(step.status == "Failed" for step in steps)
+        if sent.polls <= self.unknown_polls:
+            return {}
+        return {one: self._invocation(sent, one) for one in sent.targets.instance_ids}
+
+    def _invocation(self, sent: Sent, instance_id: str) -> Invocation:
+        ended = sent.polls > self.watched
+        steps = tuple(self._steps(sent, instance_id, ended))
+        failed = any(step.word is Word.FAILED for step in steps)
         status = ("Failed" if failed else "Success") if ended else "InProgress"
-        return CommandStatus(command_id, status, status, steps)
+        return Invocation(status, status, steps)
 
-    def _steps(self, document: Document, ended: bool) -> list[StepStatus]:
+    def _steps(self, sent: Sent, instance_id: str, ended: bool) -> Iterator[StepStatus]:
         """The first step is finished while the command still runs; the others wait for its end."""
-        steps, stopped = [], False
-        for number, one in enumerate(document.tasks):
-            if stopped:
-                status = "Success"  # as SSM reports a step that was skipped
-            elif number > 0 and not ended:
-                status = "InProgress" if number == 1 else "Pending"
-            else:
-                status = "Failed" if one.id in self.fails else "Success"
-                stopped = status == "Failed"
-            steps.append(StepStatus(one.id, status, 1 if status == "Failed" else 0, 0.1, ""))
-        return steps
+        stopped = False
+        for number, one in enumerate(sent.request.tasks):
+            word = Word.DONE  # as SSM reports a step that was skipped
+            if not stopped and number > 0 and not ended:
+                word = Word.RUNNING if number == 1 else Word.WAITING
+            elif not stopped and {one.id, (instance_id, one.id)} & self.fails:
+                word, stopped = Word.FAILED, not one.optional
+            yield StepStatus(one.id, word, 1 if word is Word.FAILED else 0, 0.1)
 
-    def output(self, command_id: str, task: str) -> StepOutput:
+    def output(self, command_id: str, instance_id: str, task: str, *, is_only: bool) -> StepOutput:
         return StepOutput(7, "some output\n", f"{task} is broken\n")
 
 
@@ -98,14 +140,23 @@ class Recorder:
     """A monitor that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.plans: list[Plan] = []
+        self.plans: list[dict[str, Plan]] = []
         self.commands: list[tuple[str, bool]] = []
+        self.notes: list[str] = []
+        self.outcomes: dict[str, Outcome] = {}
+        self.words: dict[tuple[str, str], Word] = {}
 
-    def planned(self, plan: Plan) -> None:
-        self.plans.append(plan)
+    def planned(self, plans: Any) -> None:
+        self.plans.append(dict(plans))
 
-    def sent(self, command_id: str, *, attached: bool) -> None:
+    def sent(self, command_id: str, instance_ids: Sequence[str], *, attached: bool) -> None:
         self.commands.append((command_id, attached))
 
-    def progress(self, steps: Sequence[StepStatus]) -> None:
-        pass
+    def progress(self, instance_id: str, steps: Sequence[StepStatus]) -> None:
+        self.words.update({(instance_id, step.task): step.word for step in steps})
+
+    def told(self, text: str) -> None:
+        self.notes.append(text)
+
+    def ended(self, outcome: Outcome) -> None:
+        self.outcomes[outcome.instance_id] = outcome

@@ -138,7 +138,7 @@ def test_what_fails_after_the_launch_names_the_machine_and_the_command_that_goes
 
 
 def test_a_failure_keeps_its_own_words_once_a_machine_runs():
-    with pytest.raises(SetupError) as failed, deployment.launched("i-1", "sa-east-1"):
+    with pytest.raises(SetupError) as failed, deployment.launched(["i-1"], "invoke setup -i i-1 -r sa-east-1"):
         raise InputError("The secret is empty.", why="Because.", do="Fill it.")
     assert (failed.value.what, failed.value.why) == ("The secret is empty.", "Because.")
     assert failed.value.do.startswith("Fill it.\n")
@@ -147,6 +147,6 @@ def test_a_failure_keeps_its_own_words_once_a_machine_runs():
 @pytest.mark.parametrize("kind", [Detached, SetupError])
 def test_what_says_how_to_go_on_already_is_left_alone(kind):
     error = kind("Stopped.", do="Again: invoke setup -i i-1 -r sa-east-1")
-    with pytest.raises(kind) as failed, deployment.launched("i-1", "sa-east-1"):
+    with pytest.raises(kind) as failed, deployment.launched(["i-1"], "invoke setup -i i-1 -r sa-east-1"):
         raise error
     assert failed.value is error

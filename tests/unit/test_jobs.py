@@ -7,13 +7,16 @@ import shlex
 import pytest
 
 from tests.unit.setup_support import task, write_task_file
-from torchneuron import code_server, config, jobs, passwords
-from torchneuron.code_server import RunOptions
+from torchneuron import code_server, config, jobs
 from torchneuron.errors import InputError
-from torchneuron.jobs import PasswordSource, run_tasks_again, setup_again
 from torchneuron.setup import definition
+from torchneuron.setup.plan import Choice
+from torchneuron.setup.run import Way
+from torchneuron.setup_jobs import Machines, PasswordSource, run_tasks_words, setup_words
+from torchneuron.task_runs import RunOptions
 
-OPTIONS = RunOptions("i-0123456789abcdef0", clean_state=True)
+MACHINES = Machines(("i-0123456789abcdef0",), region="sa-east-1")
+CLEAN = RunOptions(Choice(clean=True))
 TARGET = "-i i-0123456789abcdef0 -r sa-east-1"
 PATTERNS = json.loads(code_server.TASK_FILE.read_text())["variables"]
 
@@ -32,35 +35,34 @@ PATTERNS = json.loads(code_server.TASK_FILE.read_text())["variables"]
     ],
 )
 def test_a_setup_is_resumed_with_the_password_it_had(source, end):
-    assert setup_again(OPTIONS, source, "sa-east-1") == f"invoke setup {TARGET}{end}"
+    assert setup_words(MACHINES, CLEAN, source).again == f"invoke setup {TARGET}{end}"
 
 
 def test_what_was_left_out_stays_out_when_resuming():
-    again = setup_again(dataclasses.replace(OPTIONS, start_from="05"), PasswordSource(), "sa-east-1")
-    assert again == f"invoke setup {TARGET} --start-from 05"
+    words = setup_words(MACHINES, RunOptions(Choice(start_from="05")), PasswordSource())
+    assert words.again == f"invoke setup {TARGET} --start-from 05"
+    assert words.behind("07-create-home-dir") == f"invoke setup {TARGET} --start-from 07-create-home-dir"
+    assert words.cancel == f"invoke setup {TARGET} --cancel"
+
+
+def test_a_fleet_is_resumed_as_it_was_named():
+    options = RunOptions(way=Way("step", ("tag:Team", "ml ops"), "10", "5%"))
+    words = setup_words(Machines(tag="Team=ml ops", region="sa-east-1"), options, PasswordSource())
+    rates = "--mode step --max-concurrency 10 --max-errors 5%"
+    assert words.again == f"invoke setup --tag 'Team=ml ops' -r sa-east-1 {rates}"
 
 
 def test_a_task_file_is_resumed_with_its_variables_and_no_secret(tmp_path):
     (tmp_path / "my tasks").mkdir()
     path = write_task_file(tmp_path / "my tasks", [task("01-a")], {"NAME": "x", "TOKEN": {"secret": True}})
     given = {"NAME": "it's two words", "TOKEN": "hush"}
-    again = run_tasks_again(OPTIONS, definition.load(path), given, "sa-east-1")
+    again = run_tasks_words(MACHINES, RunOptions(), definition.load(path), given).again
     line, note = again.splitlines()
     assert shlex.split(line)[2:4] == ["--file", str(path)]
     assert shlex.split(line)[-4:] == ["--var", "NAME=it's two words", "--var", "TOKEN=…"]
     assert TARGET in line
     assert "hush" not in again
     assert "secret" in note
-
-
-def test_a_dry_run_makes_no_password(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv(config.CONFIG_VARIABLE, str(write_settings(tmp_path)))
-    monkeypatch.setattr(passwords, "random_password", lambda: pytest.fail("a password was made"))
-    jobs.set_up("sa-east-1", RunOptions("i-0123456789abcdef0", dry_run=True), PasswordSource(random=True))
-    told = capsys.readouterr()
-    assert "A dry run makes no password" in told.err
-    assert "17-verify-installation: would run" in told.out
-    assert "shown this once" not in told.out + told.err
 
 
 @pytest.mark.parametrize(

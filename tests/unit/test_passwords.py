@@ -4,12 +4,13 @@ from passlib.hash import sha512_crypt
 
 from torchneuron import passwords
 from torchneuron.errors import InputError
+from torchneuron.passwords import Password
 
 GOOD = "correct-horse-battery"
 
 
 def test_both_hashes_verify_and_hold_no_password():
-    hashes = passwords.hash_password(GOOD, instance_id="i-1")
+    hashes = passwords.hash_password(Password(GOOD, "a"))
     assert argon2.PasswordHasher().verify(hashes.code_server, GOOD)
     assert hashes.code_server.startswith("$argon2id$")
     assert sha512_crypt.verify(GOOD, hashes.account)
@@ -17,10 +18,10 @@ def test_both_hashes_verify_and_hold_no_password():
     assert GOOD not in hashes.code_server + hashes.account
 
 
-def test_hashes_are_the_same_again_for_one_instance_and_differ_for_another():
-    first = passwords.hash_password(GOOD, instance_id="i-1")
-    assert passwords.hash_password(GOOD, instance_id="i-1") == first
-    other = passwords.hash_password(GOOD, instance_id="i-2")
+def test_hashes_are_the_same_again_for_one_origin_and_differ_for_another():
+    first = passwords.hash_password(Password(GOOD, "a"))
+    assert passwords.hash_password(Password(GOOD, "a")) == first
+    other = passwords.hash_password(Password(GOOD, "b"))
     assert other.code_server != first.code_server
     assert other.account != first.account
 
@@ -28,7 +29,7 @@ def test_hashes_are_the_same_again_for_one_instance_and_differ_for_another():
 @pytest.mark.parametrize("weak", ["", "short", "aaaaaaaaaaaaaaaaaaaa", "with\nnewline-and-more"])
 def test_weak_passwords_are_refused(weak):
     with pytest.raises(InputError):
-        passwords.hash_password(weak, instance_id="i-1")
+        passwords.hash_password(Password(weak, "a"))
 
 
 def test_random_passwords_are_strong_and_differ():

@@ -4,9 +4,10 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from tests.unit.setup_support import rendered, task
-from torchneuron.errors import SetupError
-from torchneuron.setup.commands import Commands
-from torchneuron.setup.document import compile_documents
+from torchneuron.errors import InputError, SetupError
+from torchneuron.setup.commands import Commands, Targets, check_rates
+from torchneuron.setup.document import DOCUMENT, compile_plan
+from torchneuron.setup.plan import make_plan
 
 
 class FakeSsm:
@@ -33,19 +34,40 @@ class FakeSsm:
 
 
 @pytest.fixture
-def document(tmp_path):
-    (document,) = compile_documents(rendered(tmp_path, [task("task-a")]))
-    return document
+def request_(tmp_path):
+    plan = make_plan(rendered(tmp_path, [task("task-a")]), {})
+    (request,) = compile_plan(plan, DOCUMENT)
+    return request
 
 
-def test_a_command_whose_answer_was_lost_is_found_again(document):
+def test_a_command_whose_answer_was_lost_is_found_again(request_):
     ssm = FakeSsm(takes=True, shown_after=1)
-    assert Commands(ssm, ssm, "i-1").send(document) == "command-0"
+    assert Commands(ssm, ssm).send(request_, Targets(("i-1",))) == "command-0"
     assert len(ssm.sent) == 1
 
 
-def test_one_that_cannot_be_found_is_said_to_be_unknown(document, monkeypatch):
+def test_one_that_cannot_be_found_is_said_to_be_unknown(request_, monkeypatch):
     monkeypatch.setattr("torchneuron.setup.commands._LOOKS", (0.0, 0.0))
     ssm = FakeSsm(takes=False)
     with pytest.raises(SetupError, match="it first looks for one under way"):
-        Commands(ssm, ssm, "i-1").send(document)
+        Commands(ssm, ssm).send(request_, Targets(("i-1",)))
+
+
+@pytest.mark.parametrize(
+    ("rates", "told"),
+    [
+        (("0", ""), "--max-concurrency '0'"),
+        (("ten", ""), "--max-concurrency 'ten'"),
+        (("101%", ""), "more than all"),
+        (("", "-1"), "--max-errors '-1'"),
+        (("", "1.5%"), "--max-errors '1.5%'"),
+    ],
+)
+def test_rates_that_ssm_would_refuse_are_refused_first(rates, told):
+    with pytest.raises(InputError, match=told):
+        check_rates(*rates)
+
+
+def test_rates_that_ssm_takes():
+    for rates in (("", ""), ("1", "0"), ("100%", "0%"), ("64", "10%")):
+        check_rates(*rates)

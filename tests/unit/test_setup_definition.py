@@ -37,7 +37,7 @@ def test_every_problem_is_named_at_once(tmp_path):
     with pytest.raises(InputError) as refused:
         definition.load(path)
     told = str(refused.value)
-    assert "tasks[0]: {{USR}}: unknown name 'USR'; did you mean 'USER'?" in told
+    assert "tasks[0].commands[0]: {{USR}}: unknown name 'USR'; did you mean 'USER'?" in told
     assert "tasks[1].id: 'first' is also the id of tasks[0]" in told
     assert "tasks[2].commands" in told
     assert "tasks[3].script: there is no file 'missing.sh'" in told
@@ -75,3 +75,27 @@ def test_values_are_checked_and_secret_ones_not_shown(tmp_path, given, told):
         definition.fill(loaded, given)
     assert told in str(refused.value)
     assert "wrong" not in str(refused.value)
+
+
+def test_shell_texts_that_no_shell_reads_and_names_bash_keeps_are_refused(tmp_path):
+    (tmp_path / "empty.sh").write_text("\n")
+    (tmp_path / "latin.sh").write_bytes(b"echo \xe4")
+    tasks = [
+        task("first", "echo a\r"),
+        task("second", "true", "echo {{B}}"),
+        {"id": "third", "name": "third", "script": "empty.sh"},
+        {"id": "fourth", "name": "fourth", "script": "latin.sh"},
+        task("fifth", onlyIf="[ {{A}} ]"),
+    ]
+    with pytest.raises(InputError) as refused:
+        definition.load(write_task_file(tmp_path, tasks, {"UID": "1", "P": {"pattern": "("}}))
+    for told in (
+        "variables.UID: bash keeps this name",
+        "variables.P.pattern: '(' is no regular expression",
+        "tasks[0].commands[0]: has carriage returns",
+        "tasks[1].commands[1]: {{B}}",
+        "tasks[2].script: 'empty.sh' has nothing to run",
+        "tasks[3].script: 'latin.sh' is not UTF-8 text",
+        "tasks[4].onlyIf: {{A}}",
+    ):
+        assert told in str(refused.value)

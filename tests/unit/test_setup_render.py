@@ -5,8 +5,13 @@ import pytest
 
 from tests.unit.setup_support import rendered, task
 from torchneuron.errors import InputError
-from torchneuron.setup.document import MAX_BYTES, compile_documents
+from torchneuron.setup.document import DOCUMENT, MAX_BYTES, STEP, compile_plan, identities
+from torchneuron.setup.plan import Choice, make_plan
 from torchneuron.setup.render import MASK
+
+
+def documents(tasks, mode=DOCUMENT):
+    return compile_plan(make_plan(tasks, {}), mode)
 
 
 def test_values_arrive_quoted_and_in_the_text(tmp_path):
@@ -27,7 +32,7 @@ def test_a_task_is_given_only_the_variables_it_names(tmp_path):
 
 
 def test_an_unsafe_value_in_the_text_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r'not safe.*\n.*"\$USER"'):
+    with pytest.raises(InputError, match=r'is not safe(.|\n)*"\$NAME"'):
         rendered(tmp_path, [task("task-a", "echo {{USER}}")], {"USER": "a; rm -rf /"})
 
 
@@ -43,7 +48,7 @@ def test_a_secret_is_masked_and_never_put_into_the_text(tmp_path):
 
 def test_braces_meant_for_another_tool_never_reach_ssm(tmp_path):
     tasks = rendered(tmp_path, [task("task-a", "docker ps --format '{{.Names}}'")])
-    (document,) = compile_documents(tasks)
+    (document,) = documents(tasks)
     assert "{{" not in document.content
 
 
@@ -52,7 +57,7 @@ def test_braces_in_a_value_never_reach_ssm_and_arrive_whole(tmp_path):
     (one,) = rendered(tmp_path, [task("task-a", 'echo "$FORMAT"')], {"FORMAT": value})
     script = one.script(after=None)
     assert "{{" not in script
-    export = next(line for line in script.splitlines() if line.startswith("export FORMAT="))
+    export = next(line for line in script.splitlines() if line.startswith("  export FORMAT="))
     echoed = subprocess.run(
         ["bash", "-c", f'{export}; printf %s "$FORMAT"'], capture_output=True, text=True, check=True
     )
@@ -75,10 +80,10 @@ def test_a_digest_covers_the_text_the_values_used_and_all_before(tmp_path):
 
 def test_a_document_stops_at_the_first_failure_and_is_named_by_its_content(tmp_path):
     tasks = rendered(tmp_path, [task("task-a", timeoutSeconds=60), task("task-b")])
-    (document,) = compile_documents(tasks)
-    (again,) = compile_documents(tasks)
-    (other,) = compile_documents(tasks[1:])
-    assert document.name == again.name != other.name
+    (document,) = documents(tasks)
+    (again,) = documents(tasks)
+    (other,) = documents(tasks[1:])
+    assert document.document == again.document != other.document
     content = json.loads(document.content)
     assert content["schemaVersion"] == "2.2"
     assert [step["name"] for step in content["mainSteps"]] == ["task-a", "task-b"]
@@ -89,20 +94,72 @@ def test_a_document_stops_at_the_first_failure_and_is_named_by_its_content(tmp_p
 
 def test_a_step_asks_for_the_mark_of_the_one_before_it_in_its_document_only(tmp_path):
     tasks = rendered(tmp_path, [task("task-a"), task("task-b"), task("task-c")])
-    (document,) = compile_documents(tasks[1:])
+    (document,) = documents(tasks[1:])
     first, second = ("\n".join(s["inputs"]["runCommand"]) for s in json.loads(document.content)["mainSteps"])
     assert tasks[0].digest not in first
-    assert f'"$marks/task-b.done" 2>/dev/null)" != {tasks[1].digest}' in second
+    assert f"after=task-b after_digest={tasks[1].digest}" in second
 
 
 def test_many_tasks_become_several_documents_in_order(tmp_path):
     tasks = rendered(tmp_path, [task(f"task-{number}", "#" + "x" * 20_000) for number in range(7)])
-    documents = compile_documents(tasks)
-    assert len(documents) > 1
-    assert all(len(document.content.encode()) <= MAX_BYTES for document in documents)
-    assert [one.id for document in documents for one in document.tasks] == [one.id for one in tasks]
+    made = documents(tasks)
+    assert len(made) > 1
+    assert all(len(document.content.encode()) <= MAX_BYTES for document in made)
+    assert [one.id for document in made for one in document.tasks] == [one.id for one in tasks]
 
 
 def test_a_task_too_large_for_a_document_is_refused(tmp_path):
-    with pytest.raises(InputError, match="Task task-a is larger"):
-        compile_documents(rendered(tmp_path, [task("task-a", "#" + "x" * 70_000)]))
+    large = [task("task-a", "#" + "x" * 70_000), task("task-b"), task("task-c", "#" + "x" * 80_000)]
+    for mode in (DOCUMENT, STEP):
+        with pytest.raises(InputError, match=r"larger(.|\n)*task-a: \d+ KB(.|\n)*task-c: \d+ KB"):
+            documents(rendered(tmp_path, large), mode)
+
+
+def test_every_unsafe_place_is_named_at_once(tmp_path):
+    tasks = [task("task-a", "echo {{USER}}"), task("task-b", onlyIf="[ {{USER}} ]"), task("task-c", "echo {{T}}")]
+    with pytest.raises(InputError, match=r"tasks\[0\](.|\n)*tasks\[1\](.|\n)*tasks\[2\].*secret T"):
+        rendered(tmp_path, tasks, {"USER": "a b", "T": {"secret": True}}, T="x")
+
+
+def test_what_does_not_change_a_finished_task_is_not_in_its_digest(tmp_path):
+    def digest(**more):
+        return rendered(tmp_path, [task("task-a", "echo a", **more)])[0].digest
+
+    assert digest() == digest(retries=3, timeoutSeconds=5, optional=True, description="other")
+    assert digest() != digest(onlyIf="true")
+
+
+def test_an_optional_step_stops_nothing_and_nobody_waits_for_its_mark(tmp_path):
+    tasks = rendered(tmp_path, [task("task-a"), task("task-b", optional=True), task("task-c")])
+    (document,) = documents(tasks)
+    first, second, third = (step["inputs"] for step in json.loads(document.content)["mainSteps"])
+    assert [inputs.get("onFailure") for inputs in (first, second, third)] == ["exit", None, "exit"]
+    assert any(line.startswith("after=task-a ") for line in third["runCommand"])
+
+
+def test_one_by_one_each_task_is_amazons_own_document_with_the_same_script(tmp_path):
+    tasks = rendered(tmp_path, [task("task-a", timeoutSeconds=60), task("task-b", "echo '{{.Names}}'")])
+    (document,) = documents(tasks)
+    steps = [step["inputs"]["runCommand"] for step in json.loads(document.content)["mainSteps"]]
+    made = documents(tasks, STEP)
+    assert [request.parameters["commands"] for request in made] == steps
+    assert made[0].parameters["executionTimeout"] == ["60"]
+    assert not any("{{" in line for request in made for line in request.parameters["commands"])
+
+
+def test_which_tasks_a_command_was_is_read_from_its_text(tmp_path):
+    tasks = rendered(tmp_path, [task("task-a"), task("task-b")])
+    (document,) = documents(tasks)
+    assert identities(document.content) == {one.id: one.digest for one in tasks}
+    step = documents(tasks, STEP)[1]
+    assert identities("\n".join(step.parameters["commands"])) == {"task-b": tasks[1].digest}
+    assert identities("echo hello") == {}
+
+
+def test_the_first_script_alone_brings_the_library_and_a_run_again_forgets_marks(tmp_path):
+    tasks = rendered(tmp_path, [task("task-a"), task("task-b")])
+    first, second = (script for _, script in make_plan(tasks, {}, Choice(clean=True)).scripts())
+    assert "run-task-" in first.partition("task=task-a")[0]
+    assert "run-task-" not in second.partition("task=task-b")[0]
+    assert "forget='task-a task-b'" in first
+    assert "forget=''" in second

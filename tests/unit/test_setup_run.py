@@ -1,15 +1,18 @@
+"""What the runner sends, remembers, attaches to and says, against a Run Command that the test scripts."""
+
+import dataclasses
 import json
 
 import pytest
 
-from tests.unit.setup_support import FakeCommands, Recorder, rendered, task
-from torchneuron.errors import Detached, InputError, SetupError, TorchNeuronError
-from torchneuron.setup.commands import StepStatus
-from torchneuron.setup.plan import make_plan
-from torchneuron.setup.run import Runner, in_order
-from torchneuron.setup.state import StateStore
-
-INSTANCE = "i-0123456789abcdef0"
+from tests.unit.setup_support import INSTANCE, OTHER, WORDS, FakeCommands, Recorder, member, rendered, task
+from torchneuron.errors import Detached, SetupError, TorchNeuronError
+from torchneuron.setup.commands import Found
+from torchneuron.setup.document import RUN_SHELL_SCRIPT
+from torchneuron.setup.plan import Choice
+from torchneuron.setup.run import Runner, Way
+from torchneuron.setup.state import Running, State, StateStore
+from torchneuron.setup.steps import StepStatus, Word, in_order
 
 
 @pytest.fixture
@@ -30,104 +33,157 @@ class Clock:
         return self.now
 
 
-def make_runner(tmp_path, commands):
-    store, monitor, clock = StateStore(tmp_path, INSTANCE), Recorder(), Clock()
-    runner = Runner(
-        commands,
-        store,
-        monitor,
-        instance_id=INSTANCE,
-        region="sa-east-1",
-        again="invoke setup",
-        sleep=clock.sleep,
-        clock=clock,
-    )
-    return runner, store, monitor
+class Run:
+    """Runs on one instance or several, and what was told of it."""
+
+    def __init__(self, folder, commands, way=None):
+        self.folder, self.commands = folder, commands
+        self.monitor, clock = Recorder(), Clock()
+        self.runner = Runner(commands, self.monitor, WORDS, way, sleep=clock.sleep, clock=clock)
+
+    def on(self, tasks, *instance_ids, choice=None):
+        """The outcomes; a single machine's failure is raised."""
+        ids = instance_ids or (INSTANCE,)
+        outcomes = self.runner.run([member(self.folder, tasks, one) for one in ids], choice)
+        if len(ids) == 1:
+            if outcomes[0].failure:
+                raise outcomes[0].failure
+            return outcomes[0]
+        return outcomes
+
+    def state(self, instance_id=INSTANCE):
+        return StateStore(self.folder, instance_id).load()
 
 
-def ids(document):
-    return [one.id for one in document.tasks]
+@pytest.fixture
+def commands():
+    return FakeCommands()
 
 
-def test_all_tasks_go_as_one_command_and_nothing_is_left_for_a_second_run(tmp_path, tasks):
-    commands = FakeCommands()
-    runner, store, _ = make_runner(tmp_path, commands)
-    assert runner.run(tasks).ran == ("01-a", "02-b", "03-c")
-    assert [ids(document) for document in commands.sent] == [["01-a", "02-b", "03-c"]]
-    assert store.load().digests == {one.id: one.digest for one in tasks}
-    assert runner.run(tasks).skipped == ("01-a", "02-b", "03-c")
-    assert len(commands.sent) == 1
+@pytest.fixture
+def run(tmp_path, commands):
+    return Run(tmp_path, commands)
 
 
-def test_a_failure_names_task_output_command_and_way_on_and_the_next_run_takes_up_there(tmp_path, tasks):
-    commands = FakeCommands(fails=["02-b"])
-    runner, _, _ = make_runner(tmp_path, commands)
+def test_all_tasks_go_as_one_command_and_nothing_is_left_for_a_second_run(run, commands, tasks):
+    assert run.on(tasks).ran == ("01-a", "02-b", "03-c")
+    assert [sent.tasks for sent in commands.commands] == [["01-a", "02-b", "03-c"]]
+    assert run.state().digests == {one.id: one.digest for one in tasks}
+    assert run.on(tasks).skipped == ("01-a", "02-b", "03-c")
+    assert len(commands.commands) == 1
+
+
+def test_a_failure_names_task_output_command_and_way_on_and_the_next_run_takes_up_there(run, commands, tasks):
+    commands.fails = {"02-b"}
     with pytest.raises(SetupError) as failed:
-        runner.run(tasks)
+        run.on(tasks)
     told = str(failed.value)
     for part in ("02-b", "status 7", "02-b is broken", "command-1", "--plugin-name 02-b", "invoke setup"):
         assert part in told
-    commands.fails.clear()
-    assert runner.run(tasks).ran == ("02-b", "03-c")
+    assert "invoke setup.logs 02-b" in told
+    commands.fails = set()
+    assert run.on(tasks).ran == ("02-b", "03-c")
 
 
-def test_the_command_id_is_kept_before_anything_waits_on_it(tmp_path, tasks):
-    commands = FakeCommands(interrupt_at=1)
-    runner, store, _ = make_runner(tmp_path, commands)
-    with pytest.raises(Detached, match="the setup goes on"):
-        runner.run(tasks)
-    running = store.load().running
+def test_what_failed_after_start_from_is_taken_up_where_it_failed(tmp_path, commands, tasks):
+    commands.fails = {"03-c"}
+    words = dataclasses.replace(WORDS, start_from="02-b")
+    runner = Runner(commands, Recorder(), words)
+    (outcome,) = runner.run([member(tmp_path, tasks)], Choice(start_from="02-b"))
+    assert outcome.failure.do.endswith("takes up at 03-c: invoke setup 03-c")
+
+
+def test_an_optional_task_that_fails_stops_nothing_and_is_tried_again_alone(tmp_path, run, commands):
+    tasks = rendered(tmp_path, [task("01-a"), task("02-b", optional=True), task("03-c")])
+    commands.fails = {"02-b"}
+    outcome = run.on(tasks)
+    assert (outcome.ran, outcome.failed_optional) == (("01-a", "02-b", "03-c"), ("02-b",))
+    assert run.monitor.words[INSTANCE, "03-c"] is Word.DONE
+    commands.fails = set()
+    assert run.on(tasks).ran == ("02-b",)
+
+
+def test_the_command_id_is_kept_before_anything_waits_on_it(run, commands, tasks):
+    commands.interrupt_at = 1
+    with pytest.raises(Detached, match="the setup goes on") as detached:
+        run.on(tasks)
+    assert "invoke setup --cancel" in detached.value.do
+    running = run.state().running
     assert running is not None
     assert running.command_id == "command-1"
     assert running.tasks == {one.id: one.digest for one in tasks}
 
 
-def test_a_run_that_lost_its_watcher_is_attached_to_not_sent_again(tmp_path, tasks):
-    commands = FakeCommands(watched=2, interrupt_at=2)
-    runner, store, monitor = make_runner(tmp_path, commands)
+def test_a_run_that_lost_its_watcher_is_attached_to_not_sent_again(run, commands, tasks):
+    commands.watched = commands.interrupt_at = 2
     with pytest.raises(Detached, match="the setup goes on"):
-        runner.run(tasks)
-    assert store.load().digests == {"01-a": tasks[0].digest}
+        run.on(tasks)
+    assert run.state().digests == {"01-a": tasks[0].digest}
     commands.interrupt_at = None
-    assert runner.run(tasks).skipped == ("01-a", "02-b", "03-c")
-    assert len(commands.sent) == 1
-    assert monitor.commands == [("command-1", False), ("command-1", True)]
+    assert run.on(tasks).skipped == ("01-a", "02-b", "03-c")
+    assert run.monitor.commands == [("command-1", False), ("command-1", True)]
 
 
-def test_a_run_of_someone_elses_is_watched_to_its_end_first(tmp_path, tasks):
-    commands = FakeCommands()
-    commands.foreign = ("theirs", "torchneuron-setup-x")
-    runner, _, monitor = make_runner(tmp_path, commands)
-    runner.run(tasks)
-    assert monitor.commands == [("theirs", True), ("command-1", False)]
+def test_attaching_to_a_run_from_a_task_on_does_not_run_it_twice(run, commands, tasks):
+    commands.interrupt_at = 1
+    with pytest.raises(Detached):
+        run.on(tasks, choice=Choice(start_from="02"))
+    commands.interrupt_at = None
+    assert run.on(tasks, choice=Choice(start_from="02")).ran == ()
+    assert len(commands.commands) == 1
+    assert run.on(tasks, choice=Choice(start_from="02")).ran == ("02-b", "03-c")
 
 
-def test_a_second_run_on_this_machine_is_refused(tmp_path, tasks):
-    runner, store, _ = make_runner(tmp_path, FakeCommands())
-    with store.locked(), pytest.raises(TorchNeuronError, match=f"at work on the setup of {INSTANCE}"):
-        runner.run(tasks)
+def test_a_run_of_someone_elses_is_watched_to_its_end_first(run, commands, tasks):
+    commands.foreign = {INSTANCE: Found("theirs", "torchneuron-setup-x")}
+    run.on(tasks)
+    assert run.monitor.commands == [("theirs", True), ("command-1", False)]
 
 
-def test_a_changed_task_and_all_after_it_run_again(tmp_path, tasks):
-    runner, _, _ = make_runner(tmp_path, FakeCommands())
-    runner.run(tasks)
+def test_a_second_run_on_this_machine_is_refused(tmp_path, run, tasks):
+    with (
+        StateStore(tmp_path, INSTANCE).locked(),
+        pytest.raises(TorchNeuronError, match=f"at work on the setup of {INSTANCE}"),
+    ):
+        run.on(tasks)
+
+
+def test_a_changed_task_and_all_after_it_run_again(tmp_path, run, tasks):
+    run.on(tasks)
     changed = rendered(tmp_path, [task("01-a", "echo a"), task("02-b", "echo B"), task("03-c", "echo c")])
-    assert runner.run(changed).ran == ("02-b", "03-c")
+    assert run.on(changed).ran == ("02-b", "03-c")
 
 
-def test_clean_state_begins_again(tmp_path, tasks):
-    runner, _, _ = make_runner(tmp_path, FakeCommands())
-    runner.run(tasks)
-    assert runner.run(tasks, clean=True).ran == ("01-a", "02-b", "03-c")
+def test_clean_state_begins_again_on_the_machine_too(run, commands, tasks):
+    run.on(tasks)
+    assert run.on(tasks, choice=Choice(clean=True)).ran == ("01-a", "02-b", "03-c")
+    first, again = (json.loads(sent.request.content)["mainSteps"][0]["inputs"] for sent in commands.commands)
+    assert not any("forget='01-a" in line for line in first["runCommand"])
+    assert any("forget='01-a 02-b 03-c'" in line for line in again["runCommand"])
 
 
-def test_start_from_takes_an_id_or_an_unambiguous_prefix(tasks):
-    assert [one.id for one in make_plan(tasks, {}, start_from="02").pending] == ["02-b", "03-c"]
-    assert [one.id for one in make_plan(tasks, {}, start_from="03-c").pending] == ["03-c"]
-    with pytest.raises(InputError, match=r"start of 3 tasks(.|\n)*01-a(.|\n)*03-c"):
-        make_plan(tasks, {}, start_from="0")
-    with pytest.raises(InputError, match="No task starts with '9'"):
-        make_plan(tasks, {}, start_from="9")
+def test_only_one_task_and_the_others_stay_as_they_are(run, tasks):
+    run.on(tasks)
+    assert run.on(tasks, choice=Choice(only="02")).ran == ("02-b",)
+    assert run.on(tasks).ran == ()
+
+
+def test_without_the_right_to_make_documents_tasks_go_one_by_one(run, commands, tasks):
+    commands.may_document = False
+    assert run.on(tasks).ran == ("01-a", "02-b", "03-c")
+    assert [sent.tasks for sent in commands.commands] == [["01-a"], ["02-b"], ["03-c"]]
+    assert {sent.request.document for sent in commands.commands} == {RUN_SHELL_SCRIPT}
+    assert "one by one" in run.monitor.notes[0]
+
+
+def test_one_by_one_stops_at_a_failure_and_the_command_to_see_it_needs_no_plugin(tmp_path, commands, tasks):
+    commands.fails = {"02-b"}
+    run = Run(tmp_path, commands, Way("step"))
+    with pytest.raises(SetupError) as failed:
+        run.on(tasks)
+    assert [sent.tasks for sent in commands.commands] == [["01-a"], ["02-b"]]
+    assert "get-command-invocation" in failed.value.why
+    assert "--plugin-name" not in failed.value.why
 
 
 def test_a_damaged_state_file_is_set_aside_not_trusted_not_deleted(tmp_path):
@@ -138,46 +194,104 @@ def test_a_damaged_state_file_is_set_aside_not_trusted_not_deleted(tmp_path):
     assert aside.read_text().startswith('{"version": 1')
 
 
-def test_the_state_file_is_the_users_alone(tmp_path, tasks):
-    runner, store, _ = make_runner(tmp_path, FakeCommands())
-    runner.run(tasks)
-    assert store.path.name == f"task-state-{INSTANCE}.json"
-    assert store.path.stat().st_mode & 0o777 == 0o600
-    assert json.loads(store.path.read_text())["instanceId"] == INSTANCE
+def test_the_state_file_is_the_users_alone(tmp_path, run, tasks):
+    run.on(tasks)
+    path = StateStore(tmp_path, INSTANCE).path
+    assert path.name == f"task-state-{INSTANCE}.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert json.loads(path.read_text())["instanceId"] == INSTANCE
 
 
 def test_what_ssm_calls_a_success_after_a_failure_is_not_taken_for_done():
-    def step(name, status):
-        return StepStatus(name, status, 0, 0.1, "skipped due to prior step with an exit condition")
+    def step(name, word):
+        return StepStatus(name, word, 0, 0.1, "skipped due to prior step with an exit condition")
 
-    reported = [step("03-c", "Success"), step("01-a", "Success"), step("02-b", "TimedOut")]
+    reported = [step("03-c", Word.DONE), step("01-a", Word.DONE), step("02-b", Word.TIMED_OUT)]
     arranged = in_order(reported, ["01-a", "02-b", "03-c"])
-    assert [(one.task, one.status) for one in arranged] == [
-        ("01-a", "Success"),
-        ("02-b", "TimedOut"),
-        ("03-c", "Skipped"),
+    assert [(one.task, one.word) for one in arranged] == [
+        ("01-a", Word.DONE),
+        ("02-b", Word.TIMED_OUT),
+        ("03-c", Word.NOT_RUN),
     ]
 
 
-def test_a_command_that_ssm_does_not_show_yet_is_waited_for_when_attaching(tmp_path, tasks):
-    commands = FakeCommands(watched=2, interrupt_at=1)
-    runner, _, _ = make_runner(tmp_path, commands)
+def test_a_command_that_ssm_does_not_show_yet_is_waited_for_when_attaching(run, commands, tasks):
+    commands.interrupt_at = 1
     with pytest.raises(Detached):
-        runner.run(tasks)
-    commands.interrupt_at, commands.polls, commands.unknown_polls = None, 0, 5
-    runner.run(tasks)
-    assert len(commands.sent) == 1
+        run.on(tasks)
+    commands.interrupt_at, commands.unknown_polls = None, 5
+    run.on(tasks)
+    assert len(commands.commands) == 1
 
 
-def test_a_machine_that_is_gone_is_not_waited_for_for_ever(tmp_path, tasks):
-    commands = FakeCommands(watched=10**9)
-    commands.alive = False
-    runner, _, _ = make_runner(tmp_path, commands)
+def test_a_command_that_ssm_has_forgotten_is_no_obstacle(tmp_path, run, tasks):
+    StateStore(tmp_path, INSTANCE).save(State(running=Running("long-ago", "torchneuron-setup-x", {})))
+    assert run.on(tasks).ran == ("01-a", "02-b", "03-c")
+
+
+def test_a_machine_that_is_gone_is_not_waited_for_for_ever(run, commands, tasks):
+    commands.watched, commands.alive = 10**9, False
     with pytest.raises(SetupError, match=r"has lost i-.* in the middle"):
-        runner.run(tasks)
+        run.on(tasks)
+    assert run.state().running is not None
 
 
-def test_a_long_step_is_waited_for_as_long_as_the_machine_is_there(tmp_path, tasks):
-    commands = FakeCommands(watched=5000)
-    runner, _, _ = make_runner(tmp_path, commands)
-    assert runner.run(tasks).ran == ("01-a", "02-b", "03-c")
+def test_a_long_step_is_waited_for_as_long_as_the_machine_is_there(run, commands, tasks):
+    commands.watched = 5000
+    assert run.on(tasks).ran == ("01-a", "02-b", "03-c")
+
+
+def test_a_fleet_is_one_command_and_a_failure_on_one_stops_nobody_else(run, commands, tasks):
+    commands.fails = {(OTHER, "02-b")}
+    well, broken = run.on(tasks, INSTANCE, OTHER)
+    assert well.failure is None
+    assert "Task 02-b failed" in broken.failure.what
+    (sent,) = commands.commands
+    assert sent.targets.instance_ids == (INSTANCE, OTHER)
+    commands.fails = set()
+    again = run.on(tasks, INSTANCE, OTHER)
+    assert [outcome.ran for outcome in again] == [(), ("02-b", "03-c")]
+    assert commands.commands[-1].targets.instance_ids == (OTHER,)
+
+
+def test_machines_that_are_not_equally_far_share_the_command_all_the_same(run, commands, tasks):
+    run.on(tasks[:1], INSTANCE)
+    run.on(tasks, INSTANCE, OTHER)
+    assert commands.commands[-1].tasks == ["01-a", "02-b", "03-c"]
+    assert commands.commands[-1].targets.instance_ids == (INSTANCE, OTHER)
+
+
+def test_a_fleet_with_a_tag_is_sent_by_tag_and_with_its_rates(tmp_path, commands, tasks):
+    run = Run(tmp_path, commands, Way("document", ("tag:Team", "a"), "10", "25%"))
+    run.on(tasks, INSTANCE, OTHER)
+    assert commands.commands[0].targets.as_arguments() == {
+        "Targets": [{"Key": "tag:Team", "Values": ["a"]}],
+        "MaxConcurrency": "10",
+        "MaxErrors": "25%",
+    }
+
+
+def test_more_than_a_command_may_name_go_as_several_that_share_the_rates(tmp_path, commands, tasks):
+    ids = [f"i-{number:017x}" for number in range(120)]
+    Run(tmp_path, commands, Way("document", None, "30", "10%")).on(tasks, *ids)
+    assert [len(sent.targets.instance_ids) for sent in commands.commands] == [50, 50, 20]
+    assert {(sent.targets.max_concurrency, sent.targets.max_errors) for sent in commands.commands} == {("10", "10%")}
+    assert len({sent.request.document for sent in commands.commands}) == 1
+
+
+def test_machines_with_values_of_their_own_have_commands_of_their_own_side_by_side(tmp_path, commands):
+    first, second = (rendered(tmp_path, [task("01-a", "echo $V")], {"V": "x"}, V=value) for value in "ab")
+    members = [member(tmp_path, first, INSTANCE), member(tmp_path, second, OTHER)]
+    Run(tmp_path, commands).runner.run(members)
+    assert [sent.targets.instance_ids for sent in commands.commands] == [(INSTANCE,), (OTHER,)]
+    assert [sent.polls for sent in commands.commands] == [2, 2]
+
+
+def test_with_too_many_errors_no_further_command_is_sent(tmp_path, commands):
+    one, two = (rendered(tmp_path, [task("01-a", "echo $V")], {"V": "x"}, V=value) for value in "ab")
+    commands.fails = {"01-a"}
+    members = [member(tmp_path, one, INSTANCE), member(tmp_path, two, OTHER)]
+    failed, not_sent = Run(tmp_path, commands, Way("auto", None, "1", "0")).runner.run(members)
+    assert len(commands.commands) == 1
+    assert "Nothing was sent" in not_sent.failure.what
+    assert "Task 01-a failed" in failed.failure.what

@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from torchneuron import code_server, config
+from torchneuron.setup import definition
+from torchneuron.setup.document import DOCUMENT, compile_plan
+from torchneuron.setup.plan import Choice, make_plan
+from torchneuron.setup.render import render
+
 FOLDER = Path(__file__).parents[2] / "setup_tasks"
 SCHEMA = json.loads((FOLDER / "task-file.schema.json").read_text())
 VALIDATOR = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
@@ -87,6 +93,9 @@ def test_the_users_own_example_holds_by_the_schema():
         {"tasks": [TASK | {"timeoutSeconds": 4}]},
         {"tasks": [TASK | {"timeoutSeconds": 172801}]},
         {"tasks": [TASK | {"timeoutSeconds": 7.5}]},
+        {"tasks": [TASK | {"retries": -1}]},
+        {"tasks": [TASK | {"onlyIf": " "}]},
+        {"tasks": [TASK | {"optional": "yes"}]},
         {"tasks": [{"id": "a", "name": "A", "script": "/etc/passwd"}]},
         {"tasks": [{"id": "a", "name": "A", "script": "scripts/../../a.sh"}]},
         {"tasks": [TASK], "variables": {"1A": "x"}},
@@ -189,6 +198,12 @@ def test_scripts_pass(command):
 
 
 def test_all_steps_fit_one_command_document():
-    """SSM takes documents of 64 KB; the runner adds some 600 bytes to each step."""
-    scripts = sum(len(json.dumps(script.read_text())) for script in SCRIPTS)
-    assert scripts + 600 * len(SCRIPTS) < 64 * 1024
+    task_file = definition.load(code_server.TASK_FILE)
+    settings = config.load(config.PROJECT_ROOT / "config.json")
+    values = code_server.variables(settings, code_server.NO_HASHES)
+    tasks = render(task_file, definition.fill(task_file, values))
+    assert len(compile_plan(make_plan(tasks, {}, Choice(clean=True)), DOCUMENT)) == 1
+
+
+def test_the_extensions_alone_are_optional():
+    assert [task["id"] for task in TASK_FILE["tasks"] if task.get("optional")] == ["15-install-vscode-extensions"]

@@ -29,8 +29,10 @@ FORBIDDEN = {
     "torchneuron/setup/render.py": {"boto3", "botocore", "subprocess", "pathlib"},
     "torchneuron/setup/plan.py": _IO,
     "torchneuron/setup/document.py": _IO,
-    "torchneuron/setup/diagnosis.py": _IO,
-    "torchneuron/setup/remedies.py": _IO,
+    "torchneuron/setup/steps.py": _IO,
+    "torchneuron/reach/facts.py": _IO,
+    "torchneuron/reach/diagnosis.py": _IO,
+    "torchneuron/reach/remedies.py": _IO,
     "torchneuron/permissions.py": {
         "boto3",
         "botocore",

@@ -1,14 +1,20 @@
-"""The setup runner: a task file becomes a plan, the plan a command document, the document a run.
+"""The setup runner: a task file becomes a plan for each machine, plans a command document, the document a run.
 
-definition  reads and checks a task file                        pure but for reading it
-render      one task -> the script that runs on the machine     pure
-plan        what runs and what is skipped, and why              pure
-document    scripts -> SSM Command documents                    pure
-state       what is finished on which machine                   a file
-reach       waits for Systems Manager to reach machines     AWS
-reach_facts what is seen of one that it does not reach      AWS
-agent_role  whether its role lets it in                     AWS
-diagnosis   what that means; remedies: what to do about it  pure
-run         drives SSM through a plan                           AWS
-report      shows a plan and a run                              the terminal
+definition  reads and checks a task file                            pure but for reading it
+render      one task -> the script that runs on the machine         pure
+plan        what runs and what is skipped, and why; for a fleet     pure
+document    a plan -> what SendCommand is asked                     pure
+library     what all scripts share on the machine (run-task.sh)     a file
+steps       how a step stands, in our words                         pure
+commands    SSM Run Command as a run needs it                       AWS
+state       what is finished on which machine                       a file
+history     the same, found out from SSM                            AWS
+watch       follows one command on its machines                     AWS
+run         drives plans to their ends                              AWS
+failures    what is said of a run that stopped                      AWS, for a step's output
+clearing    old documents removed                                   AWS
+logs        what tasks wrote, whole, from the machine               AWS
+monitor     what a run tells while it goes on
+report      the same for a person: live on a terminal, or lines
+events      the same for programs: JSON
 """

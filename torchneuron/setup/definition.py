@@ -19,6 +19,8 @@ from torchneuron.schema import Problem, find_problems, read_json, unknown_name
 SCHEMA = PROJECT_ROOT / "setup_tasks" / "task-file.schema.json"
 # The agent's own default for aws:runShellScript.
 DEFAULT_TIMEOUT_SECONDS = 3600
+# Bash does not let them be set.
+_READ_ONLY = {"BASHOPTS", "BASH_VERSINFO", "EUID", "PPID", "SHELLOPTS", "UID"}
 PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
 
@@ -34,13 +36,20 @@ class Variable:
 
 @dataclass(frozen=True)
 class Task:
-    """One task as written: `text` is the shell script, its variables not yet filled in."""
+    """One task as written: `text` is the shell script, its variables not yet filled in.
 
+    `path` is where it stands in the file (`tasks[3]`), for messages. `timeout_seconds` is for all its tries together.
+    """
+
+    path: str
     id: str
     name: str
     description: str
     text: str
     timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
+    retries: int = 0
+    only_if: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,8 @@ def load(path: Path) -> TaskFile:
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise InputError(f"The task file {path} is refused.", why=listed)
     variables = {name: _variable(name, given) for name, given in document.get("variables", {}).items()}
-    return TaskFile(path, variables, tuple(_task(given, path.parent) for given in document["tasks"]))
+    tasks = (_task(f"tasks[{index}]", given, path.parent) for index, given in enumerate(document["tasks"]))
+    return TaskFile(path, variables, tuple(tasks))
 
 
 def fill(task_file: TaskFile, given: Mapping[str, str]) -> dict[str, str]:
@@ -100,23 +110,31 @@ def _variable(name: str, given: str | Mapping[str, Any]) -> Variable:
     return Variable(name, given.get("value"), bool(given.get("secret", False)), given.get("pattern"))
 
 
-def _task(given: Mapping[str, Any], folder: Path) -> Task:
-    if "script" in given:
-        text = (folder / given["script"]).read_text(encoding="utf-8").rstrip("\n")
-    else:
-        text = "\n".join(given["commands"])
+def _task(path: str, given: Mapping[str, Any], folder: Path) -> Task:
+    text = _script(folder / given["script"]).rstrip("\n") if "script" in given else "\n".join(given["commands"])
     return Task(
+        path=path,
         id=given["id"],
         name=given["name"],
         description=given.get("description", ""),
         text=text,
         timeout_seconds=given.get("timeoutSeconds", DEFAULT_TIMEOUT_SECONDS),
+        retries=given.get("retries", 0),
+        only_if=given.get("onlyIf", ""),
+        optional=given.get("optional", False),
     )
+
+
+def _script(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def _contradictions(document: Mapping[str, Any], folder: Path, broken: set[str]) -> Iterator[Problem]:
     """What a schema cannot say, of the tasks that are not `broken` ("tasks[3]") already."""
     variables = document.get("variables", {})
+    variables = variables if isinstance(variables, Mapping) else {}
+    yield from _bad_variables(variables)
+    known = list(variables)
     seen: dict[str, int] = {}
     for index, task in enumerate(document["tasks"]):
         where = f"tasks[{index}]"
@@ -125,12 +143,55 @@ def _contradictions(document: Mapping[str, Any], folder: Path, broken: set[str])
         if task["id"] in seen:
             yield Problem(f"{where}.id", f"{task['id']!r} is also the id of tasks[{seen[task['id']]}]")
         seen.setdefault(task["id"], index)
-        if "script" in task and not (folder / task["script"]).is_file():
-            yield Problem(f"{where}.script", f"there is no file {task['script']!r} beside the task file")
-            continue
-        made = _task(task, folder)
-        if not made.text.strip():
-            yield Problem(where, "has nothing to run")
-        for name in sorted(set(PLACEHOLDER.findall(made.text))):
-            if name not in variables:
-                yield Problem(where, f"{{{{{name}}}}}: {unknown_name(name, list(variables))}")
+        texts: dict[str, str] = {}
+        try:
+            texts = _texts(where, task, folder)
+        except (OSError, ValueError) as error:
+            yield Problem(f"{where}.script", _unreadable(task["script"], error))
+        for path, text in texts.items():
+            yield from (Problem(path, told) for told in _faults(text, known))
+
+
+def _bad_variables(variables: Mapping[str, Any]) -> Iterator[Problem]:
+    for name, given in variables.items():
+        if name in _READ_ONLY:
+            yield Problem(f"variables.{name}", "bash keeps this name for itself: choose another")
+        pattern = given.get("pattern") if isinstance(given, Mapping) else None
+        if isinstance(pattern, str):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                yield Problem(f"variables.{name}.pattern", f"{pattern!r} is no regular expression: {error}")
+
+
+def _texts(where: str, task: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """The task's shell texts by where they stand: each of its commands, or its script, and its test."""
+    texts = {f"{where}.onlyIf": task["onlyIf"]} if "onlyIf" in task else {}
+    if "script" not in task:
+        return texts | {f"{where}.commands[{line}]": text for line, text in enumerate(task["commands"])}
+    script = _script(folder / task["script"])
+    if not script.strip():
+        raise ValueError("has nothing to run")
+    return texts | {f"{where}.script": script}
+
+
+def _faults(text: str, known: list[str]) -> Iterator[str]:
+    if "\0" in text:
+        yield "has a NUL character, which no shell reads"
+    if "\r" in text:
+        yield "has carriage returns: save it with Unix line ends"
+    for name in sorted(set(PLACEHOLDER.findall(text))):
+        if name not in known:
+            yield (
+                f"{{{{{name}}}}}: {unknown_name(name, known)}" if known else f"{{{{{name}}}}}: no variables are defined"
+            )
+
+
+def _unreadable(script: str, error: OSError | ValueError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"{script!r} is not UTF-8 text"
+    if isinstance(error, FileNotFoundError):
+        return f"there is no file {script!r} beside the task file"
+    if isinstance(error, OSError):
+        return f"{script!r} cannot be read: {error.strerror}"
+    return f"{script!r} {error}"

@@ -1,4 +1,4 @@
-"""Pending tasks compiled into SSM Command documents: one step a task, stopped by the first failure.
+"""A plan compiled into what SendCommand is asked: documents of many steps, or a command for each task.
 
 Rules from the Systems Manager user guide and the SSM API reference: schema 2.2, a document is at
 most 64 KB, its name matches [a-zA-Z0-9_.-]{3,128}, a step's name is letters, digits, _ and -.
@@ -10,69 +10,101 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from torchneuron.errors import InputError
-from torchneuron.setup.render import RenderedTask
+from torchneuron.setup.plan import Plan
+from torchneuron.setup.render import RenderedTask, identify
 
 NAME_PREFIX = "torchneuron-setup-"
+RUN_SHELL_SCRIPT = "AWS-RunShellScript"
 MAX_BYTES = 64 * 1024
+
+DOCUMENT, STEP, AUTO = "document", "step", "auto"
+MODES = (AUTO, DOCUMENT, STEP)
+"""How a run is sent: as one document of its own, or one AWS-RunShellScript command a task. `auto`: as may be."""
 
 
 @dataclass(frozen=True)
-class Document:
-    """A Command document. Its name is made from its content: the same tasks make the same document."""
+class Request:
+    """What one SendCommand asks. `content` is that of a document of ours, None for Amazon's.
 
-    name: str
-    content: str
-    tasks: tuple[RenderedTask, ...]
-
-
-def compile_documents(tasks: Sequence[RenderedTask]) -> tuple[Document, ...]:
-    """Documents that run `tasks` in order, as few as the size limit allows.
-
-    Raises InputError when one task alone is too large for a document.
+    A document's name is made from its content: the same tasks make the same document.
     """
-    documents: list[Document] = []
-    batch: list[RenderedTask] = []
-    for task in tasks:
-        if batch and len(_content([*batch, task]).encode()) > MAX_BYTES:
-            documents.append(_document(batch))
+
+    document: str
+    content: str | None
+    tasks: tuple[RenderedTask, ...]
+    parameters: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def compile_plan(plan: Plan, mode: str) -> tuple[Request, ...]:
+    """Requests that run what is pending in `plan`, in order: as few as the size of a document allows, or one a task.
+
+    Raises InputError, naming them all, for tasks that are too large for a document.
+    """
+    scripts = plan.scripts()
+    _check_sizes(scripts)
+    if mode == STEP:
+        return tuple(_shell_script(task, script) for task, script in scripts)
+    requests: list[Request] = []
+    batch: list[tuple[RenderedTask, str]] = []
+    for one in scripts:
+        if batch and len(_content([*batch, one]).encode()) > MAX_BYTES:
+            requests.append(_document(batch))
             batch = []
-        batch.append(task)
-        if len(_content(batch).encode()) > MAX_BYTES:
-            raise InputError(
-                f"Task {task.id} is larger than an SSM document may be ({MAX_BYTES // 1024} KB).",
-                do="Split it, or have it fetch what it needs.",
-            )
-    if batch:
-        documents.append(_document(batch))
-    return tuple(documents)
+        batch.append(one)
+    return (*requests, _document(batch)) if batch else ()
 
 
-def _document(tasks: Sequence[RenderedTask]) -> Document:
-    content = _content(tasks)
-    return Document(NAME_PREFIX + hashlib.sha256(content.encode()).hexdigest()[:16], content, tuple(tasks))
+def identities(content: str) -> dict[str, str]:
+    """The ids and digests of the tasks in a document of ours, or in the commands given to AWS-RunShellScript."""
+    try:
+        steps = json.loads(content)["mainSteps"]
+        scripts = ["\n".join(step["inputs"]["runCommand"]) for step in steps]
+    except (ValueError, LookupError, TypeError):
+        scripts = [content]
+    return dict(found for script in scripts if (found := identify(script)))
 
 
-def _content(tasks: Sequence[RenderedTask]) -> str:
+def _check_sizes(scripts: Sequence[tuple[RenderedTask, str]]) -> None:
+    sizes = {task.id: len(_content([(task, script)]).encode()) for task, script in scripts}
+    if large := [f"  {task}: {size / 1024:.0f} KB" for task, size in sizes.items() if size > MAX_BYTES]:
+        raise InputError(
+            f"A task is larger than an SSM document may be ({MAX_BYTES // 1024} KB).",
+            why="\n".join(large),
+            do="Split it, or have it fetch what it needs.",
+        )
+
+
+def _shell_script(task: RenderedTask, script: str) -> Request:
+    parameters = {"commands": _lines(script), "executionTimeout": [str(task.timeout_seconds)]}
+    return Request(RUN_SHELL_SCRIPT, None, (task,), parameters)
+
+
+def _document(batch: Sequence[tuple[RenderedTask, str]]) -> Request:
+    content = _content(batch)
+    name = NAME_PREFIX + hashlib.sha256(content.encode()).hexdigest()[:16]
+    return Request(name, content, tuple(task for task, _ in batch))
+
+
+def _content(batch: Sequence[tuple[RenderedTask, str]]) -> str:
     body: dict[str, Any] = {
         "schemaVersion": "2.2",
         "description": "Made by torchneuron from a task file; named by its content.",
-        "mainSteps": [_step(task, after) for task, after in zip(tasks, (None, *tasks), strict=False)],
+        "mainSteps": [_step(task, script) for task, script in batch],
     }
     return json.dumps(body, separators=(",", ":"))
 
 
-def _step(task: RenderedTask, after: RenderedTask | None) -> dict[str, Any]:
-    return {
-        "action": "aws:runShellScript",
-        "name": task.id,
-        "inputs": {
-            "runCommand": task.script(after=after).rstrip("\n").split("\n"),
-            "timeoutSeconds": str(task.timeout_seconds),
-            "onFailure": "exit",
-        },
-    }
+def _step(task: RenderedTask, script: str) -> dict[str, Any]:
+    inputs: dict[str, Any] = {"runCommand": _lines(script), "timeoutSeconds": str(task.timeout_seconds)}
+    if not task.optional:
+        inputs["onFailure"] = "exit"
+    return {"action": "aws:runShellScript", "name": task.id, "inputs": inputs}
+
+
+def _lines(script: str) -> list[str]:
+    return script.rstrip("\n").split("\n")

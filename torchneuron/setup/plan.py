@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torchneuron.errors import InputError
@@ -10,43 +10,119 @@ from torchneuron.setup.render import RenderedTask
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Which tasks a run is asked for: all that are not finished, unless it says otherwise.
+
+    `start_from`: one task and all after it; `only`: that one; `clean`: all. Each makes finished tasks run again, unless
+    the run `resumes` one that was asked for the same: then what that has finished counts.
+    """
+
+    start_from: str = ""
+    only: str = ""
+    clean: bool = False
+    resumes: bool = False
+
+    def check(self) -> None:
+        if sum(map(bool, (self.start_from, self.only, self.clean))) > 1:
+            raise InputError("Give one of --start-from, --only and --clean-state, not several.")
+
+
+@dataclass(frozen=True)
 class Step:
-    """One task in a plan: whether it runs, and the reason in a few words."""
+    """One task in a plan: whether it runs, and the reason in a few words. `chosen`: it is not left out by an option."""
 
     task: RenderedTask
     runs: bool
     reason: str
+    chosen: bool = True
 
 
 @dataclass(frozen=True)
 class Plan:
+    """What becomes of each task on one instance, in order. With `again`, marks on the machine don't count either."""
+
     steps: tuple[Step, ...]
+    again: bool = False
 
     @property
     def pending(self) -> tuple[RenderedTask, ...]:
         """The tasks that run, in order."""
         return tuple(step.task for step in self.steps if step.runs)
 
+    def scripts(self, *, masked: bool = False) -> tuple[tuple[RenderedTask, str], ...]:
+        """The pending tasks with the script that the machine runs for each."""
+        return tuple(self._scripts(masked=masked))
 
-def make_plan(tasks: Sequence[RenderedTask], finished: Mapping[str, str], *, start_from: str | None = None) -> Plan:
+    def _scripts(self, *, masked: bool) -> Iterator[tuple[RenderedTask, str]]:
+        after: RenderedTask | None = None
+        forget = [task.id for task in self.pending] if self.again else []
+        for index, task in enumerate(self.pending):
+            first = index == 0
+            yield task, task.script(after=after, is_first=first, forget=forget if first else (), masked=masked)
+            after = after if task.optional else task
+
+
+def make_plan(tasks: Sequence[RenderedTask], finished: Mapping[str, str], choice: Choice | None = None) -> Plan:
     """The plan for `tasks` where `finished` maps the ids of finished tasks to their digests.
 
-    Tasks are skipped as long as they are finished and unchanged; the first that is not, and all
-    after it, run. With `start_from` (an id, or the only id that starts with it) everything before
-    that task is skipped, and it and all after it run. Raises InputError when that names no one task.
+    Tasks are skipped as long as they are finished and unchanged; the first that is not, and all after it, run. An
+    optional one that is not finished runs without those after it. Raises InputError when `choice` names no one task.
     """
-    if start_from:
-        first = _index_of(tasks, start_from)
-        reasons = ["before --start-from"] * first
-    else:
-        reasons = []
-        for task in tasks:
-            if finished.get(task.id) != task.digest:
-                break
-            reasons.append("finished")
-        first = len(reasons)
-    skipped = [Step(task, False, reason) for task, reason in zip(tasks, reasons, strict=False)]
-    return Plan((*skipped, *(Step(task, True, _why(task, finished)) for task in tasks[first:])))
+    choice = choice or Choice()
+    first, last = 0, len(tasks)
+    if choice.only:
+        first = _index_of(tasks, choice.only, "--only")
+        last = first + 1
+    elif choice.start_from:
+        first = _index_of(tasks, choice.start_from, "--start-from")
+    option = "--only" if choice.only else "--start-from"
+    before = tuple(Step(task, False, f"left out by {option}", chosen=False) for task in tasks[:first])
+    behind = tuple(Step(task, False, f"left out by {option}", chosen=False) for task in tasks[last:])
+    again = bool(choice.only or choice.start_from or choice.clean) and not choice.resumes
+    chosen = tasks[first:last]
+    steps = _all_again(chosen, finished) if again else _unfinished(chosen, finished)
+    return Plan((*before, *steps, *behind), again=again)
+
+
+def _all_again(tasks: Sequence[RenderedTask], finished: Mapping[str, str]) -> tuple[Step, ...]:
+    return tuple(Step(task, True, _why(task, finished)) for task in tasks)
+
+
+def _unfinished(tasks: Sequence[RenderedTask], finished: Mapping[str, str]) -> tuple[Step, ...]:
+    steps, reached = [], False
+    for task in tasks:
+        done = finished.get(task.id) == task.digest
+        reached = reached or not (done or task.optional)
+        runs = reached or not done
+        steps.append(Step(task, runs, _why(task, finished) if runs else "finished"))
+    return tuple(steps)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Instances that the same commands serve: their tasks are the same. `plan` has what is pending on any of them."""
+
+    instance_ids: tuple[str, ...]
+    plan: Plan
+
+
+def grouped(plans: Mapping[str, Plan]) -> tuple[Group, ...]:
+    """The instances, of those in `plans`, that have anything pending, by what they run.
+
+    A task that is finished on some of a group is in its plan even so: there, its own mark makes it end at once.
+    """
+    by_tasks: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
+    for instance_id, plan in plans.items():
+        if plan.pending:
+            same = (plan.again, tuple(step.task.digest for step in plan.steps))
+            by_tasks.setdefault(same, []).append(instance_id)
+    return tuple(Group(tuple(ids), _union([plans[one] for one in ids])) for ids in by_tasks.values())
+
+
+def _union(plans: Sequence[Plan]) -> Plan:
+    each = zip(*(plan.steps for plan in plans), strict=True)
+    steps = (next((step for step in same if step.runs), same[0]) for same in each)
+    return Plan(tuple(steps), again=plans[0].again)
 
 
 def _why(task: RenderedTask, finished: Mapping[str, str]) -> str:
@@ -55,7 +131,7 @@ def _why(task: RenderedTask, finished: Mapping[str, str]) -> str:
     return "run again" if finished[task.id] == task.digest else "changed, or one before it"
 
 
-def _index_of(tasks: Sequence[RenderedTask], wanted: str) -> int:
+def _index_of(tasks: Sequence[RenderedTask], wanted: str, option: str) -> int:
     ids = [task.id for task in tasks]
     if wanted in ids:
         return ids.index(wanted)
@@ -64,4 +140,4 @@ def _index_of(tasks: Sequence[RenderedTask], wanted: str) -> int:
         return ids.index(matches[0])
     listed = "\n".join(f"  {name}" for name in matches or ids)
     what = f"{wanted!r} is the start of {len(matches)} tasks." if matches else f"No task starts with {wanted!r}."
-    raise InputError(what, why=listed, do="Name one of these with --start-from.")
+    raise InputError(what, why=listed, do=f"Name one of these with {option}.")

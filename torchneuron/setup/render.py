@@ -1,12 +1,8 @@
 """One task made into the script that runs on the machine.
 
-A value reaches a script as an exported, quoted environment variable; `{{NAME}}` in its text is
-replaced as well, where the value needs no quoting. Around the task's own text stands the same
-wrapper for all of them: strict bash, a log on the host, and a mark of what has finished. The next
-task of the run asks for that mark, because the SSM agent stops a document at a *failed* step but
-not at one that timed out (amazon-ssm-agent, agent/framework/runpluginutil/runpluginutil.go). It
-also takes some exit statuses for words to itself: 137 for its own time-out, 168 and 169 for "skip
-the rest". A task's own are passed on as a plain failure.
+A value reaches a script as an exported, quoted environment variable; `{{NAME}}` in its text is replaced as well,
+where the value needs no quoting. What is the same for all tasks (strict bash, the lock, the log, the mark of what has
+finished) is `run-task.sh`: the first script of a run keeps it on the machine, all scripts source it there.
 """
 
 from __future__ import annotations
@@ -16,47 +12,37 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from torchneuron.errors import InputError
+from torchneuron.schema import Problem
+from torchneuron.setup import library
 from torchneuron.setup.definition import PLACEHOLDER, Task, TaskFile
 
 MASK = "********"
-# Part of every digest: raise it when the wrapper changes what a finished task means.
+# Part of every digest: raise it when what surrounds a task changes what a finished one means.
 _WRAPPER_VERSION = 1
 _NEEDS_NO_QUOTING = re.compile(r"[A-Za-z0-9_./:@%+,=-]+")
+_IDENTITY = re.compile(r"^task=(\S+) digest=([0-9a-f]{16})$", re.MULTILINE)
 
-_WRAPPER = """\
+_SCRIPT = """\
 #!/bin/bash
 # {id}: {name}
 set -euo pipefail
 export HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-{exports}marks=/var/lib/torchneuron logs=/var/log/torchneuron task={id}
-install -d -m 0700 "$marks"
-install -d -m 0755 "$logs"
-rm -f "$marks/$task.done"
-{precondition}{decode} > "$marks/$task.sh" <<'{heredoc}'
+{keep_library}task={id} digest={digest}
+after={after} after_digest={after_digest} forget={forget} retries={retries}
+only_if={only_if}
+values() {{
+{exports}}}
+text() {{
+  {decode} <<'{heredoc}'
 {body}
 {heredoc}
-keep() {{ tee -a "$logs/$task.log"; }}
-status=0
-bash "$marks/$task.sh" </dev/null > >(keep) 2> >(keep >&2) || status=$?
-[ "$status" -ne 0 ] || echo {digest} > "$marks/$task.done"
-case $status in
-  137 | 168 | 169)
-    echo "the task ended with status $status" >&2
-    status=1
-    ;;
-esac
-exit "$status"
-"""
-_PRECONDITION = """\
-if [ "$(cat "$marks/{id}.done" 2>/dev/null)" != {digest} ]; then
-  echo "not run: {id} before it did not finish" >&2
-  exit 1
-fi
+}}
+. {library}
 """
 # Ahead of the task's own text; the failing command is named as written, so no value is shown.
 _STRICT = """\
@@ -67,7 +53,10 @@ trap 'echo "failed with status $?: $BASH_COMMAND" >&2' ERR
 
 @dataclass(frozen=True)
 class RenderedTask:
-    """A task ready to run. `digest` identifies its text, its values and everything before it."""
+    """A task ready to run. `digest` identifies its text, its test, its values and everything before it.
+
+    `timeout_seconds` is for all its tries together.
+    """
 
     id: str
     name: str
@@ -76,52 +65,103 @@ class RenderedTask:
     secrets: frozenset[str]
     digest: str
     timeout_seconds: int
+    retries: int = 0
+    only_if: str = ""
+    optional: bool = False
 
-    def script(self, *, after: RenderedTask | None, masked: bool = False) -> str:
-        """The script the machine runs. `after` is the task before it in the same run, if any;
-        `masked` hides the secrets' values, for showing."""
+    def script(
+        self,
+        *,
+        after: RenderedTask | None,
+        is_first: bool = False,
+        forget: Collection[str] = (),
+        masked: bool = False,
+    ) -> str:
+        """The script the machine runs.
+
+        `after` is the task that has to have finished before it, if any. The first script of a run keeps what all of
+        them need on the machine, and takes away the marks of the tasks to `forget`. `masked` hides the secrets'
+        values, for showing.
+        """
         exports = {name: MASK if masked and name in self.secrets else value for name, value in self.values.items()}
         # SSM replaces {{ Name }} in a document's text, so text that has it travels encoded.
         encoded = "{{" in self.body
-        return _WRAPPER.format(
+        return _SCRIPT.format(
             id=self.id,
             name=" ".join(self.name.replace("{", "(").replace("}", ")").split()),
-            exports="".join(f"export {name}={_quote(value)}\n" for name, value in exports.items()),
-            precondition=_PRECONDITION.format(id=after.id, digest=after.digest) if after else "",
+            exports="".join(f"  export {name}={_quote(value)}\n" for name, value in exports.items()) or "  :\n",
+            keep_library=library.KEEP if is_first else "",
+            digest=self.digest,
+            after=after.id if after else "",
+            after_digest=after.digest if after else "",
+            forget=shlex.quote(" ".join(forget)),
+            retries=self.retries,
+            only_if=_quote(self.only_if),
             decode="base64 -d" if encoded else "cat",
             heredoc=f"END-{self.digest}",
             body=_folded_base64(self.body) if encoded else self.body,
-            digest=self.digest,
+            library=library.PLACE,
         )
+
+
+def identify(script: str) -> tuple[str, str] | None:
+    """The id and digest of the task whose script this is; None when it is none of ours."""
+    found = _IDENTITY.search(script)
+    return (found[1], found[2]) if found else None
 
 
 def render(task_file: TaskFile, values: Mapping[str, str]) -> tuple[RenderedTask, ...]:
     """Every task of the file with `values` (see `definition.fill`) in place, in order.
 
-    Raises InputError when a `{{NAME}}` would put a value into the text that needs quoting.
+    Raises InputError, naming every place, where a `{{NAME}}` would put a value into the text that needs quoting.
     """
     secrets = {name for name, variable in task_file.variables.items() if variable.secret}
+    problems = [
+        problem
+        for task in task_file.tasks
+        for text in (task.text, task.only_if)
+        for problem in _unsafe(task, text, values, secrets)
+    ]
+    if problems:
+        listed = "\n".join(f"  {problem}" for problem in dict.fromkeys(problems))
+        raise InputError(
+            f"The tasks of {task_file.path.name} cannot be filled in.",
+            why=listed,
+            do='Write "$NAME" there instead of {{NAME}}: it arrives quoted.',
+        )
     rendered: list[RenderedTask] = []
     for task in task_file.tasks:
-        previous = rendered[-1] if rendered else None
-        rendered.append(_render_one(task, values, secrets, previous))
+        rendered.append(_render_one(task, values, secrets, rendered[-1] if rendered else None))
     return tuple(rendered)
+
+
+def _unsafe(task: Task, text: str, values: Mapping[str, str], secrets: set[str]) -> Iterator[Problem]:
+    for name in PLACEHOLDER.findall(text):
+        if name in secrets:
+            yield Problem(task.path, f"{task.id} puts the secret {name} into its text")
+        elif not _NEEDS_NO_QUOTING.fullmatch(values[name]):
+            yield Problem(task.path, f"{task.id}: the value {values[name]!r} of {name} is not safe inside its text")
 
 
 def _render_one(
     task: Task, values: Mapping[str, str], secrets: set[str], previous: RenderedTask | None
 ) -> RenderedTask:
-    used = {name: value for name, value in values.items() if _mentions(task.text, name)}
-    body = _STRICT + _substitute(task, values, secrets)
+    used = {name: value for name, value in values.items() if _mentions(f"{task.text}\n{task.only_if}", name)}
+    body, only_if = _STRICT + _filled(task.text, values), _filled(task.only_if, values)
     chain = [_WRAPPER_VERSION, previous.digest if previous else "", task.id, body, sorted(used.items())]
+    if only_if:
+        chain.append(only_if)
     return RenderedTask(
         id=task.id,
         name=task.name,
         body=body,
         values=used,
         secrets=frozenset(secrets & used.keys()),
-        digest=hashlib.sha256(json.dumps(chain).encode()).hexdigest()[:16],
+        digest=_short_hash(json.dumps(chain)),
         timeout_seconds=task.timeout_seconds,
+        retries=task.retries,
+        only_if=only_if,
+        optional=task.optional,
     )
 
 
@@ -129,22 +169,12 @@ def _mentions(text: str, name: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
 
 
-def _substitute(task: Task, values: Mapping[str, str], secrets: set[str]) -> str:
-    def replace(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name in secrets:
-            raise InputError(
-                f"Task {task.id} puts the secret {name} into its text.",
-                do=f'Write "${name}" there instead of {{{{{name}}}}}.',
-            )
-        if not _NEEDS_NO_QUOTING.fullmatch(values[name]):
-            raise InputError(
-                f"Task {task.id}: the value {values[name]!r} of {name} is not safe inside a script's text.",
-                do=f'Write "${name}" there instead of {{{{{name}}}}}: it arrives quoted.',
-            )
-        return values[name]
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    return PLACEHOLDER.sub(lambda match: values[match.group(1)], text)
 
-    return PLACEHOLDER.sub(replace, task.text)
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _quote(value: str) -> str:

@@ -1,143 +1,126 @@
-"""What a person sees of a plan and a run: a live table on a terminal, plain lines elsewhere."""
+"""What a person sees of a run: plain lines for logs and pipes, the summary at the end, and what a dry run shows.
+
+Live tables for terminals are in `live`, events for programs in `events`.
+"""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from rich.live import Live
-from rich.table import Column, Table
-from rich.text import Text
-
 from torchneuron import display
-from torchneuron.setup.commands import StepStatus
+from torchneuron.setup.document import STEP
+from torchneuron.setup.events import Events
+from torchneuron.setup.failures import named
+from torchneuron.setup.live import live_monitor
+from torchneuron.setup.monitor import Monitor, Outcome
 from torchneuron.setup.plan import Plan
-from torchneuron.setup.run import Monitor, Outcome
+from torchneuron.setup.steps import StepStatus, Word
 
-_WORDS = {
-    "Pending": "waiting",
-    "Delayed": "waiting",
-    "InProgress": "running",
-    "Success": "done",
-    "Failed": "FAILED",
-    "TimedOut": "TIMED OUT",
-    "Cancelled": "cancelled",
-    "Cancelling": "cancelling",
-    "Skipped": "not run",
-}
-_COLOURS = {"running": "cyan", "done": "green", "FAILED": "red", "TIMED OUT": "red"}
+FORMS = ("table", "json")
 
 
 class Lines:
-    """One line for each change, for logs and pipes."""
+    """One line for each change. With several machines, each line names its own."""
 
     def __init__(self) -> None:
-        self._told: dict[str, str] = {}
-        self._total = 0
-        self._done = 0
+        self._told: set[tuple[str, str, str]] = set()
+        self._totals: dict[str, int] = {}
+        self._done: dict[str, int] = {}
 
-    def planned(self, plan: Plan) -> None:
-        self._total = len(plan.steps)
-        skipped = [step for step in plan.steps if not step.runs]
-        self._done = len(skipped)
-        for step in skipped:
-            display.note(f"  {step.task.id:<34} skipped ({step.reason})")
+    def planned(self, plans: Mapping[str, Plan]) -> None:
+        for instance_id, plan in plans.items():
+            skipped = [step for step in plan.steps if not step.runs]
+            self._totals[instance_id], self._done[instance_id] = len(plan.steps), len(skipped)
+            if len(plans) > 1:
+                display.note(f"  {instance_id}: {len(plan.pending)} tasks to run, {len(skipped)} skipped")
+                continue
+            for step in skipped:
+                display.note(f"  {step.task.id:<34} skipped ({step.reason})")
 
-    def sent(self, command_id: str, *, attached: bool) -> None:
-        verb = "Attached to the setup under way:" if attached else "Sent as"
+    def sent(self, command_id: str, instance_ids: Sequence[str], *, attached: bool) -> None:
+        where = "" if len(instance_ids) == 1 else f" to {named(instance_ids)}"
+        verb = "Attached to the setup under way:" if attached else f"Sent{where} as"
         display.note(f"{verb} SSM command {command_id}")
 
-    def progress(self, steps: Sequence[StepStatus]) -> None:
+    def progress(self, instance_id: str, steps: Sequence[StepStatus]) -> None:
+        several = len(self._totals) > 1
         for step in steps:
-            word = _WORDS.get(step.status, step.status)
-            if word in ("waiting", "running", "not run") or self._told.get(step.task) == word:
+            key = (instance_id, step.task, step.word.value)
+            if not step.word.ended or step.word is Word.NOT_RUN or key in self._told:
                 continue
-            self._told[step.task] = word
-            self._done += 1
+            self._told.add(key)
+            place = self._place(instance_id)
             taken = "" if step.seconds is None else f"{step.seconds:6.1f} s"
-            place = f"[{self._done:>2}/{self._total}] " if self._total else ""
-            display.note(f"  {place}{step.task:<32} {word:<8} {taken}  {step.last_line}")
+            machine = f"{instance_id} " if several else ""
+            line = f"  {machine}{place}{step.task:<32} {step.word.value:<8} {taken}  {step.last_line}"
+            display.note(line.rstrip())
 
+    def _place(self, instance_id: str) -> str:
+        if not (total := self._totals.get(instance_id, 0)):
+            return ""
+        self._done[instance_id] = min(self._done[instance_id] + 1, total)
+        return f"[{self._done[instance_id]:>2}/{total}] "
 
-class LiveTable:
-    """A table that is redrawn in place: task, status, seconds, the last line of its output."""
+    def told(self, text: str) -> None:
+        display.note(text)
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
-        self._names: list[str] = []
-        self._skipped: dict[str, str] = {}
-        self._steps: dict[str, StepStatus] = {}
-        self._since: dict[str, float] = {}
-
-    def planned(self, plan: Plan) -> None:
-        self._names = [step.task.id for step in plan.steps]
-        self._skipped = {step.task.id: step.reason for step in plan.steps if not step.runs}
-        self._draw()
-
-    def sent(self, command_id: str, *, attached: bool) -> None:
-        verb = "Attached to" if attached else "Sent as"
-        self._live.console.print(f"{verb} SSM command {command_id}", highlight=False)
-
-    def progress(self, steps: Sequence[StepStatus]) -> None:
-        for step in steps:
-            self._steps[step.task] = step
-            if step.status == "InProgress":
-                self._since.setdefault(step.task, time.monotonic())
-        self._draw()
-
-    def _draw(self) -> None:
-        table = Table("task", "status", Column("seconds", justify="right"), "last line", box=None, pad_edge=False)
-        names = self._names or list(self._steps)
-        for name in names:
-            table.add_row(name, *self._cells(name))
-        self._live.update(table)
-
-    def _cells(self, name: str) -> tuple[Text, Text, Text]:
-        if name in self._skipped:
-            return Text("skipped", style="dim"), Text(""), Text(self._skipped[name], style="dim")
-        step = self._steps.get(name)
-        if step is None:
-            return Text("waiting", style="dim"), Text(""), Text("")
-        word = _WORDS.get(step.status, step.status)
-        seconds = step.seconds
-        if seconds is None and name in self._since:
-            seconds = time.monotonic() - self._since[name]
-        taken = Text("" if seconds is None else f"{seconds:.1f}")
-        return (
-            Text(word, style=_COLOURS.get(word, "dim")),
-            taken,
-            Text(step.last_line, overflow="ellipsis", no_wrap=True),
-        )
+    def ended(self, outcome: Outcome) -> None:
+        if len(self._totals) > 1:
+            display.note(f"  {outcome.instance_id} {'FAILED' if outcome.failure else 'is set up'}")
 
 
 @contextmanager
-def monitor() -> Iterator[Monitor]:
-    """The monitor that fits where standard error goes."""
-    console = display.console(stderr=True)
-    if not console.is_terminal:
+def monitor(form: str, instance_ids: Sequence[str]) -> Iterator[Monitor]:
+    """The monitor for `form` (one of `FORMS`) and where standard error goes."""
+    if form == "json":
+        yield Events()
+    elif display.console(stderr=True).is_terminal:
+        with live_monitor(several=len(instance_ids) > 1) as live:
+            yield live
+    else:
         yield Lines()
-        return
-    with Live(console=console, refresh_per_second=4) as live:
-        yield LiveTable(live)
 
 
-def show_outcome(outcome: Outcome) -> None:
-    skipped = f", {len(outcome.skipped)} already finished" if outcome.skipped else ""
-    display.note(f"Setup complete: {len(outcome.ran)} tasks run{skipped}, {outcome.seconds:.0f} s.")
+def show_outcomes(outcomes: Sequence[Outcome], seconds: float, region: str) -> None:
+    """The summary of a run in which nothing failed that had to succeed."""
+    for outcome in outcomes:
+        for task in outcome.failed_optional:
+            display.warn(
+                f"{task} failed on {outcome.instance_id}. It is optional, so the run went on; the next run tries it"
+                f" again. What it said: invoke setup.logs {task} -i {outcome.instance_id} -r {region}"
+            )
+    ran = max(len(outcome.ran) for outcome in outcomes)
+    skipped = min(len(outcome.skipped) for outcome in outcomes)
+    left_out = len(outcomes[0].left_out)
+    done = "Done" if left_out else "Setup complete"
+    where = "" if len(outcomes) == 1 else f" on {len(outcomes)} machines"
+    before = (f", {skipped} already finished" if skipped else "") + (f", {left_out} left out" if left_out else "")
+    display.note(f"{done}{where}: {ran} {'task' if ran == 1 else 'tasks'} run{before}, {seconds:.0f} s.")
 
 
-def show_dry_run(plan: Plan, scripts: Mapping[str, str], instance_id: str, syntax: str) -> None:
-    """Each script exactly as it would run, secrets masked, and what would be called."""
-    for step in plan.steps:
-        if step.runs:
-            display.say(f"----- {step.task.id}: would run ({step.reason})")
-            display.say(scripts[step.task.id].rstrip("\n"))
-        else:
-            display.say(f"----- {step.task.id}: would be skipped ({step.reason})")
-    if not scripts:
+def show_dry_run(plans: Sequence[tuple[Sequence[str], Plan]], *, mode: str, syntax: str) -> None:
+    """Each script exactly as it would run, secrets masked, and what would be called. Each plan is for its instances."""
+    pending = 0
+    for instance_ids, plan in plans:
+        if len(plans) > 1:
+            display.say(f"===== {', '.join(instance_ids)}")
+        scripts = {task.id: script for task, script in plan.scripts(masked=True)}
+        pending += len(scripts)
+        for step in plan.steps:
+            if step.runs:
+                display.say(f"----- {step.task.id}: would run ({step.reason})")
+                display.say(scripts[step.task.id].rstrip("\n"))
+            else:
+                display.say(f"----- {step.task.id}: would be skipped ({step.reason})")
+    if not pending:
         display.say("----- Nothing to do.")
         return
     display.say(f"----- {syntax}")
-    calls = f"CreateDocument, SendCommand to {instance_id}, then ListCommandInvocations once a second"
+    machines = ", ".join(one for instance_ids, _ in plans for one in instance_ids)
+    sending = f"SendCommand to {machines}"
+    if mode == STEP:
+        calls = f"{sending} (AWS-RunShellScript) for each task, and ListCommandInvocations once a second"
+    else:
+        calls = f"CreateDocument, {sending}, then ListCommandInvocations once a second"
     display.say(f"----- Dry run: nothing was sent. A run would call {calls}.")

@@ -1,256 +1,317 @@
-"""Drives SSM through a plan: send once, watch, remember every step, take up what is under way.
+"""Drives SSM through plans, for one machine or many: send once, watch, remember every step, take up what is under way.
 
-The run itself goes on the instance; this side only watches. So whatever stops the watching
-(Ctrl-C, a lost network, a closed laptop) loses nothing: the command id is in the state file before
-anything waits on it, and the next `invoke setup` attaches to the command or starts behind it.
+The run itself goes on on the machines; this side only watches. So whatever stops the watching (Ctrl-C, a lost network,
+a closed laptop) loses nothing: the command id is in the state file before anything waits on it, and the next
+`invoke setup` attaches to the command or starts behind it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 
-from torchneuron.errors import Detached, SetupError
-from torchneuron.setup.commands import Commands, CommandStatus, StepStatus
-from torchneuron.setup.document import Document, compile_documents
-from torchneuron.setup.plan import Plan, make_plan
+from torchneuron.aws_errors import is_denied, may_pass
+from torchneuron.errors import AwsError, TorchNeuronError
+from torchneuron.setup import failures, history
+from torchneuron.setup.commands import MOST_IDS, Commands, Found, Targets
+from torchneuron.setup.document import AUTO, DOCUMENT, STEP, Request, compile_plan
+from torchneuron.setup.failures import Words
+from torchneuron.setup.monitor import Monitor, Outcome
+from torchneuron.setup.plan import Choice, Plan, grouped, make_plan
 from torchneuron.setup.render import RenderedTask
 from torchneuron.setup.state import Running, State, StateStore
+from torchneuron.setup.watch import Clock, Ended, Watch, note_running
 
 _POLL_SECONDS = 1.0
-# SSM may take a moment to know a command it has just accepted.
-_UNKNOWN_SECONDS = 30.0
-# With no step coming or going for so long, the machine itself is asked after; a reboot takes less than the second.
-_QUIET_SECONDS = 60.0
-_LOST_SECONDS = 300.0
-_SHOWN_OUTPUT_LINES = 20
-_STOPPED = ("Failed", "TimedOut", "Cancelled")
-_AGENTS_OWN = ("failed to run commands: exit status", "Step was found to have onFailure property")
-
-
-class Monitor(Protocol):
-    """What a run tells while it goes on. `report` has one for terminals and one for logs; tests record."""
-
-    def planned(self, plan: Plan) -> None: ...
-
-    def sent(self, command_id: str, *, attached: bool) -> None: ...
-
-    def progress(self, steps: Sequence[StepStatus]) -> None: ...
-
-
-class Silence:
-    """Tells a long step from a machine that is gone: SSM calls a command InProgress for ever in both cases."""
-
-    def __init__(self, clock: Callable[[], float], reached: Callable[[], bool]) -> None:
-        self._clock = clock
-        self._reached = reached
-        self._last_words: tuple[tuple[str, str], ...] = ()
-        self._asked_at = self._reached_at = clock()
-
-    def is_final(self, status: CommandStatus) -> bool:
-        """Whether the machine has been out of reach for too long to be waited for."""
-        now, words = self._clock(), tuple((step.task, step.status) for step in status.steps)
-        if words != self._last_words or status.ended:
-            self._last_words = words
-            self._asked_at = self._reached_at = now
-        elif now - self._asked_at > _QUIET_SECONDS:
-            self._asked_at = now
-            if self._reached():
-                self._reached_at = now
-        return now - self._reached_at > _LOST_SECONDS and self._asked_at == now
+# How long AWS may stay out of reach before the watching is given up; botocore has tried for a minute or so by then.
+_PATIENCE_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A run that reached its end: what ran now, what was skipped, and the seconds it all took."""
+class Member:
+    """An instance of a run: what is to run on it, and where its state is kept."""
 
-    ran: tuple[str, ...]
-    skipped: tuple[str, ...]
-    seconds: float
+    instance_id: str
+    tasks: tuple[RenderedTask, ...]
+    store: StateStore
+
+    @property
+    def optional(self) -> frozenset[str]:
+        return frozenset(task.id for task in self.tasks if task.optional)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a run is sent: the mode (see `document`), SSM's rates for several machines, the tag that all of them have."""
+
+    mode: str = AUTO
+    tag: tuple[str, str] | None = None
+    max_concurrency: str = ""
+    max_errors: str = ""
+
+
+@dataclass
+class Chain:
+    """Requests that follow each other on some instances; each goes to those that the one before succeeded on.
+
+    `attached`: it begins with a command that an earlier run had sent.
+    """
+
+    alive: list[str]
+    requests: list[Request] = field(default_factory=list)
+    watches: list[Watch] = field(default_factory=list)
+    attached: bool = False
 
 
 class Runner:
-    """Runs plans on one instance. `again` is the command line that resumes, for messages."""
+    """Runs tasks on instances. Nothing here is about one or many: one machine is a fleet of one."""
 
     def __init__(
         self,
         commands: Commands,
-        store: StateStore,
         monitor: Monitor,
+        words: Words,
+        way: Way | None = None,
         *,
-        instance_id: str,
-        region: str,
-        again: str,
         sleep: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._commands = commands
-        self._store = store
         self._monitor = monitor
-        self._instance_id = instance_id
-        self._region = region
-        self._again = again
+        self._words = words
+        self._way = way or Way()
+        self._mode = self._way.mode
         self._sleep = sleep
         self._clock = clock
+        self._members: dict[str, Member] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._attached: set[str] = set()
 
-    def run(self, tasks: Sequence[RenderedTask], *, start_from: str | None = None, clean: bool = False) -> Outcome:
-        """Run what of `tasks` is not finished, and return once it all is.
+    def run(self, members: Sequence[Member], choice: Choice | None = None) -> tuple[Outcome, ...]:
+        """Run what is not finished on each member, and return once it all has ended, with an outcome each.
 
-        Raises SetupError at the first task that fails, InputError for a `start_from` that names no task.
+        Raises InputError for a `choice` that names no task or tasks that SSM could not take, Detached after Ctrl-C,
+        SetupError when AWS cannot be asked any more. A failure on a machine is in its outcome.
         """
-        begun = time.monotonic()
-        with self._store.locked():
+        self._members = {member.instance_id: member for member in members}
+        self._outcomes, self._attached = {}, set()
+        with ExitStack() as locks:
+            for instance_id in sorted(self._members):
+                locks.enter_context(self._members[instance_id].store.locked())
+            for member in members:
+                self._know(member)
             self._take_up()
-            state = State() if clean else self._store.load()
-            plan = make_plan(tasks, state.digests, start_from=start_from)
-            documents = compile_documents(plan.pending)
-            self._store.save(state.without({task.id: task.digest for task in plan.pending}))
-            self._monitor.planned(plan)
-            for document in documents:
-                self._run_document(document)
-        return Outcome(
-            ran=tuple(task.id for task in plan.pending),
-            skipped=tuple(step.task.id for step in plan.steps if not step.runs),
-            seconds=time.monotonic() - begun,
-        )
+            plans = self._plan(choice or Choice())
+            chains = self._prepare(plans)
+            for instance_id, plan in plans.items():
+                store = self._members[instance_id].store
+                store.save(store.load().without([task.id for task in plan.pending]))
+            self._monitor.planned(plans)
+            for together in self._shares(chains):
+                self._follow(together)
+            self._conclude(plans)
+        return tuple(self._outcomes[member.instance_id] for member in members)
+
+    def _know(self, member: Member) -> None:
+        """Without a state here, take what SSM knows. Of a fleet, each machine says itself what it has done."""
+        if member.store.find() is None:
+            state = history.rebuild(self._commands, member.instance_id, member.tasks) if self._is_alone else State()
+            member.store.save(state)
+            if state.finished:
+                self._monitor.told(f"{len(state.finished)} tasks finished before, by SSM's history of the machine.")
+
+    @property
+    def _is_alone(self) -> bool:
+        return len(self._members) == 1
 
     def _take_up(self) -> None:
-        """Watch a command that an earlier run left under way to its end, so that two never interleave.
+        """Watch commands that an earlier run left under way to their end, so that two never interleave.
 
         One that fails meanwhile is told as a failure; running again is then the person's decision.
         """
-        running = self._store.load().running
-        if running is None:
-            found = self._commands.under_way()
-            if found is None:
-                return
-            # Sent by someone whose state is not here: its tasks' digests are not known, so none count.
-            running = Running(found[0], found[1], {})
-        self._monitor.sent(running.command_id, attached=True)
-        status = self._watch(running)
-        if status is not None and status.status != "Success":
-            raise self._failure(running, status)
+        chains = []
+        for running, instance_ids in self._under_way():
+            self._attached |= set(instance_ids)
+            self._monitor.sent(running.command_id, instance_ids, attached=True)
+            chains.append(Chain(instance_ids, watches=[self._watch(running, instance_ids)], attached=True))
+        self._follow(chains)
 
-    def _run_document(self, document: Document) -> None:
-        self._commands.ensure_document(document)
-        running = Running(
-            self._commands.send(document), document.name, {task.id: task.digest for task in document.tasks}
-        )
-        self._store.save(replace(self._store.load(), running=running))
-        self._monitor.sent(running.command_id, attached=False)
-        status = self._watch(running)
-        if status is None or status.status != "Success":
-            raise self._failure(running, status)
-
-    def _watch(self, running: Running) -> CommandStatus | None:
-        """Follow the command to its end. Ctrl-C ends the following only: Detached is raised."""
-        try:
-            return self._follow(running)
-        except KeyboardInterrupt:
-            raise Detached(
-                f"Stopped watching; the setup goes on, on {self._instance_id}.",
-                do=f"To watch it again: {self._again}",
-            ) from None
-
-    def _follow(self, running: Running) -> CommandStatus | None:
-        """Poll until the command has ended, remembering each step that succeeds. None if SSM does not know it."""
-        begun = self._clock()
-        silence = Silence(self._clock, self._commands.reached)
-        while True:
-            status = self._commands.status(running.command_id)
-            if status is None:
-                if self._clock() - begun > _UNKNOWN_SECONDS:
-                    self._remember(running, (), over=True)
-                    return None
+    def _under_way(self) -> list[tuple[Running, list[str]]]:
+        """The commands under way, with their instances: those noted here, and those somebody else has sent."""
+        found: dict[str, tuple[Running, list[str]]] = {}
+        unknown: list[str] = []
+        for instance_id, member in self._members.items():
+            running = member.store.load().running
+            if running is None:
+                unknown.append(instance_id)
             else:
-                if silence.is_final(status):
-                    raise self._lost(running)
-                status = replace(status, steps=in_order(status.steps, list(running.tasks)))
-                self._monitor.progress(status.steps)
-                self._remember(running, status.steps, over=status.ended)
-                if status.ended:
-                    return status
-            self._sleep(_POLL_SECONDS)
+                found.setdefault(running.command_id, (running, []))[1].append(instance_id)
+        sent = self._commands.under_way(unknown) if unknown else {}
+        for instance_id, one in sent.items():
+            if one.command_id not in found:
+                found[one.command_id] = (self._foreign(one), [])
+            found[one.command_id][1].append(instance_id)
+        return list(found.values())
 
-    def _lost(self, running: Running) -> SetupError:
-        return SetupError(
-            f"Systems Manager has lost {self._instance_id} in the middle of the setup.",
-            why="Nothing has been heard of it for minutes: it was stopped or terminated (a Capacity Block's "
-            f"instances are, before its end), or its agent died. SSM command {running.command_id}.",
-            do=f"If the machine comes back, so does its setup: {self._again}",
-        )
+    def _foreign(self, found: Found) -> Running:
+        return Running(found.command_id, found.document, self._commands.tasks_of(found))
 
-    def _remember(self, running: Running, steps: Sequence[StepStatus], *, over: bool) -> None:
-        before = self._store.load()
-        state = replace(before, running=None if over else running)
-        for step in steps:
-            digest = running.tasks.get(step.task)
-            if step.succeeded and digest and state.digests.get(step.task) != digest:
-                state = state.with_finished(step.task, digest, running.command_id)
-        if state != before:
-            self._store.save(state)
+    def _plan(self, choice: Choice) -> dict[str, Plan]:
+        """The plan of each instance that nothing has failed on so far."""
+        plans = {}
+        for instance_id, member in self._members.items():
+            if instance_id not in self._outcomes:
+                chosen = replace(choice, resumes=instance_id in self._attached)
+                plans[instance_id] = make_plan(member.tasks, member.store.load().digests, chosen)
+        return plans
 
-    def _failure(self, running: Running, status: CommandStatus | None) -> SetupError:
-        if status is None:
-            return SetupError(
-                f"SSM does not know the command {running.command_id} it accepted.",
-                why="It was lost on its way; the agent may have been updating itself.",
-                do=f"Run it again: {self._again}",
+    def _prepare(self, plans: Mapping[str, Plan]) -> list[Chain]:
+        """All requests, compiled and with their documents there, before the first is sent."""
+        groups = grouped(plans)
+        try:
+            compiled = [compile_plan(group.plan, DOCUMENT if self._mode == AUTO else self._mode) for group in groups]
+            for requests in compiled:
+                for request in requests:
+                    self._commands.ensure_document(request)
+        except AwsError as error:
+            if self._mode != AUTO or not is_denied(error):
+                raise
+            self._monitor.told(f"Tasks are sent one by one: command documents may not be made here. {error.why}")
+            self._mode = STEP
+            return self._prepare(plans)
+        return [
+            Chain(list(group.instance_ids), list(requests)) for group, requests in zip(groups, compiled, strict=True)
+        ]
+
+    def _shares(self, chains: list[Chain]) -> Iterator[list[Chain]]:
+        """Chains that go at once: all, but with --max-concurrency one by one, for SSM counts within a command only."""
+        if not self._way.max_concurrency:
+            yield chains
+            return
+        for chain in chains:
+            failed = sum(outcome.failure is not None for outcome in self._outcomes.values())
+            if self._way.max_errors and failed > _allowed(self._way.max_errors, len(self._members)):
+                for instance_id in chain.alive:
+                    self._fail(instance_id, failures.too_many(self._words, instance_id))
+            else:
+                yield [chain]
+
+    def _follow(self, chains: list[Chain]) -> None:
+        """Drive the chains to their ends, all at once. Ctrl-C ends the following only: Detached is raised."""
+        try:
+            under_way = [chain for chain in chains if self._advance(chain)]
+            while under_way:
+                self._look([watch for chain in under_way for watch in chain.watches if not watch.is_over])
+                under_way = [chain for chain in under_way if self._advance(chain)]
+                if under_way:
+                    self._sleep(_POLL_SECONDS)
+        except KeyboardInterrupt:
+            raise failures.detached(self._words, list(self._members), one_by_one=self._mode == STEP) from None
+
+    def _look(self, watches: Sequence[Watch]) -> None:
+        """Look at each once; while AWS is out of reach, try again for as long as a closed laptop may need."""
+        given_up = self._clock() + _PATIENCE_SECONDS
+        told = False
+        for watch in watches:
+            while True:
+                try:
+                    watch.look()
+                    break
+                except AwsError as error:
+                    if not may_pass(error) or self._clock() > given_up:
+                        ids, one_by_one = list(self._members), self._mode == STEP
+                        raise failures.out_of_sight(self._words, error, ids, one_by_one=one_by_one) from error
+                    if not told:
+                        self._monitor.told(f"{error.what} The setup goes on meanwhile; trying again.")
+                    told = True
+                    self._sleep(_POLL_SECONDS)
+
+    def _advance(self, chain: Chain) -> bool:
+        """Once all of a request has ended, note what failed and send the next. False when there is nothing more."""
+        if not all(watch.is_over for watch in chain.watches):
+            return True
+        for watch in chain.watches:
+            for instance_id, ended in watch.ended.items():
+                self._note(instance_id, ended, chain)
+        chain.watches = []
+        if not chain.requests or not chain.alive:
+            return False
+        request = chain.requests.pop(0)
+        for targets in self._targets(chain.alive):
+            running = Running(
+                self._send(request, targets), request.document, {task.id: task.digest for task in request.tasks}
             )
-        failed = _first_failed(status.steps)
-        if failed is None:
-            return SetupError(
-                f"The setup was not carried out on {self._instance_id}: {status.details or status.status}.",
-                why=f"SSM command {status.command_id}.",
-                do=f"Run it again: {self._again}",
+            chain.watches.append(self._watch(running, targets.instance_ids))
+            note_running(chain.watches[-1].stores, running)
+            self._monitor.sent(running.command_id, targets.instance_ids, attached=False)
+        return True
+
+    def _note(self, instance_id: str, ended: Ended, chain: Chain) -> None:
+        if ended.succeeded or (chain.attached and _is_past(ended)):
+            return
+        chain.alive.remove(instance_id)
+        failure = failures.failure(self._words, self._commands, instance_id, ended)
+        self._fail(instance_id, failure)
+
+    def _fail(self, instance_id: str, failure: TorchNeuronError) -> None:
+        self._outcomes[instance_id] = Outcome(instance_id, failure=failure)
+        self._monitor.ended(self._outcomes[instance_id])
+
+    def _targets(self, instance_ids: Sequence[str]) -> list[Targets]:
+        """One command for all of them where their tag or their number allows it; else as few as may be."""
+        way = self._way
+        if len(instance_ids) == 1:
+            return [Targets(tuple(instance_ids))]
+        if way.tag and set(instance_ids) == set(self._members):
+            return [Targets(tuple(instance_ids), way.tag, way.max_concurrency, way.max_errors)]
+        parts = [tuple(instance_ids[at : at + MOST_IDS]) for at in range(0, len(instance_ids), MOST_IDS)]
+        shares = [_share(rate, len(parts)) for rate in (way.max_concurrency, way.max_errors)]
+        return [Targets(part, None, shares[0], shares[1]) for part in parts]
+
+    def _send(self, request: Request, targets: Targets) -> str:
+        try:
+            return self._commands.send(request, targets)
+        except AwsError as error:
+            if error.code != "InvalidDocument" or request.content is None:
+                raise
+            # Somebody's clearing of old documents took it away: the refused request has run nothing.
+            self._commands.ensure_document(request)
+            return self._commands.send(request, targets)
+
+    def _watch(self, running: Running, instance_ids: Sequence[str]) -> Watch:
+        stores = {one: self._members[one].store for one in instance_ids}
+        optional = frozenset().union(*(self._members[one].optional for one in instance_ids))
+        return Watch(self._commands, running, stores, optional, self._monitor, self._clock)
+
+    def _conclude(self, plans: Mapping[str, Plan]) -> None:
+        for instance_id, plan in plans.items():
+            if instance_id in self._outcomes:
+                continue
+            finished = self._members[instance_id].store.load().finished
+            ran = [task.id for task in plan.pending]
+            self._outcomes[instance_id] = Outcome(
+                instance_id,
+                ran=tuple(ran),
+                skipped=tuple(step.task.id for step in plan.steps if step.chosen and not step.runs),
+                left_out=tuple(step.task.id for step in plan.steps if not step.chosen),
+                failed_optional=tuple(one for one in ran if one not in finished),
             )
-        return self._failed_task(status.command_id, failed)
-
-    def _failed_task(self, command_id: str, failed: StepStatus) -> SetupError:
-        output = self._commands.output(command_id, failed.task)
-        ended = "ran out of time" if failed.status == "TimedOut" else f"failed with status {output.exit_code}"
-        told = _tail(output.stderr) or _tail(output.stdout) or "It wrote nothing."
-        see = (
-            f"aws ssm get-command-invocation --region {self._region} --command-id {command_id} "
-            f"--instance-id {self._instance_id} --plugin-name {failed.task}"
-        )
-        return SetupError(
-            f"Task {failed.task} {ended} on {self._instance_id}.",
-            why=f"{told}\nSSM command {command_id}; the whole output: {see}",
-            do=f"Once it is mended, this takes up at {failed.task}: {self._again}",
-        )
+            self._monitor.ended(self._outcomes[instance_id])
 
 
-def pending_scripts(plan: Plan) -> Mapping[str, str]:
-    """What a run of `plan` would send, task id to script with the secrets masked: a dry run's content."""
-    return {
-        task.id: task.script(after=after, masked=True)
-        for document in compile_documents(plan.pending)
-        for task, after in zip(document.tasks, (None, *document.tasks), strict=False)
-    }
+def _is_past(ended: Ended) -> bool:
+    """Whether an earlier run's command is of no more interest: SSM has forgotten it, or somebody had cancelled it."""
+    if ended.invocation is None:
+        return not ended.lost
+    return ended.at_once and ended.is_cancelled
 
 
-def in_order(steps: Sequence[StepStatus], order: Sequence[str]) -> tuple[StepStatus, ...]:
-    """`steps` in the document's order, everything after the first failure marked as not run.
-
-    SSM reports a step that the agent skipped after a failure as a success, with exit code 0
-    (amazon-ssm-agent, agent/framework/runpluginutil/runpluginutil.go).
-    """
-    places = {name: place for place, name in enumerate(order)}
-    arranged, failed = [], False
-    for step in sorted(steps, key=lambda step: places.get(step.task, len(places))):
-        arranged.append(replace(step, status="Skipped", seconds=None, last_line="") if failed else step)
-        failed = failed or step.status in _STOPPED
-    return tuple(arranged)
+def _allowed(rate: str, members: int) -> int:
+    return members * int(rate[:-1]) // 100 if rate.endswith("%") else int(rate)
 
 
-def _first_failed(steps: Sequence[StepStatus]) -> StepStatus | None:
-    return next((step for step in steps if step.status in _STOPPED), None)
-
-
-def _tail(text: str) -> str:
-    """The end of what a step wrote, without what the agent adds to it."""
-    lines = [line for line in text.rstrip().splitlines() if line.strip() and not line.startswith(_AGENTS_OWN)]
-    return "\n".join(lines[-_SHOWN_OUTPUT_LINES:])
+def _share(rate: str, parts: int) -> str:
+    """A rate for each of several commands that go out together: a percentage stays, a number is divided."""
+    return rate if not rate or rate.endswith("%") else str(max(1, int(rate) // parts))

@@ -7,7 +7,7 @@ deleted, when it cannot be read.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -51,7 +51,10 @@ class State:
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         return replace(self, finished={**self.finished, task: Finished(digest, command_id, now)})
 
-    def without(self, tasks: Mapping[str, str]) -> State:
+    def with_running(self, running: Running | None) -> State:
+        return replace(self, running=running)
+
+    def without(self, tasks: Collection[str]) -> State:
         """The state once `tasks` are about to run again: what they finished before no longer counts."""
         return replace(self, finished={k: v for k, v in self.finished.items() if k not in tasks})
 
@@ -70,14 +73,18 @@ class StateStore:
             yield
 
     def load(self) -> State:
-        """The saved state; an empty one when there is none, or none that can be understood."""
+        """The saved state; an empty one when there is none."""
+        return self.find() or State()
+
+    def find(self) -> State | None:
+        """The saved state; None when there is none, or none that can be understood."""
         try:
             return _from_json(json.loads(self.path.read_text(encoding="utf-8")))
         except FileNotFoundError:
-            return State()
+            return None
         except (ValueError, KeyError, TypeError, AttributeError):
             self._set_aside()
-            return State()
+            return None
 
     def save(self, state: State) -> None:
         text = json.dumps(_to_json(self._instance_id, state), indent=2) + "\n"

@@ -1,4 +1,4 @@
-"""Why Systems Manager does not reach an instance: decided from facts that `reach_facts` gathers, by them alone.
+"""Why Systems Manager does not reach an instance: decided from facts that `gather` gathers, by them alone.
 
 What an agent needs to register is a machine that runs, a role that lets it, a way to the SSM endpoints, and itself
 (Systems Manager user guide, "Troubleshooting managed node availability"): they are looked at in that order, and the
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import Enum
 
-from torchneuron.setup import remedies
+from torchneuron.reach import remedies
+from torchneuron.reach.facts import Facts, Instance, Registration, Role, Route, Unseen
 
 STARTING = timedelta(minutes=5)
 """How long after its start a machine may boot: a minute or two is usual, the largest types take some more."""
@@ -36,97 +37,6 @@ class Cause(Enum):
 
 FINAL = frozenset({Cause.ABSENT, Cause.NOT_RUNNING, Cause.WINDOWS})
 """Causes that no waiting removes."""
-
-
-@dataclass(frozen=True)
-class Unseen:
-    """In place of a fact that could not be looked at: `why` not, and the command with which who may `see` it can."""
-
-    why: str = ""
-    see: str = ""
-
-
-@dataclass(frozen=True)
-class Instance:
-    """An instance as EC2 has it. `age` is the time since its last start; `metadata`, whether it has its IMDS."""
-
-    state: str
-    age: timedelta
-    state_reason: str = ""
-    windows: bool = False
-    metadata: bool = True
-    profile: str = ""
-    public_ip: str = ""
-    vpc_id: str = ""
-    subnet_id: str = ""
-    group_ids: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Registration:
-    """An instance as SSM has it. `status` is its PingStatus: Online, ConnectionLost, Inactive."""
-
-    status: str
-    last_ping: datetime | None = None
-    agent_version: str = ""
-    windows: bool = False
-
-    @property
-    def online(self) -> bool:
-        return self.status == "Online"
-
-
-@dataclass(frozen=True)
-class Role:
-    """The role of an instance profile; `name` is empty for a profile without one.
-
-    `lets_agent_in`: whether its policies let an agent register and take commands.
-    """
-
-    profile: str
-    name: str
-    lets_agent_in: bool | Unseen = True
-    profile_exists: bool = True
-
-
-@dataclass(frozen=True)
-class Route:
-    """Where a subnet's default route leads: `target` is the id of a gateway, or empty where there is none."""
-
-    table_id: str
-    target: str = ""
-    blackhole: bool = False
-
-    @property
-    def is_internet_gateway(self) -> bool:
-        return self.target.startswith("igw-")
-
-    @property
-    def is_known(self) -> bool:
-        """Whether it surely leads to the internet, as nobody can tell of a transit gateway or a firewall."""
-        return self.target.startswith(("igw-", "nat-"))
-
-
-NOT_ASKED = Unseen()
-
-
-@dataclass(frozen=True)
-class Facts:
-    """All that was seen of one instance. None: there is none (an instance, a registration, a profile).
-
-    `default_role` is Default Host Management Configuration's, empty where that is off; `egress`, whether a security
-    group lets HTTPS out; `endpoints`, the SSM interface endpoints in its VPC, looked at where nothing else leads out.
-    """
-
-    instance_id: str
-    region: str
-    instance: Instance | Unseen | None
-    registration: Registration | Unseen | None = None
-    role: Role | Unseen | None = NOT_ASKED
-    default_role: str | Unseen = NOT_ASKED
-    egress: bool | Unseen = NOT_ASKED
-    route: Route | Unseen = NOT_ASKED
-    endpoints: frozenset[str] | Unseen = NOT_ASKED
 
 
 @dataclass(frozen=True)
@@ -183,7 +93,7 @@ def _no_role(facts: Facts) -> Diagnosis | None:
     """The agent has the profile's permissions, else those of Default Host Management Configuration.
 
     Source: Systems Manager user guide, "Managing EC2 instances automatically with Default Host Management
-    Configuration": it is for agents from 3.2.582.0 on, and for instances with IMDSv2.
+    Configuration": it is for agents from 3.2.582.0 on, and for instances with IMDSv2, and may take 30 minutes.
     """
     region, one = facts.region, facts.instance_id
     if isinstance(facts.instance, Instance) and not facts.instance.metadata:
@@ -257,23 +167,33 @@ def _unknown(facts: Facts) -> Diagnosis | None:
 
 def _agent(facts: Facts) -> Diagnosis:
     """What is left. A role that came after the boot looks like this, too: `remedies.restart_agent` says so."""
-    registration, region, one = facts.registration, facts.region, facts.instance_id
-    told = remedies.restart_agent(region, one)
-    so = (
-        "As far as could be looked at, its role and network let it" if _unseen(facts) else "Its role and network let it"
-    )
+    registration, do = facts.registration, remedies.restart_agent(facts.region, facts.instance_id)
+    why = ("As far as could be looked at, its" if _unseen(facts) else "Its") + " role and network let it"
     if isinstance(registration, Registration):
         since = f" since {registration.last_ping:%Y-%m-%d %H:%M} UTC" if registration.last_ping else ""
-        why = f"Its agent ({registration.agent_version or 'of unknown version'}) was not heard of{since}. {so}"
-        return Diagnosis(Cause.AGENT, f"{why}: it has died, or the machine hangs.", told)
-    if isinstance(registration, Unseen):
-        return Diagnosis(Cause.AGENT, f"{so}.", told)
-    why = f"{so}, but its agent never registered: it is not installed, not running, or was up before it had its role."
+        why += f", but its agent ({registration.agent_version or 'of unknown version'}) was not heard of{since}:"
+        why += " it died, or the machine hangs."
+    elif registration is None:
+        why += ", but its agent never registered: it is not installed, not running, or was up before it had its role."
+    else:
+        why += ", so it is its agent."
     if isinstance(facts.route, Route) and facts.route.target and not facts.route.is_known:
-        why += (
-            f" Its traffic leaves by {facts.route.target}: what is behind that has to let it reach the SSM endpoints."
-        )
-    return Diagnosis(Cause.AGENT, why, told)
+        why += f" Its traffic leaves by {facts.route.target}: what is behind that has to let it get to SSM."
+    return Diagnosis(Cause.AGENT, why + _by_default(facts), do)
+
+
+def _by_default(facts: Facts) -> str:
+    """What Default Host Management Configuration asks of an agent, where that is what lets it in (as `_no_role`)."""
+    if isinstance(facts.default_role, Unseen) or not facts.default_role or _lets_in(facts.role):
+        return ""
+    return (
+        f" What lets it in is Default Host Management Configuration ({facts.default_role}), which is for agents from"
+        " 3.2.582.0 on, and takes up to half an hour."
+    )
+
+
+def _lets_in(role: Role | Unseen | None) -> bool:
+    return isinstance(role, Role) and role.lets_agent_in is True and bool(role.name)
 
 
 def _unseen(facts: Facts) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torchneuron.setup.diagnosis import Instance
+    from torchneuron.reach.facts import Instance
 
 POLICY = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
 DEFAULT_ROLE_SETTING = "/ssm/managed-instance/default-ec2-instance-management-role"
@@ -33,7 +33,7 @@ def see_registration(region: str, instance_id: str) -> tuple[str, ...]:
 def find_instance(region: str) -> tuple[str, ...]:
     return (
         f"See what there is: aws ec2 describe-instances --region {region}"
-        " --query Reservations[].Instances[].[InstanceId,State.Name]",
+        " --query 'Reservations[].Instances[].[InstanceId,State.Name]'",
         "Name its region with -r if it is in another one.",
     )
 
@@ -122,7 +122,7 @@ def open_egress(region: str, group_ids: Sequence[str]) -> tuple[str, ...]:
 def see_groups(region: str, group_ids: Sequence[str]) -> str:
     return (
         f"aws ec2 describe-security-groups --region {region} --group-ids {' '.join(group_ids)}"
-        " --query SecurityGroups[].IpPermissionsEgress"
+        " --query 'SecurityGroups[].IpPermissionsEgress'"
     )
 
 

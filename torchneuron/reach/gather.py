@@ -13,9 +13,9 @@ from torchneuron.aws import Aws
 from torchneuron.aws_errors import is_about_sign_in, reading, utc
 from torchneuron.capacity_blocks.reservations import aws_time
 from torchneuron.errors import AwsError
-from torchneuron.setup import remedies
-from torchneuron.setup.agent_role import look_at_role
-from torchneuron.setup.diagnosis import Facts, Instance, Registration, Role, Route, Unseen
+from torchneuron.reach import remedies
+from torchneuron.reach.agent_role import look_at_role
+from torchneuron.reach.facts import Facts, Instance, Registration, Role, Route, Unseen
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from torchneuron.aws import Aws
 from torchneuron.aws_errors import is_about_sign_in, may_pass
 from torchneuron.errors import AwsError, InputError, NotFoundError
-from torchneuron.setup import reach_facts, remedies
-from torchneuron.setup.diagnosis import FINAL, Cause, Diagnosis, Facts, diagnose
+from torchneuron.reach import gather, remedies
+from torchneuron.reach.diagnosis import FINAL, Cause, Diagnosis, diagnose
+from torchneuron.reach.facts import Facts
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -58,27 +59,26 @@ def wait_until_online(
         pause = min(pause * _SLOWER, _LONGEST_PAUSE)
 
 
-def is_online(ssm: SSMClient, instance_id: str) -> bool:
-    """Whether SSM has a connection to the agent on the instance."""
-    found = reach_facts.registrations(ssm, [instance_id]).get(instance_id)
-    return found is not None and found.online
+def online(ssm: SSMClient, instance_ids: Sequence[str]) -> set[str]:
+    """Those of the instances to whose agents SSM has a connection."""
+    return {one for one, found in gather.registrations(ssm, instance_ids).items() if found.online}
 
 
-def not_managed(instance_id: str, region: str) -> NotFoundError:
-    """What to say of an instance that was reached a moment ago, and that a command no longer gets to."""
+def not_managed(instance_ids: Sequence[str], region: str) -> NotFoundError:
+    """What to say of instances that were reached a moment ago, and that a command no longer gets to."""
+    see = [line for one in instance_ids[:3] for line in remedies.see_registration(region, one)]
+    which = instance_ids[0] if len(instance_ids) == 1 else f"all of {', '.join(instance_ids)}"
     return NotFoundError(
-        f"Systems Manager does not reach {instance_id} any more.",
-        why="It did a moment ago: the instance was stopped or restarted since, or its agent was.",
-        do="\n".join(
-            [*remedies.see_registration(region, instance_id), "Run the same command again: it says what it is."]
-        ),
+        f"Systems Manager does not reach {which} any more.",
+        why="It did a moment ago: an instance was stopped or restarted since, or its agent was.",
+        do="\n".join([*see, "Run the same command again: it says what it is."]),
     )
 
 
 def _not_online(ssm: SSMClient, ids: Sequence[str], *, patient: bool) -> list[str]:
     """Those that SSM does not reach. An answer that did not come is asked for again later, if `patient`."""
     try:
-        known = reach_facts.registrations(ssm, ids)
+        known = gather.registrations(ssm, ids)
     except AwsError as error:
         if not (patient and may_pass(error)):
             raise
@@ -96,7 +96,7 @@ def _is_hopeless(aws: Aws, ids: Sequence[str]) -> bool:
     """Whether one of them is known to be a machine that will not come, however long it is waited for."""
     brief = aws.brief()
     try:
-        there = reach_facts.instances(brief.ec2(), ids)
+        there = gather.instances(brief.ec2(), ids)
     except AwsError as error:
         if is_about_sign_in(error):
             raise
@@ -106,7 +106,7 @@ def _is_hopeless(aws: Aws, ids: Sequence[str]) -> bool:
 
 def _unreached(aws: Aws, ids: Sequence[str], *, of: int, waited: float) -> NotFoundError:
     """The error that names the instances, `of` so many, and what each of them lacks. `waited`: seconds."""
-    found = {one: diagnose(facts) for one, facts in reach_facts.gather(aws, ids).items()}
+    found = {one: diagnose(facts) for one, facts in gather.gather(aws, ids).items()}
     after = f" after {waited:.0f} s" if waited else ""
     hint = [] if waited or Cause.STARTING not in {each.cause for each in found.values()} else [_WAIT]
     if of == 1:
@@ -129,5 +129,5 @@ def _alike(found: Mapping[str, Diagnosis]) -> list[tuple[Diagnosis, list[str]]]:
 
 
 def _for_all(each: Diagnosis, which: Sequence[str]) -> list[str]:
-    others = f" (and so for the {len(which) - 1} others like it)" if len(which) > 1 else ""
-    return [f"For {which[0]}{others}:", *each.do] if each.do else []
+    alike = f", and alike for {len(which) - 1} more" if len(which) > 1 else ""
+    return [f"For {which[0]}{alike}:", *each.do] if each.do else []

@@ -12,7 +12,7 @@ from typing import Any
 
 from torchneuron.aws_errors import calling, is_about_sign_in
 from torchneuron.errors import AwsError
-from torchneuron.setup.diagnosis import Role, Unseen
+from torchneuron.reach.facts import Role, Unseen
 
 # AWS's own policies that suffice: their documents need not be read.
 _SUFFICIENT = {"AdministratorAccess", "AmazonSSMManagedEC2InstanceDefaultPolicy", "AmazonSSMManagedInstanceCore"}

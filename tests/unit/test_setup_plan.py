@@ -1,0 +1,63 @@
+"""Which tasks run, and why: pure."""
+
+import pytest
+
+from tests.unit.setup_support import rendered, task
+from torchneuron.errors import InputError
+from torchneuron.setup.plan import Choice, grouped, make_plan
+
+
+@pytest.fixture
+def tasks(tmp_path):
+    return rendered(tmp_path, [task("01-a", "echo a"), task("02-b", "echo b", optional=True), task("03-c", "echo c")])
+
+
+def pending(plan):
+    return [one.id for one in plan.pending]
+
+
+def finished(*tasks):
+    return {one.id: one.digest for one in tasks}
+
+
+def test_start_from_takes_an_id_or_an_unambiguous_prefix(tasks):
+    assert pending(make_plan(tasks, {}, Choice(start_from="02"))) == ["02-b", "03-c"]
+    assert pending(make_plan(tasks, {}, Choice(start_from="03-c"))) == ["03-c"]
+    with pytest.raises(InputError, match=r"start of 3 tasks(.|\n)*01-a(.|\n)*03-c(.|\n)*--start-from"):
+        make_plan(tasks, {}, Choice(start_from="0"))
+    with pytest.raises(InputError, match=r"No task starts with '9'(.|\n)*--only"):
+        make_plan(tasks, {}, Choice(only="9"))
+
+
+@pytest.mark.parametrize("choice", [Choice("01", "02"), Choice("01", clean=True), Choice(only="01", clean=True)])
+def test_choices_that_contradict_are_refused(choice):
+    with pytest.raises(InputError, match="not several"):
+        choice.check()
+
+
+def test_the_first_unfinished_task_and_all_after_it_run(tasks):
+    assert pending(make_plan(tasks, finished(tasks[1], tasks[2]))) == ["01-a", "02-b", "03-c"]
+    assert pending(make_plan(tasks, finished(tasks[0], tasks[1]))) == ["03-c"]
+
+
+def test_an_unfinished_optional_task_runs_without_those_after_it(tasks):
+    assert pending(make_plan(tasks, finished(tasks[0], tasks[2]))) == ["02-b"]
+
+
+def test_what_is_chosen_runs_again_unless_the_run_resumes_one_that_chose_it(tasks):
+    everything = finished(*tasks)
+    assert pending(make_plan(tasks, everything, Choice(clean=True))) == ["01-a", "02-b", "03-c"]
+    assert pending(make_plan(tasks, everything, Choice(start_from="02", resumes=True))) == []
+    assert make_plan(tasks, everything, Choice(only="02")).again
+    assert not make_plan(tasks, everything).again
+
+
+def test_machines_with_the_same_tasks_are_one_group_with_all_that_is_pending_on_any(tasks):
+    plans = {"i-1": make_plan(tasks, finished(tasks[0])), "i-2": make_plan(tasks, {}), "i-3": make_plan(tasks[:1], {})}
+    both, other = grouped(plans)
+    assert (both.instance_ids, pending(both.plan)) == (("i-1", "i-2"), ["01-a", "02-b", "03-c"])
+    assert (other.instance_ids, pending(other.plan)) == (("i-3",), ["01-a"])
+
+
+def test_a_machine_with_nothing_pending_is_in_no_group(tasks):
+    assert grouped({"i-1": make_plan(tasks, finished(*tasks))}) == ()

@@ -1,0 +1,28 @@
+"""`run-task.sh`: what all scripts share on the machine, how it gets there, and the words it says to this side."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+SKIPPED = "[torchneuron] skipped: "
+"""What a step prints whose test (`onlyIf`) does not hold."""
+FINISHED_BEFORE = "[torchneuron] finished before"
+"""What a step prints that finds the mark of having finished already."""
+LOGS = "/var/log/torchneuron"
+"""Where each task's output is, in a file of its own, and everything in `all.log`."""
+
+_FOLDER = "/var/lib/torchneuron"
+_TEXT = Path(__file__).with_name("run-task.sh").read_text(encoding="utf-8")
+_HASH = hashlib.sha256(_TEXT.encode()).hexdigest()[:16]
+
+PLACE = f"{_FOLDER}/run-task-{_HASH}.sh"
+"""Where the machine has it: named by its content, so that the runs of another version don't meet it."""
+
+KEEP = f"""\
+install -d -m 0700 {_FOLDER}
+cat >{PLACE}.new <<'END-{_HASH}'
+{_TEXT}END-{_HASH}
+mv {PLACE}.new {PLACE}
+"""
+"""The lines of a script that put it there."""

@@ -1,0 +1,68 @@
+# shellcheck shell=bash disable=SC2154 # the variables are set by the script that sources this
+# The machine's side of a run. The first script of a run keeps this here; every script sources it after it has set
+#
+#   task, digest         its id, and the digest of its text, its values and everything before it
+#   after, after_digest  the task that has to have finished before it; empty for none
+#   forget               ids of tasks that run again although they have finished
+#   only_if              a shell test; empty for none
+#   retries              how often to try again after a failure
+#   text                 a function that prints the task's own script
+#   values               a function that exports the variables it uses
+#
+# A task that has finished leaves a mark: the journal that makes a run resumable from any laptop, or from none.
+
+marks=/var/lib/torchneuron logs=/var/log/torchneuron
+# An image made from a machine carries its marks along: they count on the machine that made them only.
+machine=${AWS_SSM_INSTANCE_ID-}
+
+finished() { [ "$(cat "$marks/$1.done" 2>/dev/null)" = "$2 $machine" ]; }
+finish() { echo "$digest $machine" >"$marks/$task.new" && mv "$marks/$task.new" "$marks/$task.done"; }
+# The values may have any name, also one of those used here.
+with_values() { values && exec bash "$@"; }
+keep() { exec tee -a "$logs/$task.log" "$logs/all.log" 9>&-; }
+
+install -d -m 0755 "$logs"
+# One task at a time, whoever sent it: SSM starts a second command beside the first.
+exec 9>"$marks/lock"
+flock --nonblock 9 || { echo "waiting for another run on this machine" && flock 9; }
+
+for one in $forget; do rm -f "$marks/$one.done"; done
+# The SSM agent stops a document at a failed step, but not at one that ran out of time.
+if [ "$after" ] && ! finished "$after" "$after_digest"; then
+  echo "not run: $after before it did not finish" >&2
+  exit 1
+fi
+if finished "$task" "$digest"; then
+  echo "[torchneuron] finished before"
+  exit 0
+fi
+rm -f "$marks/$task.done"
+printf '==> %s %s <==\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$task" | keep >/dev/null
+
+if [ "$only_if" ]; then
+  bash -n -c "$only_if"
+  if ! (with_values -c "$only_if") </dev/null >/dev/null 2>&1 9>&-; then
+    finish
+    printf '[torchneuron] skipped: %s\n' "$only_if" | keep
+    exit 0
+  fi
+fi
+
+text >"$marks/$task.sh"
+for ((try = 0, pause = 1; ; try++, pause = pause < 16 ? pause * 2 : 30)); do
+  status=0
+  # Tasks do not inherit the lock: what they leave running would hold it.
+  (with_values "$marks/$task.sh") </dev/null 9>&- > >(keep) 2> >(keep >&2) || status=$?
+  if [ "$status" -eq 0 ] || [ "$try" -ge "$retries" ]; then break; fi
+  echo "failed with status $status; try $((try + 2)) of $((retries + 1)) in $pause s" >&2
+  sleep "$pause"
+done
+[ "$status" -ne 0 ] || finish
+# Words to the agent, not failures: 137 its own time-out, 168 and 169 "skip the rest". 194, "reboot", is let through.
+case $status in
+  137 | 168 | 169)
+    echo "the task ended with status $status" >&2
+    status=1
+    ;;
+esac
+exit "$status"

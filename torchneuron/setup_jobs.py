@@ -1,0 +1,256 @@
+"""`invoke setup` and what belongs to it: run, cancel, read the logs; `run-tasks` for any other task file.
+
+Which machines, which password, how a run is resumed: decided here, and handed to the modules that do one thing each.
+"""
+
+from __future__ import annotations
+
+import getpass
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torchneuron import code_server, config, deployed, deployment, display, passwords, task_runs
+from torchneuron.aws import Aws
+from torchneuron.aws_errors import calling
+from torchneuron.config import Config
+from torchneuron.errors import InputError, NotFoundError, SetupError
+from torchneuron.passwords import Hashes, Password
+from torchneuron.setup import definition, logs
+from torchneuron.setup.commands import Commands, Found
+from torchneuron.setup.definition import TaskFile
+from torchneuron.setup.document import AUTO
+from torchneuron.setup.failures import Words, named
+from torchneuron.task_runs import RunOptions
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import FilterTypeDef
+
+_CANCEL_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Which machines a command is for: some by their ids, all with a tag (KEY=VALUE), or else the deployment's."""
+
+    instance_ids: tuple[str, ...] = ()
+    tag: str = ""
+    region: str = ""
+
+    def check(self) -> None:
+        if self.instance_ids and self.tag:
+            raise InputError("Give --instance-id or --tag, not both.")
+        if self.tag and not all(self.tag.partition("=")):
+            raise InputError(f"--tag {self.tag!r} is not KEY=VALUE.")
+
+    @property
+    def words(self) -> list[str]:
+        """They as options, for a command line that is for the same ones."""
+        ids = [word for one in self.instance_ids for word in ("-i", one)]
+        return [*ids, *(["--tag", self.tag] if self.tag else []), "-r", self.region]
+
+    @property
+    def as_target(self) -> tuple[str, str] | None:
+        """The tag as SendCommand's Targets take it."""
+        key, _, value = self.tag.partition("=")
+        return (f"tag:{key}", value) if self.tag else None
+
+
+@dataclass(frozen=True)
+class PasswordSource:
+    """Where the password comes from: at most one of the three; none means the deployment's own secret.
+
+    `password` is the password itself, or True when it is to be asked for.
+    """
+
+    secret_arn: str = ""
+    password: str | bool = field(default="", repr=False)
+    random: bool = False
+
+    def check(self) -> None:
+        if sum(map(bool, (self.secret_arn, self.password, self.random))) > 1:
+            raise InputError("Give one of --secret-arn, --password and --random-password, not several.")
+
+
+def set_up(machines: Machines, options: RunOptions, source: PasswordSource) -> None:
+    """`invoke setup`."""
+    source.check()
+    settings, aws, machines, secret = _found(machines, options, needs_secret=not _is_given(source))
+    hashes = _hashes(source, source.secret_arn or secret, aws, dry_run=options.dry_run)
+    words = setup_words(machines, options, source)
+    set_up_machines(settings, aws, machines, options, hashes, words)
+
+
+def set_up_machines(
+    settings: Config, aws: Aws, machines: Machines, options: RunOptions, hashes: Hashes, words: Words
+) -> None:
+    """Set code-server up on machines that are known by their ids."""
+    ids = machines.instance_ids
+    volumes = deployed.data_volumes_of(aws, ids)
+    code_server.setup(settings, aws, ids, options, words, hashes=hashes, data_volumes=volumes)
+
+
+def run_tasks(machines: Machines, options: RunOptions, file: str, pairs: list[str]) -> None:
+    """`invoke run-tasks`."""
+    if not file:
+        raise InputError("Which tasks? --file is missing.", do="Give the task file (JSON): --file NAME.")
+    given = task_runs.parse_variables(pairs)
+    task_file = definition.load(Path(file))
+    definition.fill(task_file, given)
+    settings, aws, machines, _ = _found(machines, options, needs_secret=False)
+    words = run_tasks_words(machines, options, task_file, given)
+    by_instance = dict.fromkeys(machines.instance_ids, given)
+    task_runs.run_task_file(aws, settings.state_dir, task_file, by_instance, options, words)
+
+
+def cancel(machines: Machines) -> None:
+    """`invoke setup --cancel`, and that of `run-tasks`: whatever of ours is under way."""
+    _, aws, machines, _ = _found(machines, RunOptions(), needs_secret=False)
+    commands = Commands(aws.ssm(), aws.ssm_once())
+    under_way = commands.under_way(machines.instance_ids)
+    if not under_way:
+        display.note(f"Nothing is under way on {named(machines.instance_ids)}.")
+        return
+    by_command: dict[Found, list[str]] = {}
+    for instance_id, found in under_way.items():
+        by_command.setdefault(found, []).append(instance_id)
+    for found, instance_ids in by_command.items():
+        commands.cancel(found.command_id, instance_ids)
+        display.note(f"Cancelling SSM command {found.command_id} on {named(instance_ids)}.")
+    with display.waiting("Waiting for the task under way to be stopped"):
+        _await_end(commands, list(under_way))
+    display.note("Cancelled. What had finished stays finished: the next run takes up behind it.")
+
+
+def _await_end(commands: Commands, instance_ids: Sequence[str]) -> None:
+    end = time.monotonic() + _CANCEL_SECONDS
+    while left := commands.under_way(instance_ids):
+        if time.monotonic() > end:
+            raise SetupError(
+                f"{named(list(left))} did not stop within {_CANCEL_SECONDS} s.",
+                why="The agent does so at its own time, and not at all while the machine is down.",
+                do="The same command looks again.",
+            )
+        time.sleep(1)
+
+
+def show_logs(machines: Machines, task: str, *, follow: bool) -> None:
+    """`invoke setup.logs`: the output of a task, or of all, from the one machine that is meant."""
+    _, aws, machines, _ = _found(machines, RunOptions(), needs_secret=False)
+    if len(machines.instance_ids) > 1:
+        listed = "\n".join(f"  {one}" for one in machines.instance_ids)
+        raise InputError("Of which machine? There are several.", why=listed, do="Name one: -i ID.")
+    (instance_id,) = machines.instance_ids
+    ssm, commands = aws.ssm(), Commands(aws.ssm(), aws.ssm_once())
+    task = task or logs.EVERYTHING
+    if follow:
+        pieces = logs.follow(ssm, instance_id, task, goes_on=lambda: bool(commands.under_way([instance_id])))
+    else:
+        pieces = logs.read(ssm, instance_id, task)
+    display.stream(pieces)
+
+
+def setup_words(machines: Machines, options: RunOptions, source: PasswordSource) -> Words:
+    """The `invoke setup` that resumes this one. A password is asked for again, never shown."""
+    given = ["--secret-arn", source.secret_arn] if source.secret_arn else []
+    if source.password or source.random:
+        given.append("--password")
+    note = "\n(The password it asks for is the one shown above.)" if source.random else ""
+    return _words(["invoke", "setup", *machines.words], machines.region, options, shlex.join(given) + note)
+
+
+def run_tasks_words(machines: Machines, options: RunOptions, task_file: TaskFile, given: Mapping[str, str]) -> Words:
+    """The `invoke run-tasks` that resumes this one, with `…` for the secrets' values."""
+    words = ["invoke", "run-tasks", "--file", str(task_file.path), *machines.words]
+    secret = {name for name in given if name in task_file.variables and task_file.variables[name].secret}
+    values = [f"--var {name}=…" if name in secret else shlex.join(["--var", f"{name}={given[name]}"]) for name in given]
+    note = "\n(Put the secret values in again for …)" if secret else ""
+    return _words(words, machines.region, options, " ".join(values) + note)
+
+
+def _words(command: Sequence[str], region: str, options: RunOptions, rest: str) -> Words:
+    """What stays the same when a run is resumed: a clean start is not made twice."""
+    way, only = options.way, options.choice.only
+    kept = {
+        "--only": only,
+        "--mode": "" if way.mode == AUTO else way.mode,
+        "--max-concurrency": way.max_concurrency,
+        "--max-errors": way.max_errors,
+    }
+
+    def line(start_from: str) -> str:
+        named = {"--start-from": start_from, **kept}
+        words = [word for option, value in named.items() if value for word in (option, value)]
+        return f"{shlex.join([*command, *words])} {rest}".replace(" \n", "\n").rstrip()
+
+    return Words(region, line, shlex.join([*command, "--cancel"]), options.choice.start_from)
+
+
+def _found(machines: Machines, options: RunOptions, *, needs_secret: bool) -> tuple[Config, Aws, Machines, str]:
+    """The settings, AWS where the machines are, their ids, and the deployment's secret where it is asked for."""
+    machines.check()
+    options.check()
+    settings = config.load()
+    named_here = bool(machines.instance_ids or machines.tag)
+    # An instance of the user's own may be in any region; only our deployments need a configured one.
+    aws = Aws(machines.region if machines.region and named_here else settings.region(machines.region))
+    ids, secret = machines.instance_ids, ""
+    if machines.tag:
+        ids = _tagged(aws, machines.tag)
+    if needs_secret or not ids:
+        found = deployment.info(settings, aws)
+        ids, secret = ids or found.instance_ids, found.secret_arn
+    return settings, aws, Machines(ids, machines.tag, aws.region), secret
+
+
+def _tagged(aws: Aws, tag: str) -> tuple[str, ...]:
+    """The instances with a tag that run, or are about to."""
+    key, _, value = tag.partition("=")
+    which: list[FilterTypeDef] = [
+        {"Name": f"tag:{key}", "Values": [value]},
+        {"Name": "instance-state-name", "Values": ["pending", "running"]},
+    ]
+    with calling(f"look for instances with the tag {tag}"):
+        pages = aws.ec2().get_paginator("describe_instances").paginate(Filters=which)
+        groups = [group for page in pages for group in page["Reservations"]]
+    ids = tuple(instance["InstanceId"] for group in groups for instance in group["Instances"])
+    if not ids:
+        raise NotFoundError(f"No instance that runs in {aws.region} has the tag {tag}.")
+    return ids
+
+
+def _is_given(source: PasswordSource) -> bool:
+    return bool(source.secret_arn or source.password or source.random)
+
+
+def _hashes(source: PasswordSource, secret: str, aws: Aws, *, dry_run: bool) -> Hashes:
+    if source.random and dry_run:
+        display.note("A dry run makes no password: it shows what a new one would run.")
+        return code_server.NO_HASHES
+    return passwords.hash_password(_password(source, secret, aws))
+
+
+def _password(source: PasswordSource, secret: str, aws: Aws) -> Password:
+    if source.random:
+        text = passwords.random_password()
+        display.note(f"Password (shown this once): {text}")
+        return passwords.typed_for(aws.sts(), text, aws.region)
+    if source.password is True:
+        return passwords.typed_for(aws.sts(), _typed(), aws.region)
+    if source.password:
+        display.warn("a password in a command line is seen by others on this machine, and kept in the shell's history.")
+        return passwords.typed_for(aws.sts(), str(source.password), aws.region)
+    return passwords.read_secret(aws.secrets(), secret)
+
+
+def _typed() -> str:
+    if not sys.stdin.isatty():
+        raise InputError("There is no terminal to ask for the password on.", do="Use --secret-arn.")
+    password = getpass.getpass("Password for code-server: ")
+    if getpass.getpass("Once more: ") != password:
+        raise InputError("The two passwords differ.")
+    return password
