@@ -84,7 +84,7 @@ check: .venv/.synced
 	@$(RUN)ruff check .
 	@$(RUN)ruff format --check .
 	@$(RUN)mypy
-	@shellcheck tools/*.sh setup_tasks/scripts/*.sh rehearsal/hosts/image/*.sh .ci/run
+	@shellcheck tools/*.sh setup_tasks/scripts/*.sh rehearsal/hosts/image/*.sh torchneuron/setup/*.sh .ci/run
 
 .PHONY: test
 test: programs

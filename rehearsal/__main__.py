@@ -14,12 +14,13 @@ from datetime import datetime
 from pathlib import Path
 
 from rehearsal.clock import ClockError, parse_instant
+from rehearsal.commands import AWS_LIKE, Delays
 from rehearsal.hosts.machine import MachineFactory
 from rehearsal.market_settings import Searches
 from rehearsal.server import ServerError, Settings, pid_and_endpoint, serving
 
 _PR_SET_PDEATHSIG = 1
-SUITES = ("trixie", "bookworm", "none")
+SUITES = ("trixie", "bookworm", "light", "none")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _end_with_parent()
     try:
         factory = _factory(options.host_suite)
-        settings = Settings(options.port, clock=options.clock, seed=options.seed, searches=Searches())
+        settings = Settings(
+            options.port,
+            clock=options.clock,
+            seed=options.seed,
+            searches=Searches(),
+            delays=AWS_LIKE if options.latency == "aws" else Delays(),
+        )
         with serving(settings, factory) as server:
             print(f"rehearsal: {server.endpoint} (region {options.region}); Ctrl-C ends it", flush=True)
             if options.ready_file is not None:
@@ -55,9 +62,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--host-suite",
         choices=SUITES,
         default="trixie",
-        help="the Debian that instances boot; with none they have no host and nothing is executed",
+        help="the Debian that instances boot; light: no systemd, for many at once; none: nothing is executed",
     )
     parser.add_argument("--ready-file", type=Path, help="write endpoint and pid here, as JSON, once ready")
+    parser.add_argument(
+        "--latency",
+        choices=["none", "aws"],
+        default="none",
+        help="aws: a call takes 0.1 s, a command 1.5 s to its machine, and what became of it 1 s until it shows",
+    )
     parser.add_argument("--seed", type=int, default=0, help="decides which offerings there are")
     parser.add_argument(
         "--with-parent", action="store_true", help="end when the process that started this one ends, however it does"
@@ -75,12 +88,11 @@ def _instant(text: str) -> datetime:
 def _factory(suite: str) -> MachineFactory | None:
     if suite == "none":
         return None
-    from rehearsal.hosts.booted import factory
-    from rehearsal.hosts.sweep import sweep
+    from rehearsal.hosts import booted, light, sweep
 
-    for name in sweep():
+    for name in (*sweep.sweep(), *light.sweep()):
         print(f"rehearsal: removed {name}, left by a rehearsal that was killed", flush=True)
-    return factory(suite)
+    return light.factory if suite == "light" else booted.factory(suite)
 
 
 def _end_with_parent() -> None:

@@ -50,6 +50,14 @@ class StepRecord:
     started: datetime | None = None
     ended: datetime | None = None
 
+    def as_of(self, moment: datetime) -> StepRecord:
+        """It as it stood then."""
+        if self.started is None or self.started > moment:
+            return StepRecord(self.name)
+        if self.ended is None or self.ended > moment:
+            return StepRecord(self.name, "InProgress", started=self.started)
+        return self
+
     @property
     def output(self) -> str:
         """Both streams in the one text that ListCommandInvocations shows."""
@@ -176,8 +184,13 @@ def _run_script(job: Job, step: Step, machine: Machine, cancelled: threading.Eve
         working_directory=step.working_directory,
         timeout=step.timeout,
         cancelled=cancelled,
-        script_path=_ORCHESTRATION.format(instance=job.instance_id, command=job.command_id, step=step.name),
+        script_path=_ORCHESTRATION.format(instance=job.instance_id, command=job.command_id, step=_folder(step)),
     )
+
+
+def _folder(step: Step) -> str:
+    """Schema 1.2's plugins have a folder each, and one in it for each of their properties."""
+    return step.name if ":" not in step.name else "{0}/0.{0}".format(step.name.replace(":", ""))
 
 
 def _status(exit_code: int, cancelled: threading.Event) -> Status:

@@ -26,10 +26,18 @@ from rehearsal.fleet import Fleet
 
 @dataclass(frozen=True)
 class Delays:
-    """Seconds from SendCommand until an invocation can be seen, and until the agent has the command."""
+    """Seconds: from SendCommand until an invocation can be seen, and until the agent has the command; from a change of
+    a status until it shows; and what each call of any service takes.
+    """
 
-    visible: float = 0.2
-    delivery: float = 0.3
+    visible: float = 0.05
+    delivery: float = 0.1
+    status: float = 0.0
+    call: float = 0.0
+
+
+AWS_LIKE = Delays(visible=1.0, delivery=1.5, status=1.0, call=0.1)
+"""About as long as in a real account. Round figures, not measured ones: AWS promises none."""
 
 
 @dataclass
@@ -44,6 +52,8 @@ class Invocation:
     details: str = "Pending"
     cancelled: threading.Event = field(default_factory=threading.Event)
     lost: bool = False
+    began: datetime | None = None
+    ended_at: datetime | None = None
 
     @property
     def ended(self) -> bool:
@@ -52,6 +62,20 @@ class Invocation:
     def end(self, status: str, details: str | None = None) -> None:
         self.status = status
         self.details = details or ("ExecutionTimedOut" if status == "TimedOut" else status)
+        self.ended_at = datetime.now(timezone.utc)
+
+    def begin(self) -> None:
+        self.status = self.details = "InProgress"
+        self.began = datetime.now(timezone.utc)
+
+    def as_of(self, moment: datetime) -> Invocation:
+        """It as it stood then."""
+        status, details = self.status, self.details
+        if self.ended_at is not None and self.ended_at > moment:
+            status = details = "InProgress" if self.began and self.began <= moment else "Pending"
+        elif status == "InProgress" and self.began is not None and self.began > moment:
+            status = details = "Pending"
+        return replace(self, status=status, details=details, records=[one.as_of(moment) for one in self.records])
 
 
 @dataclass(frozen=True)
@@ -145,9 +169,13 @@ class CommandCentre:
         return command
 
     def visible(self, command: Command) -> list[Invocation]:
-        """The command's invocations, as far as they can be seen yet."""
+        """The command's invocations that can be seen yet, as they stood so long ago as a change takes to show."""
         now = datetime.now(timezone.utc)
-        return [one for one in command.invocations if one.visible_at <= now]
+        with self._lock:
+            seen = [one for one in command.invocations if one.visible_at <= now]
+            if not self._delays.status:
+                return seen
+            return [one.as_of(now - timedelta(seconds=self._delays.status)) for one in seen]
 
     def cancel(self, command: Command, instance_ids: Sequence[str]) -> None:
         """Cancel on the instances named, or on all; what has ended stays as it ended."""
@@ -197,7 +225,7 @@ class CommandCentre:
                 if invocation.ended or machine is None:
                     return
                 if not invocation.cancelled.is_set():
-                    invocation.status = invocation.details = "InProgress"
+                    invocation.begin()
             request = command.request
             job = Job(command.command_id, invocation.instance_id, request.region, request.steps)
             ended = agent.run(job, machine, invocation.records, cancelled=invocation.cancelled)

@@ -2,6 +2,8 @@
 
 Sources
 -------
+- Schema 1.2 (AWS-RunShellScript): Systems Manager user guide, "Schemas, features, and examples". Its one plugin is
+  shown as aws:runShellScript: AWS CLI reference, get-command-invocation, Examples.
 - Schema 2.2, `onFailure`, `onSuccess`, `finallyStep`, `timeoutSeconds` as inputs of a step: Systems Manager user
   guide, "Command document plugin reference" and "Document components"; amazon-ssm-agent,
   agent/framework/runpluginutil, reads them from a step's inputs and nowhere else.
@@ -27,7 +29,7 @@ MOST_BYTES = 64 * 1024
 RUN_SHELL_SCRIPT = "AWS-RunShellScript"
 RUN_SHELL_SCRIPT_CONTENT = json.dumps(
     {
-        "schemaVersion": "2.2",
+        "schemaVersion": "1.2",
         "description": "Run a shell script or specify the commands to run.",
         "parameters": {
             "commands": {
@@ -43,17 +45,18 @@ RUN_SHELL_SCRIPT_CONTENT = json.dumps(
                 "allowedPattern": "([1-9][0-9]{0,4})|(1[0-6][0-9]{4})|(17[0-1][0-9]{3})|(172[0-7][0-9]{2})|(172800)",
             },
         },
-        "mainSteps": [
-            {
-                "action": "aws:runShellScript",
-                "name": "runShellScript",
-                "inputs": {
-                    "timeoutSeconds": "{{ executionTimeout }}",
-                    "runCommand": "{{ commands }}",
-                    "workingDirectory": "{{ workingDirectory }}",
-                },
+        "runtimeConfig": {
+            "aws:runShellScript": {
+                "properties": [
+                    {
+                        "id": "0.aws:runShellScript",
+                        "timeoutSeconds": "{{ executionTimeout }}",
+                        "runCommand": "{{ commands }}",
+                        "workingDirectory": "{{ workingDirectory }}",
+                    }
+                ]
             }
-        ],
+        },
     }
 )
 
@@ -100,7 +103,15 @@ def parse(content: str, document_format: str) -> dict[str, Any]:
 def plan(document: Mapping[str, Any], given: Mapping[str, Sequence[str]]) -> tuple[Step, ...]:
     """The document's steps with its parameters put in; AwsError (InvalidParameters) when `given` doesn't fit."""
     values = _values(document.get("parameters") or {}, given)
-    return tuple(_step(one, values) for one in document["mainSteps"])
+    return tuple(_step(one, values) for one in _main_steps(document))
+
+
+def _main_steps(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A document's steps; schema 1.2's plugins, which Amazon's own documents still have, by their plugins' names."""
+    yield from document.get("mainSteps", ())
+    for plugin, config in document.get("runtimeConfig", {}).items():
+        (inputs,) = config["properties"]
+        yield {"action": plugin, "name": plugin, "inputs": inputs}
 
 
 def _invalid(message: str) -> AwsError:

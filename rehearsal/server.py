@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -160,6 +161,7 @@ class _Application:
         if path.startswith(("/moto-api", "/latest/")):
             # moto's own control API would change things behind the rehearsal's back.
             return Response(f"{path} is not part of a rehearsal", status=404)(environ, start_response)
+        time.sleep(self._settings.delays.call)
         return self._aws(environ, start_response)
 
 

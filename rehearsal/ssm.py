@@ -133,7 +133,7 @@ class CommandResponse(InstanceResponse):
                 region=self.region,
                 document_name=name,
                 document_version=version,
-                steps=documents.plan(documents.parse(content["Content"], "JSON"), parameters),
+                steps=documents.plan(json.loads(content["Content"]), parameters),
                 instance_ids=instance_ids,
                 parameters=parameters,
                 targets=self._get_param("Targets") or [],

@@ -13,14 +13,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
+from typing import Protocol
 
 from rehearsal.hosts import processes
-from rehearsal.hosts.container import BARE_ENVIRONMENT, Container
+from rehearsal.hosts.container import AGENT_UNIT, BARE_ENVIRONMENT
 from rehearsal.hosts.machine import KILLED, Ended, HostError, ScriptResult
 
-AGENT_UNIT = "amazon-ssm-agent.service"
 DEFAULT_FOLDER = "/usr/bin"
-_AGENT_CGROUP = f"/sys/fs/cgroup/system.slice/{AGENT_UNIT}"
 _AGENT_TIMEOUT = 90.0
 
 # $1 script path, $2 working folder, $3 the agent's cgroup. Standard input is a socket: the script comes in,
@@ -47,8 +46,20 @@ _CHECK_EVERY = 0.1
 _LAST_OUTPUT = 2.0
 
 
+class Enterable(Protocol):
+    """What runs scripts: a booted container, or a light host."""
+
+    name: str
+    agent_cgroup: str
+    """The folder whose `cgroup.procs` an agent's child goes into; it is not there while no agent runs."""
+
+    def ready_leader(self, timeout: float) -> int: ...
+
+    def enter(self, leader: int, script: str, *arguments: str) -> list[str]: ...
+
+
 def run_script(
-    container: Container,
+    container: Enterable,
     script: str,
     *,
     environment: Mapping[str, str],
@@ -62,7 +73,7 @@ def run_script(
     while True:
         host = container.ready_leader(_AGENT_TIMEOUT)
         run = _Run(
-            container.enter(host, _LAUNCH, script_path, working_directory or DEFAULT_FOLDER, _AGENT_CGROUP),
+            container.enter(host, _LAUNCH, script_path, working_directory or DEFAULT_FOLDER, container.agent_cgroup),
             {**BARE_ENVIRONMENT, **environment},
             host,
         )

@@ -31,6 +31,7 @@ exec 3>&2 2>/dev/null
 (exec sh -euc "$1" 2>&3 3>&-)
 exit $?
 """
+AGENT_UNIT = "amazon-ssm-agent.service"
 BARE_ENVIRONMENT = {"PATH": _PATH, "LANG": "C.UTF-8"}
 """What systemd gives a service."""
 
@@ -40,6 +41,7 @@ class Container:
 
     def __init__(self, name: str, rootfs: Rootfs, network: NetworkNamespace) -> None:
         self.name = name
+        self.agent_cgroup = f"/sys/fs/cgroup/system.slice/{AGENT_UNIT}"
         self._rootfs = rootfs
         self._network = network
         self._cgroup = cgroups.name_for(name)

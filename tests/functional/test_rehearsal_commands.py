@@ -140,9 +140,9 @@ def test_commands_reach_the_machine_as_the_agent_brings_them(ssm, instance, mach
         "SSM_COMMAND_ID": done["CommandId"],
     }
     assert (call.timeout, call.working_directory) == (3600, None)
-    assert call.script_path.endswith(f"/{done['CommandId']}/runShellScript/_script.sh")
+    assert call.script_path.endswith(f"/{done['CommandId']}/awsrunShellScript/0.awsrunShellScript/_script.sh")
     got = ssm.get_command_invocation(CommandId=done["CommandId"], InstanceId=instance)
-    assert (got["Status"], got["ResponseCode"], got["PluginName"]) == ("Success", 0, "runShellScript")
+    assert (got["Status"], got["ResponseCode"], got["PluginName"]) == ("Success", 0, "aws:runShellScript")
     assert (got["StandardOutputContent"], got["StandardErrorContent"]) == ("one\n", "two\n")
     assert done["CommandPlugins"][0]["Output"] == "one\n\n----------ERROR-------\ntwo\n"
 

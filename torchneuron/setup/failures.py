@@ -13,6 +13,7 @@ from torchneuron.setup.steps import StepStatus, Word
 from torchneuron.setup.watch import Ended
 
 _SHOWN_OUTPUT_LINES = 20
+_SHOWN_FAILURES = 3
 _ONE_BY_ONE = "What comes after the task under way waits for the next run: tasks are sent one by one."
 
 
@@ -90,11 +91,14 @@ def _failed_task(words: Words, commands: Commands, instance_id: str, ended: Ende
 
 
 def several(outcomes: Sequence[Outcome], words: Words) -> SetupError:
-    """The failures on some of several instances, in one."""
-    failed = [(one.instance_id, one.failure) for one in outcomes if one.failure]
+    """The failures on some of several instances, in one: the first of them in full."""
+    failed = [one.failure for one in outcomes if one.failure]
+    told = [f"{failure.what}\n{failure.why}" for failure in failed[:_SHOWN_FAILURES]]
+    if more := failed[_SHOWN_FAILURES:]:
+        told.append("\n".join(["And:", *(failure.what for failure in more)]))
     return SetupError(
-        f"{len(failed)} of {len(outcomes)} machines are not set up.",
-        why="\n\n".join(f"{failure.what}\n{failure.why}" for _, failure in failed),
+        f"{len(failed)} of {len(outcomes)} machines {'is' if len(failed) == 1 else 'are'} not set up.",
+        why="\n\n".join(told),
         do=f"Once that is mended, this takes up where each machine stopped: {words.again}",
     )
 

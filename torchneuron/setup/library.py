@@ -21,8 +21,8 @@ PLACE = f"{_FOLDER}/run-task-{_HASH}.sh"
 
 KEEP = f"""\
 install -d -m 0700 {_FOLDER}
-cat >{PLACE}.new <<'END-{_HASH}'
+cat >{PLACE}.$$ <<'END-{_HASH}'
 {_TEXT}END-{_HASH}
-mv {PLACE}.new {PLACE}
+mv {PLACE}.$$ {PLACE}
 """
-"""The lines of a script that put it there."""
+"""The lines of a script that put it there; two at once don't get into each other's way."""

@@ -133,10 +133,11 @@ class Matrix(_Drawn):
     def _draw(self) -> None:
         tasks = self._tasks or list(dict.fromkeys(task for words in self._words.values() for task in words))
         fits = len(self._words) + _FRAME <= self._live.console.height
-        self._live.update(self._matrix(tasks) if fits else self._counts(tasks), refresh=True)
+        self._live.update(self._matrix(tasks) if fits else self._counts(tasks))
 
     def _matrix(self, tasks: Sequence[str]) -> Table:
-        legend = "  ".join(f"{sign} {word.value}" for word, sign in _SIGNS.items() if sign.strip())
+        seen = {word for words in self._words.values() for word in words.values()}
+        legend = "  ".join(f"{sign} {word.value}" for word, sign in _SIGNS.items() if sign.strip() and word in seen)
         table = Table("machine", *_short(tasks), "", box=None, pad_edge=False, padding=(0, 1, 0, 0), caption=legend)
         for instance_id, words in self._words.items():
             signs = [self._sign(words.get(task, Word.WAITING)) for task in tasks]

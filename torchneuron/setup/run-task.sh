@@ -19,7 +19,7 @@ finished() { [ "$(cat "$marks/$1.done" 2>/dev/null)" = "$2 $machine" ]; }
 finish() { echo "$digest $machine" >"$marks/$task.new" && mv "$marks/$task.new" "$marks/$task.done"; }
 # The values may have any name, also one of those used here.
 with_values() { values && exec bash "$@"; }
-keep() { exec tee -a "$logs/$task.log" "$logs/all.log" 9>&-; }
+keep() { exec tee -a "$logs/$task.log" "$logs/all.log" 7>&- 8>&- 9>&-; }
 
 install -d -m 0755 "$logs"
 # One task at a time, whoever sent it: SSM starts a second command beside the first.
@@ -49,10 +49,11 @@ if [ "$only_if" ]; then
 fi
 
 text >"$marks/$task.sh"
+# Opened here, and closed for the task: a background job that held them, or the lock, would hold up all that follows.
+exec 7> >(keep) 8> >(keep >&2)
 for ((try = 0, pause = 1; ; try++, pause = pause < 16 ? pause * 2 : 30)); do
   status=0
-  # Tasks do not inherit the lock: what they leave running would hold it.
-  (with_values "$marks/$task.sh") </dev/null 9>&- > >(keep) 2> >(keep >&2) || status=$?
+  (with_values "$marks/$task.sh") </dev/null >&7 2>&8 7>&- 8>&- 9>&- || status=$?
   if [ "$status" -eq 0 ] || [ "$try" -ge "$retries" ]; then break; fi
   echo "failed with status $status; try $((try + 2)) of $((retries + 1)) in $pause s" >&2
   sleep "$pause"

@@ -1,0 +1,146 @@
+"""Machines that really run scripts, light ones, behind an AWS in a process of its own, and runs of tasks on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config as ClientConfig
+
+from rehearsal.sandbox import Sandbox, open_sandbox
+from tests.functional.support import AMI_PARAMETER, eventually
+from tests.unit.setup_support import WORDS, Recorder, member, rendered
+from torchneuron.setup.commands import Commands
+from torchneuron.setup.monitor import Outcome
+from torchneuron.setup.plan import Choice
+from torchneuron.setup.run import Runner, Way
+from torchneuron.setup.state import State
+
+REGION = "sa-east-1"
+RAN = "/var/tmp/ran"
+"""Where tasks on a machine note that they ran: a line each time."""
+
+
+def note(name: str) -> str:
+    """The command by which a task notes that it ran."""
+    return f"echo {name} >>{RAN}"
+
+
+@dataclass
+class Fleet:
+    """Light machines and the AWS they are in."""
+
+    sandbox: Sandbox
+    instance_ids: list[str]
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.sandbox.endpoint,
+            aws_access_key_id="rehearsal",
+            aws_secret_access_key="rehearsal",
+            config=ClientConfig(retries={"total_max_attempts": 1}),
+        )
+
+    def shell(self, script: str, *instance_ids: str) -> str:
+        """Run a script on machines (the first, when none is named) as a user of SSM would; its standard output."""
+        ssm, ids = self.client("ssm"), instance_ids or self.instance_ids[:1]
+        sent = ssm.send_command(
+            InstanceIds=list(ids), DocumentName="AWS-RunShellScript", Parameters={"commands": script.splitlines()}
+        )
+        texts = []
+        for one in ids:
+            which = {"InstanceId": one, "CommandId": sent["Command"]["CommandId"]}
+            ssm.get_waiter("command_executed").wait(**which, WaiterConfig={"Delay": 0.05, "MaxAttempts": 600})
+            texts.append(ssm.get_command_invocation(**which)["StandardOutputContent"])
+        return "".join(texts)
+
+    def ran(self, instance_id: str = "") -> list[str]:
+        """What tasks noted, in order, since the last time this was asked."""
+        return self.shell(f"cat {RAN} 2>/dev/null; rm -f {RAN}", *filter(None, [instance_id])).split()
+
+
+@contextmanager
+def light_fleet(count: int) -> Iterator[Fleet]:
+    with open_sandbox(region=REGION, host_suite="light") as sandbox:
+        fleet = Fleet(sandbox, [])
+        iam, ec2, ssm = fleet.client("iam"), fleet.client("ec2"), fleet.client("ssm")
+        trust = json.dumps({"Version": "2012-10-17", "Statement": []})
+        iam.create_role(RoleName="managed", AssumeRolePolicyDocument=trust)
+        iam.attach_role_policy(RoleName="managed", PolicyArn="arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore")
+        iam.create_instance_profile(InstanceProfileName="managed")
+        iam.add_role_to_instance_profile(InstanceProfileName="managed", RoleName="managed")
+        tags = [{"ResourceType": "instance", "Tags": [{"Key": "Team", "Value": "ml"}]}]
+        made = ec2.run_instances(
+            ImageId=ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"],
+            InstanceType="inf2.xlarge",
+            MinCount=count,
+            MaxCount=count,
+            IamInstanceProfile={"Name": "managed"},
+            TagSpecifications=tags,
+        )
+        fleet.instance_ids += [one["InstanceId"] for one in made["Instances"]]
+        known = ssm.get_paginator("describe_instance_information")
+        eventually(lambda: sum(len(page["InstanceInformationList"]) for page in known.paginate()) == count, seconds=60)
+        yield fleet
+
+
+@dataclass
+class Laptop:
+    """Where somebody runs tasks from: a folder for state, and clients.
+
+    It takes a machine for a new one, unless it is to be `new_itself`: then it asks SSM what there is to know.
+    """
+
+    fleet: Fleet
+    folder: Path
+    way: Way = field(default_factory=Way)
+    new_itself: bool = False
+    monitor: Recorder = field(default_factory=Recorder)
+
+    def commands(self) -> Commands:
+        ssm = self.fleet.client("ssm")
+        return Commands(ssm, ssm)
+
+    def runner(self, commands: Commands | None = None) -> Runner:
+        self.monitor = Recorder()
+        return Runner(
+            commands or self.commands(), self.monitor, WORDS, self.way, sleep=lambda seconds: time.sleep(seconds / 10)
+        )
+
+    def run(
+        self,
+        tasks: Sequence[dict[str, Any]],
+        *,
+        variables: dict[str, Any] | None = None,
+        choice: Choice | None = None,
+        on: Sequence[str] = (),
+        **given: str,
+    ) -> tuple[Outcome, ...]:
+        self.folder.mkdir(exist_ok=True)
+        made = rendered(self.folder, tasks, variables, **given)
+        members = [member(self.folder, made, one) for one in on or self.fleet.instance_ids[:1]]
+        for each in members:
+            if not self.new_itself and each.store.find() is None:
+                each.store.save(State())
+        return self.runner().run(members, choice)
+
+
+def dies(child: Any) -> int:
+    """Run `child` in a process of its own that shares nothing with this one any more; how it ended (`waitpid`)."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            child()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    return os.waitpid(pid, 0)[1]

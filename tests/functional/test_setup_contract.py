@@ -1,0 +1,282 @@
+"""What every run of tasks does, as one document or as a command for each task: on machines that really run them."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from tests.functional.light import RAN, Laptop, light_fleet, note
+from tests.unit.setup_support import task
+from torchneuron.errors import SetupError
+from torchneuron.setup import logs
+from torchneuron.setup.plan import Choice
+from torchneuron.setup.run import Way
+from torchneuron.setup.steps import Word
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    with light_fleet(3) as made:
+        yield made
+
+
+@pytest.fixture(params=["document", "step"])
+def laptop(request, fleet, tmp_path):
+    """A laptop of somebody who sends as one document or task by task, and machines that know nothing yet."""
+    fleet.shell(f"rm -rf {RAN} /var/lib/torchneuron /var/log/torchneuron", *fleet.instance_ids)
+    return Laptop(fleet, tmp_path / "laptop", Way(request.param))
+
+
+def ids(*names):
+    return [task(f"task-{name}", note(name)) for name in names]
+
+
+def test_tasks_run_in_order_once_and_a_second_run_has_nothing_to_do(fleet, laptop):
+    (outcome,) = laptop.run(ids("a", "b", "c"))
+    assert outcome.ran == ("task-a", "task-b", "task-c")
+    assert fleet.ran() == ["a", "b", "c"]
+    (again,) = laptop.run(ids("a", "b", "c"))
+    assert (again.ran, again.skipped) == ((), outcome.ran)
+    assert fleet.ran() == []
+
+
+def test_a_failing_line_fails_the_task_and_what_is_after_it_waits_for_the_next_run(fleet, laptop):
+    broken = task("task-b", note("b"), "cat /nowhere", "true")
+    (failed,) = laptop.run([*ids("a"), broken, *ids("c")])
+    assert "Task task-b failed with status 1" in failed.failure.what
+    assert "cat: /nowhere: No such file or directory" in failed.failure.why
+    assert fleet.ran() == ["a", "b"]
+    (mended,) = laptop.run([*ids("a"), task("task-b", note("b")), *ids("c")])
+    assert mended.ran == ("task-b", "task-c")
+    assert fleet.ran() == ["b", "c"]
+
+
+def test_texts_arrive_as_they_were_written(fleet, laptop):
+    lines = ["cat >/var/tmp/text <<'END'", "two  blanks, a 'quote', $HOME and {{.Names}}", "  {{{ 1 }}", "END"]
+    laptop.run([task("task-a", *lines)])
+    assert fleet.shell("cat /var/tmp/text") == "\n".join(lines[1:3]) + "\n"
+
+
+def test_values_arrive_whole_whatever_their_names(fleet, laptop):
+    value = 'it\'s "quoted" $HOME {{x}} `id` \\'
+    variables = {"marks": "x", "task": "y", "text": {"secret": True}, "retries": "0"}
+    show = 'printf "%s\\n" "$marks" "$task" "$text" "$retries" >/var/tmp/values'
+    (outcome,) = laptop.run([task("task-a", show)], variables=variables, marks=value, text=value)
+    assert outcome.failure is None
+    assert fleet.shell("cat /var/tmp/values") == f"{value}\ny\n{value}\n0\n"
+
+
+def test_a_task_whose_test_does_not_hold_is_skipped_and_reported_so(fleet, laptop):
+    tasks = [
+        task("task-a", note("a"), onlyIf="[ -e /nowhere ]"),
+        task("task-b", note("b"), onlyIf='[ "$WANTED" = yes ]'),
+        *ids("c"),
+    ]
+    laptop.run(tasks, variables={"WANTED": "yes"})
+    assert fleet.ran() == ["b", "c"]
+    words = {name: word for (_, name), word in laptop.monitor.words.items()}
+    assert words == {"task-a": Word.SKIPPED, "task-b": Word.DONE, "task-c": Word.DONE}
+
+
+def test_a_test_that_is_no_shell_fails_the_task(fleet, laptop):
+    (outcome,) = laptop.run([task("task-a", note("a"), onlyIf="[ -e /nowhere")])
+    assert outcome.failure is None  # `[` is a program: a false one
+    (outcome,) = laptop.run([task("task-b", note("b"), onlyIf="if then")])
+    assert "Task task-b failed" in outcome.failure.what
+    assert fleet.ran() == []
+
+
+def test_a_task_is_tried_again_as_often_as_it_may(fleet, laptop):
+    twice = ["echo try >>/var/tmp/tries", "[ $(wc -l </var/tmp/tries) -ge 2 ]"]
+    (outcome,) = laptop.run([task("task-a", "rm -f /var/tmp/tries"), task("task-b", *twice, retries=1), *ids("c")])
+    assert outcome.failure is None
+    assert fleet.ran() == ["c"]
+    (outcome,) = laptop.run([task("task-d", note("d"), "false", retries=1)])
+    assert outcome.failure is not None
+    assert "try 2 of 2 in 1 s" in outcome.failure.why
+    assert fleet.ran() == ["d", "d"]
+
+
+def test_an_optional_task_that_fails_stops_nothing(fleet, laptop):
+    tasks = [*ids("a"), task("task-b", note("b"), "exit 3", optional=True), *ids("c")]
+    (outcome,) = laptop.run(tasks)
+    assert (outcome.failure, outcome.failed_optional) == (None, ("task-b",))
+    assert fleet.ran() == ["a", "b", "c"]
+    laptop.run(tasks)
+    assert fleet.ran() == ["b"]
+
+
+def test_nothing_runs_after_a_task_that_ran_out_of_time(fleet, laptop):
+    (outcome,) = laptop.run([task("task-a", "sleep 60", timeoutSeconds=5), *ids("b")])
+    assert "Task task-a ran out of time" in outcome.failure.what
+    assert fleet.ran() == []
+
+
+@pytest.mark.parametrize("status", [137, 168, 169])
+def test_an_exit_status_that_means_something_to_the_agent_is_a_plain_failure(fleet, laptop, status):
+    (outcome,) = laptop.run([task("task-a", f"exit {status}"), *ids("b")])
+    assert "Task task-a failed with status 1" in outcome.failure.what
+    assert f"the task ended with status {status}" in outcome.failure.why
+    assert fleet.ran() == []
+
+
+def test_a_background_job_does_not_hold_up_later_tasks(fleet, laptop):
+    (outcome,) = laptop.run([task("task-a", "nohup sleep 30 >/dev/null 2>&1 &"), *ids("b")])
+    assert outcome.failure is None
+    assert fleet.ran() == ["b"]
+
+
+def test_from_another_laptop_ssm_tells_what_has_finished(fleet, laptop, tmp_path):
+    name = f"{laptop.way.mode}-{tmp_path.name}"[-40:].replace("_", "-")
+    tasks = [task(f"{name}-{part}", note(part)) for part in "abc"]
+    laptop.run([tasks[0], task(tasks[1]["id"], "false"), tasks[2]])
+    other = Laptop(fleet, tmp_path / "other", laptop.way, new_itself=True)
+    (outcome,) = other.run([tasks[0], tasks[1], tasks[2]])
+    assert outcome.skipped == (tasks[0]["id"],)
+    assert "by SSM's history" in other.monitor.notes[0]
+    assert fleet.ran() == ["a", "b", "c"]
+
+
+def test_where_nobody_remembers_the_machine_does(fleet, laptop, tmp_path):
+    """Several at once are not looked up: a task that finds its own mark ends at once."""
+    machines = fleet.instance_ids[:2]
+    laptop.run(ids("a", "b"), on=machines[:1])
+    other = Laptop(fleet, tmp_path / "other", laptop.way)
+    other.run(ids("a", "b", "c"), on=machines)
+    assert [fleet.ran(one) for one in machines] == [["a", "b", "c"], ["a", "b", "c"]]
+    assert other.monitor.words[machines[0], "task-a"] is Word.FINISHED_BEFORE
+    assert other.monitor.words[machines[1], "task-a"] is Word.DONE
+
+
+def test_a_clean_start_runs_all_again_and_the_marks_on_the_machine_do_not_count(fleet, laptop):
+    laptop.run(ids("a", "b", "c"))
+    laptop.run(ids("a", "b", "c"), choice=Choice(clean=True))
+    assert fleet.ran() == ["a", "b", "c"] * 2
+    laptop.run(ids("a", "b", "c"), choice=Choice(start_from="task-b"))
+    assert fleet.ran() == ["b", "c"]
+    laptop.run(ids("a", "b", "c"), choice=Choice(only="task-b"))
+    assert fleet.ran() == ["b"]
+
+
+def test_two_laptops_at_once_do_not_interleave_and_nothing_runs_twice(fleet, laptop, tmp_path):
+    """Both send before either can see the other's command: the lock on the machine and its marks decide."""
+    slow = [
+        task(f"task-{part}", f"echo '{part}<' >>{RAN}", "sleep 0.5", f"echo '{part}>' >>{RAN}") for part in ("a", "b")
+    ]
+    laptops = [Laptop(fleet, tmp_path / name, laptop.way) for name in ("one", "other")]
+    outcomes = []
+    threads = [threading.Thread(target=lambda one=one: outcomes.extend(one.run(slow))) for one in laptops]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [outcome.failure for outcome in outcomes] == [None, None]
+    assert fleet.ran() == ["a<", "a>", "b<", "b>"]
+
+
+def test_cancelled_it_stops_and_the_next_run_takes_up_behind_what_had_finished(fleet, laptop):
+    tasks = [*ids("a"), task("task-b", note("b"), "sleep 60"), *ids("c")]
+    (instance_id,) = fleet.instance_ids[:1]
+    commands = laptop.commands()
+
+    def cancel():
+        # A deadline, so that a test that fails does not hang.
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and fleet.shell(f"cat {RAN} 2>/dev/null || true").split()[-1:] != ["b"]:
+            time.sleep(0.1)
+        commands.cancel(commands.under_way([instance_id])[instance_id].command_id, [instance_id])
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    (outcome,) = laptop.run(tasks)
+    canceller.join()
+    assert "was cancelled" in outcome.failure.what
+    (outcome,) = laptop.run([*ids("a"), task("task-b", note("b")), *ids("c")])
+    assert outcome.skipped == ("task-a",)
+    assert fleet.ran() == ["a", "b", "b", "c"]
+
+
+def test_a_fleet_is_one_command_a_document_and_each_machine_its_own_outcome(fleet, laptop):
+    tasks = [*ids("a"), task("task-b", '[ "$AWS_SSM_INSTANCE_ID" != "$BROKEN" ]'), *ids("c")]
+    broken = fleet.instance_ids[1]
+    outcomes = laptop.run(tasks, on=fleet.instance_ids, variables={"BROKEN": broken})
+    assert [outcome.failure is None for outcome in outcomes] == [True, False, True]
+    assert [fleet.ran(one) for one in fleet.instance_ids] == [["a", "c"], ["a"], ["a", "c"]]
+    sent = [command for command, _ in laptop.monitor.commands]
+    assert len(sent) == {"document": 1, "step": 3}[laptop.way.mode]
+
+
+def test_a_fleet_goes_by_its_tag_at_the_rate_asked_for(fleet, laptop):
+    laptop.way = Way(laptop.way.mode, ("tag:Team", "ml"), "1", "0")
+    failing = [task("task-a", note("a"), "false")]
+    outcomes = laptop.run(failing, on=fleet.instance_ids)
+    assert all(outcome.failure for outcome in outcomes)
+    assert sum(len(fleet.ran(one)) for one in fleet.instance_ids) == 1
+    command = fleet.client("ssm").list_commands(CommandId=laptop.monitor.commands[0][0])["Commands"][0]
+    assert (command["Targets"], command["MaxConcurrency"]) == ([{"Key": "tag:Team", "Values": ["ml"]}], "1")
+
+
+def test_the_whole_output_stays_on_the_machine_and_is_read_from_there(fleet, laptop):
+    (instance_id,) = fleet.instance_ids[:1]
+    noise = "for i in $(seq 4000); do echo line $i $RANDOM; done; echo end >&2"
+    laptop.run([task("task-noise", noise), *ids("b")])
+    text = b"".join(logs.read(fleet.client("ssm"), instance_id, "task-n")).decode()
+    assert text.count("line ") == 4_000
+    assert "\nend\n" in text
+    everything = b"".join(logs.read(fleet.client("ssm"), instance_id, logs.EVERYTHING)).decode()
+    assert everything.index("task-noise <==") < everything.index("task-b <==")
+
+
+def test_following_a_log_ends_with_the_run(fleet, laptop):
+    (instance_id,) = fleet.instance_ids[:1]
+    commands = laptop.commands()
+    slow = [task("task-slow", "for i in 1 2 3; do echo line $i; sleep 1; done")]
+    run = threading.Thread(target=lambda: laptop.run(slow))
+    run.start()
+    while not commands.under_way([instance_id]) or "slow" not in fleet.shell(
+        "ls /var/log/torchneuron 2>/dev/null || true"
+    ):
+        time.sleep(0.1)
+    goes_on = lambda: bool(commands.under_way([instance_id]))  # noqa: E731
+    pieces = list(logs.follow(fleet.client("ssm"), instance_id, "task-slow", goes_on=goes_on, sleep=time.sleep))
+    run.join()
+    assert len(pieces) > 1
+    assert b"".join(pieces).decode().splitlines()[1:] == ["line 1", "line 2", "line 3"]
+
+
+def test_documents_are_reused(fleet, laptop):
+    laptop.run(ids("a"))
+    laptop.run(ids("a"), choice=Choice(clean=True))
+    laptop.run(ids("a"), choice=Choice(clean=True))
+    names = fleet.client("ssm").list_documents(Filters=[{"Key": "Owner", "Values": ["Self"]}], MaxResults=50)
+    mine = [
+        one["Name"]
+        for one in names["DocumentIdentifiers"]
+        if json.loads(fleet.client("ssm").get_document(Name=one["Name"])["Content"])["mainSteps"][0]["name"] == "task-a"
+    ]
+    assert len(mine) == len(set(mine))
+
+
+def test_a_document_that_somebody_cleared_away_is_made_again(fleet, laptop):
+    commands, ssm = laptop.commands(), fleet.client("ssm")
+    ensure = commands.ensure_document
+
+    def ensured_and_gone(request):
+        ensure(request)
+        if request.content:
+            ssm.delete_document(Name=request.document)
+            commands.ensure_document = ensure
+
+    commands.ensure_document = ensured_and_gone
+    laptop.commands = lambda: commands
+    (outcome,) = laptop.run(ids("a"))
+    assert outcome.failure is None
+    assert fleet.ran() == ["a"]
+
+
+def test_a_failure_says_where_the_rest_is(fleet, laptop):
+    (outcome,) = laptop.run([task("task-a", "echo out", "echo err >&2", "false")])
+    assert isinstance(outcome.failure, SetupError)
+    for part in ("err\n", "Its standard output ended with:\nout", "invoke setup.logs task-a", "get-command-invocation"):
+        assert part in outcome.failure.why
