@@ -99,7 +99,7 @@ class RenderedTask:
             only_if=_quote(self.only_if),
             decode="base64 -d" if encoded else "cat",
             heredoc=f"END-{self.digest}",
-            body=_folded_base64(self.body) if encoded else self.body,
+            body=_folded_base64(f"{self.body}\n") if encoded else self.body,
             library=library.PLACE,
         )
 

@@ -1,0 +1,168 @@
+"""Killed anywhere, a run loses nothing and does nothing twice: the watching process dies, the machine goes on.
+
+A process is killed outright (SIGKILL) at a moment of its own choosing: before or after any call to AWS, before or after
+any write of the state, or at a random time. Then the same command is run again, and may be killed again, until one run
+gets to its end. What tasks noted on the machine decides.
+"""
+
+import functools
+import os
+import random
+import signal
+import threading
+
+import pytest
+
+from tests.functional.light import dies, light_fleet, note
+from tests.unit.setup_support import WORDS, Recorder, rendered, task
+from torchneuron.setup.commands import Commands
+from torchneuron.setup.run import Member, Runner, Way
+from torchneuron.setup.state import StateStore
+
+# `make check-faults` asks for more than fits into `make test`.
+THOROUGH = "TORCHNEURON_THOROUGH" in os.environ
+SEED = os.environ.get("TORCHNEURON_SEED", "1")
+TASKS = "abcd" if THOROUGH else "ab"
+RANDOM_KILLS = 200 if THOROUGH else 12
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Countdown:
+    """Kills this process at its `last` step, counted from 0; never when that is None."""
+
+    def __init__(self, last):
+        self.left = last
+
+    def step(self):
+        if self.left == 0:
+            die()
+        self.left = None if self.left is None else self.left - 1
+
+
+class DyingCommands(Commands):
+    """Run Command for a process that may die before or after each call."""
+
+    def __init__(self, ssm, countdown):
+        super().__init__(ssm, ssm)
+        for name in ("ensure_document", "send", "history", "under_way", "invocations", "tasks_of", "output"):
+            setattr(self, name, around(getattr(self, name), countdown))
+
+
+class DyingStore(StateStore):
+    """A state file whose process may die before or after each write."""
+
+    def __init__(self, folder, instance_id, countdown):
+        super().__init__(folder, instance_id)
+        self.save = around(self.save, countdown)
+
+
+def around(call, countdown):
+    def called(*args, **kwargs):
+        countdown.step()
+        result = call(*args, **kwargs)
+        countdown.step()
+        return result
+
+    return called
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    with light_fleet(1) as made:
+        yield made
+
+
+@functools.cache
+def unused_client(endpoint_of):
+    return endpoint_of.client("ssm")
+
+
+class Trial:
+    """One setup of tasks of its own, run until it is done."""
+
+    def __init__(self, fleet, folder, mode, name):
+        self.fleet, self.folder, self.mode = fleet, folder / name, mode
+        # Made once, and used in child processes only: what a connection is in is not shared between processes.
+        self.unused_client = unused_client(fleet)
+        self.folder.mkdir()
+        tasks = [task(f"{name}-{part}", note(f"{name}-{part}"), "sleep 0.05") for part in TASKS]
+        self.tasks = rendered(self.folder, tasks)
+        self.expected = [one.id for one in self.tasks]
+
+    def run(self, countdown):
+        """A run in this process, that ends as `countdown` says."""
+        commands = DyingCommands(self.unused_client, countdown)
+        (instance_id,) = self.fleet.instance_ids
+        store = DyingStore(self.folder, instance_id, countdown)
+        runner = Runner(commands, Recorder(), WORDS, Way(self.mode), sleep=lambda seconds: threading.Event().wait(0.1))
+        (outcome,) = runner.run([Member(instance_id, self.tasks, store)])
+        assert outcome.failure is None, outcome.failure
+
+    def dies_at(self, last):
+        """Whether a run that is to die at step `last` did, rather than get to its end."""
+        status = dies(lambda: self.run(Countdown(last)))
+        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the run failed"
+        return os.WIFSIGNALED(status)
+
+    def dies_after(self, seconds):
+        """The same with a time."""
+
+        def child():
+            threading.Timer(seconds, die).start()
+            self.run(Countdown(None))
+            os._exit(0)
+
+        status = dies(child)
+        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the run failed"
+        return os.WIFSIGNALED(status)
+
+    def check(self):
+        """It is done, each task has run once, and the state says so."""
+        assert self.fleet.ran() == self.expected
+        (instance_id,) = self.fleet.instance_ids
+        state = StateStore(self.folder, instance_id).load()
+        assert state.running is None
+        assert state.digests == {one.id: one.digest for one in self.tasks}
+
+
+@pytest.mark.parametrize("mode", ["document", "step"])
+def test_killed_at_calls_and_writes(fleet, tmp_path, mode):
+    """One setup for each call and write that a process can die at (some of them, where not thorough); the next lives."""
+    chance, died, last, kills = random.Random(f"{SEED} {mode} every"), True, 0, 0
+    while died:
+        trial = Trial(fleet, tmp_path, mode, f"{mode}-{last}")
+        died = trial.dies_at(last)
+        assert not trial.dies_at(None)
+        trial.check()
+        kills += died
+        last += 1 if THOROUGH else chance.randrange(2, 6)
+    assert last > 40
+    print(f"\n{mode}: killed at {kills} calls and writes, before or after; each time nothing was lost or done twice")
+
+
+@pytest.mark.parametrize("mode", ["document", "step"])
+def test_killed_again_and_again(fleet, tmp_path, mode):
+    """Each process of a setup dies, at random calls and times, until one has nothing left to die at."""
+    chance, kills, number = random.Random(f"{SEED} {mode}"), 0, 0
+    while kills < RANDOM_KILLS:
+        trial, number = Trial(fleet, tmp_path, mode, f"again-{mode}-{number}"), number + 1
+        for _ in range(chance.randrange(1, 6)):
+            by_time = chance.random() < 0.5
+            kills += trial.dies_after(chance.uniform(0, 0.8)) if by_time else trial.dies_at(chance.randrange(40))
+        assert not trial.dies_at(None)
+        trial.check()
+    print(f"\n{mode}: killed {kills} times at random in {number} setups; nothing was lost or done twice")
+
+
+def test_one_that_dies_without_ever_having_kept_a_state_is_known_to_ssm_and_the_machine(fleet, tmp_path):
+    """Another laptop, each time."""
+    for number, last in enumerate((8, 9, 10, 11, 12)):
+        trial = Trial(fleet, tmp_path, "document", f"laptop-{number}")
+        trial.dies_at(last)
+        for path in trial.folder.glob("task-state-*"):
+            path.unlink()
+        assert not trial.dies_at(None)
+        assert fleet.ran() == trial.expected
