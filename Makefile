@@ -22,7 +22,7 @@ RUN := .venv/bin/
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
 # What booting a host takes, and building its images; what the tests take on top.
-HOST_PACKAGES := systemd-container mmdebstrap g++ make
+HOST_PACKAGES := systemd-container mmdebstrap iproute2 g++ make
 TEST_PACKAGES := chromium shellcheck
 
 .PHONY: help

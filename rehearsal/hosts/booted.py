@@ -6,7 +6,7 @@ import shlex
 import threading
 from collections.abc import Callable, Mapping
 
-from rehearsal.hosts import cache, certificates, code_server_package, registry_proxy, seed, standins
+from rehearsal.hosts import cable, cache, certificates, code_server_package, registry_proxy, seed, standins
 from rehearsal.hosts.agent_process import run_script
 from rehearsal.hosts.certificates import Authority
 from rehearsal.hosts.code_server_package import CodeServerPackage
@@ -144,8 +144,11 @@ class BootedHost:
         packages = cache.directory() / "debian-packages"
         listener = network.listen(registry_proxy.ADDRESS, registry_proxy.PORT)
         self._undo.append(Service(listener, registry_proxy.handler(packages)).close)
+        outside = NetworkNamespace()
+        self._undo.append(outside.close)
+        _lay_cable(network, outside)
         neuron = standins.NeuronRepository(self._rootfs.suite, self._rootfs.neuron_repository)
-        listener = network.listen(standins.ADDRESS, standins.PORT)
+        listener = outside.listen(standins.ADDRESS, standins.PORT)
         self._undo.append(Service(listener, standins.handler(_release(), neuron), authority.server).close)
 
     def _clean_up(self) -> None:
@@ -180,6 +183,20 @@ def _require(suite: str) -> None:
             why="; ".join(f"{gap.what} is missing ({gap.why})" for gap in gaps),
             remedy="\n".join(dict.fromkeys(gap.remedy for gap in gaps)),
         )
+
+
+def _lay_cable(host: NetworkNamespace, outside: NetworkNamespace) -> None:
+    try:
+        cable.connect(
+            cable.End(host, f"{standins.HOST_ADDRESS}/{standins.PREFIX_LENGTH}"),
+            cable.End(outside, f"{standins.ADDRESS}/{standins.PREFIX_LENGTH}"),
+        )
+    except OSError as error:
+        raise HostError(
+            "The host could not be connected to the sites that stand in for the internet's",
+            why=str(error),
+            remedy="Boot hosts on a kernel with virtual Ethernet (modprobe veth).",
+        ) from error
 
 
 def _release() -> standins.Release:

@@ -2,7 +2,7 @@
 
 A socket belongs for ever to the namespace it was made in. So a thread steps into the host's namespace, makes
 a socket there and ends, and the rest of this process uses it like any other. No virtual cable, address or
-firewall rule is set up on this machine, and nothing but what is served on purpose goes in or out.
+firewall rule is set up in this machine's own network, and nothing but what is served on purpose goes in or out.
 """
 
 import ctypes

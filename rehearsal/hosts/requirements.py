@@ -16,6 +16,7 @@ _TO_BOOT = {
     "nsenter": "util-linux",
     "mount": "mount",
     "tar": "tar",
+    "ip": "iproute2",
 }
 _TO_BUILD_ROOTFS = {"mmdebstrap": "mmdebstrap"}
 _TO_BUILD_CODE_SERVER = {"g++": "g++", "make": "make", "dpkg-deb": "dpkg", "python3": "python3"}

@@ -1,4 +1,4 @@
-"""Sites that the setup steps use and a rehearsal can't count on reaching, stood in for inside the host.
+"""Sites that the setup steps use and a rehearsal can't count on reaching, stood in for next to the host.
 
 They answer under their real names, over TLS, so the steps' text stays what runs on AWS. GitHub answers a
 release's address with a redirect to a second site, as it does; Open VSX has three extensions; Neuron's
@@ -17,7 +17,10 @@ from urllib.parse import urlsplit
 
 from rehearsal.hosts import open_vsx
 
-ADDRESS = "127.0.0.1"
+# Both of a range for tests between networks (RFC 2544), so of no site there is.
+ADDRESS = "198.18.0.1"
+HOST_ADDRESS = "198.18.0.2"
+PREFIX_LENGTH = 30
 PORT = 443
 GITHUB = "github.com"
 RELEASE_ASSETS = "release-assets.githubusercontent.com"

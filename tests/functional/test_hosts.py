@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from rehearsal.hosts import registry_proxy
 from rehearsal.hosts.booted import factory
 from rehearsal.hosts.machine import HostError
 from rehearsal.hosts.rootfs import SUITES
@@ -72,6 +73,11 @@ class TestHost:
         ]
         missing_release = run(new_host, "curl -sS -o /dev/null -w '%{http_code}' https://github.com/other")
         assert missing_release.stdout == "404"
+
+    def test_every_port_is_its_own(self, host):
+        """What a setup step fetches from comes from outside: a service of the host may listen wherever it wants."""
+        listening = run(host, "ss --no-header --listening --tcp --numeric --all | awk '$1 == \"LISTEN\" { print $4 }'")
+        assert listening.stdout.split() == [f"127.0.0.1:{registry_proxy.PORT}"]
 
     def test_reaches_nothing_else(self, host):
         assert run(host, "curl -sS -m 5 https://example.com").exit_code == 6  # could not resolve

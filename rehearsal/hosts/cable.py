@@ -1,0 +1,42 @@
+"""A virtual cable between two network namespaces, as between a machine and the network it is in.
+
+With it what is on the far end listens there, not in the host: every port of the host is the host's own, and who
+comes from there comes from outside.
+"""
+
+import subprocess
+from dataclasses import dataclass
+
+from rehearsal.hosts.netns import NetworkNamespace
+
+_NAME = "eth0"
+_MTU = 65535
+
+
+@dataclass(frozen=True)
+class End:
+    """A namespace, and the IPv4 address, with its prefix length, that it gets."""
+
+    namespace: NetworkNamespace
+    address: str
+
+
+def connect(near: End, far: End) -> None:
+    """Lay a cable, which is gone with either namespace. Raises OSError where the kernel has none."""
+    far_side = f"/proc/self/fd/{far.namespace.descriptor}"
+    _ip(near, far, f"link add {_NAME} mtu {_MTU} type veth peer name {_NAME} mtu {_MTU} netns {far_side}")
+    for end in (near, far):
+        _ip(end, far, f"address add {end.address} dev {_NAME}", f"link set {_NAME} up")
+
+
+def _ip(inside: End, far: End, *commands: str) -> None:
+    done = subprocess.run(
+        ["nsenter", f"--net=/proc/self/fd/{inside.namespace.descriptor}", "ip", "-batch", "-"],
+        input="\n".join(commands),
+        capture_output=True,
+        text=True,
+        pass_fds=(inside.namespace.descriptor, far.namespace.descriptor),
+        check=False,
+    )
+    if done.returncode != 0:
+        raise OSError(f"ip {commands[0]}: {done.stderr.strip()}")
