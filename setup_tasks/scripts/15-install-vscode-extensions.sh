@@ -27,7 +27,7 @@ until output=$(runuser -u "$USER" -- env -i HOME="$home" PATH="$PATH" LC_ALL=C.U
   have_files; do
   failures=$((${failures:-0} + 1))
   if ((failures == tries)); then
-    printf '%s\n' "$output" "the extensions could not be installed in $tries tries: is open-vsx.org in reach of this host?" >&2
+    printf '%s\n' "$output" "the extensions could not be installed in $tries tries (the editor works without them): is open-vsx.org in reach of this host?" >&2
     exit 1
   fi
   sleep $((failures * 5))
