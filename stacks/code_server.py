@@ -16,7 +16,7 @@ from stacks.machine import Machines, MachineTemplate
 from stacks.password import GeneratedPassword
 from stacks.placement import CapacityBlock, Network, PlacementChecks
 from stacks.provider import AwsProvider, AwsProviderDefaultTags
-from torchneuron.config import DATA_TAG, Deployment
+from torchneuron.config import DATA_TAG, HTTPS_PORT, Deployment
 
 
 class CodeServerStack(TerraformStack):
@@ -45,7 +45,7 @@ class CodeServerStack(TerraformStack):
             "firewall",
             project=project,
             vpc_id=network.vpc_id,
-            port=deployment.nginx_port,
+            ports={"nginx": deployment.nginx_port, **({"nginx, HTTPS": HTTPS_PORT} if deployment.https else {})},
             allowed_ips=deployment.allowed_ips,
         )
         identity = MachineIdentity(self, "identity", project=project)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from constructs import Construct
 
@@ -11,7 +11,7 @@ from stacks.provider import SecurityGroup, SecurityGroupEgress, SecurityGroupIng
 
 
 class Firewall(Construct):
-    """Everything out; in, only `port` from `allowed_ips`. `group_id` is the security group's id.
+    """Everything out; in, only `ports`, named by what listens there, from `allowed_ips`. `group_id` is the group's id.
 
     The rules stand inside the group, not beside it, so that Terraform also takes away a rule that
     someone has added by hand.
@@ -24,7 +24,7 @@ class Firewall(Construct):
         *,
         project: str,
         vpc_id: str | None,
-        port: int,
+        ports: Mapping[str, int],
         allowed_ips: Sequence[str],
     ) -> None:
         super().__init__(scope, name)
@@ -34,7 +34,7 @@ class Firewall(Construct):
             name_prefix=f"{project}-",
             description="code-server: closed but for the addresses named at deployment",
             vpc_id=vpc_id,
-            ingress=_from(allowed_ips, port=port),
+            ingress=_from(allowed_ips, ports=ports),
             egress=[
                 SecurityGroupEgress(
                     description="anywhere",
@@ -50,7 +50,7 @@ class Firewall(Construct):
         self.group_id = group.id
 
 
-def _from(allowed_ips: Sequence[str], *, port: int) -> list[SecurityGroupIngress]:
+def _from(allowed_ips: Sequence[str], *, ports: Mapping[str, int]) -> list[SecurityGroupIngress]:
     if not allowed_ips:
         return []
     by_version: dict[int, list[str]] = {4: [], 6: []}
@@ -58,11 +58,12 @@ def _from(allowed_ips: Sequence[str], *, port: int) -> list[SecurityGroupIngress
         by_version[ipaddress.ip_network(cidr).version].append(cidr)
     return [
         SecurityGroupIngress(
-            description="nginx",
+            description=description,
             protocol="tcp",
             from_port=port,
             to_port=port,
             cidr_blocks=by_version[4],
             ipv6_cidr_blocks=by_version[6],
         )
+        for description, port in ports.items()
     ]

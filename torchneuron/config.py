@@ -20,6 +20,7 @@ from torchneuron.schema import Problem, find_problems, read_json
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 CONFIG_VARIABLE = "TORCHNEURON_CONFIG"
+HTTPS_PORT = 443
 DATA_TAG = "torchneuron:volume"
 """Tells a data volume, by the value `data`, from the root volumes that have the project's tags as well."""
 
@@ -74,6 +75,7 @@ class Deployment:
     allowed_ips: tuple[str, ...]
     nginx_port: int
     backend: Backend
+    https: bool = False
     count: int = 1
     data_volume_size: int = 0
     allowed_ips_chosen: bool = False
@@ -97,11 +99,19 @@ class Config:
     home_folder: str
     internal_port: int
     nginx_port: int
+    tls: str
+    tls_certificate: str
+    tls_key: str
     allowed_ips: tuple[str, ...]
     state_dir: Path
     output_dir: Path
     backend: Mapping[str, Any]
     ami_parameters: Mapping[str, str]
+
+    @property
+    def https(self) -> bool:
+        """Whether nginx serves HTTPS, at HTTPS_PORT."""
+        return self.tls != "off"
 
     def region(self, name: str | None) -> str:
         """`name`, or the default region when it is empty. Raises InputError if it is not configured."""
@@ -157,6 +167,7 @@ class Config:
             allowed_ips=allowed_ips,
             nginx_port=self.nginx_port,
             backend=self.backend_for(region),
+            https=self.https,
             count=overrides.get("count", 1),
             data_volume_size=data_volume_size,
             allowed_ips_chosen=chosen is not None,
@@ -193,7 +204,7 @@ def load(path: Path | None = None) -> Config:
     path = (path or (Path(named) if named else PROJECT_ROOT / "config.json")).resolve()
     document = read_json(path)
     _refuse(find_problems(document, _schema()), f"The settings in {path} are refused.")
-    _refuse(list(_port_problems(document)), f"The settings in {path} are refused.")
+    _refuse([*_port_problems(document), *_tls_problems(document)], f"The settings in {path} are refused.")
     folder = path.parent
     state_dir = document.get("stateDir")
     return Config(
@@ -208,6 +219,9 @@ def load(path: Path | None = None) -> Config:
         home_folder=document.get("homeFolder", "/work"),
         internal_port=document.get("internalPort", 8080),
         nginx_port=document.get("nginxPort", 80),
+        tls=document.get("tls", "off"),
+        tls_certificate=document.get("tlsCertificate") or "",
+        tls_key=document.get("tlsKey") or "",
         allowed_ips=tuple(check_cidr(cidr) for cidr in document.get("allowedIps", [])),
         state_dir=folder / state_dir if state_dir else _user_state_dir(),
         output_dir=folder / document.get("outputDir", "cdktf.out"),
@@ -243,6 +257,15 @@ def _port_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     for name, port in (("internalPort", inside), ("nginxPort", outside)):
         if port == 22:
             yield Problem(name, "22 is where the machine's SSH server listens")
+        if port == HTTPS_PORT and document.get("tls", "off") != "off":
+            yield Problem(name, f"{port} is where HTTPS is served; it takes another one")
+
+
+def _tls_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """Paths may stay while `tls` is something else: that is how to turn it off for a while."""
+    for name in ("tlsCertificate", "tlsKey"):
+        if document.get("tls") == "given" and not document.get(name):
+            yield Problem(name, 'is needed where tls is "given"')
 
 
 def _addresses(cidrs: Iterable[str], overrides: Mapping[str, Any]) -> tuple[str, ...]:

@@ -92,6 +92,8 @@ def _forward(machine: Machine, region: str, config: Config) -> str:
 def _url(machine: Machine, deployed: Deployed, config: Config) -> str | None:
     if not (deployed.is_open and machine.public_dns):
         return None
+    if config.https:
+        return f"https://{machine.public_dns}"
     port = "" if config.nginx_port == 80 else f":{config.nginx_port}"
     return f"http://{machine.public_dns}{port}"
 

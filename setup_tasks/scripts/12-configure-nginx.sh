@@ -1,34 +1,95 @@
 #!/bin/bash
 # The whole configuration, with the new site and without the default one, is tried on a copy before anything of
-# nginx's own is touched: a mistake must not keep a running nginx from its next start.
+# nginx's own is touched, and so is a certificate: a mistake must not keep a running nginx from its next start.
 set -euo pipefail
 
 readonly available=/etc/nginx/sites-available/code-server enabled=/etc/nginx/sites-enabled
+# Key and certificate in one file: replaced in one step, they can't come apart.
+readonly https_port=443 own=/etc/ssl/code-server.pem
 trial=$(mktemp -d /etc/nginx/trial.XXXXXX)
-trap 'rm -rf "$trial" "$trial.conf"' EXIT
+trap 'rm -rf "$trial" "$trial.conf" "$trial.pem"' EXIT
 
-listen6=
-[[ ! -e /proc/net/if_inet6 ]] || listen6="listen [::]:$NGINX_PORT default_server;"
-
-for site in "$enabled"/*; do
-  [[ ! -e $site || ${site##*/} == @(default|code-server) ]] || cp "$site" "$trial"
-done
-
-# X-Forwarded-Host stays unset: with a port in it code-server refuses websockets. Day-long timeouts keep an idle
-# terminal's websocket open.
-cat >"$trial/code-server" <<NGINX
-map \$http_upgrade \$code_server_connection {
-    default upgrade;
-    ''      '';
+fail() {
+  echo "$1" >&2
+  exit 1
 }
 
+is_pair() { # CERTIFICATE KEY
+  local public
+  public=$(openssl x509 -in "$1" -noout -pubkey 2>/dev/null) &&
+    [[ $public == "$(openssl pkey -in "$2" -passin pass: -pubout 2>/dev/null)" ]]
+}
+lasts() { openssl x509 -in "$1" -noout -checkend "$2" >/dev/null; } # CERTIFICATE SECONDS
+
+check_given() {
+  local file again="then run the setup again; nginx is left as it was"
+  for file in "$TLS_CERTIFICATE" "$TLS_KEY"; do
+    [[ $file ]] || fail "a certificate is to be used, but its path or its key's is not set: name both, $again"
+    [[ -f $file && -r $file ]] || fail "$file is not a file on this host: put the certificate chain and its key here, $again"
+  done
+  openssl x509 -in "$TLS_CERTIFICATE" -noout 2>/dev/null || fail "$TLS_CERTIFICATE does not begin with a certificate in PEM form: convert it, $again"
+  openssl pkey -in "$TLS_KEY" -passin pass: -noout 2>/dev/null || fail "$TLS_KEY is not a private key in PEM form that opens without a passphrase, which nobody can type at boot: convert it, $again"
+  is_pair "$TLS_CERTIFICATE" "$TLS_KEY" || fail "$TLS_KEY is not the key of the first certificate in $TLS_CERTIFICATE: name the right one, or put the host's own certificate before its issuers', $again"
+  lasts "$TLS_CERTIFICATE" 0 || fail "$TLS_CERTIFICATE has expired ($(openssl x509 -in "$TLS_CERTIFICATE" -noout -enddate)): renew it, $again"
+}
+
+# Outside of EC2 nobody answers at the metadata service's address, or not in time: then the host has no public names.
+ask_metadata() { curl --silent --fail --noproxy '*' --connect-timeout 1 --max-time 2 "${@:2}" "http://169.254.169.254/latest/$1"; }
+find_names() {
+  local token name
+  names=(DNS:localhost IP:127.0.0.1 "DNS:$(uname -n)")
+  token=$(ask_metadata api/token --request PUT --header 'X-aws-ec2-metadata-token-ttl-seconds: 60') || return 0
+  for item in DNS:public-hostname IP:public-ipv4; do
+    name=$(ask_metadata "meta-data/${item#*:}" --header "X-aws-ec2-metadata-token: $token") || continue
+    [[ ! $name =~ ^[A-Za-z0-9.-]+$ ]] || names+=("${item%:*}:$name")
+  done
+}
+
+# Who has accepted a certificate once is not to be asked again, unless the host goes by a new name.
+is_still_good() {
+  local has name
+  is_pair "$own" "$own" && lasts "$own" $((30 * 24 * 3600)) || return 1
+  has=$(openssl x509 -in "$own" -noout -ext subjectAltName | sed -n 's/IP Address:/IP:/g; s/^  *//p')
+  for name in "${names[@]}"; do
+    [[ ", $has," == *", $name,"* ]] || return 1
+  done
+}
+
+# 825 days are the most that every browser accepts of a certificate that a person has made.
+make_certificate() {
+  local IFS=,
+  (
+    umask 077
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -noenc -days 825 -config /dev/stdin \
+      -keyout "$trial.pem" -out "$trial.pem" 2>/dev/null <<CONFIG
+[req]
+distinguished_name = name
+x509_extensions = server
+prompt = no
+[name]
+CN = code-server
+[server]
+basicConstraints = critical, CA:false
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectAltName = ${names[*]}
+CONFIG
+  )
+  mv "$trial.pem" "$own"
+}
+
+write_server() { # PORT FLAGS MORE
+  local listen6=
+  [[ ! -e /proc/net/if_inet6 ]] || listen6="listen [::]:$1 $2;"
+  cat <<NGINX
+
 server {
-    listen $NGINX_PORT default_server;
+    listen $1 $2;
     $listen6
     server_name _;
     server_tokens off;
     client_max_body_size 0;
-
+$3
     location / {
         proxy_pass http://127.0.0.1:$INTERNAL_PORT;
         proxy_http_version 1.1;
@@ -45,7 +106,77 @@ server {
     }
 }
 NGINX
+}
 
+# X-Forwarded-Host stays unset: with a port in it code-server refuses websockets. Day-long timeouts keep an idle
+# terminal's websocket open.
+write_site() {
+  cat <<'NGINX'
+map $http_upgrade $code_server_connection {
+    default upgrade;
+    ''      '';
+}
+NGINX
+  if [[ $TLS == off ]]; then
+    write_server "$NGINX_PORT" default_server ""
+    return
+  fi
+  # Plain requests from this host itself are served, not redirected: they come through a Session Manager port forward,
+  # whose other end, http://localhost on somebody's machine, browsers take for secure, and has no https to go to.
+  # 307: browsers keep to a permanent redirect even when encryption is turned off again.
+  cat <<'NGINX'
+
+geo $code_server_outside {
+    default     1;
+    127.0.0.0/8 0;
+    ::1/128     0;
+}
+NGINX
+  write_server "$NGINX_PORT" default_server "
+    if (\$code_server_outside) {
+        return 307 https://\$host\$request_uri;
+    }
+"
+  # Marked secure, the session's cookie does not go with a plain request, redirected or not.
+  write_server "$https_port" "ssl default_server" "
+    ssl_certificate $certificate;
+    ssl_certificate_key $key;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    proxy_cookie_flags ~ secure;
+"
+}
+
+served="port $NGINX_PORT" addresses=("http://127.0.0.1:$NGINX_PORT")
+case $TLS in
+  given)
+    check_given
+    certificate=$TLS_CERTIFICATE key=$TLS_KEY
+    ;;
+  self-signed)
+    find_names
+    is_still_good || make_certificate
+    chown root:root "$own"
+    chmod 600 "$own"
+    certificate=$own key=$own
+    ;;
+esac
+if [[ $TLS != off ]]; then
+  fingerprint=$(openssl x509 -in "$certificate" -noout -fingerprint -sha256)
+  served="https on port $https_port (SHA-256 ${fingerprint#*=}), redirects from port $NGINX_PORT,"
+  addresses+=("https://127.0.0.1:$https_port")
+fi
+
+for address in "${addresses[@]}"; do
+  # nginx would not say so, keep the configuration it has, and not start again.
+  port=${address##*:}
+  ! ss --no-header --listening --tcp --numeric --processes "sport = :$port" | grep -v '"nginx"' ||
+    fail "another program listens on port $port (see the line above): stop it, then run the setup again; nginx is left as it was"
+done
+
+for site in "$enabled"/*; do
+  [[ ! -e $site || ${site##*/} == @(default|code-server) ]] || cp "$site" "$trial"
+done
+write_site >"$trial/code-server"
 sed "s|$enabled/\*|$trial/*|" /etc/nginx/nginx.conf >"$trial.conf"
 nginx -t -q -c "$trial.conf"
 
@@ -56,14 +187,17 @@ rm -f "$enabled/default"
 
 systemctl enable --quiet nginx
 systemctl reload-or-restart nginx
-# A reload that can't have the port says so in its log only.
-until [[ $(curl --silent --max-time 5 --output /dev/null --write-out '%{http_code}' "http://127.0.0.1:$NGINX_PORT/healthz") != 000 ]]; do
-  if ((SECONDS >= 20)); then
-    echo "nginx does not answer on port $NGINX_PORT; its log ends with:" >&2
-    tail -n 5 /var/log/nginx/error.log >&2
-    exit 1
-  fi
-  sleep 0.2
+# A reload that can't have a port says so in its log only.
+for address in "${addresses[@]}"; do
+  until [[ $(curl --silent --insecure --max-time 5 --output /dev/null --write-out '%{http_code}' "$address/healthz") != 000 ]]; do
+    if ((SECONDS >= 20)); then
+      echo "nginx does not answer on port ${address##*:}; its log ends with:" >&2
+      tail -n 5 /var/log/nginx/error.log >&2
+      exit 1
+    fi
+    sleep 0.2
+  done
 done
+[[ $TLS == self-signed ]] || rm -f "$own"
 
-echo "nginx serves port $NGINX_PORT and forwards to 127.0.0.1:$INTERNAL_PORT" >&2
+echo "nginx serves $served and forwards to 127.0.0.1:$INTERNAL_PORT" >&2

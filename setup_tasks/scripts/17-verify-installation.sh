@@ -6,6 +6,8 @@ set -euo pipefail
 readonly unit=code-server@$USER.service
 readonly extensions=(amazonwebservices.aws-toolkit-vscode amazonwebservices.amazon-q-vscode saoudrizwan.claude-dev)
 home=$(getent passwd "$USER" | cut -d: -f6) || home=
+certificate=/etc/ssl/code-server.pem
+[[ $TLS != given ]] || certificate=$TLS_CERTIFICATE
 config=$home/.config/code-server/config.yaml
 data=$home/.local/share/code-server
 disk=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_${DATA_VOLUME/-/}
@@ -27,7 +29,7 @@ is_on_data_volume() {
   [[ -b $disk ]] && [[ $(mountpoint --fs-devno "$HOME_DIR") == "$(mountpoint --devno "$disk")" ]]
 }
 comes_back_at_boot() { grep -Eq "^UUID=$(blkid -p -s UUID -o value "$disk") $HOME_DIR " /etc/fstab; }
-serves_login() { [[ $(curl --fail --silent --location --max-time 10 "$1/") == *'name="password"'* ]]; }
+serves_login() { [[ $(curl --insecure --fail --silent --location --max-time 10 "$1/") == *'name="password"'* ]]; }
 passes_websockets() { # without a session code-server refuses an upgrade; what is none is sent to the login page
   local status
   status=$(curl --silent --max-time 10 --output /dev/null --write-out '%{http_code}' --header 'Connection: Upgrade' \
@@ -35,6 +37,8 @@ passes_websockets() { # without a session code-server refuses an upgrade; what i
     "http://127.0.0.1:$NGINX_PORT/?type=Management")
   [[ $status == 40? ]]
 }
+fingerprint() { openssl x509 -noout -fingerprint -sha256; }
+serves_certificate() { openssl s_client -connect 127.0.0.1:443 </dev/null | fingerprint | cmp - <(fingerprint <"$certificate"); }
 
 expect "needrestart may ask questions" test -s /etc/needrestart/conf.d/50-code-server-setup.conf
 expect "user $USER does not exist" test -n "$home"
@@ -66,6 +70,14 @@ expect "code-server does not answer on port $INTERNAL_PORT" \
   curl --fail --silent --max-time 10 "http://127.0.0.1:$INTERNAL_PORT/healthz"
 expect "nginx does not serve the login page on port $NGINX_PORT" serves_login "http://127.0.0.1:$NGINX_PORT"
 expect "nginx does not pass websockets on" passes_websockets
+if [[ $TLS != off ]]; then
+  expect "the certificate $certificate is missing or has expired" openssl x509 -in "$certificate" -noout -checkend 0
+  expect "nginx does not serve the certificate $certificate on port 443" serves_certificate
+  expect "nginx does not serve the login page over https on port 443" serves_login https://127.0.0.1:443
+fi
+if [[ $TLS == self-signed ]]; then
+  expect "$certificate, which holds a private key, is not root's alone" is "$(stat -c '%U %a' "$certificate" 2>&1)" "root 600"
+fi
 expect "the code command is missing" test -x /usr/local/bin/code
 
 # The editor works without them, and their gallery is nobody's promise: said, but not broken.
@@ -81,4 +93,6 @@ if ((${#broken[@]})); then
 fi
 
 but=${missing[*]+" but for ${#missing[@]} extensions (install them in the editor, or run the setup again from 15)"}
-echo "all is well$but: log in at port $NGINX_PORT of this host, or through a Session Manager port forward" >&2
+where="port $NGINX_PORT"
+[[ $TLS == off ]] || where="https, port 443"
+echo "all is well$but: log in at $where of this host, or through a Session Manager port forward" >&2

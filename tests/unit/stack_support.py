@@ -47,6 +47,8 @@ VARIANTS: dict[str, Deployment] = {
         allowed_ips_chosen=True,
         nginx_port=8443,
     ),
+    "https": replace(ON_DEMAND, allowed_ips=("203.0.113.7/32",), allowed_ips_chosen=True, https=True),
+    "https-closed": replace(ON_DEMAND, https=True),
     "count-3": replace(ON_BLOCK, count=3),
     "data-volume": replace(ON_BLOCK, data_volume_size=200),
     "data-volumes-on-demand": replace(

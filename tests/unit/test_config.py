@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from torchneuron import code_server
 from torchneuron import config as settings
 from torchneuron.config import LocalBackend, S3Backend
 from torchneuron.errors import InputError
@@ -30,6 +31,7 @@ def test_the_projects_own_settings_are_the_defaults_promised():
         "/work",
     )
     assert (config.internal_port, config.nginx_port, config.allowed_ips) == (8080, 80, ())
+    assert (config.tls, config.https) == ("off", False)
 
 
 def test_another_file_is_named_by_the_environment_and_its_paths_are_relative_to_it(tmp_path, write, monkeypatch):
@@ -58,6 +60,10 @@ def test_another_file_is_named_by_the_environment_and_its_paths_are_relative_to_
         ({"dataVolumeSize": -1}, "dataVolumeSize: -1 is less than the minimum"),
         ({"internalPort": 80}, "80 is nginxPort, too"),
         ({"nginxPort": 22}, "22 is where the machine's SSH server listens"),
+        ({"tls": "on"}, "tls: 'on' is not one of"),
+        ({"tls": "given", "tlsCertificate": "/etc/ssl/mine.pem"}, 'tlsKey: is needed where tls is "given"'),
+        ({"tls": "given", "tlsKey": "mine.key"}, "tlsKey: 'mine.key' is not allowed here: an absolute path"),
+        ({"tls": "self-signed", "nginxPort": 443}, "nginxPort: 443 is where HTTPS is served"),
         ({"backend": {"type": "azure"}}, "backend.type: 'azure' is not one of"),
         ({"regions": {"mars-1": {"amiParameter": "/x"}}}, "mars-1"),
     ],
@@ -75,6 +81,30 @@ def test_a_setting_is_allowed_exactly_when_the_setup_takes_it(setting, variable)
     schema = json.loads((settings.PROJECT_ROOT / "config.schema.json").read_text())
     tasks = json.loads((settings.PROJECT_ROOT / "setup_tasks" / "code-server-setup.json").read_text())
     assert schema["properties"][setting]["pattern"] == tasks["variables"][variable]["pattern"]
+
+
+@pytest.mark.parametrize(("setting", "variable"), [("tlsCertificate", "TLS_CERTIFICATE"), ("tlsKey", "TLS_KEY")])
+def test_a_path_is_allowed_exactly_when_the_setup_takes_it_which_also_takes_none(setting, variable):
+    schema = json.loads((settings.PROJECT_ROOT / "config.schema.json").read_text())
+    tasks = json.loads((settings.PROJECT_ROOT / "setup_tasks" / "code-server-setup.json").read_text())
+    pattern = schema["properties"][setting]["pattern"].removeprefix("^").removesuffix("$")
+    assert tasks["variables"][variable]["pattern"] == f"^({pattern})?$"
+
+
+def test_https_may_be_turned_off_with_its_paths_left_in_place(write):
+    assert not write(tls="off", tlsCertificate="/etc/ssl/mine.pem", tlsKey="/etc/ssl/mine.key").https
+    assert write(nginxPort=443).deployment({}).https is False
+
+
+def test_the_setup_is_told_of_the_certificate(write):
+    config = write(tls="given", tlsCertificate="/etc/letsencrypt/live/me/fullchain.pem", tlsKey="/root/.acme/me.key")
+    code_server.check(config)
+    told = code_server.variables(config, code_server.NO_HASHES)
+    assert [told[name] for name in ("TLS", "TLS_CERTIFICATE", "TLS_KEY")] == [
+        "given",
+        "/etc/letsencrypt/live/me/fullchain.pem",
+        "/root/.acme/me.key",
+    ]
 
 
 def test_a_file_that_is_not_json_is_refused_with_its_line(tmp_path):

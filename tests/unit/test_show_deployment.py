@@ -1,6 +1,7 @@
 """What invoke info prints, whole, for a person and for a program."""
 
 import dataclasses
+import json
 from typing import Any
 
 import pytest
@@ -43,6 +44,15 @@ def test_for_a_person(name, settings, in_zone):
     in_zone("BRT+3")
     printed = golden.printed(lambda: show_deployment.show(DEPLOYMENTS[name], settings))
     golden.check(f"info-{name}.txt", printed, folder="deployment")
+
+
+def test_with_https_the_address_is_one_and_the_way_through_session_manager_stays(settings):
+    encrypted = dataclasses.replace(settings, tls="self-signed")
+    printed = golden.printed(lambda: show_deployment.show(DEPLOYMENTS["on-a-block"], encrypted))
+    plain = golden.printed(lambda: show_deployment.show(DEPLOYMENTS["on-a-block"], settings))
+    assert plain.replace("http://ec2-1.example:8443", "https://ec2-1.example") == printed != plain
+    as_json = golden.printed(lambda: show_deployment.show_json(DEPLOYMENTS["on-a-block"], encrypted))
+    assert json.loads(as_json)["instances"][0]["url"] == "https://ec2-1.example"
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)

@@ -122,6 +122,15 @@ def test_addresses_open_nginx_only(stacks):
     assert rule["ipv6_cidr_blocks"] == ["2001:db8::/64"]
 
 
+def test_with_https_they_open_its_port_as_well(stacks):
+    rules = the_only(stacks["https"]["resource"]["aws_security_group"])["ingress"]
+    assert [(rule["from_port"], rule["to_port"], rule["cidr_blocks"]) for rule in rules] == [
+        (80, 80, ["203.0.113.7/32"]),
+        (443, 443, ["203.0.113.7/32"]),
+    ]
+    assert stacks["https-closed"] == stacks["on-demand"]
+
+
 def test_newer_ami_is_the_only_change_ignored(stacks):
     instance = the_only(stacks["on-demand"]["resource"]["aws_instance"])
     assert instance["lifecycle"] == {"ignore_changes": ["ami"]}
