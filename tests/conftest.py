@@ -26,7 +26,7 @@ class _Together(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
 
     def _split_scope(self, nodeid: str) -> str:
         module, _, test = nodeid.partition("::")
-        machine = re.search(r"\[(trixie|bookworm)\]$", test)
+        machine = re.search(r"\[(?:.+-)?(trixie|bookworm)(?:-.+)?\]$", test)
         if machine and module.startswith("tests/e2e/"):
             return machine[1]
         return "traces" if module in _ABOUT_TRACES else module

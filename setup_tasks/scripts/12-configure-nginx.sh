@@ -146,6 +146,12 @@ NGINX
 "
 }
 
+answers() { # ADDRESS; over https, with the certificate
+  [[ $(curl --silent --insecure --max-time 5 --output /dev/null --write-out '%{http_code}' "$1/healthz") != 000 ]] || return 1
+  [[ $1 != https:* || $(openssl s_client -connect "${1#https://}" </dev/null 2>/dev/null | show_fingerprint) == "$fingerprint" ]]
+}
+show_fingerprint() { openssl x509 -noout -fingerprint -sha256 2>/dev/null; }
+
 served="port $NGINX_PORT" addresses=("http://127.0.0.1:$NGINX_PORT")
 case $TLS in
   given)
@@ -161,7 +167,7 @@ case $TLS in
     ;;
 esac
 if [[ $TLS != off ]]; then
-  fingerprint=$(openssl x509 -in "$certificate" -noout -fingerprint -sha256)
+  fingerprint=$(show_fingerprint <"$certificate")
   served="https on port $https_port (SHA-256 ${fingerprint#*=}), redirects from port $NGINX_PORT,"
   addresses+=("https://127.0.0.1:$https_port")
 fi
@@ -187,9 +193,9 @@ rm -f "$enabled/default"
 
 systemctl enable --quiet nginx
 systemctl reload-or-restart nginx
-# A reload that can't have a port says so in its log only.
+# A reload that can't have a port says so in its log only. For a moment those that it replaces still answer.
 for address in "${addresses[@]}"; do
-  until [[ $(curl --silent --insecure --max-time 5 --output /dev/null --write-out '%{http_code}' "$address/healthz") != 000 ]]; do
+  until answers "$address"; do
     if ((SECONDS >= 20)); then
       echo "nginx does not answer on port ${address##*:}; its log ends with:" >&2
       tail -n 5 /var/log/nginx/error.log >&2

@@ -53,7 +53,7 @@ def ssm_run(sandbox: Sandbox, instance_id: str, script: str) -> str:
     )
     command_id = sent["Command"]["CommandId"]
     ssm.get_waiter("command_executed").wait(
-        CommandId=command_id, InstanceId=instance_id, WaiterConfig={"Delay": 1, "MaxAttempts": 120}
+        CommandId=command_id, InstanceId=instance_id, WaiterConfig={"Delay": 0.1, "MaxAttempts": 1200}
     )
     got = ssm.get_command_invocation(CommandId=command_id, InstanceId=instance_id)
     return str(got["StandardOutputContent"])
