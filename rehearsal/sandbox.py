@@ -87,6 +87,8 @@ def copy_settings(folder: Path, region: str) -> Path:
         # moto answers on one address, so a bucket's name has to be in the path.
         backend={"type": "s3", "bucket": None, "region": None, "usePathStyle": True},
     )
+    if settings.get("tls") == "given":
+        settings["tls"] = "self-signed"  # the user's certificate is on the user's machines only
     settings.pop("$schema", None)
     copy = folder / "config.json"
     copy.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")

@@ -16,12 +16,15 @@ broken=() missing=()
 expect() { # WHAT COMMAND...
   "${@:2}" >/dev/null 2>&1 || broken+=("$1")
 }
-is() { [[ $1 == "$2" ]]; }
+belongs_to() { [[ $(stat -c %U "$2") == "$1" ]]; }
+is_alone_of() { [[ $(stat -c '%U %a' "$2") == "$1 600" ]]; }
+is_installed() { [[ $(dpkg-query --show --showformat='${db:Status-Status} ${Version}' "$1") == "installed $2" ]]; }
+shows() { [[ $(systemctl show --property "$2" --value "$1") == "$3" ]]; }
 has_line() { # inside the shell: a hash must not be an argument of anything
   [[ -r $1 ]] && [[ $'\n'$(<"$1")$'\n' == *$'\n'"$2"$'\n'* ]]
 }
 as_user() { runuser -u "$USER" -- env -i HOME="$home" PATH="$PATH" LC_ALL=C.UTF-8 "$@"; }
-has_password() { is "$(getent shadow "$USER" | cut -d: -f2)" "$ACCOUNT_PASSWORD_HASH"; }
+has_password() { [[ $(getent shadow "$USER" | cut -d: -f2) == "$ACCOUNT_PASSWORD_HASH" ]]; }
 has_extension() { # registered, and its files are there
   grep -qi "\"id\":\"$1\"" "$data/extensions/extensions.json" && compgen -G "$data/extensions/$1-*/package.json"
 }
@@ -44,16 +47,15 @@ expect "needrestart may ask questions" test -s /etc/needrestart/conf.d/50-code-s
 expect "user $USER does not exist" test -n "$home"
 expect "password of $USER is not the one that was set" has_password
 expect "$USER can't use sudo without a password" as_user sudo --non-interactive true
-expect "$HOME_DIR does not belong to $USER" is "$(stat -c %U "$HOME_DIR" 2>&1)" "$USER"
+expect "$HOME_DIR does not belong to $USER" belongs_to "$USER" "$HOME_DIR"
 if [[ $DATA_VOLUME ]]; then
   expect "$HOME_DIR is not mounted from volume $DATA_VOLUME" is_on_data_volume
   expect "/etc/fstab does not mount volume $DATA_VOLUME at $HOME_DIR" comes_back_at_boot
 fi
 expect "$home/.bashrc lacks the Neuron environments" as_user grep -q neuron-venv "$home/.bashrc"
 expect "the Neuron tools' profile is missing" test -r /etc/profile.d/neuron-tools.sh
-expect "code-server $CODE_SERVER_VERSION is not installed" \
-  is "$(dpkg-query --show --showformat='${db:Status-Status} ${Version}' code-server 2>&1)" "installed $CODE_SERVER_VERSION"
-expect "$config is not $USER's alone" is "$(stat -c '%U %a' "$config" 2>&1)" "$USER 600"
+expect "code-server $CODE_SERVER_VERSION is not installed" is_installed code-server "$CODE_SERVER_VERSION"
+expect "$config is not $USER's alone" is_alone_of "$USER" "$config"
 expect "$config listens elsewhere" has_line "$config" "bind-addr: 127.0.0.1:$INTERNAL_PORT"
 expect "$config does not ask for a password" has_line "$config" "auth: password"
 expect "$config has another password" has_line "$config" "hashed-password: '$CODE_SERVER_PASSWORD_HASH'"
@@ -65,7 +67,8 @@ for service in nginx.service "$unit"; do
   expect "$service does not run" systemctl --quiet is-active "$service"
   expect "$service does not start at boot" systemctl --quiet is-enabled "$service"
 done
-expect "$unit is not $USER's" is "$(systemctl show --property User --value "$unit")" "$USER"
+expect "$unit is not the setup's own" shows "$unit" FragmentPath "/etc/systemd/system/$unit"
+expect "$unit does not run as $USER" shows "$unit" User "$USER"
 expect "code-server does not answer on port $INTERNAL_PORT" \
   curl --fail --silent --max-time 10 "http://127.0.0.1:$INTERNAL_PORT/healthz"
 expect "nginx does not serve the login page on port $NGINX_PORT" serves_login "http://127.0.0.1:$NGINX_PORT"
@@ -76,7 +79,7 @@ if [[ $TLS != off ]]; then
   expect "nginx does not serve the login page over https on port 443" serves_login https://127.0.0.1:443
 fi
 if [[ $TLS == self-signed ]]; then
-  expect "$certificate, which holds a private key, is not root's alone" is "$(stat -c '%U %a' "$certificate" 2>&1)" "root 600"
+  expect "$certificate, which holds a private key, is not root's alone" is_alone_of root "$certificate"
 fi
 expect "the code command is missing" test -x /usr/local/bin/code
 
@@ -84,15 +87,15 @@ expect "the code command is missing" test -x /usr/local/bin/code
 for extension in "${extensions[@]}"; do
   has_extension "$extension" >/dev/null 2>&1 || missing+=("$extension")
 done
-((${#missing[@]} == 0)) || printf 'missing: extension %s\n' "${missing[@]}" >&2
+((${#broken[@]} == 0)) || printf 'broken: %s\n' "${broken[@]}" >&2
+((${#missing[@]} == 0)) || printf 'missing: extension %s (install it in the editor, or run the setup again from 15)\n' "${missing[@]}" >&2
 
 if ((${#broken[@]})); then
-  printf 'broken: %s\n' "${broken[@]}" >&2
   echo "${#broken[@]} checks failed" >&2
   exit 1
 fi
 
-but=${missing[*]+" but for ${#missing[@]} extensions (install them in the editor, or run the setup again from 15)"}
+but=${missing[*]+" but for missing extensions (${missing[*]})"}
 where="port $NGINX_PORT"
 [[ $TLS == off ]] || where="https, port 443"
 echo "all is well$but: log in at $where of this host, or through a Session Manager port forward" >&2
