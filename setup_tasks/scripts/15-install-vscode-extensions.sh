@@ -1,10 +1,9 @@
 #!/bin/bash
-# One call for all: code-server's start costs more than the installation. It comes from Open VSX, whose downloads
-# fail now and then, hence the further tries.
+# One call for all: code-server's start costs more than the installation. Open VSX, where it comes from, fails now and
+# then: the task file has this tried again.
 set -euo pipefail
 
 readonly extensions=(amazonwebservices.aws-toolkit-vscode amazonwebservices.amazon-q-vscode saoudrizwan.claude-dev)
-readonly tries=3
 home=$(getent passwd "$USER" | cut -d: -f6)
 readonly folder=$home/.local/share/code-server/extensions
 arguments=(--force)
@@ -23,14 +22,10 @@ have_files || rm -f "$folder/extensions.json"
 
 cd "$home"
 # A clean environment: this step's holds things the editor's user has no need to see.
-until output=$(runuser -u "$USER" -- env -i HOME="$home" PATH="$PATH" LC_ALL=C.UTF-8 code-server "${arguments[@]}" 2>&1) &&
-  have_files; do
-  failures=$((${failures:-0} + 1))
-  if ((failures == tries)); then
-    printf '%s\n' "$output" "the extensions could not be installed in $tries tries (the editor works without them): is open-vsx.org in reach of this host?" >&2
-    exit 1
-  fi
-  sleep $((failures * 5))
-done
+if ! output=$(runuser -u "$USER" -- env -i HOME="$home" PATH="$PATH" LC_ALL=C.UTF-8 code-server "${arguments[@]}" 2>&1) ||
+  ! have_files; then
+  printf '%s\n' "$output" "the extensions could not be installed (the editor works without them): is open-vsx.org in reach of this host?" >&2
+  exit 1
+fi
 
 echo "installed for $USER: ${extensions[*]}" >&2

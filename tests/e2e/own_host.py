@@ -8,23 +8,22 @@ import threading
 from rehearsal.hosts.machine import Machine, ScriptResult
 from tests.e2e.conftest import PROJECT
 from torchneuron import code_server, config
-from torchneuron.passwords import Hashes, hash_password
+from torchneuron.passwords import Password, hash_password
 from torchneuron.setup import definition
-from torchneuron.setup.render import RenderedTask, render
+from torchneuron.setup.render import render
 
 
 @functools.cache
-def _hashes(password: str, instance_id: str) -> Hashes:
-    return hash_password(password, instance_id=instance_id)
+def scripts(password: Password, **values: str) -> dict[str, str]:
+    """Each task's script by the task's id, as the project's settings and `values` (of the tasks' variables) make it.
 
-
-@functools.cache
-def rendered(instance_id: str, password: str, **values: str) -> dict[str, RenderedTask]:
-    """The tasks by id, as the project's settings and `values` (of the tasks' variables) make them."""
+    It runs whatever has run before.
+    """
     settings = config.load(PROJECT / "config.json")
     task_file = definition.load(code_server.TASK_FILE)
-    given = code_server.variables(settings, _hashes(password, instance_id)) | values
-    return {task.id: task for task in render(task_file, definition.fill(task_file, given))}
+    given = code_server.variables(settings, hash_password(password)) | values
+    tasks = render(task_file, definition.fill(task_file, given))
+    return {task.id: task.script(after=None, is_first=True, forget=[task.id]) for task in tasks}
 
 
 def try_(host: Machine, script: str) -> ScriptResult:
@@ -48,5 +47,5 @@ def run(host: Machine, script: str) -> str:
 
 def set_up(host: Machine, password: str, **values: str) -> dict[str, str]:
     """Run every task; what each says last."""
-    tasks = rendered(host.name, password, **values)
-    return {task.id: run(host, task.script(after=None)).splitlines()[-1] for task in tasks.values()}
+    all_of_them = scripts(Password(password, host.name), **values)
+    return {task: run(host, script).splitlines()[-1] for task, script in all_of_them.items()}

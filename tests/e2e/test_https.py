@@ -19,12 +19,14 @@ from rehearsal.hosts import standins
 from rehearsal.hosts.booted import factory
 from rehearsal.login import log_in
 from tests.e2e.conftest import SUITES
-from tests.e2e.own_host import rendered, run, set_up, try_
+from tests.e2e.own_host import run, scripts, set_up, try_
+from torchneuron.passwords import Password
 
 PASSWORD = "the host's own password"
 OWN = "/etc/ssl/code-server.pem"
 SITE = "/etc/nginx/sites-available/code-server"
 CHAIN, KEY = "/etc/ssl/mine/chain.pem", "/etc/ssl/mine/key.pem"
+CONFIGURE, VERIFY = "12-configure-nginx", "17-verify-installation"
 GIVEN = {"TLS": "given", "TLS_CERTIFICATE": CHAIN, "TLS_KEY": KEY}
 ELSEWHERE = {"TLS": "self-signed", "NGINX_PORT": "8000"}
 """Leaves port 80 to others, such as a metadata service."""
@@ -70,19 +72,19 @@ def host(request):
 @pytest.fixture
 def own(host):
     """The host, with its own certificate again."""
-    done = attempt(host, "12-", TLS="self-signed")
+    done = attempt(host, CONFIGURE, TLS="self-signed")
     assert done.exit_code == 0, done.stderr
     return host
 
 
 def attempt(host, task, **values):
-    (script,) = (one.script(after=None) for id, one in rendered(host.name, PASSWORD, **values).items() if task in id)
-    return try_(host, script)
+    """Run one task with these values of variables, whatever becomes of it."""
+    return try_(host, scripts(Password(PASSWORD, host.name), **values)[task])
 
 
 def configure(host, **values):
     """Run the task that configures nginx, and the one that looks at it; what the first says."""
-    done, looked = (attempt(host, task, **values) for task in ("12-", "17-"))
+    done, looked = (attempt(host, task, **values) for task in (CONFIGURE, VERIFY))
     assert done.exit_code == 0, done.stderr
     assert looked.exit_code == 0, looked.stderr
     return done.stderr
@@ -277,12 +279,12 @@ def test_what_does_not_fit_is_refused_before_nginx_is_touched(own, wrong):
         run(own, f"rm {KEY}")
     look = f"cat {SITE}; sha256sum {OWN}; systemctl show --property ExecMainStartTimestampMonotonic,NRestarts nginx"
     before, served = run(own, look), served_certificate(own)
-    done = attempt(own, "12-", **GIVEN)
+    done = attempt(own, CONFIGURE, **GIVEN)
     assert done.exit_code != 0
     assert why in done.stderr
     assert "run the setup again; nginx is left as it was" in done.stderr
     assert (run(own, look), served_certificate(own)) == (before, served)
-    assert attempt(own, "17-", TLS="self-signed").exit_code == 0
+    assert attempt(own, VERIFY, TLS="self-signed").exit_code == 0
 
 
 def test_turned_off_it_is_gone(own):
@@ -298,13 +300,13 @@ def test_a_port_that_another_program_has_is_not_taken(own):
     before = run(own, f"cat {SITE}")
     run(own, "systemd-run --quiet --unit other python3 -m http.server 443")
     run(own, "until ss -Hltn | grep -q :443; do sleep 0.1; done")
-    done = attempt(own, "12-", TLS="self-signed")
+    done = attempt(own, CONFIGURE, TLS="self-signed")
     run(own, "systemctl stop other")
     assert done.exit_code != 0
     assert "another program listens on port 443" in done.stderr
     assert '"python3"' in done.stdout
     assert run(own, f"cat {SITE}") == before
-    assert attempt(own, "17-", TLS="off").exit_code == 0
+    assert attempt(own, VERIFY, TLS="off").exit_code == 0
 
 
 BROKEN = {
@@ -317,6 +319,6 @@ BROKEN = {
 def test_the_last_task_looks_at_the_certificate(own, how):
     breaks, told = BROKEN[how]
     run(own, breaks)
-    done = attempt(own, "17-", TLS="self-signed")
+    done = attempt(own, VERIFY, TLS="self-signed")
     assert done.exit_code != 0
     assert done.stderr == f"broken: {told}\n1 checks failed\n"

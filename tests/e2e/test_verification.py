@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.e2e.own_host import rendered
+from tests.e2e.conftest import client
+from tests.e2e.own_host import scripts
+from torchneuron.passwords import Password
 
 UNIT = "code-server@coder.service"
 CONFIG = "/work/.config/code-server/config.yaml"
@@ -116,8 +118,9 @@ echo "status $status"
 @pytest.fixture(scope="module")
 def verify(machine):
     """Breaks a piece, runs the last task as the setup renders it, mends the piece; what the task said."""
-    task = rendered(machine.instance_id, machine.password)["17-verify-installation"]
-    machine.on_host(f"cat >/run/verify.sh <<'THE_TASK'\n{task.script(after=None)}\nTHE_TASK")
+    (secret,) = client(machine.sandbox, "secretsmanager").list_secrets()["SecretList"]
+    task = scripts(Password(machine.password, secret["ARN"]))["17-verify-installation"]
+    machine.on_host(f"cat >/run/verify.sh <<'THE_TASK'\n{task}\nTHE_TASK")
 
     def verify(piece: Piece) -> list[str]:
         script = TRY.format(kept=piece.kept.lstrip("/"), breaks=piece.breaks, mends=piece.mends)
