@@ -157,3 +157,15 @@ def test_a_missing_extension_is_named_and_breaks_nothing(verify, how):
     assert len(missing) == (1 if how == "gone" else 3)
     assert told[-2].startswith(f"all is well but for missing extensions ({' '.join(missing)}): log in")
     assert told[-1] == "status 0"
+
+
+def test_a_gallery_out_of_reach_stops_nothing_and_the_next_setup_gets_what_is_missing(machine, verify):
+    machine.on_host(
+        f"cp /etc/hosts /run/hosts; sed -i s/open-vsx.org/none.example/ /etc/hosts; rm -r {DATA}/extensions/*"
+    )
+    told = machine.invoke("setup", "--start-from", "15")
+    machine.on_host("cat /run/hosts >/etc/hosts")
+    assert re.search(r"15-install-vscode-extensions +FAILED ", told)
+    assert re.search(r"17-verify-installation +done .* all is well but for missing extensions \(amazonweb", told)
+    assert re.search(r"15-install-vscode-extensions +done ", machine.invoke("setup"))
+    assert verify(Piece("true", ()))[-2].startswith("all is well: log in")
