@@ -130,7 +130,7 @@ class Trial:
 
 @pytest.mark.parametrize("mode", ["document", "step"])
 def test_killed_at_calls_and_writes(fleet, tmp_path, mode):
-    """One setup for each call and write that a process can die at (some of them, where not thorough); the next lives."""
+    """One setup for each call and write to die at (for some, where not thorough); the next process lives."""
     chance, died, last, kills = random.Random(f"{SEED} {mode} every"), True, 0, 0
     while died:
         trial = Trial(fleet, tmp_path, mode, f"{mode}-{last}")
