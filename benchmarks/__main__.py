@@ -10,17 +10,18 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import help_pages, programs, report, synth
+from benchmarks import help_pages, programs, report, setup_runs, synth
 from benchmarks.pairs import Measured, Pair, measure
 from torchneuron import display
 from torchneuron.errors import TorchNeuronError
 
-Claim = Callable[[Path, Mapping[str, str]], Sequence[Pair]]
-"""Gets an empty folder to work in, and the environment for its programs."""
+Claim = Callable[[Path, Mapping[str, str], ExitStack], Sequence[Pair]]
+"""Gets an empty folder to work in, the environment for its programs, and where to put what has to be ended."""
 
-CLAIMS: Mapping[str, Claim] = {"synth": synth.pairs, "help": help_pages.pairs}
+CLAIMS: Mapping[str, Claim] = {"synth": synth.pairs, "help": help_pages.pairs, "setup": setup_runs.pairs}
 _ROUNDS = 5
 _INTERRUPTED = 130
 
@@ -56,14 +57,18 @@ def _count(text: str) -> int:
 
 
 def _measure(claims: Sequence[Claim], rounds: int) -> list[Measured]:
-    with tempfile.TemporaryDirectory(prefix="benchmarks-") as name, display.waiting("Warming up") as spinner:
+    with (
+        tempfile.TemporaryDirectory(prefix="benchmarks-") as name,
+        ExitStack() as endings,
+        display.waiting("Warming up") as spinner,
+    ):
         folder = Path(name)
         environment = programs.environment(folder / "bytecode")
         pairs: list[Pair] = []
         for number, claim in enumerate(claims):
             own = folder / str(number)
             own.mkdir()
-            pairs.extend(claim(own, environment))
+            pairs.extend(claim(own, environment, endings))
 
         def tell(part: str, what: str) -> None:
             # What comes first in its part: lines that stay, for where no spinner is drawn.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import sysconfig
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.pairs import Pair
@@ -17,7 +18,7 @@ from tasks import namespace
 AT_MOST = 2.0
 
 
-def pairs(folder: Path, environment: Mapping[str, str]) -> list[Pair]:
+def pairs(folder: Path, environment: Mapping[str, str], _endings: ExitStack) -> list[Pair]:
     """One for the list, one for Invoke's own help, one for each command's. Nothing is written to `folder`."""
     script = str(Path(sysconfig.get_path("scripts")) / "invoke")
     usual = program([sys.executable, "-c", "import invoke"], environment)

@@ -30,7 +30,8 @@ class Pair:
     """Our way and the usual way; the claim is that ours takes `at_most` times as long.
 
     `against` is what people read of the usual way. `compare` is called whenever both have run, and raises
-    BenchmarkError if they did not do the same.
+    BenchmarkError if they did not do the same. One that is `slow` takes so long that it is run in one round only, and
+    is the longer for it the less moved by what else the machine does. `remark` has more to say of it at the end.
     """
 
     what: str
@@ -39,6 +40,8 @@ class Pair:
     usual: Work
     at_most: float
     compare: Work = _nothing
+    slow: bool = False
+    remark: Callable[[], str] = str
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ def measure(
     for number in range(rounds + 1):
         name = f"Round {number} of {rounds}" if number else "Warming up"
         for pair, (ours, usual) in zip(pairs, seconds, strict=True):
+            if pair.slow and number != 1:
+                continue
             tell(name, pair.what)
             took_ours = _timed(pair.ours, clock)
             took_usual = _timed(pair.usual, clock)

@@ -17,12 +17,15 @@ def show(measured: Sequence[Measured], *, rounds: int, load_before: float) -> No
     display.say("Each figure is the shortest / the median. A claim holds by the ratio of the shortest.")
     display.facts(
         [
-            ("Rounds", f"{rounds}, by turns, after one to warm up"),
+            ("Rounds", f"{rounds}, by turns, after one to warm up; of what takes minutes, one"),
             ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
             ("Cores", str(os.cpu_count())),
             ("Load", f"{load_before:.2f} before, {os.getloadavg()[0]:.2f} after (average of a minute)"),
         ]
     )
+    for one in measured:
+        if remark := one.pair.remark():
+            display.say(f"{one.pair.what}: {remark}")
     broken = [one.pair.what for one in measured if not one.holds]
     if broken:
         display.warn(f"Not as claimed: {', '.join(broken)}.")

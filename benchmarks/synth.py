@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.pairs import BenchmarkError, Pair
@@ -22,7 +23,7 @@ _CONTEXT = {"useCapacityBlock": True, "allowedIps": ["203.0.113.7/32", "2001:db8
 _BUCKET = "torchneuron-state-123456789012"
 
 
-def pairs(folder: Path, environment: Mapping[str, str]) -> list[Pair]:
+def pairs(folder: Path, environment: Mapping[str, str], _endings: ExitStack) -> list[Pair]:
     """The one pair there is. It reads and writes in `folder`."""
     variables = {
         **environment,

@@ -20,7 +20,7 @@ from rehearsal.market_settings import Searches
 from rehearsal.server import ServerError, Settings, pid_and_endpoint, serving
 
 _PR_SET_PDEATHSIG = 1
-SUITES = ("trixie", "bookworm", "light", "none")
+SUITES = ("trixie", "bookworm", "light", "played", "none")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +62,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--host-suite",
         choices=SUITES,
         default="trixie",
-        help="the Debian that instances boot; light: no systemd, for many at once; none: nothing is executed",
+        help="the Debian that instances boot; light: no systemd, for many at once; played: only time passes; none",
     )
     parser.add_argument("--ready-file", type=Path, help="write endpoint and pid here, as JSON, once ready")
     parser.add_argument(
@@ -88,7 +88,10 @@ def _instant(text: str) -> datetime:
 def _factory(suite: str) -> MachineFactory | None:
     if suite == "none":
         return None
-    from rehearsal.hosts import booted, light, sweep
+    from rehearsal.hosts import booted, light, played, sweep
+
+    if suite == "played":
+        return played.factory
 
     for name in (*sweep.sweep(), *light.sweep()):
         print(f"rehearsal: removed {name}, left by a rehearsal that was killed", flush=True)

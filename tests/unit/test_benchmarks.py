@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 
 import pytest
 
@@ -41,7 +42,7 @@ def fail():
 
 
 def claiming(*pairs):
-    return {"fake": lambda folder, environment: pairs}
+    return {"fake": lambda folder, environment, endings: pairs}
 
 
 HOLDS = Pair("fine", "usual", nothing, nothing, at_most=float("inf"))
@@ -155,7 +156,7 @@ def test_programs_get_nothing_that_could_decide_a_comparison(monkeypatch, tmp_pa
 
 
 def test_the_list_and_every_help_are_measured(tmp_path):
-    measured = {pair.what for pair in help_pages.pairs(tmp_path, {})}
+    measured = {pair.what for pair in help_pages.pairs(tmp_path, {}, ExitStack())}
     assert {"invoke --list", "invoke --help", "invoke cb.search --help", "invoke run-tasks --help"} <= measured
 
 
@@ -184,5 +185,5 @@ def test_other_files_make_times_meaningless(written, text):
 
 
 def test_the_stack_that_is_measured_is_a_full_one(tmp_path):
-    synth.pairs(tmp_path, {})
+    synth.pairs(tmp_path, {}, ExitStack())
     assert json.loads((tmp_path / "config.json").read_text())["backend"]["bucket"]

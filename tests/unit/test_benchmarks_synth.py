@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import resource
+from contextlib import ExitStack
 
 from benchmarks import programs, synth
 
 
 def test_both_ways_write_the_same_and_only_ours_loads_little(tmp_path):
-    (pair,) = synth.pairs(tmp_path, programs.environment())
+    (pair,) = synth.pairs(tmp_path, programs.environment(), ExitStack())
     pair.ours()
     document = json.loads(next((tmp_path / "ours").rglob("cdk.tf.json")).read_text())
     assert "203.0.113.7/32" in json.dumps(document["resource"]["aws_security_group"])

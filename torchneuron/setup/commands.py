@@ -52,7 +52,7 @@ _ACTIVE_SECONDS = 60
 class Targets:
     """Where a command goes: at most `MOST_IDS` instances, or all that have a tag ("tag:Key", value).
 
-    `max_concurrency` and `max_errors` are SSM's: a number or a percentage, empty for its defaults.
+    `max_concurrency` and `max_errors` are SSM's: a number or a percentage; empty, for one instance, is left to SSM.
     """
 
     instance_ids: tuple[str, ...]

@@ -25,6 +25,7 @@ from torchneuron.setup.state import Running, State, StateStore
 from torchneuron.setup.watch import Clock, Ended, Watch, note_running
 
 _POLL_SECONDS = 1.0
+_ALL = "100%"
 # How long AWS may stay out of reach before the watching is given up; botocore has tried for a minute or so by then.
 _PATIENCE_SECONDS = 900.0
 
@@ -261,14 +262,14 @@ class Runner:
 
     def _targets(self, instance_ids: Sequence[str]) -> list[Targets]:
         """One command for all of them where their tag or their number allows it; else as few as may be."""
-        way = self._way
         if len(instance_ids) == 1:
             return [Targets(tuple(instance_ids))]
-        if way.tag and set(instance_ids) == set(self._members):
-            return [Targets(tuple(instance_ids), way.tag, way.max_concurrency, way.max_errors)]
+        # SSM's own defaults are 50 at once, and none begun after an error.
+        rates = [self._way.max_concurrency or _ALL, self._way.max_errors or _ALL]
+        if self._way.tag and set(instance_ids) == set(self._members):
+            return [Targets(tuple(instance_ids), self._way.tag, *rates)]
         parts = [tuple(instance_ids[at : at + MOST_IDS]) for at in range(0, len(instance_ids), MOST_IDS)]
-        shares = [_share(rate, len(parts)) for rate in (way.max_concurrency, way.max_errors)]
-        return [Targets(part, None, shares[0], shares[1]) for part in parts]
+        return [Targets(part, None, *(_share(rate, len(parts)) for rate in rates)) for part in parts]
 
     def _send(self, request: Request, targets: Targets) -> str:
         try:
@@ -314,4 +315,4 @@ def _allowed(rate: str, members: int) -> int:
 
 def _share(rate: str, parts: int) -> str:
     """A rate for each of several commands that go out together: a percentage stays, a number is divided."""
-    return rate if not rate or rate.endswith("%") else str(max(1, int(rate) // parts))
+    return rate if rate.endswith("%") else str(max(1, int(rate) // parts))
