@@ -15,11 +15,12 @@ from pathlib import Path
 
 from rehearsal.clock import ClockError, parse_instant
 from rehearsal.hosts.machine import MachineFactory
+from rehearsal.hosts.mixed import BOOTED, MixedFactory
 from rehearsal.market_settings import Searches
 from rehearsal.server import ServerError, Settings, pid_and_endpoint, serving
 
 _PR_SET_PDEATHSIG = 1
-SUITES = ("trixie", "bookworm", "none")
+SUITES = ("trixie", "bookworm", "light", "none")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.with_parent:
         _end_with_parent()
     try:
-        factory = _factory(options.host_suite)
+        factory = _factory(options.host_suite, options.booted)
         settings = Settings(options.port, clock=options.clock, seed=options.seed, searches=Searches())
         with serving(settings, factory) as server:
             print(f"rehearsal: {server.endpoint} (region {options.region}); Ctrl-C ends it", flush=True)
@@ -55,7 +56,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--host-suite",
         choices=SUITES,
         default="trixie",
-        help="the Debian that instances boot; with none they have no host and nothing is executed",
+        help="the Debian that instances boot; light: hosts without systemd; none: no host, and nothing is executed",
+    )
+    parser.add_argument(
+        "--booted",
+        type=_count,
+        default=BOOTED,
+        metavar="N",
+        help=f"how many instances boot at a time, {BOOTED} by default; hosts beyond that are light",
     )
     parser.add_argument("--ready-file", type=Path, help="write endpoint and pid here, as JSON, once ready")
     parser.add_argument("--seed", type=int, default=0, help="decides which offerings there are")
@@ -72,15 +80,24 @@ def _instant(text: str) -> datetime:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _factory(suite: str) -> MachineFactory | None:
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def _factory(suite: str, booted: int) -> MachineFactory | None:
     if suite == "none":
         return None
+    from rehearsal.hosts import light
     from rehearsal.hosts.booted import factory
     from rehearsal.hosts.sweep import sweep
 
+    if suite == "light":
+        return light.factory()
     for name in sweep():
         print(f"rehearsal: removed {name}, left by a rehearsal that was killed", flush=True)
-    return factory(suite)
+    return MixedFactory(factory(suite), light.factory(), booted)
 
 
 def _end_with_parent() -> None:

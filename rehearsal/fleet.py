@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from rehearsal.hosts.machine import HostError, Machine, MachineFactory
+from rehearsal.hosts.machine import HostError, Labelled, Machine, MachineFactory
 from rehearsal.hosts.volumes import Volume
 
 
@@ -17,6 +17,7 @@ class _Berth:
     state: str
     settled: threading.Event = field(default_factory=threading.Event)
     gone: bool = False
+    up: bool = False
     system: tuple[str, str] = ("Linux", "")
 
 
@@ -49,7 +50,7 @@ class Fleet:
         """The instance's host, once it has booted and until it is destroyed."""
         with self._lock:
             berth = self._berths.get(instance_id)
-            return berth.machine if berth is not None and berth.state == "running" else None
+            return berth.machine if berth is not None and berth.up else None
 
     def system(self, instance_id: str) -> tuple[str, str]:
         """Name and version of the system on a host that runs, by its own os-release."""
@@ -57,7 +58,7 @@ class Fleet:
             return self._berths[instance_id].system
 
     def states(self) -> dict[str, str]:
-        """By instance id: `booting`, `running`, `none`, or `failed: ` and why."""
+        """By instance id: `booting`, `running`, `running (light)`, `none`, or `failed: ` and why."""
         with self._lock:
             return {instance_id: berth.state for instance_id, berth in self._berths.items()}
 
@@ -111,12 +112,12 @@ class Fleet:
             if not berth.gone:
                 berth.machine.boot()
                 berth.system = _system(berth.machine)
-            state = "running"
+            state = f"running ({berth.machine.label})" if isinstance(berth.machine, Labelled) else "running"
         except HostError as error:
             state = f"failed: {error}"
         finally:
             with self._lock:
-                berth.state = state
+                berth.state, berth.up = state, state.startswith("running")
             berth.settled.set()
 
 

@@ -177,6 +177,13 @@ def test_a_host_is_booted_and_destroyed_with_its_instance(ec2, control, machines
     assert control("status")["hosts"] == {}
 
 
+def test_a_light_host_runs_and_says_what_it_is(ec2, control, machines, request_on_block):
+    machines.prepare = lambda machine: setattr(machine, "label", "light")
+    instance_id = launched(ec2, request_on_block)
+    eventually(lambda: control("status")["hosts"] == {instance_id: "running (light)"})
+    assert control("forward", {"instance_id": instance_id, "port": 80}) == {"port": 40080}
+
+
 def test_a_host_that_fails_to_boot_is_told(ec2, control, machines, request_on_block):
     machines.prepare = lambda machine: setattr(machine, "broken", "no memory")
     instance_id = launched(ec2, request_on_block)

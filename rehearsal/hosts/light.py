@@ -1,0 +1,189 @@
+"""A host without systemd: root's processes in namespaces of their own, so cheap that a fleet of them fits a laptop.
+
+What the SSM agent does is the same as in a booted host, for it is the same code: a script runs on its own files,
+its own /etc and /tmp and network, as process group, with the same environment. What is not there is everything that
+a booted system does by itself: services, units, sessions, and the stand-ins for package archives. Files below are
+those of the cached Debian where it was built, else this machine's own, seen read-only under the host's changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rehearsal.hosts import cache, processes, requirements, seed
+from rehearsal.hosts.enclosed import EnclosedHost
+from rehearsal.hosts.enclosure import BARE_ENVIRONMENT, Enclosure
+from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.netns import NetworkNamespace
+from rehearsal.hosts.rootfs import Rootfs
+
+OWN = Path("/")
+"""The tree of a host that shows this machine's own files."""
+
+_SCRIPT = Path(__file__).parent / "image" / "light.sh"
+_BOOT_TIMEOUT = 60.0
+# Of this machine's own files a host must not see what users and other hosts have there.
+_MASKS = (
+    *("/tmp", "/var/tmp", "/run", "/root", "/home", "/mnt", "/media", "/srv", "/work"),
+    *("/var/lib/torchneuron", "/var/log/torchneuron", "/var/lib/amazon", "/var/lib/rehearsal"),
+)
+# All but process 1 and the shell itself; then what a boot does: disks, empty /run and /tmp.
+_REBOOT = f"""
+kill -KILL -1 || :
+umount --all --types ext2,ext3,ext4,xfs,btrfs 2>/dev/null || :
+find /run /tmp -mindepth 1 -delete
+sh {seed.VOLUMES_SCRIPT} boot
+"""
+
+
+class LightEnclosure(Enclosure):
+    """The processes of a light host in `network`, and its files over those of `tree`."""
+
+    def __init__(self, name: str, tree: Path, network: NetworkNamespace) -> None:
+        super().__init__(name)
+        self._tree = tree
+        self._network = network
+        self._process: subprocess.Popen[bytes] | None = None
+        self._leader: int | None = None
+        self._rebooting = threading.Lock()
+
+    def start(self, archive: bytes) -> None:
+        """Start with the files of the tar archive laid over the tree, and wait until it is up. Raises HostError."""
+        space = cache.directory() / "light"
+        space.mkdir(parents=True, exist_ok=True)
+        seed_file = os.memfd_create("host-seed")
+        try:
+            os.write(seed_file, archive)
+            process = self._process = subprocess.Popen(
+                [
+                    *("nsenter", f"--net=/proc/self/fd/{self._network.descriptor}"),
+                    *("unshare", "--mount", "--uts", "--ipc", "--propagation", "private", "--mount-proc"),
+                    *("--pid", "--fork", "--kill-child"),
+                    *("sh", str(_SCRIPT), str(self._tree), str(space), self.name, f"/proc/self/fd/{seed_file}"),
+                    *(_MASKS if self._tree == OWN else ()),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=BARE_ENVIRONMENT,
+                pass_fds=(seed_file, self._network.descriptor),
+                start_new_session=True,
+            )
+        finally:
+            os.close(seed_file)
+        said = _read_until_up(process)
+        leaders = processes.children(process.pid)
+        if not said.endswith("up\n") or not leaders:
+            raise HostError(
+                f"Light host {self.name} did not come up",
+                why=said.strip() or "it said nothing",
+                remedy="Run this as root, where namespaces and overlay mounts are allowed.",
+            )
+        self._leader = leaders[0]
+
+    def ready_leader(self, timeout: float) -> int:
+        if not self._rebooting.acquire(timeout=timeout):
+            raise self._gone(f"it was not up within {timeout:.0f} s")
+        try:
+            if self._leader is None or self._process is None or self._process.poll() is not None:
+                raise self._gone("it is not running")
+            return self._leader
+        finally:
+            self._rebooting.release()
+
+    def reboot(self, timeout: float) -> None:
+        leader = self.ready_leader(timeout)
+        with self._rebooting:
+            done = subprocess.run(
+                self.enter(leader, '(exec sh -c "$1") ; exit $?', _REBOOT),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                env=BARE_ENVIRONMENT,
+                timeout=timeout,
+                check=False,
+            )
+        if done.returncode != 0:
+            raise self._gone(f"it did not come up again: {done.stderr.strip()}")
+
+    def stop(self, timeout: float = 10) -> None:
+        if self._process is None:
+            return
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        # Killing unshare kills its child, the host's process 1, and with that the kernel ends everything in there.
+        self._process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            if self._leader is not None:
+                os.kill(self._leader, signal.SIGKILL)
+        self._process.wait()
+        self._process.stdin.close()
+        self._process.stdout.close()
+        _await_end(self._leader, timeout)
+        self._process = self._leader = None
+
+    def _gone(self, why: str) -> HostError:
+        return HostError(f"Host {self.name} can't be used", why=why, remedy="Launch another instance.")
+
+
+class LightHost(EnclosedHost):
+    """A `Machine` (see there) without systemd."""
+
+    label = "light"
+
+    def __init__(self, name: str, *, region: str, tree: Path | None = None) -> None:
+        super().__init__(name, region=region)
+        self._tree = _default_tree() if tree is None else tree
+
+    def _require(self) -> None:
+        if gaps := requirements.missing_for_light():
+            raise HostError(
+                "A light host can't be had here",
+                why="; ".join(f"{gap.what} is missing ({gap.why})" for gap in gaps),
+                remedy="\n".join(dict.fromkeys(gap.remedy for gap in gaps)),
+            )
+
+    def _start(self, network: NetworkNamespace) -> None:
+        enclosure = LightEnclosure(self._name, self._tree, network)
+        self._enclosed_by(enclosure)
+        enclosure.start(seed.light_archive(name=self._name, region=self._region, volumes=self._slots.plug_all()))
+
+
+def factory(tree: Path | None = None) -> Callable[..., LightHost]:
+    """A `MachineFactory` for light hosts."""
+    return functools.partial(LightHost, tree=tree)
+
+
+def _default_tree() -> Path:
+    rootfs = Rootfs("trixie")
+    return rootfs.tree if rootfs.path.exists() else OWN
+
+
+def _read_until_up(process: subprocess.Popen[bytes]) -> str:
+    """What it says until it is up, or ends, or takes too long."""
+    assert process.stdout is not None
+    said, deadline = b"", time.monotonic() + _BOOT_TIMEOUT
+    while not said.endswith(b"up\n") and (left := deadline - time.monotonic()) > 0:
+        if not select.select([process.stdout], [], [], left)[0]:
+            break
+        new = os.read(process.stdout.fileno(), 4096)
+        if not new:
+            break
+        said += new
+    return said.decode(errors="replace")
+
+
+def _await_end(pid: int | None, timeout: float) -> None:
+    """Wait until a process that is not this one's child is gone."""
+    deadline = time.monotonic() + timeout
+    while pid is not None and processes.start_time(pid) is not None and time.monotonic() < deadline:
+        time.sleep(0.002)
