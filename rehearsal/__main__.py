@@ -16,6 +16,7 @@ from pathlib import Path
 from rehearsal.clock import ClockError, parse_instant
 from rehearsal.hosts.machine import MachineFactory
 from rehearsal.hosts.mixed import BOOTED, MixedFactory
+from rehearsal.latency import PRESETS
 from rehearsal.market_settings import Searches
 from rehearsal.server import ServerError, Settings, pid_and_endpoint, serving
 
@@ -32,7 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _end_with_parent()
     try:
         factory = _factory(options.host_suite, options.booted)
-        settings = Settings(options.port, clock=options.clock, seed=options.seed, searches=Searches())
+        settings = Settings(
+            options.port,
+            clock=options.clock,
+            seed=options.seed,
+            delays=PRESETS[options.latency],
+            searches=Searches(),
+        )
         with serving(settings, factory) as server:
             print(f"rehearsal: {server.endpoint} (region {options.region}); Ctrl-C ends it", flush=True)
             if options.ready_file is not None:
@@ -64,6 +71,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=BOOTED,
         metavar="N",
         help=f"how many instances boot at a time, {BOOTED} by default; hosts beyond that are light",
+    )
+    parser.add_argument(
+        "--latency", choices=PRESETS, default="none", help="aws: take as long as AWS would; none: be as fast as can be"
     )
     parser.add_argument("--ready-file", type=Path, help="write endpoint and pid here, as JSON, once ready")
     parser.add_argument("--seed", type=int, default=0, help="decides which offerings there are")

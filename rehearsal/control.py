@@ -25,7 +25,7 @@ class _BadRequestError(Exception):
 
 
 class Control:
-    """A WSGI application: `GET` status, market, faults, calls; `POST` clock, forward, market, faults, reset."""
+    """A WSGI application: what can be asked and set is in `routes`."""
 
     def __init__(self, world: World, renew: Callable[[], World]) -> None:
         """`renew` replaces the world by a new one, for `reset`."""
@@ -40,6 +40,8 @@ class Control:
             ("POST", "forward"): self._forward,
             ("GET", "market"): self._market,
             ("POST", "market"): self._set_market,
+            ("GET", "latency"): self._latency,
+            ("POST", "latency"): self._set_latency,
             ("GET", "faults"): self._faults,
             ("POST", "faults"): self._set_faults,
             ("GET", "calls"): self._calls,
@@ -86,6 +88,13 @@ class Control:
     def _set_market(self, body: dict[str, Any]) -> dict[str, Any]:
         self._world.market.settings.change(body)
         return self._world.market.settings.shown()
+
+    def _latency(self, _: dict[str, Any]) -> dict[str, Any]:
+        return self._world.latency.shown()
+
+    def _set_latency(self, body: dict[str, Any]) -> dict[str, Any]:
+        self._world.latency.change(body)
+        return self._world.latency.shown()
 
     def _faults(self, _: dict[str, Any]) -> dict[str, Any]:
         return dict(self._world.faults.shown())

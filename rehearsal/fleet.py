@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from rehearsal.hosts.machine import HostError, Labelled, Machine, MachineFactory
+from rehearsal.hosts.machine import HostError, Labelled, Machine, MachineFactory, Rebootable
 from rehearsal.hosts.volumes import Volume
 
 
@@ -18,6 +18,8 @@ class _Berth:
     settled: threading.Event = field(default_factory=threading.Event)
     gone: bool = False
     up: bool = False
+    rebooting: bool = False
+    boots: int = 1
     system: tuple[str, str] = ("Linux", "")
 
 
@@ -52,13 +54,57 @@ class Fleet:
             berth = self._berths.get(instance_id)
             return berth.machine if berth is not None and berth.up else None
 
+    def ready(self, instance_id: str) -> Machine | None:
+        """The same, but None while it reboots."""
+        with self._lock:
+            berth = self._berths.get(instance_id)
+            return berth.machine if berth is not None and berth.up and not berth.rebooting else None
+
+    def boots(self, instance_id: str) -> int:
+        """How often the instance's host has booted, a boot under way included; 0 when it has none any more."""
+        with self._lock:
+            berth = self._berths.get(instance_id)
+            return berth.boots if berth is not None else 0
+
+    def reboot(self, instance_id: str) -> None:
+        """Reboot a host that runs, and wait until it is up again. Raises HostError."""
+        with self._lock:
+            berth = self._berths.get(instance_id)
+            up = berth is not None and berth.up and not berth.rebooting
+            machine: object = berth.machine if berth is not None and up else None
+            if berth is None or not isinstance(machine, Rebootable):
+                state = "there is no host" if berth is None else berth.state
+                raise HostError(f"{instance_id} can't be rebooted", why=state, remedy="Reboot a host that runs.")
+            berth.rebooting, berth.boots = True, berth.boots + 1
+            before, berth.state = berth.state, "rebooting"
+        try:
+            machine.reboot()
+        except HostError as error:
+            with self._lock:
+                berth.up = False
+            before = f"failed: {error}"
+            raise
+        finally:
+            with self._lock:
+                berth.state, berth.rebooting = before, False
+
+    def break_down(self, instance_id: str) -> None:
+        """End a host at once and for good, as a kernel panic would; the instance stays. Raises HostError."""
+        with self._lock:
+            berth = self._berths.get(instance_id)
+            if berth is None or not berth.up or berth.machine is None:
+                state = "there is no host" if berth is None else berth.state
+                raise HostError(f"{instance_id} can't be broken", why=state, remedy="Break a host that runs.")
+            berth.up, berth.state, berth.boots = False, "broken, as asked for", berth.boots + 1
+        berth.machine.destroy()
+
     def system(self, instance_id: str) -> tuple[str, str]:
         """Name and version of the system on a host that runs, by its own os-release."""
         with self._lock:
             return self._berths[instance_id].system
 
     def states(self) -> dict[str, str]:
-        """By instance id: `booting`, `running`, `running (light)`, `none`, or `failed: ` and why."""
+        """By instance id: `booting`, `running`, `running (light)`, `rebooting`, `none`; `broken`, `failed` and why."""
         with self._lock:
             return {instance_id: berth.state for instance_id, berth in self._berths.items()}
 

@@ -11,6 +11,7 @@ import ipaddress
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,13 +29,15 @@ from werkzeug.wrappers import Response
 
 from rehearsal.capacity_blocks import Market
 from rehearsal.clock import Clock
-from rehearsal.commands import CommandCentre, Delays
+from rehearsal.commands import CommandCentre
 from rehearsal.control import PREFIX, Control
 from rehearsal.ec2 import RehearsalEC2
 from rehearsal.faults import Faults
 from rehearsal.fleet import Fleet
 from rehearsal.hosts.machine import MachineFactory
 from rehearsal.iam import RehearsalIAM
+from rehearsal.latency import Delays, Latency
+from rehearsal.links import Links
 from rehearsal.market_settings import MarketSettings, Searches
 from rehearsal.s3 import count_loopback_as_secure
 from rehearsal.service_quotas import RehearsalServiceQuotas
@@ -61,7 +64,8 @@ class ServerError(Exception):
 class Settings:
     """How to serve. `port` 0 takes a free one. `clock`: when the rehearsal begins, UTC; None for now.
 
-    `searches`: how fast Capacity Blocks may be searched for, until the control API says otherwise; None for no limit.
+    `delays`: how long AWS takes; `searches`: how fast Capacity Blocks may be searched for, None for no limit. Both hold
+    until the control API says otherwise.
     """
 
     port: int = 0
@@ -142,11 +146,14 @@ class _Application:
         fleet = Fleet(self._machine_factory)
         clock = Clock(self._settings.clock)
         market_settings = MarketSettings(searches=self._settings.searches)
+        links, latency = Links(clock.now), Latency(self._settings.delays)
         self.world = World(
             clock=clock,
             market=Market(clock.now, seed=self._settings.seed, settings=market_settings),
             fleet=fleet,
-            commands=CommandCentre(fleet, self._settings.delays),
+            links=links,
+            latency=latency,
+            commands=CommandCentre(fleet, links, latency, clock.now),
             faults=Faults(_is_served),
         )
         self._control = Control(self.world, self._renew)
@@ -160,6 +167,8 @@ class _Application:
         if path.startswith(("/moto-api", "/latest/")):
             # moto's own control API would change things behind the rehearsal's back.
             return Response(f"{path} is not part of a rehearsal", status=404)(environ, start_response)
+        # Each request has a thread of its own, so those sent at the same time wait at the same time.
+        time.sleep(self.world.latency.now.request)
         return self._aws(environ, start_response)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
@@ -21,8 +21,8 @@ from rehearsal import documents
 from rehearsal.agent import StepRecord
 from rehearsal.answers import RehearsalResponse, matches, page
 from rehearsal.command_shapes import shown_command, shown_invocation, shown_step
-from rehearsal.commands import Command, Request
 from rehearsal.errors import AwsError
+from rehearsal.invocations import Command, Request, aggregated
 
 AGENT_VERSION = "3.3.3185.0"
 PAGE = 50
@@ -60,10 +60,11 @@ class InstanceResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type:
 
     def _described(self, instance: Any) -> dict[str, Any]:
         name, version = self.world.fleet.system(instance.id)
+        ping = self.world.links.ping(instance.id)
         return {
             "InstanceId": instance.id,
-            "PingStatus": "Online",
-            "LastPingDateTime": datetime.now(timezone.utc),
+            "PingStatus": ping.status,
+            "LastPingDateTime": ping.last,
             "AgentVersion": AGENT_VERSION,
             "IsLatestVersion": True,
             "PlatformType": "Linux",
@@ -130,7 +131,7 @@ class CommandResponse(InstanceResponse):
                 max_errors=self._get_param("MaxErrors") or "0",
             )
         )
-        return ActionResult({"Command": shown_command(command)})
+        return ActionResult({"Command": shown_command(command, self.world.commands.seen(command))})
 
     def list_commands(self) -> ActionResult:
         command_id, instance_id = self._get_param("CommandId"), self._get_param("InstanceId")
@@ -138,19 +139,24 @@ class CommandResponse(InstanceResponse):
         if instance_id:
             found = [one for one in found if instance_id in one.request.instance_ids]
         filters = {each["key"]: each["value"] for each in self._get_param("Filters") or []}
-        found = [one for one in found if _command_passes(one, one.status, one.requested, filters)]
-        return self._listed("Commands", [shown_command(one) for one in found])
+        seen = [(one, self.world.commands.seen(one)) for one in found]
+        shown = [
+            shown_command(one, each)
+            for one, each in seen
+            if _command_passes(one, aggregated(one, each), one.requested, filters)
+        ]
+        return self._listed("Commands", shown)
 
     def list_command_invocations(self) -> ActionResult:
         command_id, instance_id = self._get_param("CommandId"), self._get_param("InstanceId")
         details = bool(self._get_param("Details"))
         filters = {each["key"]: each["value"] for each in self._get_param("Filters") or []}
         found = [
-            shown_invocation(command, one, details=details)
+            shown_invocation(command, one, seen, details=details)
             for command in self._commands(command_id)
-            for one in self.world.commands.visible(command)
+            for one, seen in self.world.commands.visible(command)
             if (not instance_id or one.instance_id == instance_id)
-            and _command_passes(command, one.status, one.requested, filters)
+            and _command_passes(command, (seen.status, seen.details), one.requested, filters)
         ]
         return self._listed("CommandInvocations", found)
 
@@ -161,7 +167,7 @@ class CommandResponse(InstanceResponse):
             command = self.world.commands.command(self.region, command_id)
         except AwsError as error:
             raise missing from error
-        seen = {one.instance_id: one for one in self.world.commands.visible(command)}
+        seen = {one.instance_id: each for one, each in self.world.commands.visible(command)}
         if instance_id not in seen:
             raise missing
         record = _chosen(seen[instance_id].records, self._get_param("PluginName"))
@@ -268,9 +274,10 @@ def _passes(instance: Any, key: str, values: Sequence[str]) -> bool:
     return known[key] in values
 
 
-def _command_passes(command: Command, status: str, requested: datetime, filters: dict[str, str]) -> bool:
+def _command_passes(command: Command, status: tuple[str, str], requested: datetime, filters: dict[str, str]) -> bool:
+    """`status`: the status and its details; the filter takes words of both (SSM API reference, CommandFilter)."""
     for key, value in filters.items():
-        if key == "Status" and status != value:
+        if key == "Status" and value not in status:
             return False
         if key == "DocumentName" and command.request.document_name != value:
             return False

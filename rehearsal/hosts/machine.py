@@ -105,6 +105,14 @@ class Labelled(Protocol):
     label: str
 
 
+@runtime_checkable
+class Rebootable(Protocol):
+    """A machine that can be rebooted."""
+
+    def reboot(self) -> None:
+        """End all that runs, keep the files; back once it is up again. Raises HostError."""
+
+
 class MachineFactory(Protocol):
     """Makes the machine for an instance; it is not booted yet."""
 

@@ -15,10 +15,11 @@ import boto3
 import pytest
 from botocore.config import Config as ClientConfig
 
-from rehearsal.commands import Delays
 from rehearsal.hosts.machine import KILLED, HostError, ScriptResult
 from rehearsal.hosts.volumes import Volume
+from rehearsal.latency import Delays
 from rehearsal.server import Settings, serving
+from tests.functional.command_fixtures import document, instance, launch, profile  # noqa: F401
 
 PROJECT = Path(__file__).resolve().parents[2]
 REGION = "sa-east-1"
@@ -157,7 +158,7 @@ def machines() -> Machines:
 
 @pytest.fixture(scope="session")
 def server(machines):
-    with serving(Settings(delays=Delays(visible=0.05, delivery=0.1)), machines) as server:
+    with serving(Settings(delays=Delays(visible=0.05, delivery=0.1, given_up=0.1)), machines) as server:
         yield server
 
 
@@ -243,8 +244,8 @@ def config(tmp_path, monkeypatch):
     from torchneuron import config as settings
 
     path = tmp_path / "config.json"
-    document = json.loads((PROJECT / "config.json").read_text())
-    path.write_text(json.dumps({**document, "stateDir": str(tmp_path / "state")}))
+    original = json.loads((PROJECT / "config.json").read_text())
+    path.write_text(json.dumps({**original, "stateDir": str(tmp_path / "state")}))
     monkeypatch.setenv("TORCHNEURON_CONFIG", str(path))
     return settings.load()
 
