@@ -36,7 +36,7 @@ _WORKER_GONE = (
     "document process failed unexpectedly: document worker timed out , "
     "check [ssm-document-worker]/[ssm-session-worker] log for crash reason"
 )
-_ORCHESTRATION = "/var/lib/amazon/ssm/{instance}/document/orchestration/{command}/{step}/_script.sh"
+_ORCHESTRATION = "/var/lib/amazon/ssm/{instance}/document/orchestration/{command}/{folder}/_script.sh"
 
 
 @dataclass
@@ -209,7 +209,7 @@ def _run_script(job: Job, step: Step, machine: Machine, cancelled: threading.Eve
         working_directory=step.working_directory,
         timeout=step.timeout,
         cancelled=cancelled,
-        script_path=_ORCHESTRATION.format(instance=job.instance_id, command=job.command_id, step=step.name),
+        script_path=_ORCHESTRATION.format(instance=job.instance_id, command=job.command_id, folder=step.folder),
     )
 
 

@@ -100,12 +100,15 @@ class CommandCentre:
                     one.cancelled.set()
             self._changed.notify_all()
 
-    def lose(self, instance_ids: Iterable[str]) -> None:
-        """Stop what runs on instances that are going. Nobody is left to report: what was last known stays."""
+    def lose(self, instance_ids: Iterable[str], *, pending: bool = True) -> None:
+        """Stop what runs on instances that are going. Nobody is left to report: what was last known stays.
+
+        `pending`: what has not been delivered will not be tried again either.
+        """
         gone = set(instance_ids)
         with self._changed:
             for one in self._open():
-                if one.instance_id in gone:
+                if one.instance_id in gone and (pending or one.now.status not in ("Pending", "Delayed")):
                     one.lost = True
                     one.cancelled.set()
                     one.attempted.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ class _Berth:
     settled: threading.Event = field(default_factory=threading.Event)
     gone: bool = False
     up: bool = False
+    has_been_up: bool = False
     rebooting: bool = False
     boots: int = 1
     system: tuple[str, str] = ("Linux", "")
@@ -54,6 +56,12 @@ class Fleet:
             berth = self._berths.get(instance_id)
             return berth.machine if berth is not None and berth.up else None
 
+    def has_been_up(self, instance_id: str) -> bool:
+        """Whether the instance's host has booted once, whatever became of it then."""
+        with self._lock:
+            berth = self._berths.get(instance_id)
+            return berth is not None and berth.has_been_up
+
     def ready(self, instance_id: str) -> Machine | None:
         """The same, but None while it reboots."""
         with self._lock:
@@ -87,6 +95,15 @@ class Fleet:
         finally:
             with self._lock:
                 berth.state, berth.rebooting = before, False
+
+    def reboot_in_background(self, instance_id: str) -> None:
+        """The same without waiting; a host that does not come up again is `failed`."""
+
+        def reboot() -> None:
+            with contextlib.suppress(HostError):
+                self.reboot(instance_id)
+
+        threading.Thread(target=reboot, name=f"reboot {instance_id}", daemon=True).start()
 
     def break_down(self, instance_id: str) -> None:
         """End a host at once and for good, as a kernel panic would; the instance stays. Raises HostError."""
@@ -163,7 +180,8 @@ class Fleet:
             state = f"failed: {error}"
         finally:
             with self._lock:
-                berth.state, berth.up = state, state.startswith("running")
+                berth.state = state
+                berth.up = berth.has_been_up = state.startswith("running")
             berth.settled.set()
 
 

@@ -42,6 +42,7 @@ from rehearsal.market_settings import MarketSettings, Searches
 from rehearsal.s3 import count_loopback_as_secure
 from rehearsal.service_quotas import RehearsalServiceQuotas
 from rehearsal.ssm import RehearsalSSM
+from rehearsal.throttling import CallRates
 from rehearsal.world import World
 
 LOOPBACK = "127.0.0.1"
@@ -154,6 +155,7 @@ class _Application:
             links=links,
             latency=latency,
             commands=CommandCentre(fleet, links, latency, clock.now),
+            rates=CallRates(_is_ssm),
             faults=Faults(_is_served),
         )
         self._control = Control(self.world, self._renew)
@@ -202,6 +204,10 @@ def _application(service: Any, world: World) -> Any:
 def _is_served(operation: str) -> bool:
     """Whether one of our response classes, where requests meet faults, has this operation."""
     return any(hasattr(one, camelcase_to_underscores(operation)) for one in _OURS.values())
+
+
+def _is_ssm(operation: str) -> bool:
+    return hasattr(RehearsalSSM, camelcase_to_underscores(operation))
 
 
 def _make_moto_strict() -> None:

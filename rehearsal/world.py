@@ -20,7 +20,7 @@ from rehearsal.hosts.volumes import Volumes
 from rehearsal.latency import Latency
 from rehearsal.links import Links
 from rehearsal.on_demand import OnDemandReservations
-from rehearsal.throttling import SearchLimits
+from rehearsal.throttling import CallRates, SearchLimits
 
 ACCOUNT = DEFAULT_ACCOUNT_ID
 """The one account there is."""
@@ -40,6 +40,7 @@ class World:
     commands: CommandCentre
     on_demand: OnDemandReservations = field(default_factory=OnDemandReservations)
     search_limits: SearchLimits = field(default_factory=SearchLimits)
+    rates: CallRates = field(default_factory=CallRates)
     faults: Faults = field(default_factory=Faults)
     volumes: Volumes = field(default_factory=Volumes)
     calls: Calls = field(default_factory=Calls)

@@ -48,7 +48,8 @@ class FakeMachine:
     """A `Machine` in memory. Scripts are played, not run, by their text:
 
     `out TEXT`, `err TEXT` write a line, `repeat N TEXT` writes TEXT N times, `exit N` ends, `wait` waits for the
-    test to set `proceed` (killed at the timeout or when cancelled). Anything else is an error of the test.
+    test to set `proceed` (killed at the timeout, when cancelled or by a reboot), `next` ends with the next of
+    `exit_codes`. Anything else is an error of the test.
     """
 
     def __init__(self, name: str) -> None:
@@ -63,6 +64,8 @@ class FakeMachine:
         self.mounted: set[str] = set()
         self.no_devices = ""
         self.booted = self.destroyed = False
+        self.reboots = 0
+        self.exit_codes: list[int] = []
 
     def boot(self) -> None:
         self.may_boot.wait()
@@ -93,6 +96,8 @@ class FakeMachine:
                 stdout += text * int(count)
             elif verb == "exit":
                 return ScriptResult(int(rest), stdout, stderr, "exited")
+            elif verb == "next":
+                return ScriptResult(self.exit_codes.pop(0), stdout, stderr, "exited")
             elif verb == "wait":
                 ended = self._wait(timeout, cancelled)
                 if ended != "exited":
@@ -102,9 +107,11 @@ class FakeMachine:
         return ScriptResult(0, stdout, stderr, "exited")
 
     def _wait(self, timeout: float, cancelled: threading.Event):
-        waited = 0.0
+        waited, reboots = 0.0, self.reboots
         while not self.proceed.wait(0.01):
             waited += 0.01
+            if self.reboots != reboots:
+                return "cancelled"
             if self.destroyed:
                 raise HostError("the host is gone", why="it was destroyed", remedy="launch another")
             if cancelled.is_set():
@@ -112,6 +119,10 @@ class FakeMachine:
             if waited >= timeout:
                 return "timed-out"
         return "exited"
+
+    def reboot(self) -> None:
+        self.reboots += 1
+        self.may_boot.wait()
 
     def write_file(self, path: str, text: str, mode: int = 0o600) -> None:
         self.files[path] = text

@@ -191,6 +191,14 @@ def test_a_host_that_fails_to_boot_is_told(ec2, control, machines, request_on_bl
     assert "no memory" in control("status")["hosts"][instance_id]
 
 
+def test_a_host_is_rebooted_with_its_instance(ec2, control, machines, request_on_block):
+    instance_id = launched(ec2, request_on_block)
+    eventually(lambda: control("status")["hosts"] == {instance_id: "running"})
+    ec2.reboot_instances(InstanceIds=[instance_id])
+    eventually(lambda: machines.made[instance_id].reboots == 1)
+    eventually(lambda: control("status")["hosts"] == {instance_id: "running"})
+
+
 def test_what_a_host_cannot_do_is_refused(ec2, request_on_block):
     instance_id = launched(ec2, request_on_block)
     assert refusal(ec2.stop_instances, InstanceIds=[instance_id]) == "UnsupportedOperation"
