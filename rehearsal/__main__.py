@@ -14,8 +14,9 @@ from datetime import datetime
 from pathlib import Path
 
 from rehearsal.clock import ClockError, parse_instant
-from rehearsal.commands import AWS_LIKE, Delays
 from rehearsal.hosts.machine import MachineFactory
+from rehearsal.hosts.mixed import BOOTED, MixedFactory
+from rehearsal.latency import PRESETS
 from rehearsal.market_settings import Searches
 from rehearsal.server import ServerError, Settings, pid_and_endpoint, serving
 
@@ -31,13 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.with_parent:
         _end_with_parent()
     try:
-        factory = _factory(options.host_suite)
+        factory = _factory(options.host_suite, options.booted)
         settings = Settings(
             options.port,
             clock=options.clock,
             seed=options.seed,
+            delays=PRESETS[options.latency],
             searches=Searches(),
-            delays=AWS_LIKE if options.latency == "aws" else Delays(),
         )
         with serving(settings, factory) as server:
             print(f"rehearsal: {server.endpoint} (region {options.region}); Ctrl-C ends it", flush=True)
@@ -62,15 +63,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--host-suite",
         choices=SUITES,
         default="trixie",
-        help="the Debian that instances boot; light: no systemd, for many at once; played: only time passes; none",
+        help="the Debian that instances boot; light: without systemd; played: only time passes; none: no host",
+    )
+    parser.add_argument(
+        "--booted",
+        type=_count,
+        default=BOOTED,
+        metavar="N",
+        help=f"how many instances boot at a time, {BOOTED} by default; hosts beyond that are light",
+    )
+    parser.add_argument(
+        "--latency", choices=PRESETS, default="none", help="aws: take as long as AWS would; none: be as fast as can be"
     )
     parser.add_argument("--ready-file", type=Path, help="write endpoint and pid here, as JSON, once ready")
-    parser.add_argument(
-        "--latency",
-        choices=["none", "aws"],
-        default="none",
-        help="aws: a call takes 0.1 s, a command 1.5 s to its machine, and what became of it 1 s until it shows",
-    )
     parser.add_argument("--seed", type=int, default=0, help="decides which offerings there are")
     parser.add_argument(
         "--with-parent", action="store_true", help="end when the process that started this one ends, however it does"
@@ -85,17 +90,26 @@ def _instant(text: str) -> datetime:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def _factory(suite: str) -> MachineFactory | None:
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+    return int(text)
+
+
+def _factory(suite: str, booted: int) -> MachineFactory | None:
     if suite == "none":
         return None
-    from rehearsal.hosts import booted, light, played, sweep
+    from rehearsal.hosts import light, played
+    from rehearsal.hosts.booted import factory
+    from rehearsal.hosts.sweep import sweep
 
     if suite == "played":
         return played.factory
-
-    for name in (*sweep.sweep(), *light.sweep()):
+    if suite == "light":
+        return light.factory()
+    for name in sweep():
         print(f"rehearsal: removed {name}, left by a rehearsal that was killed", flush=True)
-    return light.factory if suite == "light" else booted.factory(suite)
+    return MixedFactory(factory(suite), light.factory(), booted)
 
 
 def _end_with_parent() -> None:

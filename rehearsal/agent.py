@@ -3,6 +3,9 @@
 What the agent does is read off its source, https://github.com/aws/amazon-ssm-agent:
 agent/framework/runpluginutil (order, exit codes 168 and 169, onFailure, skipped steps, truncation),
 agent/plugins/pluginutil (status by exit code), agent/plugins/runscript (error line), iohandler (Output of 2,500).
+What becomes of a command when its instance reboots for another reason than the command itself: agent/framework/
+processor (documents under way are taken up again), executer/outofproc/master.go (their worker is gone: after 3 seconds
+the document has failed, and its *first* step is the one that is reported so, whichever was under way).
 Three things there surprise:
 
 - A step that is skipped is told to SSM as a success whose output says why.
@@ -13,14 +16,15 @@ Three things there surprise:
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 from rehearsal.documents import Step
 from rehearsal.hosts.machine import KILLED, HostError, Machine, ScriptResult
 
+Outcome = Literal["ended", "vanished", "interrupted"]
 Status = Literal["Pending", "InProgress", "Success", "Failed", "TimedOut", "Cancelled", "Skipped"]
 
 REBOOT, EXIT_WITH_SUCCESS, EXIT_WITH_FAILURE = 194, 168, 169
@@ -28,19 +32,19 @@ STDOUT_KEPT, STDERR_KEPT, OUTPUT_KEPT = 24_000, 8_000, 2_500
 TRUNCATED = "--output truncated--"
 _ERROR_TITLE = "\n----------ERROR-------\n"
 _OUTPUT_CUT, _ERROR_CUT = "\n---Output truncated---", "\n---Error truncated----"
-_ORCHESTRATION = "/var/lib/amazon/ssm/{instance}/document/orchestration/{command}/{step}/_script.sh"
-
-
-@runtime_checkable
-class Rebootable(Protocol):
-    """A machine that can be rebooted, as exit code 194 asks for."""
-
-    def reboot(self) -> None: ...
+_WORKER_GONE = (
+    "document process failed unexpectedly: document worker timed out , "
+    "check [ssm-document-worker]/[ssm-session-worker] log for crash reason"
+)
+_ORCHESTRATION = "/var/lib/amazon/ssm/{instance}/document/orchestration/{command}/{folder}/_script.sh"
 
 
 @dataclass
 class StepRecord:
-    """How far a step is. `code` is -1 until it has ended; texts are whole and stay empty until then."""
+    """How far a step is. `code` is -1 until it has ended; texts are whole and stay empty until then.
+
+    `details`: where they are not what goes with the status.
+    """
 
     name: str
     status: Status = "Pending"
@@ -49,19 +53,13 @@ class StepRecord:
     stderr: str = ""
     started: datetime | None = None
     ended: datetime | None = None
-
-    def as_of(self, moment: datetime) -> StepRecord:
-        """It as it stood then."""
-        if self.started is None or self.started > moment:
-            return StepRecord(self.name)
-        if self.ended is None or self.ended > moment:
-            return StepRecord(self.name, "InProgress", started=self.started)
-        return self
+    details: str = ""
+    said: str | None = None
 
     @property
     def output(self) -> str:
-        """Both streams in the one text that ListCommandInvocations shows."""
-        return combined(self.stdout, self.stderr, OUTPUT_KEPT)
+        """Both streams in the one text that ListCommandInvocations shows, or what the agent says in its place."""
+        return self.said if self.said is not None else combined(self.stdout, self.stderr, OUTPUT_KEPT)
 
     @property
     def shown_status(self) -> str:
@@ -71,18 +69,27 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class Job:
-    """One command on one instance."""
+    """One command on one instance. `boots`: how often that has booted. `reboot`: None where it can't."""
 
     command_id: str
     instance_id: str
     region: str
     steps: Sequence[Step]
+    boots: Callable[[], int] = lambda: 1
+    reboot: Callable[[], None] | None = None
 
 
-def run(job: Job, machine: Machine, records: Sequence[StepRecord], *, cancelled: threading.Event) -> bool:
-    """Run the job's steps, keeping `records` (one a step) up to date as they go.
+def run(
+    job: Job,
+    machine: Machine,
+    records: Sequence[StepRecord],
+    *,
+    cancelled: threading.Event,
+    report: Callable[[], None] = lambda: None,
+) -> Outcome:
+    """Run the job's steps, keeping `records` (one a step) up to date and reporting as they go.
 
-    Returns whether it came to an end: False means that the machine was lost, and nothing more is known.
+    `vanished`: the machine was lost, and nothing more is known. `interrupted`: it rebooted under a step.
     """
     for index, step in enumerate(job.steps):
         record = records[index]
@@ -96,12 +103,24 @@ def run(job: Job, machine: Machine, records: Sequence[StepRecord], *, cancelled:
             record.status, record.code = "Cancelled", 1
         else:
             record.status = "InProgress"
+            report()
             try:
-                _run_step(job, step, machine, record, cancelled)
+                if not _run_step(job, step, machine, record, cancelled):
+                    return "interrupted"
             except HostError:
-                return False
+                return "vanished"
         record.ended = _now()
-    return True
+        report()
+    return "ended"
+
+
+def give_up(records: Sequence[StepRecord]) -> None:
+    """What the agent makes of a command whose worker is gone: a failure of the first step, in these words."""
+    first = records[0]
+    first.status, first.details = "Failed", "Failed"
+    first.code = first.code if first.ended else 0
+    first.ended = first.ended or _now()
+    first.said = _WORKER_GONE
 
 
 def merged(records: Sequence[StepRecord]) -> str:
@@ -143,11 +162,16 @@ def _left(steps: Sequence[Step], records: Sequence[StepRecord]) -> bool:
     )
 
 
-def _run_step(job: Job, step: Step, machine: Machine, record: StepRecord, cancelled: threading.Event) -> None:
+def _run_step(job: Job, step: Step, machine: Machine, record: StepRecord, cancelled: threading.Event) -> bool:
+    """Whether the step came to an end; it did not when the machine rebooted meanwhile."""
+    boots = job.boots()
     result = _run_script(job, step, machine, cancelled)
-    while result.exit_code == REBOOT and isinstance(machine, Rebootable):
-        machine.reboot()
+    while result.exit_code == REBOOT and job.reboot is not None and job.boots() == boots:
+        job.reboot()
+        boots = job.boots()
         result = _run_script(job, step, machine, cancelled)
+    if job.boots() != boots:
+        return False
     record.stdout, record.stderr, record.code = result.stdout, result.stderr, result.exit_code
     record.status = _status(result.exit_code, cancelled)
     if record.code == REBOOT:
@@ -156,6 +180,7 @@ def _run_step(job: Job, step: Step, machine: Machine, record: StepRecord, cancel
     elif record.status == "Failed":
         record.stderr = _with_line(record.stderr, f"failed to run commands: exit status {record.code}")
     _apply_exit(step, record)
+    return True
 
 
 def _apply_exit(step: Step, record: StepRecord) -> None:
@@ -184,13 +209,8 @@ def _run_script(job: Job, step: Step, machine: Machine, cancelled: threading.Eve
         working_directory=step.working_directory,
         timeout=step.timeout,
         cancelled=cancelled,
-        script_path=_ORCHESTRATION.format(instance=job.instance_id, command=job.command_id, step=_folder(step)),
+        script_path=_ORCHESTRATION.format(instance=job.instance_id, command=job.command_id, folder=step.folder),
     )
-
-
-def _folder(step: Step) -> str:
-    """Schema 1.2's plugins have a folder each, and one in it for each of their properties."""
-    return step.name if ":" not in step.name else "{0}/0.{0}".format(step.name.replace(":", ""))
 
 
 def _status(exit_code: int, cancelled: threading.Event) -> Status:

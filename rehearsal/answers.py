@@ -40,6 +40,9 @@ class RehearsalResponse(BaseResponse):  # type: ignore[misc] # moto has no types
         answer = self._carry_out() if fault.takes_effect else None
         return answer if fault.kind == "delay" else self._spoilt(fault)
 
+    def check(self) -> None:
+        """AwsError for a request that the service refuses whatever its operation."""
+
     def _spoilt(self, fault: Fault) -> Any:
         """What is answered in place of AWS's answer. A lost one is an error that `server` cuts the connection at."""
         if fault.kind.startswith("lost"):
@@ -54,6 +57,7 @@ class RehearsalResponse(BaseResponse):  # type: ignore[misc] # moto has no types
         neuron_images.publish(self.current_account, self.region)
         self.world.settle()
         try:
+            self.check()
             return super().call_action()
         except AwsError as error:
             return self._refuse(error)

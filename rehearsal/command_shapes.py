@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from rehearsal.agent import STDERR_KEPT, STDOUT_KEPT, StepRecord, cut
-from rehearsal.commands import Command, Invocation
+from rehearsal.invocations import DELIVERY_TIMED_OUT, Command, Invocation, Seen, aggregated
 
 
-def shown_command(command: Command) -> dict[str, Any]:
-    """As ListCommands and SendCommand show it."""
+def shown_command(command: Command, seen: Sequence[Seen]) -> dict[str, Any]:
+    """As ListCommands and SendCommand show it, when its invocations look like this."""
     request = command.request
+    status, details = aggregated(command, seen)
     return {
         "CommandId": command.command_id,
         "DocumentName": request.document_name,
@@ -22,21 +24,21 @@ def shown_command(command: Command) -> dict[str, Any]:
         "InstanceIds": [] if request.targets else list(request.instance_ids),
         "Targets": request.targets,
         "RequestedDateTime": command.requested,
-        "Status": command.status,
-        "StatusDetails": command.status,
+        "Status": status,
+        "StatusDetails": details,
         "OutputS3BucketName": "",
         "OutputS3KeyPrefix": "",
         "MaxConcurrency": request.max_concurrency,
         "MaxErrors": request.max_errors,
         "TargetCount": len(command.invocations),
-        "CompletedCount": command.completed,
-        "ErrorCount": command.errors,
-        "DeliveryTimedOutCount": 0,
+        "CompletedCount": sum(one.ended for one in seen),
+        "ErrorCount": sum(one.is_error for one in seen),
+        "DeliveryTimedOutCount": sum(one.details == DELIVERY_TIMED_OUT for one in seen),
         "TimeoutSeconds": request.timeout,
     }
 
 
-def shown_invocation(command: Command, invocation: Invocation, *, details: bool) -> dict[str, Any]:
+def shown_invocation(command: Command, invocation: Invocation, seen: Seen, *, details: bool) -> dict[str, Any]:
     """As ListCommandInvocations shows it, with its steps when `details`."""
     return {
         "CommandId": command.command_id,
@@ -46,11 +48,11 @@ def shown_invocation(command: Command, invocation: Invocation, *, details: bool)
         "DocumentName": command.request.document_name,
         "DocumentVersion": command.request.document_version,
         "RequestedDateTime": invocation.requested,
-        "Status": invocation.status,
-        "StatusDetails": invocation.details,
+        "Status": seen.status,
+        "StatusDetails": seen.details,
         "StandardOutputUrl": "",
         "StandardErrorUrl": "",
-        "CommandPlugins": [_plugin(one) for one in invocation.records] if details else [],
+        "CommandPlugins": [_plugin(one) for one in seen.records] if details else [],
     }
 
 
@@ -92,6 +94,8 @@ def shown_step(command: Command, instance_id: str, record: StepRecord) -> dict[s
 
 
 def _details(record: StepRecord) -> str:
+    if record.details:
+        return record.details
     return "ExecutionTimedOut" if record.status == "TimedOut" else record.shown_status
 
 

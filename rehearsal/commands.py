@@ -1,154 +1,60 @@
-"""Run Command's own side: commands, their invocations, how many run at once, and when one may be seen.
+"""Run Command's own side: who gets a command and when, how many run at once, what is heard of it.
 
 Sources
 -------
-- Statuses, MaxConcurrency, MaxErrors: Systems Manager user guide, "Understanding command statuses" and "Send
-  commands that use targets and rate controls"; SSM API reference, SendCommand.
+- MaxConcurrency, MaxErrors, and that a command goes to one instance, then to two more, then to ever more of them:
+  Systems Manager user guide, "Run commands at scale".
+- Delayed, and that an agent out of reach leaves a command as it is until the total time-out: the same, "Understanding
+  command statuses". A command not taken up within TimeoutSeconds doesn't run: SSM API reference, SendCommand.
 - An invocation can be unknown just after SendCommand: SSM API reference, GetCommandInvocation (InvocationDoesNotExist,
   and that Run Command is eventually consistent).
+- What was under way goes on, and its results are sent later, while an agent can't reach Systems Manager:
+  amazon-ssm-agent, agent/runcommand (failed replies are kept and sent again).
 """
 
 from __future__ import annotations
 
 import threading
+import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 from rehearsal import agent
 from rehearsal.agent import Job, StepRecord
-from rehearsal.documents import Step
 from rehearsal.errors import AwsError
 from rehearsal.fleet import Fleet
+from rehearsal.hosts.machine import Machine, Rebootable
+from rehearsal.invocations import Command, Invocation, Request, Seen, rate
+from rehearsal.latency import Latency
+from rehearsal.links import Links
 
-
-@dataclass(frozen=True)
-class Delays:
-    """Seconds: from SendCommand until an invocation can be seen, and until the agent has the command; from a change of
-    a status until it shows; and what each call of any service takes.
-    """
-
-    visible: float = 0.05
-    delivery: float = 0.1
-    status: float = 0.0
-    call: float = 0.0
-
-
-AWS_LIKE = Delays(visible=1.0, delivery=1.5, status=1.0, call=0.1)
-"""About as long as in a real account. Round figures, not measured ones: AWS promises none."""
-
-
-@dataclass
-class Invocation:
-    """A command on one instance. `visible_at`: UTC, real time."""
-
-    instance_id: str
-    records: list[StepRecord]
-    requested: datetime
-    visible_at: datetime
-    status: str = "Pending"
-    details: str = "Pending"
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    lost: bool = False
-    began: datetime | None = None
-    ended_at: datetime | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self.status in ("Success", "Failed", "TimedOut", "Cancelled")
-
-    def end(self, status: str, details: str | None = None) -> None:
-        self.status = status
-        self.details = details or ("ExecutionTimedOut" if status == "TimedOut" else status)
-        self.ended_at = datetime.now(timezone.utc)
-
-    def begin(self) -> None:
-        self.status = self.details = "InProgress"
-        self.began = datetime.now(timezone.utc)
-
-    def as_of(self, moment: datetime) -> Invocation:
-        """It as it stood then."""
-        status, details = self.status, self.details
-        if self.ended_at is not None and self.ended_at > moment:
-            status = details = "InProgress" if self.began and self.began <= moment else "Pending"
-        elif status == "InProgress" and self.began is not None and self.began > moment:
-            status = details = "Pending"
-        return replace(self, status=status, details=details, records=[one.as_of(moment) for one in self.records])
-
-
-@dataclass(frozen=True)
-class Request:
-    """What SendCommand asked. `timeout`: seconds within which the command must be delivered."""
-
-    region: str
-    document_name: str
-    document_version: str
-    steps: Sequence[Step]
-    instance_ids: Sequence[str]
-    parameters: Mapping[str, Sequence[str]]
-    targets: Sequence[Mapping[str, Any]]
-    comment: str
-    timeout: int
-    max_concurrency: str
-    max_errors: str
-
-
-@dataclass
-class Command:
-    """A request under way."""
-
-    command_id: str
-    request: Request
-    requested: datetime
-    invocations: list[Invocation]
-
-    @property
-    def expires(self) -> datetime:
-        return self.requested + timedelta(seconds=self.request.timeout)
-
-    @property
-    def completed(self) -> int:
-        return sum(one.ended for one in self.invocations)
-
-    @property
-    def errors(self) -> int:
-        return sum(one.status in ("Failed", "TimedOut") for one in self.invocations)
-
-    @property
-    def status(self) -> str:
-        statuses = [one.status for one in self.invocations]
-        if any(not one.ended for one in self.invocations):
-            waiting = all(one == "Pending" for one in statuses)
-            return "Pending" if waiting else "Cancelling" if "Cancelling" in statuses else "InProgress"
-        return next((one for one in ("Failed", "TimedOut", "Cancelled") if one in statuses), "Success")
-
-
-def rate(text: str, targets: int) -> int:
-    """A number or a percentage of the targets, as MaxConcurrency and MaxErrors are given."""
-    return targets * int(text[:-1]) // 100 if text.endswith("%") else int(text)
+_LOOK_EVERY = 0.1
 
 
 class CommandCentre:
     """All commands of a rehearsal. Safe to use from any thread."""
 
-    def __init__(self, fleet: Fleet, delays: Delays) -> None:
+    def __init__(self, fleet: Fleet, links: Links, latency: Latency, now: Callable[[], datetime]) -> None:
+        """`now`: the rehearsal's clock, by which commands expire."""
         self._fleet = fleet
-        self._delays = delays
-        self._lock = threading.RLock()
+        self._links = links
+        self._latency = latency
+        self._now = now
+        self._changed = threading.Condition(threading.RLock())
         self._commands: dict[str, Command] = {}
 
     def send(self, request: Request) -> Command:
         """Take a command on; it runs in the background."""
         now = datetime.now(timezone.utc)
-        visible = now + timedelta(seconds=self._delays.visible)
+        visible = now + timedelta(seconds=self._latency.now.visible)
+        pending = Seen("Pending", "Pending", tuple(StepRecord(step.name) for step in request.steps))
         invocations = [
-            Invocation(instance_id, [StepRecord(step.name) for step in request.steps], now, visible)
-            for instance_id in request.instance_ids
+            Invocation(instance_id, now, visible, [(time.monotonic(), pending)]) for instance_id in request.instance_ids
         ]
-        command = Command(str(uuid.uuid4()), request, now, invocations)
-        with self._lock:
+        command = Command(str(uuid.uuid4()), request, now, self._now(), invocations)
+        with self._changed:
             self._commands[command.command_id] = command
         threading.Thread(
             target=self._dispatch, args=(command,), name=f"command {command.command_id}", daemon=True
@@ -157,80 +63,170 @@ class CommandCentre:
 
     def commands(self, region: str) -> list[Command]:
         """A region's commands, newest first."""
-        with self._lock:
+        with self._changed:
             return [one for one in reversed(self._commands.values()) if one.request.region == region]
 
     def command(self, region: str, command_id: str) -> Command:
         """AwsError (InvalidCommandId) when there is none of that id."""
-        with self._lock:
+        with self._changed:
             command = self._commands.get(command_id)
         if command is None or command.request.region != region:
             raise AwsError("InvalidCommandId", f"Invalid command id {command_id}.")
         return command
 
-    def visible(self, command: Command) -> list[Invocation]:
-        """The command's invocations that can be seen yet, as they stood so long ago as a change takes to show."""
-        now = datetime.now(timezone.utc)
-        with self._lock:
-            seen = [one for one in command.invocations if one.visible_at <= now]
-            if not self._delays.status:
-                return seen
-            return [one.as_of(now - timedelta(seconds=self._delays.status)) for one in seen]
+    def visible(self, command: Command) -> list[tuple[Invocation, Seen]]:
+        """The command's invocations, as far as they can be seen yet, and what can be seen of them."""
+        now, instant = datetime.now(timezone.utc), time.monotonic() - self._latency.now.lag
+        return [(one, one.as_of(instant)) for one in command.invocations if one.visible_at <= now]
+
+    def seen(self, command: Command) -> list[Seen]:
+        """What can be seen of all its invocations."""
+        instant = time.monotonic() - self._latency.now.lag
+        return [one.as_of(instant) for one in command.invocations]
 
     def cancel(self, command: Command, instance_ids: Sequence[str]) -> None:
         """Cancel on the instances named, or on all; what has ended stays as it ended."""
-        with self._lock:
-            for one in command.invocations:
-                if one.ended or (instance_ids and one.instance_id not in instance_ids):
-                    continue
-                if one.status == "Pending":
-                    one.end("Cancelled")
-                    for record in one.records:
-                        record.status = "Cancelled"
+        with self._changed:
+            named = [one for one in command.invocations if not instance_ids or one.instance_id in instance_ids]
+            open_ones = [one for one in named if not one.now.ended]
+            command.cancelled |= bool(open_ones) and not instance_ids
+            for one in open_ones:
+                if one.now.status in ("Pending", "Delayed"):
+                    one.end_unreported(time.monotonic(), "Cancelled", "Cancelled")
                 else:
-                    one.end("Cancelling")
-                one.cancelled.set()
+                    one.cancelling = True
+                    one.note(time.monotonic(), replace(one.now, status="Cancelling", details="Cancelling"))
+                if one.now.ended or self._links.connected(one.instance_id):
+                    one.cancelled.set()
+            self._changed.notify_all()
 
-    def lose(self, instance_ids: Iterable[str]) -> None:
-        """Stop what runs on instances that are going. Nobody is left to report: what was last known stays."""
+    def lose(self, instance_ids: Iterable[str], *, pending: bool = True) -> None:
+        """Stop what runs on instances that are going. Nobody is left to report: what was last known stays.
+
+        `pending`: what has not been delivered will not be tried again either.
+        """
         gone = set(instance_ids)
-        with self._lock:
+        with self._changed:
+            for one in self._open():
+                if one.instance_id in gone and (pending or one.now.status not in ("Pending", "Delayed")):
+                    one.lost = True
+                    one.cancelled.set()
+                    one.attempted.set()
+            self._changed.notify_all()
+
+    def reached(self, instance_id: str) -> None:
+        """An instance's agent is in reach again: it tells what it could not, and hears what it did not."""
+        with self._changed:
+            for one in self._open():
+                if one.instance_id != instance_id:
+                    continue
+                if one.unsent is not None:
+                    one.note(time.monotonic(), one.unsent)
+                    one.unsent = None
+                if one.cancelling:
+                    one.cancelled.set()
+            self._changed.notify_all()
+
+    def expire(self) -> None:
+        """End what has not been heard of by the time the command expires."""
+        with self._changed:
             for command in self._commands.values():
+                if self._now() < command.sent + command.request.total_timeout:
+                    continue
                 for one in command.invocations:
-                    if one.instance_id in gone and not one.ended:
-                        one.lost = True
-                        one.records = [replace(record) for record in one.records]
-                        one.cancelled.set()
+                    if not one.now.ended:
+                        one.end_unreported(time.monotonic(), "TimedOut", "DeliveryTimedOut")
+            self._changed.notify_all()
+
+    def _open(self) -> list[Invocation]:
+        return [one for command in self._commands.values() for one in command.invocations if not one.now.ended]
 
     def _dispatch(self, command: Command) -> None:
-        """Hand the command to its instances: so many at once, and no more after too many errors."""
-        most = max(1, rate(command.request.max_concurrency, len(command.invocations)))
-        allowed = rate(command.request.max_errors, len(command.invocations))
-        slots = threading.Semaphore(most)
-        for one in command.invocations:
-            slots.acquire()
-            if command.errors > allowed:
-                with self._lock:
-                    if not one.ended:
-                        one.end("Cancelled", "Terminated")
-                slots.release()
-                continue
-            threading.Thread(target=self._deliver, args=(command, one, slots), daemon=True).start()
+        """Hand the command to its instances: ever more of them at a time, and no more after too many errors."""
+        slots = threading.Semaphore(max(1, rate(command.request.max_concurrency, len(command.invocations))))
+        waiting, wave = list(command.invocations), 1
+        while waiting:
+            sent, waiting = waiting[:wave], waiting[wave:]
+            for one in sent:
+                slots.acquire()
+                if command.errors > command.errors_allowed:
+                    with self._changed:
+                        one.end_unreported(time.monotonic(), "Cancelled", "Terminated")
+                    slots.release()
+                    continue
+                threading.Thread(target=self._deliver, args=(command, one, slots), daemon=True).start()
+            for one in sent:
+                one.attempted.wait()
+            wave *= 2
 
     def _deliver(self, command: Command, invocation: Invocation, slots: threading.Semaphore) -> None:
         try:
-            invocation.cancelled.wait(self._delays.delivery)
-            machine = self._fleet.running(invocation.instance_id)
-            with self._lock:
-                if invocation.ended or machine is None:
-                    return
-                if not invocation.cancelled.is_set():
-                    invocation.begin()
-            request = command.request
-            job = Job(command.command_id, invocation.instance_id, request.region, request.steps)
-            ended = agent.run(job, machine, invocation.records, cancelled=invocation.cancelled)
-            with self._lock:
-                if ended and not invocation.lost:
-                    invocation.end(agent.merged(invocation.records))
+            invocation.cancelled.wait(self._latency.now.delivery)
+            machine = self._taken_up(command, invocation)
+            if machine is not None:
+                self._run(command, invocation, machine)
         finally:
             slots.release()
+
+    def _taken_up(self, command: Command, invocation: Invocation) -> Machine | None:
+        """The machine, once its agent has the command; None when it never will."""
+        with self._changed:
+            while not invocation.now.ended and not invocation.lost:
+                in_time = self._now() < command.sent + timedelta(seconds=command.request.timeout)
+                machine = self._fleet.ready(invocation.instance_id)
+                if machine is not None and in_time and self._links.connected(invocation.instance_id):
+                    self._know(invocation, replace(invocation.now, status="InProgress", details="InProgress"))
+                    return machine
+                if invocation.now.status != "Delayed":
+                    self._know(invocation, replace(invocation.now, status="Delayed", details="Delayed"))
+                self._changed.wait(_LOOK_EVERY)
+        return None
+
+    def _run(self, command: Command, invocation: Invocation, machine: Machine) -> None:
+        request, instance_id = command.request, invocation.instance_id
+        records = [StepRecord(step.name) for step in request.steps]
+        job = Job(
+            command.command_id,
+            instance_id,
+            request.region,
+            request.steps,
+            boots=lambda: self._fleet.boots(instance_id),
+            reboot=(lambda: self._fleet.reboot(instance_id)) if isinstance(machine, Rebootable) else None,
+        )
+
+        def report(status: str = "InProgress") -> None:
+            details = "ExecutionTimedOut" if status == "TimedOut" else status
+            self._hear(invocation, Seen(status, details, tuple(replace(one) for one in records)))
+
+        ended = agent.run(job, machine, records, cancelled=invocation.cancelled, report=report)
+        if ended == "interrupted" and self._up_again(invocation):
+            agent.give_up(records)
+            report("Failed")
+        elif ended == "ended":
+            report(agent.merged(records))
+
+    def _up_again(self, invocation: Invocation) -> bool:
+        """Wait until the instance has rebooted and its agent has given up on the command; False if it never does."""
+        with self._changed:
+            while self._fleet.ready(invocation.instance_id) is None:
+                if invocation.lost:
+                    return False
+                self._changed.wait(_LOOK_EVERY)
+        time.sleep(self._latency.now.given_up)
+        return not invocation.lost
+
+    def _hear(self, invocation: Invocation, seen: Seen) -> None:
+        """An agent reports; what it can't send is kept, the latest of it."""
+        with self._changed:
+            if invocation.cancelling and not seen.ended:
+                seen = replace(seen, status="Cancelling", details="Cancelling")
+            if invocation.lost:
+                return
+            if self._links.connected(invocation.instance_id):
+                self._know(invocation, seen)
+            else:
+                invocation.unsent = seen
+
+    def _know(self, invocation: Invocation, seen: Seen) -> None:
+        invocation.note(time.monotonic(), seen)
+        invocation.attempted.set()

@@ -12,6 +12,7 @@ from typing import Any
 from moto.moto_api._internal.models import moto_api_backend
 from werkzeug.wrappers import Request, Response
 
+from rehearsal import host_control
 from rehearsal.clock import ClockError, parse_instant
 from rehearsal.errors import SettingsError
 from rehearsal.hosts.machine import HostError
@@ -25,7 +26,7 @@ class _BadRequestError(Exception):
 
 
 class Control:
-    """A WSGI application: `GET` status, market, faults, calls; `POST` clock, forward, market, faults, reset."""
+    """A WSGI application: what can be asked and set is in `routes`."""
 
     def __init__(self, world: World, renew: Callable[[], World]) -> None:
         """`renew` replaces the world by a new one, for `reset`."""
@@ -38,8 +39,13 @@ class Control:
             ("GET", "status"): self._status,
             ("POST", "clock"): self._move_clock,
             ("POST", "forward"): self._forward,
+            ("POST", "host"): self._do_to_host,
             ("GET", "market"): self._market,
             ("POST", "market"): self._set_market,
+            ("GET", "rates"): self._rates,
+            ("POST", "rates"): self._set_rates,
+            ("GET", "latency"): self._latency,
+            ("POST", "latency"): self._set_latency,
             ("GET", "faults"): self._faults,
             ("POST", "faults"): self._set_faults,
             ("GET", "calls"): self._calls,
@@ -80,12 +86,29 @@ class Control:
             raise _BadRequestError(f"{instance_id} has no running host to forward from: {state}")
         return {"port": machine.forward(port)}
 
+    def _do_to_host(self, body: dict[str, Any]) -> dict[str, Any]:
+        return host_control.do(self._world, body)
+
     def _market(self, _: dict[str, Any]) -> dict[str, Any]:
         return self._world.market.settings.shown()
 
     def _set_market(self, body: dict[str, Any]) -> dict[str, Any]:
         self._world.market.settings.change(body)
         return self._world.market.settings.shown()
+
+    def _rates(self, _: dict[str, Any]) -> dict[str, Any]:
+        return self._world.rates.shown()
+
+    def _set_rates(self, body: dict[str, Any]) -> dict[str, Any]:
+        self._world.rates.change(body)
+        return self._world.rates.shown()
+
+    def _latency(self, _: dict[str, Any]) -> dict[str, Any]:
+        return self._world.latency.shown()
+
+    def _set_latency(self, body: dict[str, Any]) -> dict[str, Any]:
+        self._world.latency.change(body)
+        return self._world.latency.shown()
 
     def _faults(self, _: dict[str, Any]) -> dict[str, Any]:
         return dict(self._world.faults.shown())

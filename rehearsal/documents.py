@@ -8,6 +8,11 @@ Sources
   guide, "Command document plugin reference" and "Document components"; amazon-ssm-agent,
   agent/framework/runpluginutil, reads them from a step's inputs and nowhere else.
 - 64 KB a document (MaxDocumentSizeExceeded), InvalidDocumentContent: SSM API reference, CreateDocument.
+- Schema 1.2, whose `runtimeConfig` names a plugin and its properties: the same, "Schemas, features, and examples".
+  The rehearsal takes one plugin with one set of properties; its name is the step's.
+- `{{ssm:name}}` in a parameter's value is replaced by what Parameter Store has, which may not be a SecureString: the
+  same, "Parameter Store reference", systems-manager-user-guide 55; the code of the refusal is assumed.
+- minItems, maxItems, minChars, maxChars: the same, "Data elements and parameters".
 - `{{ Name }}` is replaced from the document's parameters, an undefined name is refused: Systems Manager user guide,
   "Data elements and parameters". InvalidParameters: SSM API reference, SendCommand.
 - Execution time limits, default 3600 s, 5 to 172800 s: amazon-ssm-agent, agent/plugins/pluginutil.
@@ -16,8 +21,9 @@ Sources
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,41 +32,10 @@ import yaml  # type: ignore[import-untyped]
 from rehearsal.errors import AwsError
 
 MOST_BYTES = 64 * 1024
-RUN_SHELL_SCRIPT = "AWS-RunShellScript"
-RUN_SHELL_SCRIPT_CONTENT = json.dumps(
-    {
-        "schemaVersion": "1.2",
-        "description": "Run a shell script or specify the commands to run.",
-        "parameters": {
-            "commands": {
-                "type": "StringList",
-                "description": "The commands to run.",
-                "displayType": "textarea",
-            },
-            "workingDirectory": {"type": "String", "default": "", "description": "Where to run them."},
-            "executionTimeout": {
-                "type": "String",
-                "default": "3600",
-                "description": "Seconds they may take.",
-                "allowedPattern": "([1-9][0-9]{0,4})|(1[0-6][0-9]{4})|(17[0-1][0-9]{3})|(172[0-7][0-9]{2})|(172800)",
-            },
-        },
-        "runtimeConfig": {
-            "aws:runShellScript": {
-                "properties": [
-                    {
-                        "id": "0.aws:runShellScript",
-                        "timeoutSeconds": "{{ executionTimeout }}",
-                        "runCommand": "{{ commands }}",
-                        "workingDirectory": "{{ workingDirectory }}",
-                    }
-                ]
-            }
-        },
-    }
-)
 
 _REFERENCE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
+_STORED = re.compile(r"\{\{\s*ssm:([a-zA-Z0-9_.\-/:]+)\s*\}\}")
+_PLUGIN = re.compile(r"aws:[a-zA-Z]+")
 _STEP_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _PARAMETER_TYPES = {"String", "StringList", "Integer", "Boolean", "StringMap", "MapList"}
 _DEFAULT_TIMEOUT, _SHORTEST, _LONGEST = 3600.0, 5.0, 172_800.0
@@ -68,9 +43,10 @@ _DEFAULT_TIMEOUT, _SHORTEST, _LONGEST = 3600.0, 5.0, 172_800.0
 
 @dataclass(frozen=True)
 class Step:
-    """One `aws:runShellScript` step, ready to run. `timeout`: seconds."""
+    """One `aws:runShellScript` step, ready to run. `timeout`: seconds. `folder`: where the agent keeps its script."""
 
     name: str
+    folder: str
     script: str
     timeout: float
     working_directory: str | None
@@ -90,28 +66,46 @@ def parse(content: str, document_format: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise _invalid("The content is not an object.")
     version = str(document.get("schemaVersion", ""))
-    if version not in ("2.0", "2.2"):
+    if version not in ("1.2", "2.0", "2.2"):
         raise _invalid(f"Unsupported schemaVersion {version!r} for a Command document.")
     _check_parameters(document.get("parameters") or {})
-    _check_steps(document.get("mainSteps"))
-    for name in sorted(set(_references(document["mainSteps"]))):
+    if version == "1.2":
+        _check_runtime_config(document.get("runtimeConfig"))
+    else:
+        _check_steps(document.get("mainSteps"))
+    for name in sorted(set(_references(_body(document)))):
         if name not in (document.get("parameters") or {}) and name != "platformType":
             raise _invalid(f'Parameter "{name}" is used in the document but not defined in its parameters.')
     return document
 
 
-def plan(document: Mapping[str, Any], given: Mapping[str, Sequence[str]]) -> tuple[Step, ...]:
-    """The document's steps with its parameters put in; AwsError (InvalidParameters) when `given` doesn't fit."""
+def plan(
+    document: Mapping[str, Any], given: Mapping[str, Sequence[str]], stored: Callable[[str], str]
+) -> tuple[Step, ...]:
+    """The document's steps with its parameters put in; AwsError (InvalidParameters) when `given` doesn't fit.
+
+    `stored`: what Parameter Store has of a name.
+    """
     values = _values(document.get("parameters") or {}, given)
-    return tuple(_step(one, values) for one in _main_steps(document))
+    found = {name: _with_stored(value, stored) for name, value in values.items()}
+    if "runtimeConfig" not in document:
+        return tuple(_step(one["action"], one["name"], one["name"], one["inputs"], found) for one in _body(document))
+    ((plugin, settings),) = _body(document).items()
+    properties = settings["properties"]
+    if len(properties) != 1:
+        raise AwsError("UnsupportedOperation", "The rehearsal runs one set of properties a plugin, not several.")
+    folder = f"{plugin}/{properties[0].get('id', '')}".rstrip("/").replace(":", "")
+    return (_step(plugin, plugin, folder, properties[0], found),)
 
 
-def _main_steps(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """A document's steps; schema 1.2's plugins, which Amazon's own documents still have, by their plugins' names."""
-    yield from document.get("mainSteps", ())
-    for plugin, config in document.get("runtimeConfig", {}).items():
-        (inputs,) = config["properties"]
-        yield {"action": plugin, "name": plugin, "inputs": inputs}
+def _body(document: Mapping[str, Any]) -> Any:
+    return document["runtimeConfig"] if "runtimeConfig" in document else document["mainSteps"]
+
+
+def _with_stored(value: Any, stored: Callable[[str], str]) -> Any:
+    if isinstance(value, list):
+        return [_with_stored(one, stored) for one in value]
+    return _STORED.sub(lambda match: stored(match[1]), value) if isinstance(value, str) else value
 
 
 def _invalid(message: str) -> AwsError:
@@ -124,6 +118,17 @@ def _check_parameters(parameters: Any) -> None:
     for name, one in parameters.items():
         if not isinstance(one, dict) or one.get("type") not in _PARAMETER_TYPES:
             raise _invalid(f'Parameter "{name}" has no valid type.')
+
+
+def _check_runtime_config(config: Any) -> None:
+    if not isinstance(config, dict) or len(config) != 1:
+        raise _invalid("runtimeConfig must name one plugin.")
+    ((plugin, settings),) = config.items()
+    properties = settings.get("properties") if isinstance(settings, dict) else None
+    if not _PLUGIN.fullmatch(plugin) or not isinstance(properties, list) or not properties:
+        raise _invalid(f"Plugin {plugin!r} needs a list of properties.")
+    if not all(isinstance(one, dict) for one in properties):
+        raise _invalid(f"The properties of plugin {plugin!r} are not objects.")
 
 
 def _check_steps(steps: Any) -> None:
@@ -174,6 +179,11 @@ def _values(declared: Mapping[str, Any], given: Mapping[str, Sequence[str]]) -> 
 
 def _check_value(name: str, declared: Mapping[str, Any], value: Any) -> None:
     pattern, allowed = declared.get("allowedPattern"), declared.get("allowedValues")
+    sizes = {"Items": [len(value)], "Chars": map(len, value)} if isinstance(value, list) else {"Chars": [len(value)]}
+    for unit, lengths in sizes.items():
+        least, most = declared.get(f"min{unit}", 0), declared.get(f"max{unit}", math.inf)
+        if not all(least <= length <= most for length in lengths):
+            raise AwsError("InvalidParameters", f"Parameter {name} must have {least} to {most} {unit.lower()}.")
     for text in value if isinstance(value, list) else [value]:
         if pattern is not None and not re.fullmatch(pattern, str(text)):
             raise AwsError("InvalidParameters", f"Parameter {name} does not match the pattern {pattern}.")
@@ -181,14 +191,15 @@ def _check_value(name: str, declared: Mapping[str, Any], value: Any) -> None:
             raise AwsError("InvalidParameters", f"Parameter {name} is not one of the allowed values.")
 
 
-def _step(step: Mapping[str, Any], values: Mapping[str, Any]) -> Step:
-    if step["action"] != "aws:runShellScript":
-        raise AwsError("UnsupportedOperation", f"The rehearsal runs aws:runShellScript only, not {step['action']}.")
-    inputs = {key: _interpolated(value, values) for key, value in step["inputs"].items()}
+def _step(action: str, name: str, folder: str, given: Mapping[str, Any], values: Mapping[str, Any]) -> Step:
+    if action != "aws:runShellScript":
+        raise AwsError("UnsupportedOperation", f"The rehearsal runs aws:runShellScript only, not {action}.")
+    inputs = {key: _interpolated(value, values) for key, value in given.items()}
     commands = inputs.get("runCommand", [])
     lines = commands if isinstance(commands, list) else [commands]
     return Step(
-        name=step["name"],
+        name=name,
+        folder=folder,
         script="\n".join(str(line) for line in lines) + "\n",
         timeout=_timeout(inputs.get("timeoutSeconds")),
         working_directory=str(inputs["workingDirectory"]) if inputs.get("workingDirectory") else None,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from rehearsal.hosts.machine import HostError, Machine, MachineFactory
+from rehearsal.hosts.machine import HostError, Labelled, Machine, MachineFactory, Rebootable
 from rehearsal.hosts.volumes import Volume
 
 
@@ -17,6 +18,10 @@ class _Berth:
     state: str
     settled: threading.Event = field(default_factory=threading.Event)
     gone: bool = False
+    up: bool = False
+    has_been_up: bool = False
+    rebooting: bool = False
+    boots: int = 1
     system: tuple[str, str] = ("Linux", "")
 
 
@@ -49,7 +54,66 @@ class Fleet:
         """The instance's host, once it has booted and until it is destroyed."""
         with self._lock:
             berth = self._berths.get(instance_id)
-            return berth.machine if berth is not None and berth.state == "running" else None
+            return berth.machine if berth is not None and berth.up else None
+
+    def has_been_up(self, instance_id: str) -> bool:
+        """Whether the instance's host has booted once, whatever became of it then."""
+        with self._lock:
+            berth = self._berths.get(instance_id)
+            return berth is not None and berth.has_been_up
+
+    def ready(self, instance_id: str) -> Machine | None:
+        """The same, but None while it reboots."""
+        with self._lock:
+            berth = self._berths.get(instance_id)
+            return berth.machine if berth is not None and berth.up and not berth.rebooting else None
+
+    def boots(self, instance_id: str) -> int:
+        """How often the instance's host has booted, a boot under way included; 0 when it has none any more."""
+        with self._lock:
+            berth = self._berths.get(instance_id)
+            return berth.boots if berth is not None else 0
+
+    def reboot(self, instance_id: str) -> None:
+        """Reboot a host that runs, and wait until it is up again. Raises HostError."""
+        with self._lock:
+            berth = self._berths.get(instance_id)
+            up = berth is not None and berth.up and not berth.rebooting
+            machine: object = berth.machine if berth is not None and up else None
+            if berth is None or not isinstance(machine, Rebootable):
+                state = "there is no host" if berth is None else berth.state
+                raise HostError(f"{instance_id} can't be rebooted", why=state, remedy="Reboot a host that runs.")
+            berth.rebooting, berth.boots = True, berth.boots + 1
+            before, berth.state = berth.state, "rebooting"
+        try:
+            machine.reboot()
+        except HostError as error:
+            with self._lock:
+                berth.up = False
+            before = f"failed: {error}"
+            raise
+        finally:
+            with self._lock:
+                berth.state, berth.rebooting = before, False
+
+    def reboot_in_background(self, instance_id: str) -> None:
+        """The same without waiting; a host that does not come up again is `failed`."""
+
+        def reboot() -> None:
+            with contextlib.suppress(HostError):
+                self.reboot(instance_id)
+
+        threading.Thread(target=reboot, name=f"reboot {instance_id}", daemon=True).start()
+
+    def break_down(self, instance_id: str) -> None:
+        """End a host at once and for good, as a kernel panic would; the instance stays. Raises HostError."""
+        with self._lock:
+            berth = self._berths.get(instance_id)
+            if berth is None or not berth.up or berth.machine is None:
+                state = "there is no host" if berth is None else berth.state
+                raise HostError(f"{instance_id} can't be broken", why=state, remedy="Break a host that runs.")
+            berth.up, berth.state, berth.boots = False, "broken, as asked for", berth.boots + 1
+        berth.machine.destroy()
 
     def system(self, instance_id: str) -> tuple[str, str]:
         """Name and version of the system on a host that runs, by its own os-release."""
@@ -57,7 +121,7 @@ class Fleet:
             return self._berths[instance_id].system
 
     def states(self) -> dict[str, str]:
-        """By instance id: `booting`, `running`, `none`, or `failed: ` and why."""
+        """By instance id: `booting`, `running`, `running (light)`, `rebooting`, `none`; `broken`, `failed` and why."""
         with self._lock:
             return {instance_id: berth.state for instance_id, berth in self._berths.items()}
 
@@ -111,12 +175,13 @@ class Fleet:
             if not berth.gone:
                 berth.machine.boot()
                 berth.system = _system(berth.machine)
-            state = "running"
+            state = f"running ({berth.machine.label})" if isinstance(berth.machine, Labelled) else "running"
         except HostError as error:
             state = f"failed: {error}"
         finally:
             with self._lock:
                 berth.state = state
+                berth.up = berth.has_been_up = state.startswith("running")
             berth.settled.set()
 
 

@@ -92,8 +92,12 @@ class LaunchResponse(RehearsalResponse, EC2Response):  # type: ignore[misc] # mo
         return super().start_instances()
 
     def reboot_instances(self) -> ActionResult:
-        self._refuse_with_host("RebootInstances")
-        return super().reboot_instances()
+        """Asks for it and answers at once (EC2 API, RebootInstances)."""
+        answer: ActionResult = super().reboot_instances()
+        for instance_id in self._get_param("InstanceIds", []):
+            if self.world.fleet.ready(instance_id) is not None:
+                self.world.fleet.reboot_in_background(instance_id)
+        return answer
 
     def create_launch_template(self) -> ActionResult:
         """moto files the template's own tags, and user data not given, under what instances get: drift to a reader."""

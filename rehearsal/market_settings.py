@@ -24,7 +24,8 @@ _BY_KEY = ("health", "on_demand_quotas")
 
 @dataclass(frozen=True)
 class Searches:
-    """The rate at which DescribeCapacityBlockOfferings answers: `burst` at once, then `per_second`, in real time.
+    """The rate at which an operation answers: `burst` at once, then `per_second`, in real time. The defaults are those
+    of DescribeCapacityBlockOfferings.
 
     With a burst of 0 it never does, as for an account whose quota is 0.
     """
@@ -114,7 +115,8 @@ def _quotas(name: str, value: Any) -> dict[str, float]:
     return {family: _number(f"{name}: {family}", vcpus, _MOST_VCPUS) for family, vcpus in value.items()}
 
 
-def _searches(name: str, value: Any) -> Searches | None:
+def read_rate(name: str, value: Any) -> Searches | None:
+    """The rate that a request to the control API gives; SettingsError for anything else."""
     if value is None:
         return None
     if not isinstance(value, dict) or value.keys() - {"burst", "per_second"}:
@@ -137,7 +139,7 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "visible_after_seconds": _seconds,
     "payment_seconds": _seconds,
     "payment_outcome": _outcome,
-    "searches": _searches,
+    "searches": read_rate,
     "ultraservers": _switch,
     "starts_soon": _switch,
     "health": _health,

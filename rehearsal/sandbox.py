@@ -62,12 +62,15 @@ class Sandbox:
 
 
 @contextlib.contextmanager
-def open_sandbox(*, region: str, host_suite: str) -> Iterator[Sandbox]:
-    """Start a rehearsal; end it, and remove all it made, when the block ends. Raises SandboxError."""
+def open_sandbox(*, region: str, host_suite: str, options: Sequence[str] = ()) -> Iterator[Sandbox]:
+    """Start a rehearsal; end it, and remove all it made, when the block ends. Raises SandboxError.
+
+    `options`: further ones of `python -m rehearsal`.
+    """
     folder = Path(tempfile.mkdtemp(prefix="torchneuron-rehearsal-"))
     try:
         settings = copy_settings(folder, region)
-        with _served(folder, region, host_suite) as endpoint:
+        with _served(folder, ["--region", region, "--host-suite", host_suite, *options]) as endpoint:
             yield Sandbox(folder, endpoint, make_environment(folder, settings, endpoint))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -129,9 +132,9 @@ def _beside(variable: str) -> str:
 
 
 @contextlib.contextmanager
-def _served(folder: Path, region: str, host_suite: str) -> Iterator[str]:
+def _served(folder: Path, options: Sequence[str]) -> Iterator[str]:
     ready, log = folder / "ready.json", folder / "rehearsal.log"
-    arguments = ["--region", region, "--host-suite", host_suite, "--ready-file", str(ready), "--with-parent"]
+    arguments = [*options, "--ready-file", str(ready), "--with-parent"]
     with log.open("wb") as output:
         # A session of its own: Ctrl-C is for us, and the AWS has to outlive it to take its hosts down.
         process = subprocess.Popen(

@@ -29,17 +29,20 @@ from werkzeug.wrappers import Response
 
 from rehearsal.capacity_blocks import Market
 from rehearsal.clock import Clock
-from rehearsal.commands import CommandCentre, Delays
+from rehearsal.commands import CommandCentre
 from rehearsal.control import PREFIX, Control
 from rehearsal.ec2 import RehearsalEC2
 from rehearsal.faults import Faults
 from rehearsal.fleet import Fleet
 from rehearsal.hosts.machine import MachineFactory
 from rehearsal.iam import RehearsalIAM
+from rehearsal.latency import Delays, Latency
+from rehearsal.links import Links
 from rehearsal.market_settings import MarketSettings, Searches
 from rehearsal.s3 import count_loopback_as_secure
 from rehearsal.service_quotas import RehearsalServiceQuotas
 from rehearsal.ssm import RehearsalSSM
+from rehearsal.throttling import CallRates
 from rehearsal.world import World
 
 LOOPBACK = "127.0.0.1"
@@ -62,7 +65,8 @@ class ServerError(Exception):
 class Settings:
     """How to serve. `port` 0 takes a free one. `clock`: when the rehearsal begins, UTC; None for now.
 
-    `searches`: how fast Capacity Blocks may be searched for, until the control API says otherwise; None for no limit.
+    `delays`: how long AWS takes; `searches`: how fast Capacity Blocks may be searched for, None for no limit. Both hold
+    until the control API says otherwise.
     """
 
     port: int = 0
@@ -143,11 +147,15 @@ class _Application:
         fleet = Fleet(self._machine_factory)
         clock = Clock(self._settings.clock)
         market_settings = MarketSettings(searches=self._settings.searches)
+        links, latency = Links(clock.now), Latency(self._settings.delays)
         self.world = World(
             clock=clock,
             market=Market(clock.now, seed=self._settings.seed, settings=market_settings),
             fleet=fleet,
-            commands=CommandCentre(fleet, self._settings.delays),
+            links=links,
+            latency=latency,
+            commands=CommandCentre(fleet, links, latency, clock.now),
+            rates=CallRates(_is_ssm),
             faults=Faults(_is_served),
         )
         self._control = Control(self.world, self._renew)
@@ -161,7 +169,8 @@ class _Application:
         if path.startswith(("/moto-api", "/latest/")):
             # moto's own control API would change things behind the rehearsal's back.
             return Response(f"{path} is not part of a rehearsal", status=404)(environ, start_response)
-        time.sleep(self._settings.delays.call)
+        # Each request has a thread of its own, so those sent at the same time wait at the same time.
+        time.sleep(self.world.latency.now.request)
         return self._aws(environ, start_response)
 
 
@@ -195,6 +204,10 @@ def _application(service: Any, world: World) -> Any:
 def _is_served(operation: str) -> bool:
     """Whether one of our response classes, where requests meet faults, has this operation."""
     return any(hasattr(one, camelcase_to_underscores(operation)) for one in _OURS.values())
+
+
+def _is_ssm(operation: str) -> bool:
+    return hasattr(RehearsalSSM, camelcase_to_underscores(operation))
 
 
 def _make_moto_strict() -> None:

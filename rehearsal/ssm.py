@@ -1,81 +1,31 @@
 """Systems Manager where moto stops short: registered instances, checked documents, commands that really run.
 
-Shapes are botocore's service model for SSM; the rules and their sources are in `documents`, `commands` and `agent`.
+Shapes are botocore's service model for SSM, by which requests and answers are checked; the rules and their sources
+are in `managed_instances`, `documents`, `run_command`, `commands` and `agent`.
+
+ThrottlingException, "Rate exceeded", status 400: SSM API reference, "Common Errors". AWS publishes no rates for Run
+Command's operations, so there are none until the control API sets some.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from datetime import datetime, timezone
 from typing import Any
 
-from moto.core.responses import ActionResult, EmptyResult
-from moto.ec2.models import ec2_backends
-from moto.iam.models import iam_backends
+from botocore.model import OperationModel
+from moto.core.responses import ActionResult
+from moto.core.utils import camelcase_to_underscores, get_service_model
 from moto.ssm.exceptions import SSMException
 from moto.ssm.models import Document, Documents
 from moto.ssm.responses import SimpleSystemManagerResponse
 
 from rehearsal import documents
-from rehearsal.agent import StepRecord
-from rehearsal.answers import RehearsalResponse, matches, page
-from rehearsal.command_shapes import shown_command, shown_invocation, shown_step
-from rehearsal.commands import Command, Request
+from rehearsal.amazon_documents import RUN_SHELL_SCRIPT, RUN_SHELL_SCRIPT_CONTENT
+from rehearsal.answers import RehearsalResponse
 from rehearsal.errors import AwsError
+from rehearsal.run_command import CommandResponse
 from rehearsal.service_settings import ServiceSettingResponse
-
-AGENT_VERSION = "3.3.3185.0"
-PAGE = 50
-
-
-class InstanceResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type: ignore[misc] # moto has no types
-    """Which instances Systems Manager manages."""
-
-    def describe_instance_information(self) -> ActionResult:
-        found = [one for one in self._instances() if self._registered(one)]
-        for each in self._get_param("Filters") or []:
-            found = [one for one in found if _passes(one, each["Key"], each["Values"])]
-        for each in self._get_param("InstanceInformationFilterList") or []:
-            found = [one for one in found if _passes(one, each["key"], each["valueSet"])]
-        shown, token = page(
-            found,
-            self._get_int_param("MaxResults", PAGE),
-            self._get_param("NextToken"),
-            bad_token="InvalidNextToken",
-        )
-        described = [self._described(one) for one in shown]
-        return ActionResult({"InstanceInformationList": described, "NextToken": token})
-
-    def _instances(self) -> list[Any]:
-        return list(ec2_backends[self.current_account][self.region].all_instances())
-
-    def _registered(self, instance: Any) -> bool:
-        """Whether the instance's agent reached Systems Manager: a host that runs, a role that lets it.
-
-        Source: Systems Manager user guide, "Configure instance permissions required for Systems Manager".
-        """
-        if instance.state != "running" or self.world.fleet.running(instance.id) is None:
-            return False
-        return may_register(instance, self.current_account, self.partition)
-
-    def _described(self, instance: Any) -> dict[str, Any]:
-        name, version = self.world.fleet.system(instance.id)
-        return {
-            "InstanceId": instance.id,
-            "PingStatus": "Online",
-            "LastPingDateTime": datetime.now(timezone.utc),
-            "AgentVersion": AGENT_VERSION,
-            "IsLatestVersion": True,
-            "PlatformType": "Linux",
-            "PlatformName": name,
-            "PlatformVersion": version,
-            "ResourceType": "EC2Instance",
-            "IPAddress": instance.private_ip,
-            "ComputerName": instance.private_dns_name,
-            "SourceId": instance.id,
-            "SourceType": "AWS::EC2::Instance",
-        }
+from rehearsal.validation import check_request, misfits
 
 
 class DocumentResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type: ignore[misc] # moto has no types
@@ -84,8 +34,8 @@ class DocumentResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type:
     def setup_class(self, *args: Any, **kwargs: Any) -> None:
         super().setup_class(*args, **kwargs)
         kept = self.ssm_backend._documents
-        if documents.RUN_SHELL_SCRIPT not in kept:
-            kept[documents.RUN_SHELL_SCRIPT] = _amazons_document(documents.RUN_SHELL_SCRIPT)
+        if RUN_SHELL_SCRIPT not in kept:
+            kept[RUN_SHELL_SCRIPT] = _amazons_document(RUN_SHELL_SCRIPT)
 
     def create_document(self) -> ActionResult:
         if self._get_param("DocumentType") == "Command":
@@ -117,181 +67,30 @@ class DocumentResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type:
         return answer
 
 
-class CommandResponse(InstanceResponse):
-    """Run Command."""
-
-    def send_command(self) -> ActionResult:
-        instance_ids = self._targeted()
-        name, version = self._get_param("DocumentName"), self._get_param("DocumentVersion") or "$DEFAULT"
-        wanted = None if version == "$DEFAULT" else version
-        content = self.ssm_backend.get_document(name, wanted, None, "JSON")
-        if content["DocumentType"] != "Command":
-            raise AwsError("InvalidDocument", f"Document {name} is not a Command document.")
-        parameters = self._get_param("Parameters") or {}
-        command = self.world.commands.send(
-            Request(
-                region=self.region,
-                document_name=name,
-                document_version=version,
-                steps=documents.plan(json.loads(content["Content"]), parameters),
-                instance_ids=instance_ids,
-                parameters=parameters,
-                targets=self._get_param("Targets") or [],
-                comment=self._get_param("Comment") or "",
-                timeout=self._get_int_param("TimeoutSeconds", 3600),
-                max_concurrency=self._get_param("MaxConcurrency") or "50",
-                max_errors=self._get_param("MaxErrors") or "0",
-            )
-        )
-        return ActionResult({"Command": shown_command(command)})
-
-    def list_commands(self) -> ActionResult:
-        command_id, instance_id = self._get_param("CommandId"), self._get_param("InstanceId")
-        found = self._commands(command_id)
-        if instance_id:
-            found = [one for one in found if instance_id in one.request.instance_ids]
-        filters = {each["key"]: each["value"] for each in self._get_param("Filters") or []}
-        found = [one for one in found if _command_passes(one, one.status, one.requested, filters)]
-        return self._listed("Commands", [shown_command(one) for one in found])
-
-    def list_command_invocations(self) -> ActionResult:
-        command_id, instance_id = self._get_param("CommandId"), self._get_param("InstanceId")
-        details = bool(self._get_param("Details"))
-        filters = {each["key"]: each["value"] for each in self._get_param("Filters") or []}
-        found = [
-            shown_invocation(command, one, details=details)
-            for command in self._commands(command_id)
-            for one in self.world.commands.visible(command)
-            if (not instance_id or one.instance_id == instance_id)
-            and _command_passes(command, one.status, one.requested, filters)
-        ]
-        return self._listed("CommandInvocations", found)
-
-    def get_command_invocation(self) -> ActionResult:
-        command_id, instance_id = self._get_param("CommandId"), self._get_param("InstanceId")
-        missing = AwsError("InvocationDoesNotExist", f"No invocation of {command_id} on {instance_id}.")
-        try:
-            command = self.world.commands.command(self.region, command_id)
-        except AwsError as error:
-            raise missing from error
-        seen = {one.instance_id: one for one in self.world.commands.visible(command)}
-        if instance_id not in seen:
-            raise missing
-        record = _chosen(seen[instance_id].records, self._get_param("PluginName"))
-        return ActionResult(shown_step(command, instance_id, record))
-
-    def cancel_command(self) -> ActionResult:
-        command = self.world.commands.command(self.region, self._get_param("CommandId"))
-        self.world.commands.cancel(command, self._get_param("InstanceIds") or [])
-        return EmptyResult()
-
-    def _commands(self, command_id: str | None) -> list[Command]:
-        if command_id:
-            return [self.world.commands.command(self.region, command_id)]
-        return self.world.commands.commands(self.region)
-
-    def _listed(self, key: str, found: Sequence[dict[str, Any]]) -> ActionResult:
-        size, token = self._get_int_param("MaxResults", PAGE), self._get_param("NextToken")
-        shown, following = page(found, size, token, bad_token="InvalidNextToken")
-        return ActionResult({key: shown, "NextToken": following})
-
-    def _targeted(self) -> list[str]:
-        """The instances a command goes to; AwsError (InvalidInstanceId) when one named is not registered."""
-        named = list(self._get_param("InstanceIds") or [])
-        tagged: list[str] = []
-        registered = {one.id: one for one in self._instances() if self._registered(one)}
-        for each in self._get_param("Targets") or []:
-            if each["Key"].lower() == "instanceids":
-                named += each["Values"]
-            else:
-                tagged += [name for name, one in registered.items() if _passes(one, each["Key"], each["Values"])]
-        unknown = [one for one in named if one not in registered]
-        if unknown:
-            raise AwsError(
-                "InvalidInstanceId",
-                f"Instances [[{', '.join(unknown)}]] not in a valid state for account {self.current_account}",
-            )
-        return list(dict.fromkeys([*named, *tagged]))
-
-
 class RehearsalSSM(CommandResponse, DocumentResponse, ServiceSettingResponse):
     """Systems Manager as the rehearsal serves it."""
 
     refusal = SSMException
 
+    def check(self) -> None:
+        self.world.rates.spend(self.current_account, self.region, self._get_action())
+        try:
+            given = json.loads(self.body or "{}")
+        except ValueError as error:
+            raise AwsError("SerializationException", f"The request is not JSON: {error}") from error
+        check_request(self._model().input_shape, given)
 
-def may_register(instance: Any, account: str, partition: str) -> bool:
-    """Whether the role of the instance's profile lets an agent register and take commands.
+    def serialized(self, action_result: ActionResult) -> Any:
+        answer, method = action_result.result, getattr(self, camelcase_to_underscores(self._get_action()))
+        # moto's own answers hold things that only moto knows, and lose them on their way.
+        ours = method.__func__.__module__.startswith("rehearsal.")
+        if ours and isinstance(answer, dict) and (wrong := misfits(self._model().output_shape, answer)):
+            raise AssertionError(f"an answer that the model does not have: {'; '.join(wrong)}")
+        return super().serialized(action_result)
 
-    AmazonSSMManagedInstanceCore is one policy that does; what counts is what a policy allows.
-    """
-    profile = (instance.iam_instance_profile or {}).get("Arn")
-    if profile is None:
-        return False
-    profiles = iam_backends[account][partition].instance_profiles.values()
-    allowed = [
-        action
-        for one in profiles
-        if one.arn == profile
-        for role in one.roles
-        for document in [
-            *role.policies.values(),
-            *(
-                version.document
-                for policy in role.managed_policies.values()
-                for version in policy.versions
-                if version.is_default
-            ),
-        ]
-        for action in _allowed(json.loads(document) if isinstance(document, str) else document)
-    ]
-
-    def covers(action: str) -> bool:
-        return any(matches(action.lower(), [pattern.lower()]) for pattern in allowed)
-
-    messages = covers("ssmmessages:OpenControlChannel") or covers("ec2messages:GetMessages")
-    return covers("ssm:UpdateInstanceInformation") and messages
-
-
-def _allowed(policy: Any) -> list[str]:
-    statements = policy.get("Statement", [])
-    found: list[str] = []
-    for one in statements if isinstance(statements, list) else [statements]:
-        actions = one.get("Action", [])
-        if one.get("Effect") == "Allow":
-            found += actions if isinstance(actions, list) else [actions]
-    return found
-
-
-def _passes(instance: Any, key: str, values: Sequence[str]) -> bool:
-    tags = {tag["key"]: tag["value"] for tag in instance.get_tags()}
-    if key.startswith("tag:"):
-        name = key.removeprefix("tag:")
-        return name in tags and matches(tags[name], values)
-    if key == "tag-key":
-        return any(matches(name, values) for name in tags)
-    known = {
-        "InstanceIds": instance.id,
-        "PingStatus": "Online",
-        "PlatformTypes": "Linux",
-        "ResourceType": "EC2Instance",
-    }
-    if key not in known:
-        raise AwsError("InvalidFilterKey", f"The filter key {key} is not valid.")
-    return known[key] in values
-
-
-def _command_passes(command: Command, status: str, requested: datetime, filters: dict[str, str]) -> bool:
-    for key, value in filters.items():
-        if key == "Status" and status != value:
-            return False
-        if key == "DocumentName" and command.request.document_name != value:
-            return False
-        if key in ("InvokedAfter", "InvokedBefore"):
-            instant = datetime.fromisoformat(value.replace("Z", "+00:00"))
-            if (requested < instant) is (key == "InvokedAfter"):
-                return False
-    return True
+    def _model(self) -> OperationModel:
+        model: OperationModel = get_service_model("ssm").operation_model(self._get_action())
+        return model
 
 
 def _amazons_document(name: str) -> Documents:
@@ -299,7 +98,7 @@ def _amazons_document(name: str) -> Documents:
         account_id="Amazon",
         name=name,
         version_name="",
-        content=documents.RUN_SHELL_SCRIPT_CONTENT,
+        content=RUN_SHELL_SCRIPT_CONTENT,
         document_type="Command",
         document_format="JSON",
         requires=[],
@@ -308,13 +107,3 @@ def _amazons_document(name: str) -> Documents:
     )
     document.platform_types = ["Linux", "MacOS"]
     return Documents(document)
-
-
-def _chosen(records: Sequence[StepRecord], plugin: str | None) -> StepRecord:
-    """The step asked for; with one step only it need not be named (SSM API reference, InvalidPluginName)."""
-    if plugin is None and len(records) == 1:
-        return records[0]
-    found = next((one for one in records if one.name == plugin), None)
-    if found is None:
-        raise AwsError("InvalidPluginName", f"The plugin name {plugin} is not valid for this command.")
-    return found

@@ -17,8 +17,10 @@ from rehearsal.commands import CommandCentre
 from rehearsal.faults import Faults
 from rehearsal.fleet import Fleet
 from rehearsal.hosts.volumes import Volumes
+from rehearsal.latency import Latency
+from rehearsal.links import Links
 from rehearsal.on_demand import OnDemandReservations
-from rehearsal.throttling import SearchLimits
+from rehearsal.throttling import CallRates, SearchLimits
 
 ACCOUNT = DEFAULT_ACCOUNT_ID
 """The one account there is."""
@@ -33,9 +35,12 @@ class World:
     clock: Clock
     market: Market
     fleet: Fleet
+    links: Links
+    latency: Latency
     commands: CommandCentre
     on_demand: OnDemandReservations = field(default_factory=OnDemandReservations)
     search_limits: SearchLimits = field(default_factory=SearchLimits)
+    rates: CallRates = field(default_factory=CallRates)
     faults: Faults = field(default_factory=Faults)
     volumes: Volumes = field(default_factory=Volumes)
     calls: Calls = field(default_factory=Calls)
@@ -43,7 +48,7 @@ class World:
     launches_by_token: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def settle(self) -> None:
-        """Bring instances up to date with the clock: those on blocks near their end are terminated.
+        """Bring all up to date with the clock: instances on blocks near their end are terminated, commands expire.
 
         Called before every answer and after every move of the clock, so nobody sees a state that is past.
         Source: EC2 user guide, "Work with Capacity Blocks": termination begins 30 minutes before the end.
@@ -54,12 +59,14 @@ class World:
                 for instance in backend.get_multi_instances_by_id(instance_ids):
                     instance.terminate()
                 self.gone(instance_ids)
+        self.commands.expire()
 
     def gone(self, instance_ids: Iterable[str]) -> None:
         """Let go of what terminated instances held: their capacity, the commands on them, their hosts."""
         ended = list(instance_ids)
         self.market.release(ended)
         self.commands.lose(ended)
+        self.links.restore(ended)
         for instance_id in ended:
             self.fleet.destroy_in_background(instance_id)
         self.drop_deleted_volumes()

@@ -13,23 +13,22 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
-from typing import Protocol
 
 from rehearsal.hosts import processes
-from rehearsal.hosts.container import AGENT_UNIT, BARE_ENVIRONMENT
+from rehearsal.hosts.enclosure import BARE_ENVIRONMENT, Enclosure
 from rehearsal.hosts.machine import KILLED, Ended, HostError, ScriptResult
 
 DEFAULT_FOLDER = "/usr/bin"
 _AGENT_TIMEOUT = 90.0
 
-# $1 script path, $2 working folder, $3 the agent's cgroup. Standard input is a socket: the script comes in,
-# and out go the child's pid as this machine sees it, and word that the agent was there to take the script up.
+# $1 script path, $2 working folder, $3 the agent's cgroup, if the host has one. Standard input is a socket: the
+# script comes in, and out go the child's pid as this machine sees it, and word that the agent was there to take it.
 _LAUNCH = """
 exec 3>&2 2>/dev/null 4<&0
 (
     exec 2>&3 3>&-
     set -e
-    echo 0 >"$3/cgroup.procs"
+    [ -z "$3" ] || echo 0 >"$3/cgroup.procs"
     echo taken-up >&4
     mkdir -p "${1%/*}"
     rm -f "$1"
@@ -46,20 +45,8 @@ _CHECK_EVERY = 0.1
 _LAST_OUTPUT = 2.0
 
 
-class Enterable(Protocol):
-    """What runs scripts: a booted container, or a light host."""
-
-    name: str
-    agent_cgroup: str
-    """The folder whose `cgroup.procs` an agent's child goes into; it is not there while no agent runs."""
-
-    def ready_leader(self, timeout: float) -> int: ...
-
-    def enter(self, leader: int, script: str, *arguments: str) -> list[str]: ...
-
-
 def run_script(
-    container: Enterable,
+    enclosure: Enclosure,
     script: str,
     *,
     environment: Mapping[str, str],
@@ -71,9 +58,9 @@ def run_script(
     """As `Machine.run`. A host that is rebooting takes the script up when its agent is back."""
     deadline = time.monotonic() + _AGENT_TIMEOUT
     while True:
-        host = container.ready_leader(_AGENT_TIMEOUT)
+        host = enclosure.ready_leader(_AGENT_TIMEOUT)
         run = _Run(
-            container.enter(host, _LAUNCH, script_path, working_directory or DEFAULT_FOLDER, container.agent_cgroup),
+            enclosure.enter(host, _LAUNCH, script_path, working_directory or DEFAULT_FOLDER, enclosure.agent_cgroup),
             {**BARE_ENVIRONMENT, **environment},
             host,
         )
@@ -84,9 +71,9 @@ def run_script(
                 return result
         if time.monotonic() > deadline:
             raise HostError(
-                f"Host {container.name} does not run commands",
-                why=f"its {AGENT_UNIT} is not running: {result.stderr.strip()}",
-                remedy=f"Something in the host stopped it; start it there: systemctl start {AGENT_UNIT}",
+                f"Host {enclosure.name} does not run commands",
+                why=f"its agent is not running: {result.stderr.strip()}",
+                remedy="Something in the host stopped it; start it there: systemctl start amazon-ssm-agent",
             )
         time.sleep(_CHECK_EVERY)
 

@@ -11,37 +11,25 @@ from pathlib import Path
 from typing import IO
 
 from rehearsal.hosts import cgroups, processes
+from rehearsal.hosts.enclosure import BARE_ENVIRONMENT, IN_CHILD, Enclosure
 from rehearsal.hosts.machine import HostError
 from rehearsal.hosts.netns import NetworkNamespace
 from rehearsal.hosts.rootfs import Rootfs
 
+AGENT_UNIT = "amazon-ssm-agent.service"
 _BOOT_SCRIPT = Path(__file__).parent / "image" / "boot.sh"
 _POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), "Signals"
 _CONSOLE_LINES = 40
 _POLL = 0.02
 _ASK_AGAIN = 0.5
-_EXECUTE_TIMEOUT = 60.0
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-# nsenter's own child would do for this, but nsenter stops itself when its child is stopped, which a host that
-# shuts down does to all processes, and then that host never ends. The shell's remark on a killed child is not
-# output.
-_IN_CHILD = """
-exec 3>&2 2>/dev/null
-(exec sh -euc "$1" 2>&3 3>&-)
-exit $?
-"""
-AGENT_UNIT = "amazon-ssm-agent.service"
-BARE_ENVIRONMENT = {"PATH": _PATH, "LANG": "C.UTF-8"}
-"""What systemd gives a service."""
+_AGENT_CGROUP = f"/sys/fs/cgroup/system.slice/{AGENT_UNIT}"
 
 
-class Container:
+class Container(Enclosure):
     """A container in `network`, started by `start` and gone, with its cgroup and files, after `stop`."""
 
     def __init__(self, name: str, rootfs: Rootfs, network: NetworkNamespace) -> None:
-        self.name = name
-        self.agent_cgroup = f"/sys/fs/cgroup/system.slice/{AGENT_UNIT}"
+        super().__init__(name, agent_cgroup=_AGENT_CGROUP)
         self._rootfs = rootfs
         self._network = network
         self._cgroup = cgroups.name_for(name)
@@ -80,10 +68,6 @@ class Container:
         self._reader.start()
 
     def ready_leader(self, timeout: float) -> int:
-        """The pid, on this machine, of the host's systemd, once that says it is up.
-
-        Waits through a boot or reboot under way, at most `timeout` seconds. Raises HostError.
-        """
         deadline = time.monotonic() + timeout
         with self._readiness:
             while (leader := self._leader()) is None or leader != self._ready:
@@ -101,7 +85,6 @@ class Container:
             return leader
 
     def stop(self, timeout: float = 10) -> None:
-        """Power off, by force after `timeout` seconds, and remove what the kernel doesn't."""
         if self._process is None:
             return
         if self._ready is not None:
@@ -115,36 +98,17 @@ class Container:
             self._reader.join()
         self._process = self._ready = None
 
-    def execute(self, command: str, text: str, *, purpose: str) -> str:
-        """Run a shell command in the host outside of its services, with `text` as input, and give its
-        output.
-        """
-        leader = self.ready_leader(_EXECUTE_TIMEOUT)
-        done = subprocess.run(
-            self.enter(leader, _IN_CHILD, command),
-            input=text,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=BARE_ENVIRONMENT,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise HostError(
-                f"Host {self.name} could not {purpose}",
-                why=done.stderr.strip() or f"exit status {done.returncode}",
-                remedy="Look at the path in the host; it is root who reads and writes there.",
-            )
-        return done.stdout
-
-    def enter(self, leader: int, script: str, *arguments: str) -> list[str]:
-        """The command line of a shell script, with arguments, in the host: as root, in its root folder.
-
-        Only what the script forks is in the host's pid namespace; the script's own shell stays outside.
-        """
-        spaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd")
-        entrance = ("nsenter", f"--target={leader}", *spaces, "--no-fork")
-        return [*entrance, "--", "sh", "-c", script, "sh", *arguments]
+    def reboot(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        before = self.ready_leader(timeout)
+        # The host may go down under the very command that asks it to.
+        with contextlib.suppress(HostError):
+            self.execute("systemctl reboot", "", purpose="reboot")
+        while self._leader() == before:
+            if time.monotonic() > deadline:
+                raise self._error(f"it did not go down within {timeout:.0f} s", remedy="See its console above.")
+            time.sleep(_POLL)
+        self.ready_leader(max(deadline - time.monotonic(), _POLL))
 
     def _power_off(self, process: "subprocess.Popen[str]", timeout: float) -> None:
         """Ask until it is done: systemd doesn't hear a request while it starts, or while it reboots."""
@@ -171,7 +135,7 @@ class Container:
     def _state(self, leader: int, deadline: float) -> str:
         try:
             asked = subprocess.run(
-                self.enter(leader, _IN_CHILD, "systemctl is-system-running --wait"),
+                self.enter(leader, IN_CHILD, "systemctl is-system-running --wait"),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -1,188 +1,189 @@
-"""A host without systemd: this machine's own files under an overlay of its own, for fleets of many.
+"""A host without systemd: root's processes in namespaces of their own, so cheap that a fleet of them fits a laptop.
 
-Scripts run in it as in a booted host, by the same agent process. There are no services, packages go into the overlay,
-and nothing outlives the process that started it: the host's first process ends when its input does.
+What the SSM agent does is the same as in a booted host, for it is the same code: a script runs on its own files,
+its own /etc and /tmp and network, as process group, with the same environment. What is not there is everything that
+a booted system does by itself: services, units, sessions, and the stand-ins for package archives. Files below are
+those of the cached Debian where it was built, else this machine's own, seen read-only under the host's changes.
 """
 
+from __future__ import annotations
+
+import contextlib
+import functools
 import os
-import re
-import shutil
+import select
+import signal
 import subprocess
-import tempfile
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from rehearsal.hosts import processes
-from rehearsal.hosts.agent_process import run_script
-from rehearsal.hosts.container import BARE_ENVIRONMENT
-from rehearsal.hosts.forward import Forward
-from rehearsal.hosts.machine import HostError, ScriptResult
+from rehearsal.hosts import cache, processes, requirements, seed
+from rehearsal.hosts.enclosed import EnclosedHost
+from rehearsal.hosts.enclosure import BARE_ENVIRONMENT, Enclosure
+from rehearsal.hosts.machine import HostError
 from rehearsal.hosts.netns import NetworkNamespace
-from rehearsal.hosts.volumes import Volume
+from rehearsal.hosts.rootfs import Rootfs
+
+OWN = Path("/")
+"""The tree of a host that shows this machine's own files."""
 
 _SCRIPT = Path(__file__).parent / "image" / "light.sh"
-_FORWARD_ADDRESS = "127.0.0.1"
-_FOLDER = re.compile(r"torchneuron-light-(?P<pid>\d+)-(?P<started>\d+)-.*")
+_BOOT_TIMEOUT = 60.0
+# Of this machine's own files a host must not see what users and other hosts have there.
+_MASKS = (
+    *("/tmp", "/var/tmp", "/run", "/root", "/home", "/mnt", "/media", "/srv", "/work"),
+    *("/var/lib/torchneuron", "/var/log/torchneuron", "/var/lib/amazon", "/var/lib/rehearsal"),
+)
+# All but process 1 and the shell itself; then what a boot does: disks, empty /run and /tmp.
+_REBOOT = f"""
+kill -KILL -1 || :
+umount --all --types ext2,ext3,ext4,xfs,btrfs 2>/dev/null || :
+find /run /tmp -mindepth 1 -delete
+sh {seed.VOLUMES_SCRIPT} boot
+"""
 
 
-class LightHost:
-    """A `Machine` (see there) of this machine's own files."""
+class LightEnclosure(Enclosure):
+    """The processes of a light host in `network`, and its files over those of `tree`."""
 
-    def __init__(self, name: str, *, region: str) -> None:
-        self.name = name
-        # What the agent's child writes its pid to is an ordinary file here.
-        self.agent_cgroup = "/run/agent"
-        self._lock = threading.Lock()
-        self._undo: list[Callable[[], None]] = []
-        self._process: subprocess.Popen[str] | None = None
-        self._network: NetworkNamespace | None = None
+    def __init__(self, name: str, tree: Path, network: NetworkNamespace) -> None:
+        super().__init__(name)
+        self._tree = tree
+        self._network = network
+        self._process: subprocess.Popen[bytes] | None = None
+        self._leader: int | None = None
+        self._rebooting = threading.Lock()
 
-    def boot(self) -> None:
-        if os.geteuid() != 0:
-            raise HostError(f"Host {self.name} can't be made", why="namespaces need root", remedy="Run this as root.")
-        with self._lock:
-            if self._process is not None:
-                return
-            try:
-                self._start()
-            except BaseException:
-                self._clean_up()
-                raise
-
-    def _start(self) -> None:
-        pid = os.getpid()
-        space = tempfile.mkdtemp(prefix=f"torchneuron-light-{pid}-{processes.start_time(pid)}-")
-        self._undo.append(lambda: shutil.rmtree(space))
-        network = self._network = NetworkNamespace()
-        self._undo.append(network.close)
-        process = self._process = subprocess.Popen(
-            [
-                *("nsenter", f"--net=/proc/self/fd/{network.descriptor}"),
-                *("unshare", "--mount", "--propagation", "private", "--uts", "--ipc"),
-                *("--pid", "--fork", "--kill-child", "sh", str(_SCRIPT), space),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=BARE_ENVIRONMENT,
-            pass_fds=(network.descriptor,),
-            start_new_session=True,
-        )
-        self._undo.append(lambda: _end(process))
-        assert process.stdout is not None
-        told = process.stdout.readline()
-        if told.strip() != "ready":
-            why = told + process.stdout.read()
-            raise HostError(f"Host {self.name} can't be made", why=why.strip(), remedy="See docs/rehearsal.md, Hosts.")
-
-    def run(
-        self,
-        script: str,
-        *,
-        environment: Mapping[str, str],
-        working_directory: str | None,
-        timeout: float,
-        cancelled: threading.Event,
-        script_path: str,
-    ) -> ScriptResult:
-        return run_script(
-            self,
-            script,
-            environment=environment,
-            working_directory=working_directory,
-            timeout=timeout,
-            cancelled=cancelled,
-            script_path=script_path,
-        )
+    def start(self, archive: bytes) -> None:
+        """Start with the files of the tar archive laid over the tree, and wait until it is up. Raises HostError."""
+        space = cache.directory() / "light"
+        space.mkdir(parents=True, exist_ok=True)
+        seed_file = os.memfd_create("host-seed")
+        try:
+            os.write(seed_file, archive)
+            process = self._process = subprocess.Popen(
+                [
+                    *("nsenter", f"--net=/proc/self/fd/{self._network.descriptor}"),
+                    *("unshare", "--mount", "--uts", "--ipc", "--propagation", "private", "--mount-proc"),
+                    *("--pid", "--fork", "--kill-child"),
+                    *("sh", str(_SCRIPT), str(self._tree), str(space), self.name, f"/proc/self/fd/{seed_file}"),
+                    *(_MASKS if self._tree == OWN else ()),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=BARE_ENVIRONMENT,
+                pass_fds=(seed_file, self._network.descriptor),
+                start_new_session=True,
+            )
+        finally:
+            os.close(seed_file)
+        said = _read_until_up(process)
+        leaders = processes.children(process.pid)
+        if not said.endswith("up\n") or not leaders:
+            raise HostError(
+                f"Light host {self.name} did not come up",
+                why=said.strip() or "it said nothing",
+                remedy="Run this as root, where namespaces and overlay mounts are allowed.",
+            )
+        self._leader = leaders[0]
 
     def ready_leader(self, timeout: float) -> int:
-        """The pid, on this machine, of the host's first process. Raises HostError when it has none."""
-        process = self._process
-        if process is None or process.poll() is not None:
-            raise HostError(f"Host {self.name} can't be used", why="it is not running", remedy="Boot it first.")
-        (first,) = processes.children(process.pid)
-        return first
+        if not self._rebooting.acquire(timeout=timeout):
+            raise self._gone(f"it was not up within {timeout:.0f} s")
+        try:
+            if self._leader is None or self._process is None or self._process.poll() is not None:
+                raise self._gone("it is not running")
+            return self._leader
+        finally:
+            self._rebooting.release()
 
-    def enter(self, leader: int, script: str, *arguments: str) -> list[str]:
-        """The command line of a shell script, with arguments, in the host, in its root folder."""
-        spaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd")
-        return ["nsenter", f"--target={leader}", *spaces, "--no-fork", "--", "sh", "-c", script, "sh", *arguments]
-
-    def write_file(self, path: str, text: str, mode: int = 0o600) -> None:
-        script = 'mkdir -p "${1%/*}" && cat >"$1.new" && chmod "$2" "$1.new" && mv -T "$1.new" "$1"'
-        self._execute(script, path, f"{mode:o}", text=text)
-
-    def read_file(self, path: str) -> str:
-        return self._execute('cat -- "$1"', path)
-
-    def _execute(self, script: str, *arguments: str, text: str = "") -> str:
-        done = subprocess.run(
-            self.enter(self.ready_leader(0), f"({script})", *arguments),
-            input=text,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=BARE_ENVIRONMENT,
-            check=False,
-        )
+    def reboot(self, timeout: float) -> None:
+        leader = self.ready_leader(timeout)
+        with self._rebooting:
+            done = subprocess.run(
+                self.enter(leader, '(exec sh -c "$1") ; exit $?', _REBOOT),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                env=BARE_ENVIRONMENT,
+                timeout=timeout,
+                check=False,
+            )
         if done.returncode != 0:
-            raise HostError(f"Host {self.name}: {script}", why=done.stderr.strip(), remedy="Look at the path there.")
-        return done.stdout
+            raise self._gone(f"it did not come up again: {done.stderr.strip()}")
 
-    def forward(self, port: int) -> int:
-        with self._lock:
-            network = self._network
-            if network is None:
-                raise HostError(f"Host {self.name} can't be used", why="it is not running", remedy="Boot it first.")
-            forward = Forward(lambda: network.connect(_FORWARD_ADDRESS, port))
-            self._undo.append(forward.close)
-            return forward.port
+    def stop(self, timeout: float = 10) -> None:
+        if self._process is None:
+            return
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        # Killing unshare kills its child, the host's process 1, and with that the kernel ends everything in there.
+        self._process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            if self._leader is not None:
+                os.kill(self._leader, signal.SIGKILL)
+        self._process.wait()
+        self._process.stdin.close()
+        self._process.stdout.close()
+        _await_end(self._leader, timeout)
+        self._process = self._leader = None
 
-    def attach_volume(self, volume: Volume) -> None:
-        """Not done: a light host has no disks of its own, and no service that would mount one at boot."""
-
-    def detach_volume(self, volume: Volume) -> bool:
-        return True
-
-    def destroy(self) -> None:
-        with self._lock:
-            self._clean_up()
-
-    def _clean_up(self) -> None:
-        while self._undo:
-            self._undo[-1]()
-            self._undo.pop()
-        self._process = self._network = None
+    def _gone(self, why: str) -> HostError:
+        return HostError(f"Host {self.name} can't be used", why=why, remedy="Launch another instance.")
 
 
-def factory(instance_id: str, *, region: str) -> LightHost:
-    """A `MachineFactory`."""
-    return LightHost(instance_id, region=region)
+class LightHost(EnclosedHost):
+    """A `Machine` (see there) without systemd."""
+
+    label = "light"
+
+    def __init__(self, name: str, *, region: str, tree: Path | None = None) -> None:
+        super().__init__(name, region=region)
+        self._tree = _default_tree() if tree is None else tree
+
+    def _require(self) -> None:
+        if gaps := requirements.missing_for_light():
+            raise HostError(
+                "A light host can't be had here",
+                why="; ".join(f"{gap.what} is missing ({gap.why})" for gap in gaps),
+                remedy="\n".join(dict.fromkeys(gap.remedy for gap in gaps)),
+            )
+
+    def _start(self, network: NetworkNamespace) -> None:
+        enclosure = LightEnclosure(self._name, self._tree, network)
+        self._enclosed_by(enclosure)
+        enclosure.start(seed.light_archive(name=self._name, region=self._region, volumes=self._slots.plug_all()))
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
-    """Close its input, which ends the host's first process, and the kernel everything that runs in the host."""
-    assert process.stdin is not None
+def factory(tree: Path | None = None) -> Callable[..., LightHost]:
+    """A `MachineFactory` for light hosts."""
+    return functools.partial(LightHost, tree=tree)
+
+
+def _default_tree() -> Path:
+    rootfs = Rootfs("trixie")
+    return rootfs.tree if rootfs.path.exists() else OWN
+
+
+def _read_until_up(process: subprocess.Popen[bytes]) -> str:
+    """What it says until it is up, or ends, or takes too long."""
     assert process.stdout is not None
-    process.stdin.close()
-    try:
-        process.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    process.stdout.close()
+    said, deadline = b"", time.monotonic() + _BOOT_TIMEOUT
+    while not said.endswith(b"up\n") and (left := deadline - time.monotonic()) > 0:
+        if not select.select([process.stdout], [], [], left)[0]:
+            break
+        new = os.read(process.stdout.fileno(), 4096)
+        if not new:
+            break
+        said += new
+    return said.decode(errors="replace")
 
 
-def sweep() -> list[str]:
-    """Remove the empty folders of light hosts whose owner was killed: all else of them went with it."""
-    found = {path: _FOLDER.fullmatch(path.name) for path in Path(tempfile.gettempdir()).iterdir()}
-    left = [path for path, match in found.items() if match and not _owner_lives(match)]
-    for path in left:
-        path.rmdir()
-    return [path.name for path in left]
-
-
-def _owner_lives(match: re.Match[str]) -> bool:
-    return processes.start_time(int(match["pid"])) == int(match["started"])
+def _await_end(pid: int | None, timeout: float) -> None:
+    """Wait until a process that is not this one's child is gone."""
+    deadline = time.monotonic() + timeout
+    while pid is not None and processes.start_time(pid) is not None and time.monotonic() < deadline:
+        time.sleep(0.002)

@@ -1,7 +1,7 @@
 """What the rehearsal needs of a machine, whatever it is made of.
 
 The AWS side of the rehearsal (instances, Run Command) talks to this protocol only: a Debian that boots under
-systemd, a scripted fake in a test and, later, a light host without systemd are all the same to it.
+systemd, a light host without it and a scripted fake in a test are all the same to it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from rehearsal.hosts.volumes import Volume
@@ -55,7 +55,7 @@ class Machine(Protocol):
         """The instance id the host stands for."""
 
     def boot(self) -> None:
-        """Start the host and return once systemd calls it `running` or `degraded`; HostError otherwise."""
+        """Start the host and return once it is up, systemd's `running` or `degraded`; HostError otherwise."""
 
     def run(
         self,
@@ -96,6 +96,21 @@ class Machine(Protocol):
 
     def destroy(self) -> None:
         """Power the host off and remove every trace: process, mount, cgroup, file, disk. May be called again."""
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A machine that is less than an instance would be, and says so."""
+
+    label: str
+
+
+@runtime_checkable
+class Rebootable(Protocol):
+    """A machine that can be rebooted."""
+
+    def reboot(self) -> None:
+        """End all that runs, keep the files; back once it is up again. Raises HostError."""
 
 
 class MachineFactory(Protocol):

@@ -18,6 +18,7 @@ _TO_BOOT = {
     "tar": "tar",
     "ip": "iproute2",
 }
+_TO_BE_LIGHT = {name: _TO_BOOT[name] for name in ("unshare", "nsenter", "mount", "tar")}
 _TO_BUILD_ROOTFS = {"mmdebstrap": "mmdebstrap"}
 _TO_BUILD_CODE_SERVER = {"g++": "g++", "make": "make", "dpkg-deb": "dpkg", "python3": "python3"}
 
@@ -40,6 +41,11 @@ class Missing:
 def missing(suite: str) -> list[Missing]:
     """Everything that keeps hosts of this Debian suite from booting here; empty when they can."""
     return [*_missing_rights(), *_missing_programs(_TO_BOOT, "boots hosts"), *_missing_images(suite)]
+
+
+def missing_for_light() -> list[Missing]:
+    """Everything that keeps light hosts from running here."""
+    return [*_missing_rights(), *_missing_programs(_TO_BE_LIGHT, "makes light hosts")]
 
 
 def _missing_rights() -> Iterator[Missing]:

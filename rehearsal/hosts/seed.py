@@ -23,16 +23,32 @@ def archive(*, name: str, region: str, tree: Path, authority: str, volumes: Mapp
     well. `volumes`: the records, by path, of those that are attached already.
     """
     files = {
-        "etc/hostname": f"{name}\n",
-        "etc/hosts": _hosts(name, region),
-        "etc/resolv.conf": "",
+        **_own_files(name, region, volumes),
         "etc/apt/apt.conf.d/99rehearsal": registry_proxy.APT_CONFIGURATION,
         "usr/local/share/ca-certificates/rehearsal.crt": authority,
         _BUNDLE: (tree / _BUNDLE).read_text() + authority,
-        VOLUMES_SCRIPT.lstrip("/"): (_IMAGE / "volumes.sh").read_text(),
         f"{_UNITS}/{_UNIT}": (_IMAGE / _UNIT).read_text(),
+    }
+    return _tar(files, {f"{_UNITS}/local-fs.target.wants/{_UNIT}": f"../{_UNIT}"})
+
+
+def light_archive(*, name: str, region: str, volumes: Mapping[str, str]) -> bytes:
+    """The same for a host without systemd and without stand-ins."""
+    empty = {"etc/fstab": ""}
+    return _tar({**_own_files(name, region, volumes), **empty}, {})
+
+
+def _own_files(name: str, region: str, volumes: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "etc/hostname": f"{name}\n",
+        "etc/hosts": _hosts(name, region),
+        "etc/resolv.conf": "",
+        VOLUMES_SCRIPT.lstrip("/"): (_IMAGE / "volumes.sh").read_text(),
         **{path.lstrip("/"): text for path, text in volumes.items()},
     }
+
+
+def _tar(files: Mapping[str, str], links: Mapping[str, str]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for path, text in files.items():
@@ -40,9 +56,10 @@ def archive(*, name: str, region: str, tree: Path, authority: str, volumes: Mapp
             entry = tarfile.TarInfo(path)
             entry.size, entry.mode, entry.mtime = len(content), 0o644, int(time.time())
             tar.addfile(entry, io.BytesIO(content))
-        enabled = tarfile.TarInfo(f"{_UNITS}/local-fs.target.wants/{_UNIT}")
-        enabled.type, enabled.linkname = tarfile.SYMTYPE, f"../{_UNIT}"
-        tar.addfile(enabled)
+        for path, target in links.items():
+            link = tarfile.TarInfo(path)
+            link.type, link.linkname = tarfile.SYMTYPE, target
+            tar.addfile(link)
     return buffer.getvalue()
 
 

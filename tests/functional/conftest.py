@@ -15,10 +15,11 @@ import boto3
 import pytest
 from botocore.config import Config as ClientConfig
 
-from rehearsal.commands import Delays
 from rehearsal.hosts.machine import KILLED, HostError, ScriptResult
 from rehearsal.hosts.volumes import Volume
+from rehearsal.latency import Delays
 from rehearsal.server import Settings, serving
+from tests.functional.command_fixtures import document, instance, launch, profile  # noqa: F401
 
 PROJECT = Path(__file__).resolve().parents[2]
 REGION = "sa-east-1"
@@ -47,7 +48,8 @@ class FakeMachine:
     """A `Machine` in memory. Scripts are played, not run, by their text:
 
     `out TEXT`, `err TEXT` write a line, `repeat N TEXT` writes TEXT N times, `exit N` ends, `wait` waits for the
-    test to set `proceed` (killed at the timeout or when cancelled). Anything else is an error of the test.
+    test to set `proceed` (killed at the timeout, when cancelled or by a reboot), `next` ends with the next of
+    `exit_codes`. Anything else is an error of the test.
     """
 
     def __init__(self, name: str) -> None:
@@ -62,6 +64,8 @@ class FakeMachine:
         self.mounted: set[str] = set()
         self.no_devices = ""
         self.booted = self.destroyed = False
+        self.reboots = 0
+        self.exit_codes: list[int] = []
 
     def boot(self) -> None:
         self.may_boot.wait()
@@ -92,6 +96,8 @@ class FakeMachine:
                 stdout += text * int(count)
             elif verb == "exit":
                 return ScriptResult(int(rest), stdout, stderr, "exited")
+            elif verb == "next":
+                return ScriptResult(self.exit_codes.pop(0), stdout, stderr, "exited")
             elif verb == "wait":
                 ended = self._wait(timeout, cancelled)
                 if ended != "exited":
@@ -101,9 +107,11 @@ class FakeMachine:
         return ScriptResult(0, stdout, stderr, "exited")
 
     def _wait(self, timeout: float, cancelled: threading.Event):
-        waited = 0.0
+        waited, reboots = 0.0, self.reboots
         while not self.proceed.wait(0.01):
             waited += 0.01
+            if self.reboots != reboots:
+                return "cancelled"
             if self.destroyed:
                 raise HostError("the host is gone", why="it was destroyed", remedy="launch another")
             if cancelled.is_set():
@@ -111,6 +119,10 @@ class FakeMachine:
             if waited >= timeout:
                 return "timed-out"
         return "exited"
+
+    def reboot(self) -> None:
+        self.reboots += 1
+        self.may_boot.wait()
 
     def write_file(self, path: str, text: str, mode: int = 0o600) -> None:
         self.files[path] = text
@@ -157,7 +169,7 @@ def machines() -> Machines:
 
 @pytest.fixture(scope="session")
 def server(machines):
-    with serving(Settings(delays=Delays(visible=0.05, delivery=0.1)), machines) as server:
+    with serving(Settings(delays=Delays(visible=0.05, delivery=0.1, given_up=0.1)), machines) as server:
         yield server
 
 
@@ -243,8 +255,8 @@ def config(tmp_path, monkeypatch):
     from torchneuron import config as settings
 
     path = tmp_path / "config.json"
-    document = json.loads((PROJECT / "config.json").read_text())
-    path.write_text(json.dumps({**document, "stateDir": str(tmp_path / "state")}))
+    original = json.loads((PROJECT / "config.json").read_text())
+    path.write_text(json.dumps({**original, "stateDir": str(tmp_path / "state")}))
     monkeypatch.setenv("TORCHNEURON_CONFIG", str(path))
     return settings.load()
 

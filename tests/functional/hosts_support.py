@@ -1,4 +1,4 @@
-"""What the tests on booted hosts share."""
+"""What the tests on hosts share."""
 
 import contextlib
 import subprocess
@@ -9,21 +9,34 @@ from pathlib import Path
 
 import pytest
 
+from rehearsal.hosts import light
 from rehearsal.hosts.booted import factory
-from rehearsal.hosts.requirements import missing
+from rehearsal.hosts.requirements import missing, missing_for_light
 
 SCRIPT = "/var/lib/amazon/ssm/i-test/document/orchestration/command/step/_script.sh"
 
 
-def require(suite):
-    if gaps := missing(suite):
+def require(gaps):
+    if gaps:
         pytest.fail("\n".join(f"{gap.what} is missing: {gap.why}. {gap.remedy}" for gap in gaps), pytrace=False)
 
 
 @contextlib.contextmanager
 def booted(name, suite="trixie"):
-    require(suite)
-    host = factory(suite)(name, region="sa-east-1")
+    require(missing(suite))
+    with up(factory(suite)(name, region="sa-east-1")) as host:
+        yield host
+
+
+@contextlib.contextmanager
+def light_host(name, tree=None):
+    require(missing_for_light())
+    with up(light.factory(tree)(name, region="sa-east-1")) as host:
+        yield host
+
+
+@contextlib.contextmanager
+def up(host):
     try:
         host.boot()
         yield host

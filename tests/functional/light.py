@@ -71,6 +71,7 @@ class Fleet:
 @contextmanager
 def light_fleet(count: int) -> Iterator[Fleet]:
     with open_sandbox(region=REGION, host_suite="light") as sandbox:
+        sandbox.control("latency", {"visible": 0.05, "delivery": 0.05})
         fleet = Fleet(sandbox, [])
         iam, ec2, ssm = fleet.client("iam"), fleet.client("ec2"), fleet.client("ssm")
         trust = json.dumps({"Version": "2012-10-17", "Statement": []})

@@ -1,18 +1,31 @@
-"""A script in a booted host runs as the SSM agent runs it."""
+"""A script in a host runs as the SSM agent runs it, whether the host is booted or light."""
 
 import threading
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from rehearsal.fleet import run_all
+from rehearsal.hosts import light
+from rehearsal.hosts.booted import factory
+from rehearsal.hosts.light import OWN, LightHost
 from rehearsal.hosts.machine import KILLED, HostError
-from tests.functional.hosts_support import SCRIPT, booted, run
+from rehearsal.hosts.mixed import MixedFactory
+from tests.functional.hosts_support import SCRIPT, booted, eventually, light_host, run
+
+KINDS = {
+    "booted": lambda: booted("i-run"),
+    "light": lambda: light_host("i-run"),
+    "light, own files": lambda: light_host("i-run", OWN),
+}
 
 
-@pytest.fixture(scope="module")
-def host():
-    with booted("i-run") as host:
+@pytest.fixture(scope="module", params=KINDS)
+def host(request):
+    with KINDS[request.param]() as host:
         yield host
 
 
@@ -59,7 +72,9 @@ class TestRun:
     def test_script_is_roots_alone(self, host):
         assert run(host, f"stat -c '%a %U' {SCRIPT}").stdout == "700 root\n"
 
-    def test_belongs_to_the_agents_service(self, host):
+    def test_belongs_to_the_agents_service_where_there_are_services(self, host):
+        if isinstance(host, LightHost):
+            return
         assert "/system.slice/amazon-ssm-agent.service" in run(host, "cat /proc/self/cgroup").stdout
 
     def test_empty_script_succeeds(self, host):
@@ -128,3 +143,80 @@ class TestFiles:
     def test_a_file_that_is_not_there_is_an_error(self, host):
         with pytest.raises(HostError, match="no-such-file"):
             host.read_file("/no-such-file")
+
+
+class TestHost:
+    def test_has_the_tools_that_setups_scripts_use(self, host):
+        done = run(host, "echo text | flock /tmp/lock gzip | base64 | bash -c 'base64 -d | gunzip'")
+        assert (done.stdout, done.stderr) == ("text\n", "")
+
+    def test_is_called_what_it_is(self, host):
+        assert run(host, "hostname; cat /etc/hostname; getent hosts i-run").stdout.split()[:2] == ["i-run", "i-run"]
+
+    def test_reaches_itself_and_nothing_else(self, host):
+        host.write_file("/srv/page/index.html", "from the host", mode=0o644)
+        serve = "cd /srv/page && nohup python3 -m http.server --bind 127.0.0.1 8123 >/dev/null 2>&1 &"
+        assert run(host, serve).exit_code == 0
+        port = host.forward(8123)
+        assert eventually(lambda: fetch(port)) == b"from the host"
+        assert run(host, "getent hosts example.com").exit_code != 0
+
+    def test_no_orphan_stays_unburied(self, host):
+        run(host, "(sleep 0.01 &) ; sleep 0.1")
+        assert eventually(lambda: run(host, "ps -eo stat | grep -c '^Z'").stdout == "0\n")
+
+    def test_a_reboot_ends_what_runs_and_keeps_files(self, host):
+        host.write_file("/etc/kept", "kept")
+        run(host, "touch /run/forgotten; nohup sleep 8765 >/dev/null 2>&1 &")
+        with ThreadPoolExecutor() as pool:
+            running = pool.submit(run, host, "echo begun; sleep 9876", path="/var/lib/amazon/ssm/long.sh")
+            time.sleep(0.3)
+            host.reboot()
+            ended = running.result(timeout=20)
+        assert (ended.stdout, ended.exit_code != 0) == ("begun\n", True)
+        assert host.read_file("/etc/kept") == "kept"
+        assert run(host, "pgrep -f '[s]leep (8765|9876)'; ls /run/forgotten").stdout == ""
+
+
+class TestApart:
+    @pytest.mark.parametrize("tree", [None, OWN])
+    def test_light_hosts_see_nothing_of_each_other_or_of_this_machine(self, tree, tmp_path):
+        places = "/etc /tmp /var/lib/torchneuron /var/log/torchneuron /root /opt /usr/local"
+        (tmp_path / "ours").touch()
+        with light_host("i-one", tree) as one, light_host("i-two", tree) as two:
+            run(one, f"mkdir -p {places}; for at in {places}; do echo one >$at/mark; done; rm -rf /usr/share/doc")
+            assert run(two, f"cd / && find {places} -maxdepth 1 -name mark").stdout == ""
+            assert run(two, "test -d /usr/share/doc").exit_code == 0
+            assert run(one, f"test -e {tmp_path}/ours").exit_code != 0
+            assert "i-two" not in run(one, "ps -ef; hostname").stdout
+        assert not Path("/etc/mark").exists()
+        assert Path("/usr/share/doc").is_dir()
+
+    def test_sixty_four_at_once(self):
+        hosts = [light.factory()(f"i-{number:02}", region="sa-east-1") for number in range(64)]
+        started = time.monotonic()
+        try:
+            run_all([host.boot for host in hosts])
+            with ThreadPoolExecutor(64) as pool:
+                said = list(pool.map(lambda host: run(host, "sleep 0.5; hostname").stdout.strip(), hosts))
+            # One second to come up and one for the commands on two cores with nothing else to do.
+            assert time.monotonic() - started < 20
+            assert said == [host.name for host in hosts]
+        finally:
+            run_all([host.destroy for host in hosts])
+
+    def test_only_so_many_boot_and_a_place_becomes_free_again(self):
+        mixed = MixedFactory(factory("trixie"), light.factory(), 2)
+        made = [mixed(f"i-{number}", region="sa-east-1") for number in range(3)]
+        assert [isinstance(one, LightHost) for one in made] == [False, False, True]
+        made[0].destroy()
+        assert not isinstance(mixed("i-3", region="sa-east-1"), LightHost)
+        assert isinstance(mixed("i-4", region="sa-east-1"), LightHost)
+
+
+def fetch(port):
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/index.html", timeout=5) as response:
+            return response.read()
+    except OSError:
+        return None

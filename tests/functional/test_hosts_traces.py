@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from rehearsal.hosts import light
 from rehearsal.hosts.booted import factory
 from rehearsal.hosts.code_server_package import CodeServerPackage
 from rehearsal.hosts.machine import HostError
 from rehearsal.hosts.rootfs import Rootfs
 from rehearsal.hosts.sweep import sweep
 from rehearsal.hosts.volumes import Volume
-from tests.functional.hosts_support import booted, eventually, run, traces
+from tests.functional.hosts_support import booted, eventually, light_host, run, traces
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -87,6 +88,64 @@ class TestNothingIsLeft:
         assert run(host, "echo unharmed").stdout == "unharmed\n"
 
 
+class TestNothingIsLeftOfALightHost:
+    def test_after_destroy(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        before = light_traces()
+        with light_host("i-light-traces") as host:
+            run(host, "nohup sleep 1000 >/dev/null 2>&1 & mount -t tmpfs more /mnt")
+            host.forward(80)
+            assert light_traces() != before
+        assert light_traces() == before
+        assert list(tmp_path.iterdir()) == []
+        host.destroy()
+
+    def test_after_destroy_while_a_command_runs(self):
+        before = light_traces()
+        with ThreadPoolExecutor() as pool, light_host("i-light-traces") as host:
+            running = pool.submit(run, host, "touch /run/begun; sleep 1000", timeout=60)
+            assert eventually(lambda: run(host, "test -e /run/begun", path="/run/look.sh").exit_code == 0)
+            host.destroy()
+            assert running.result(timeout=10).exit_code != 0
+        assert light_traces() == before
+
+    def test_after_kill_9_of_the_owner(self):
+        code = OWNER.replace("booted", "light").replace('factory("trixie")', "factory()")
+        owner = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert owner.stdout is not None
+        with owner:
+            assert owner.stdout.readline() == "light\n"
+            family = descendants(owner.pid)
+            assert len(family) >= 2
+            assert devices(owner.pid) == 1
+            owner.send_signal(signal.SIGKILL)
+        assert eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family))
+        assert eventually(lambda: devices(owner.pid) == 0)
+
+    def test_without_root_it_is_refused_and_says_why(self, monkeypatch):
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        before = light_traces()
+        with pytest.raises(HostError, match="namespaces and mounts"):
+            light.factory()("i-nobody", region="sa-east-1").boot()
+        assert light_traces() == before
+
+
+def light_traces():
+    """What light hosts of this process leave while they live: mounts, processes below this one, open files."""
+    mounts = Path("/proc/self/mounts").read_text().splitlines()
+    return mounts, descendants(os.getpid()), len(list(Path("/proc/self/fd").iterdir()))
+
+
+def descendants(pid):
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        for child in (task / "children").read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return sorted(found)
+
+
 def devices(pid):
     """How many loop devices there are of the volume that the process with this pid has made."""
     listed = subprocess.run(["losetup", "--list", "--output", "BACK-FILE"], capture_output=True, text=True, check=True)
@@ -100,7 +159,7 @@ from rehearsal.hosts.volumes import Volume
 host = factory("trixie")("i-orphan", region="sa-east-1")
 host.attach_volume(Volume(f"vol-{os.getpid():08x}", 1))
 host.boot()
-host._container.execute("mkfs.ext4 -q /dev/nvme1n1 && mount /dev/nvme1n1 /mnt", "", purpose="mount")
+host._enclosure.execute("mkfs.ext4 -q /dev/nvme1n1 && mount /dev/nvme1n1 /mnt", "", purpose="mount")
 print("booted", flush=True)
 time.sleep(600)
 """

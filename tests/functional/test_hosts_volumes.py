@@ -11,9 +11,10 @@ import pytest
 from rehearsal.hosts.booted import factory
 from rehearsal.hosts.loop import LoopDevice
 from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.requirements import missing
 from rehearsal.hosts.rootfs import SUITES
 from rehearsal.hosts.volumes import Volume
-from tests.functional.hosts_support import booted, eventually, require, run
+from tests.functional.hosts_support import booted, eventually, light_host, require, run
 
 SCRIPTS = Path(__file__).parents[2] / "setup_tasks" / "scripts"
 TASK = (SCRIPTS / "07-create-home-dir.sh").read_text()
@@ -34,7 +35,7 @@ def disk(gigabytes=1, volume_id=VOLUME):
 @contextlib.contextmanager
 def machine(suite, *volumes, name="i-volume"):
     """A host that has these volumes from its boot on, and the user."""
-    require(suite)
+    require(missing(suite))
     host = factory(suite)(name, region="sa-east-1")
     for volume in volumes:
         host.attach_volume(volume)
@@ -235,6 +236,20 @@ def test_a_volume_that_is_not_attached_is_waited_for_and_named(host):
     result = run(host, waiting, USER="coder", HOME_DIR="/work", DATA_VOLUME="vol-00000000")
     assert result.exit_code == 1
     assert result.stderr.startswith("volume vol-00000000 did not appear on this host")
+
+
+def test_a_light_host_has_the_same_disks():
+    with disk() as volume, disk(volume_id="vol-0aaaaaaaa") as other, light_host("i-light") as host:
+        host.attach_volume(volume)
+        ok(host, f"mkfs.ext4 -q {LINK} && echo '{LINK} /mnt ext4 defaults,nofail 0 2' >>/etc/fstab && mount --all")
+        ok(host, "echo kept >/mnt/file")
+        host.attach_volume(other)
+        assert not host.detach_volume(volume), "it is mounted"
+        host.reboot()
+        assert ok(host, "cat /mnt/file; umount /mnt") == "kept\n"
+        assert host.detach_volume(volume)
+        assert ok(host, "ls /dev/nvme*") == "/dev/nvme2n1\n"
+    assert devices(other) == []
 
 
 class TestDevices:

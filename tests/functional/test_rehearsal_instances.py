@@ -177,11 +177,26 @@ def test_a_host_is_booted_and_destroyed_with_its_instance(ec2, control, machines
     assert control("status")["hosts"] == {}
 
 
+def test_a_light_host_runs_and_says_what_it_is(ec2, control, machines, request_on_block):
+    machines.prepare = lambda machine: setattr(machine, "label", "light")
+    instance_id = launched(ec2, request_on_block)
+    eventually(lambda: control("status")["hosts"] == {instance_id: "running (light)"})
+    assert control("forward", {"instance_id": instance_id, "port": 80}) == {"port": 40080}
+
+
 def test_a_host_that_fails_to_boot_is_told(ec2, control, machines, request_on_block):
     machines.prepare = lambda machine: setattr(machine, "broken", "no memory")
     instance_id = launched(ec2, request_on_block)
     eventually(lambda: control("status")["hosts"][instance_id].startswith("failed: "))
     assert "no memory" in control("status")["hosts"][instance_id]
+
+
+def test_a_host_is_rebooted_with_its_instance(ec2, control, machines, request_on_block):
+    instance_id = launched(ec2, request_on_block)
+    eventually(lambda: control("status")["hosts"] == {instance_id: "running"})
+    ec2.reboot_instances(InstanceIds=[instance_id])
+    eventually(lambda: machines.made[instance_id].reboots == 1)
+    eventually(lambda: control("status")["hosts"] == {instance_id: "running"})
 
 
 def test_what_a_host_cannot_do_is_refused(ec2, request_on_block):

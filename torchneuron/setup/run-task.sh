@@ -50,7 +50,10 @@ fi
 
 text >"$marks/$task.sh"
 # Opened here, and closed for the task: a background job that held them, or the lock, would hold up all that follows.
-exec 7> >(keep) 8> >(keep >&2)
+exec 7> >(keep)
+keepers=$!
+exec 8> >(keep >&2)
+keepers="$keepers $!"
 for ((try = 0, pause = 1; ; try++, pause = pause < 16 ? pause * 2 : 30)); do
   status=0
   (with_values "$marks/$task.sh") </dev/null >&7 2>&8 7>&- 8>&- 9>&- || status=$?
@@ -58,6 +61,9 @@ for ((try = 0, pause = 1; ; try++, pause = pause < 16 ? pause * 2 : 30)); do
   echo "failed with status $status; try $((try + 2)) of $((retries + 1)) in $pause s" >&2
   sleep "$pause"
 done
+exec 7>&- 8>&-
+# shellcheck disable=SC2086 # two words
+wait $keepers || true # so that the log is whole when the mark is there
 [ "$status" -ne 0 ] || finish
 # Words to the agent, not failures: 137 its own time-out, 168 and 169 "skip the rest". 194, "reboot", is let through.
 case $status in

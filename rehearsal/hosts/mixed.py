@@ -1,0 +1,34 @@
+"""A few hosts that boot and any number of light ones: a fleet whose size is real where its every member need not be."""
+
+from __future__ import annotations
+
+import threading
+
+from rehearsal.hosts.enclosed import EnclosedHost
+from rehearsal.hosts.machine import Machine, MachineFactory
+
+BOOTED = 4
+"""How many boot unless told otherwise: as many as a machine with 8 GB has room for."""
+
+
+class MixedFactory:
+    """A `MachineFactory`: the first `most` machines are `booted`'s, further ones `light`'s.
+
+    A booted host that is destroyed makes room for another. Safe to use from any thread.
+    """
+
+    def __init__(self, booted: MachineFactory, light: MachineFactory, most: int = BOOTED) -> None:
+        self._booted = booted
+        self._light = light
+        self._most = most
+        self._lock = threading.Lock()
+        self._there: list[Machine] = []
+
+    def __call__(self, instance_id: str, *, region: str) -> Machine:
+        with self._lock:
+            self._there = [one for one in self._there if not (isinstance(one, EnclosedHost) and one.destroyed)]
+            if len(self._there) >= self._most:
+                return self._light(instance_id, region=region)
+            machine = self._booted(instance_id, region=region)
+            self._there.append(machine)
+            return machine

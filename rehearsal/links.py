@@ -1,0 +1,63 @@
+"""Whether an instance's agent can reach Systems Manager. It registers when its host is up; this is about later.
+
+Sources
+-------
+- PingStatus, and that it is a matter of how long ago the agent pinged: SSM API reference, InstanceInformation. The
+  agent pings every 5 minutes: amazon-ssm-agent, agent/appconfig (HealthFrequencyMinutes). That ConnectionLost is
+  shown as soon as one ping is missing is assumed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+PING_EVERY = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Ping:
+    """What DescribeInstanceInformation says of it."""
+
+    status: str
+    last: datetime
+
+
+@dataclass(frozen=True)
+class _Loss:
+    at: datetime
+    noticed: datetime
+
+
+class Links:
+    """Those that are broken, by instance. Safe to use from any thread."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        """`now`: the rehearsal's clock, so that moving it makes AWS notice."""
+        self._now = now
+        self._lock = threading.Lock()
+        self._lost: dict[str, _Loss] = {}
+
+    def lose(self, instance_id: str, noticed_after: timedelta = PING_EVERY) -> None:
+        """Cut the link; PingStatus says so after that time. Cutting it again changes only when."""
+        with self._lock:
+            at = self._lost[instance_id].at if instance_id in self._lost else self._now()
+            self._lost[instance_id] = _Loss(at, self._now() + noticed_after)
+
+    def restore(self, instance_ids: Iterable[str]) -> None:
+        with self._lock:
+            for instance_id in instance_ids:
+                self._lost.pop(instance_id, None)
+
+    def connected(self, instance_id: str) -> bool:
+        with self._lock:
+            return instance_id not in self._lost
+
+    def ping(self, instance_id: str) -> Ping:
+        with self._lock:
+            now, loss = self._now(), self._lost.get(instance_id)
+        if loss is None:
+            return Ping("Online", now)
+        return Ping("ConnectionLost" if now >= loss.noticed else "Online", loss.at)

@@ -1,0 +1,132 @@
+"""Which instances Systems Manager manages: those whose agent reached it, once at least."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.ec2.models import ec2_backends
+from moto.iam.models import iam_backends
+from moto.ssm.responses import SimpleSystemManagerResponse
+
+from rehearsal.answers import RehearsalResponse, matches, page
+from rehearsal.errors import AwsError
+
+AGENT_VERSION = "3.3.3185.0"
+PAGE = 50
+_INSTANCES_A_PAGE = 10
+"""Unless another number is asked for: SSM API reference, DescribeInstanceInformation."""
+
+
+class InstanceResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type: ignore[misc] # moto has no types
+    """Which instances Systems Manager manages."""
+
+    def describe_instance_information(self) -> ActionResult:
+        found = [one for one in self._instances() if self._registered(one)]
+        filters = [(each["Key"], each["Values"]) for each in self._get_param("Filters") or []]
+        filters += [(each["key"], each["valueSet"]) for each in self._get_param("InstanceInformationFilterList") or []]
+        for key, values in filters:
+            found = [one for one in found if passes(one, key, values, self.world.links.ping(one.id).status)]
+        shown, token = page(
+            found,
+            self._get_int_param("MaxResults", _INSTANCES_A_PAGE),
+            self._get_param("NextToken"),
+            bad_token="InvalidNextToken",
+        )
+        described = [self._described(one) for one in shown]
+        return ActionResult({"InstanceInformationList": described, "NextToken": token})
+
+    def _instances(self) -> list[Any]:
+        return list(ec2_backends[self.current_account][self.region].all_instances())
+
+    def _registered(self, instance: Any) -> bool:
+        """Whether the instance's agent reached Systems Manager: a host that runs, a role that lets it.
+
+        Source: Systems Manager user guide, "Configure instance permissions required for Systems Manager".
+        """
+        if instance.state != "running" or not self.world.fleet.has_been_up(instance.id):
+            return False
+        return may_register(instance, self.current_account, self.partition)
+
+    def _described(self, instance: Any) -> dict[str, Any]:
+        name, version = self.world.fleet.system(instance.id)
+        ping = self.world.links.ping(instance.id)
+        return {
+            "InstanceId": instance.id,
+            "PingStatus": ping.status,
+            "LastPingDateTime": ping.last,
+            "AgentVersion": AGENT_VERSION,
+            "IsLatestVersion": True,
+            "PlatformType": "Linux",
+            "PlatformName": name,
+            "PlatformVersion": version,
+            "ResourceType": "EC2Instance",
+            "IPAddress": instance.private_ip,
+            "ComputerName": instance.private_dns_name,
+            "SourceId": instance.id,
+            "SourceType": "AWS::EC2::Instance",
+        }
+
+
+def may_register(instance: Any, account: str, partition: str) -> bool:
+    """Whether the role of the instance's profile lets an agent register and take commands.
+
+    AmazonSSMManagedInstanceCore is one policy that does; what counts is what a policy allows.
+    """
+    profile = (instance.iam_instance_profile or {}).get("Arn")
+    if profile is None:
+        return False
+    profiles = iam_backends[account][partition].instance_profiles.values()
+    allowed = [
+        action
+        for one in profiles
+        if one.arn == profile
+        for role in one.roles
+        for document in [
+            *role.policies.values(),
+            *(
+                version.document
+                for policy in role.managed_policies.values()
+                for version in policy.versions
+                if version.is_default
+            ),
+        ]
+        for action in _allowed(json.loads(document) if isinstance(document, str) else document)
+    ]
+
+    def covers(action: str) -> bool:
+        return any(matches(action.lower(), [pattern.lower()]) for pattern in allowed)
+
+    messages = covers("ssmmessages:OpenControlChannel") or covers("ec2messages:GetMessages")
+    return covers("ssm:UpdateInstanceInformation") and messages
+
+
+def _allowed(policy: Any) -> list[str]:
+    statements = policy.get("Statement", [])
+    found: list[str] = []
+    for one in statements if isinstance(statements, list) else [statements]:
+        actions = one.get("Action", [])
+        if one.get("Effect") == "Allow":
+            found += actions if isinstance(actions, list) else [actions]
+    return found
+
+
+def passes(instance: Any, key: str, values: Sequence[str], ping: str = "Online") -> bool:
+    """Whether it meets a filter of DescribeInstanceInformation, or a target of a command that is like one."""
+    tags = {tag["key"]: tag["value"] for tag in instance.get_tags()}
+    if key.startswith("tag:"):
+        name = key.removeprefix("tag:")
+        return name in tags and matches(tags[name], values)
+    if key == "tag-key":
+        return any(matches(name, values) for name in tags)
+    known = {
+        "InstanceIds": instance.id,
+        "PingStatus": ping,
+        "PlatformTypes": "Linux",
+        "ResourceType": "EC2Instance",
+    }
+    if key not in known:
+        raise AwsError("InvalidFilterKey", f"The filter key {key} is not valid.")
+    return known[key] in values

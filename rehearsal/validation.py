@@ -1,0 +1,137 @@
+"""Requests and answers against botocore's service model, as AWS checks them and clients need not.
+
+botocore checks types and some lengths before it sends; other clients, and patterns and sets of values, are AWS's to
+refuse. The words are those of AWS's common ValidationException.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from botocore.model import ListShape, MapShape, Shape, StructureShape
+
+from rehearsal.errors import AwsError
+
+# Java's classes of characters, near enough for names and tags.
+_CLASSES = {r"\p{L}": "a-zA-Z\u00aa-\uffff", r"\p{Z}": r"\s", r"\p{N}": "0-9", r"\p{IsLetter}": "a-zA-Z\u00aa-\uffff"}
+_ENUM = "satisfy enum value set"
+_Failures = Iterator[str]
+
+
+def check_request(shape: Shape | None, given: Mapping[str, Any]) -> None:
+    """AwsError (ValidationException, or SerializationException for a wrong type) when it is no such request."""
+    if shape is None:
+        return
+    failures = list(_failures(shape, given, ""))
+    if failures:
+        count = f"{len(failures)} validation error{'s' if len(failures) > 1 else ''} detected"
+        raise AwsError("ValidationException", f"{count}: {'; '.join(failures)}")
+
+
+def misfits(shape: Shape | None, answer: Any) -> list[str]:
+    """What of an answer is not in the model, and would get lost on its way or puzzle a client.
+
+    Lengths and patterns are for requests: AWS's own answers don't keep to them.
+    """
+    if shape is None:
+        return []
+    try:
+        wrong = [one for one in _failures(shape, answer, "") if _ENUM in one and not one.startswith("Value ''")]
+    except AwsError as error:
+        wrong = [str(error)]
+    return [*_strangers(shape, answer, ""), *wrong]
+
+
+def _failures(shape: Shape, value: Any, at: str) -> _Failures:
+    if shape.type_name not in _CHECKS:
+        return
+    types, check = _CHECKS[shape.type_name]
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        raise AwsError("SerializationException", f"{at or 'The request'}: {value!r} is not a {shape.type_name}")
+    yield from check(shape, value, at)
+
+
+def _of_structure(shape: StructureShape, value: Mapping[str, Any], at: str) -> _Failures:
+    for name in shape.required_members:
+        if value.get(name) is None:
+            yield f"Value null at '{_path(at, name)}' failed to satisfy constraint: Member must not be null"
+    for name, member in shape.members.items():
+        if value.get(name) is not None:
+            yield from _failures(member, value[name], _path(at, name))
+
+
+def _of_list(shape: ListShape, value: list[Any], at: str) -> _Failures:
+    yield from _within(shape, len(value), value, at, "length")
+    for number, one in enumerate(value, 1):
+        yield from _failures(shape.member, one, f"{at}.{number}.member")
+
+
+def _of_map(shape: MapShape, value: Mapping[str, Any], at: str) -> _Failures:
+    yield from _within(shape, len(value), value, at, "length")
+    for name, one in value.items():
+        yield from _failures(shape.key, name, at)
+        yield from _failures(shape.value, one, f"{at}.{name}.member")
+
+
+def _of_string(shape: Shape, value: str, at: str) -> _Failures:
+    yield from _within(shape, len(value), value, at, "length")
+    allowed = shape.metadata.get("enum")
+    if allowed and value not in allowed:
+        yield _failure(value, at, f"{_ENUM}: [{', '.join(allowed)}]")
+    pattern = shape.metadata.get("pattern")
+    if pattern and (compiled := _compiled(pattern)) and not compiled.fullmatch(value):
+        yield _failure(value, at, f"satisfy regular expression pattern: {pattern}")
+
+
+def _of_number(shape: Shape, value: float, at: str) -> _Failures:
+    yield from _within(shape, value, value, at, "value")
+
+
+def _within(shape: Shape, number: float, value: Any, at: str, what: str) -> _Failures:
+    if "min" in shape.metadata and number < shape.metadata["min"]:
+        yield _failure(value, at, f"have {what} greater than or equal to {shape.metadata['min']}")
+    if "max" in shape.metadata and number > shape.metadata["max"]:
+        yield _failure(value, at, f"have {what} less than or equal to {shape.metadata['max']}")
+
+
+_CHECKS: Mapping[str, tuple[tuple[type, ...], Callable[[Any, Any, str], _Failures]]] = {
+    "structure": ((Mapping,), _of_structure),
+    "list": ((list, tuple), _of_list),
+    "map": ((Mapping,), _of_map),
+    "string": ((str,), _of_string),
+    "integer": ((int,), _of_number),
+    "long": ((int,), _of_number),
+    "boolean": ((bool,), lambda shape, value, at: iter(())),
+}
+
+
+def _strangers(shape: Shape, value: Any, at: str) -> _Failures:
+    if isinstance(shape, StructureShape) and isinstance(value, Mapping):
+        yield from (f"{_path(at, name)} is not in the model" for name in value.keys() - shape.members.keys())
+        for name, member in shape.members.items():
+            yield from _strangers(member, value.get(name), _path(at, name))
+    elif isinstance(shape, ListShape) and isinstance(value, list | tuple):
+        for one in value:
+            yield from _strangers(shape.member, one, at)
+
+
+def _failure(value: Any, at: str, must: str) -> str:
+    return f"Value '{value}' at '{at}' failed to satisfy constraint: Member must {must}"
+
+
+def _path(at: str, name: str) -> str:
+    return f"{at}.{name[0].lower()}{name[1:]}" if at else f"{name[0].lower()}{name[1:]}"
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str] | None:
+    """None for a pattern of Java's that Python has no word for: it is not checked."""
+    for name, characters in _CLASSES.items():
+        pattern = pattern.replace(name, characters)
+    try:
+        return re.compile(pattern)
+    except re.error:
+        return None

@@ -1,0 +1,74 @@
+"""Fixtures for tests that run commands: instances that are Online, documents. `conftest` makes them known."""
+
+import json
+
+import pytest
+
+from tests.functional.rehearsal_support import online
+from tests.functional.support import AMI_PARAMETER, eventually
+
+PERMITTING = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
+
+
+@pytest.fixture
+def profile(client):
+    """Makes an instance profile whose role has the policies."""
+    iam = client("iam")
+
+    def make(name: str, *policies: str) -> str:
+        trust = {"Version": "2012-10-17", "Statement": []}
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+        for one in policies:
+            iam.attach_role_policy(RoleName=name, PolicyArn=one)
+        iam.create_instance_profile(InstanceProfileName=name)
+        iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+        return name
+
+    return make
+
+
+@pytest.fixture
+def launch(ec2, ssm, profile):
+    """Launches instances, with a role that lets them register unless told otherwise, and returns their ids."""
+    image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
+
+    def go(count=1, *, role=None, tags=None):
+        name = profile("permitted", PERMITTING) if role is None else role
+        more = {"IamInstanceProfile": {"Name": name}} if name else {}
+        if tags:
+            pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
+            more["TagSpecifications"] = [{"ResourceType": "instance", "Tags": pairs}]
+        made = ec2.run_instances(ImageId=image, InstanceType="inf2.xlarge", MinCount=count, MaxCount=count, **more)
+        return [one["InstanceId"] for one in made["Instances"]]
+
+    return go
+
+
+@pytest.fixture
+def instance(ssm, launch):
+    (instance_id,) = launch()
+    eventually(lambda: online(ssm) == {instance_id})
+    return instance_id
+
+
+@pytest.fixture
+def document(ssm):
+    """Makes a document of steps, each given as (name, lines) or (name, lines, further inputs)."""
+
+    def make(*steps, parameters=None, name="Test-Document"):
+        content = {
+            "schemaVersion": "2.2",
+            "parameters": parameters or {},
+            "mainSteps": [
+                {
+                    "action": "aws:runShellScript",
+                    "name": step,
+                    "inputs": {"runCommand": lines, **(more[0] if more else {})},
+                }
+                for step, lines, *more in steps
+            ],
+        }
+        ssm.create_document(Name=name, DocumentType="Command", Content=json.dumps(content))
+        return name
+
+    return make
