@@ -1,0 +1,187 @@
+"""`invoke run-tasks` and `setup.logs` as a user runs them, on machines that really run the tasks."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.functional.invoking import ROOT
+from tests.functional.light import RAN, light_fleet, note
+from tests.unit.setup_support import task, write_task_file
+
+
+@pytest.fixture(scope="module")
+def fleet():
+    with light_fleet(2) as made:
+        yield made
+
+
+@pytest.fixture
+def invoke(fleet, tmp_path):
+    """`invoke(…)` in a process of its own, as from a laptop that has no state of the machines."""
+    fleet.shell(f"rm -rf {RAN} /var/lib/torchneuron /var/log/torchneuron", *fleet.instance_ids)
+    settings = json.loads((fleet.sandbox.folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**settings, "stateDir": str(tmp_path / "state")}))
+    environment = {**fleet.sandbox.environment, "TORCHNEURON_CONFIG": str(tmp_path / "config.json")}
+
+    def start(*words):
+        return subprocess.Popen(
+            [sys.executable, "-m", "invoke", *words],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(*words, status=0):
+        process = start(*words)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == status, err
+        assert "Traceback" not in err
+        return out, err
+
+    run.start = start
+    return run
+
+
+@pytest.fixture
+def faults(fleet):
+    def set_(*rules):
+        fleet.sandbox.control("faults", {"faults": list(rules)})
+
+    yield set_
+    set_()
+
+
+@pytest.fixture
+def file(tmp_path, request):
+    """A task file with ids that no other test has: SSM remembers those."""
+    unique = re.sub(r"\W+", "-", request.node.name)[-30:]
+
+    def write(*tasks, variables=None):
+        named = [{**one, "id": f"{one['id']}-{unique}"} for one in tasks]
+        return str(write_task_file(tmp_path, named, variables))
+
+    return write
+
+
+def where(fleet, number=0):
+    return ["-i", fleet.instance_ids[number], "-r", "sa-east-1"]
+
+
+def until_ran(fleet, what):
+    deadline = time.monotonic() + 20
+    while what not in fleet.shell(f"cat {RAN} 2>/dev/null || true").split():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_events_for_programs_are_all_there_is_on_standard_output(fleet, invoke, file):
+    tasks = [task("01", note("a")), task("02", "false", optional=True), task("03", note("c"))]
+    out, _ = invoke("run-tasks", "--file", file(*tasks), *where(fleet), "-o", "json")
+    events = [json.loads(line) for line in out.splitlines()]
+    assert [one["event"] for one in events if one["event"] != "task"] == ["planned", "sent", "ended"]
+    last = {one["task"][:2]: one["status"] for one in events if one["event"] == "task"}
+    assert last == {"01": "done", "02": "failed", "03": "done"}
+    assert (events[-1]["succeeded"], len(events[-1]["failedOptional"])) == (True, 1)
+
+
+def test_without_the_right_to_make_documents_it_goes_on_one_by_one_and_says_so(fleet, invoke, file, faults):
+    faults({"operation": "CreateDocument", "kind": "error", "code": "AccessDeniedException", "times": 10})
+    _, err = invoke("run-tasks", "--file", file(task("01", note("a")), task("02", note("b"))), *where(fleet))
+    assert "Tasks are sent one by one" in err
+    assert fleet.ran() == ["a", "b"]
+    _, err = invoke("run-tasks", "--file", file(task("03")), *where(fleet), "--mode", "document", status=2)
+    assert "ssm:CreateDocument" in err or "CreateDocument is missing" in err
+
+
+def test_a_network_that_comes_back_and_one_that_asks_too_often_stop_nothing(fleet, invoke, file, faults):
+    faults(
+        {"operation": "ListCommandInvocations", "kind": "lost-after", "times": 3, "skip": 3},
+        {"operation": "SendCommand", "kind": "lost-after", "times": 1},
+    )
+    invoke("run-tasks", "--file", file(task("01", note("a"), "sleep 1"), task("02", note("b"))), *where(fleet))
+    assert fleet.ran() == ["a", "b"]
+
+
+def test_credentials_that_expire_end_the_watching_and_not_the_run(fleet, invoke, file, faults):
+    written = file(task("01", note("a"), "sleep 3"), task("02", note("b")))
+    process = invoke.start("run-tasks", "--file", written, *where(fleet))
+    until_ran(fleet, "a")
+    faults({"operation": "ListCommandInvocations", "kind": "error", "code": "ExpiredTokenException", "times": 1})
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "credentials have expired" in err
+    assert f"The setup goes on, on {fleet.instance_ids[0]}" in err
+    _, err = invoke("run-tasks", "--file", written, *where(fleet))
+    assert "Attached to the setup under way" in err
+    assert fleet.ran() == ["a", "b"]
+
+
+def test_ctrl_c_detaches_and_the_same_command_attaches_again(fleet, invoke, file):
+    written = file(task("01", note("a"), "sleep 3"), task("02", note("b")))
+    process = invoke.start("run-tasks", "--file", written, *where(fleet))
+    until_ran(fleet, "a")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Stopped watching; the setup goes on" in err
+    again = re.search(r"To watch it again: invoke (.*)", err)[1].split()
+    _, err = invoke(*again)
+    assert "Attached to the setup under way" in err
+    assert fleet.ran() == ["a", "b"]
+
+
+def test_cancelled_from_elsewhere_it_stops_and_the_same_command_goes_on(fleet, invoke, file):
+    written = file(task("01", note("a")), task("02", note("b"), "sleep 60"))
+    process = invoke.start("run-tasks", "--file", written, *where(fleet))
+    until_ran(fleet, "b")
+    _, err = invoke("run-tasks", "--cancel", *where(fleet))
+    assert "Cancelled. What had finished stays finished" in err
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "was cancelled" in err
+    _, err = invoke("setup", "--cancel", *where(fleet))
+    assert "Nothing is under way" in err
+
+
+def test_a_dry_run_sends_nothing_hides_secrets_and_knows_what_has_finished(fleet, invoke, file, tmp_path):
+    variables = {"TOKEN": {"secret": True}}
+    written = file(task("01", note("a")), task("02", '[ -n "$TOKEN" ]', note("b")), variables=variables)
+    words = ["run-tasks", "--file", written, *where(fleet), "--var", "TOKEN=hush"]
+    invoke(*words, "--only", "01")
+    (tmp_path / "state" / "tasks" / f"task-state-{fleet.instance_ids[0]}.json").unlink()
+    before = fleet.client("ssm").list_commands()["Commands"]
+    out, _ = invoke(*words, "--dry-run")
+    assert re.search(r"----- 01\S+: would be skipped \(finished\)", out)
+    assert "export TOKEN='********'" in out
+    assert "hush" not in out
+    assert "CreateDocument, SendCommand to" in out
+    assert fleet.client("ssm").list_commands()["Commands"] == before
+    step, _ = invoke(*words, "--dry-run", "--mode", "step")
+    assert "(AWS-RunShellScript) for each task" in step
+
+
+def test_a_fleet_by_tag_and_what_failed_on_which(fleet, invoke, file):
+    broken = fleet.instance_ids[1]
+    tasks = [task("01", note("a")), task("02", f'[ "$AWS_SSM_INSTANCE_ID" != {broken} ]', note("b"))]
+    written = file(*tasks)
+    _, err = invoke("run-tasks", "--file", written, "--tag", "Team=ml", "-r", "sa-east-1", status=1)
+    assert "1 of 2 machines is not set up." in err
+    assert f"on {broken}." in err
+    assert [fleet.ran(one) for one in fleet.instance_ids] == [["a", "b"], ["a"]]
+    out, _ = invoke("setup.logs", "01", *where(fleet, 1))
+    assert re.match(r"==> \S+ 01\S+ <==\n", out)
+    _, err = invoke("setup.logs", "-i", ",".join(fleet.instance_ids), "-r", "sa-east-1", status=2)
+    assert "Of which machine?" in err
+
+
+def test_logs_of_what_never_ran(fleet, invoke):
+    _, err = invoke("setup.logs", "nothing", *where(fleet), status=2)
+    assert "No task has run" in err
