@@ -111,7 +111,6 @@ class CommandCentre:
                 if one.instance_id in gone and (pending or one.now.status not in ("Pending", "Delayed")):
                     one.lost = True
                     one.cancelled.set()
-                    one.attempted.set()
             self._changed.notify_all()
 
     def reached(self, instance_id: str) -> None:
@@ -155,8 +154,8 @@ class CommandCentre:
                     slots.release()
                     continue
                 threading.Thread(target=self._deliver, args=(command, one, slots), daemon=True).start()
-            for one in sent:
-                one.attempted.wait()
+            if waiting:
+                time.sleep(self._latency.now.wave)
             wave *= 2
 
     def _deliver(self, command: Command, invocation: Invocation, slots: threading.Semaphore) -> None:
@@ -229,4 +228,3 @@ class CommandCentre:
 
     def _know(self, invocation: Invocation, seen: Seen) -> None:
         invocation.note(time.monotonic(), seen)
-        invocation.attempted.set()

@@ -46,7 +46,6 @@ class Seen:
 class Invocation:
     """A command on one instance. `visible_at`: UTC, real time. `history`: by seconds of real time.
 
-    `attempted`: set once the command was taken up, could not be delivered at once, or never will be.
     `cancelled` is what its agent has heard of, `cancelling` what was asked for.
     """
 
@@ -55,7 +54,6 @@ class Invocation:
     visible_at: datetime
     history: list[tuple[float, Seen]]
     cancelled: threading.Event = field(default_factory=threading.Event)
-    attempted: threading.Event = field(default_factory=threading.Event)
     cancelling: bool = False
     lost: bool = False
     unsent: Seen | None = None
@@ -72,8 +70,6 @@ class Invocation:
         """Know this from now on. What has ended stays as it ended."""
         if not self.now.ended:
             self.history.append((instant, seen))
-        if self.now.ended:
-            self.attempted.set()
 
     def end_unreported(self, instant: float, status: str, details: str) -> None:
         """End without the agent's having said so: steps that have not ended are as the invocation is."""

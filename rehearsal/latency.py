@@ -21,7 +21,8 @@ _LONGEST = 600
 class Delays:
     """Seconds. `visible`: from SendCommand until its invocations can be seen. `delivery`: until an agent has it.
 
-    `request`: added to every call. `lag`: how far what is shown of invocations lies behind. `given_up`: how long an
+    `request`: added to every call. `lag`: how far what is shown of invocations lies behind. `wave`: between handing a
+    command to some of its instances and to the next. `given_up`: how long an
     agent that starts again waits for the worker of a command that was under way.
     """
 
@@ -29,10 +30,14 @@ class Delays:
     delivery: float = 0.3
     request: float = 0.0
     lag: float = 0.0
+    wave: float = 0.0
     given_up: float = 3.0
 
 
-PRESETS: Mapping[str, Delays] = {"none": Delays(), "aws": Delays(visible=1.0, delivery=1.5, request=0.1, lag=1.0)}
+PRESETS: Mapping[str, Delays] = {
+    "none": Delays(),
+    "aws": Delays(visible=1.0, delivery=1.5, request=0.1, lag=1.0, wave=0.1),
+}
 
 
 class Latency:

@@ -62,6 +62,7 @@ def test_presets_and_settings(control):
         "delivery": 1.5,
         "request": 0.1,
         "lag": 1.0,
+        "wave": 0.1,
         "given_up": 3.0,
     }
     assert control("latency", {"lag": 2})["request"] == 0.1
