@@ -185,3 +185,29 @@ def test_a_fleet_by_tag_and_what_failed_on_which(fleet, invoke, file):
 def test_logs_of_what_never_ran(fleet, invoke):
     _, err = invoke("setup.logs", "nothing", *where(fleet), status=2)
     assert "No task has run" in err
+
+
+@pytest.mark.parametrize("mode", ["document", "step"])
+def test_a_machine_that_reboots_in_the_middle_is_taken_up_where_it_was(fleet, invoke, file, mode):
+    written = file(task("01", note("a")), task("02", note("b"), "sleep 2"), task("03", note("c")))
+    words = ["run-tasks", "--file", written, *where(fleet), "--mode", mode]
+    process = invoke.start(*words)
+    until_ran(fleet, "b")
+    fleet.sandbox.control("host", {"instance_id": fleet.instance_ids[0], "do": "reboot"})
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"{fleet.instance_ids[0]}, or the SSM agent on it, was restarted in the middle" in err
+    invoke(*words, "--wait")
+    assert fleet.ran() == ["a", "b", "b", "c"]
+
+
+def test_a_machine_out_of_reach_for_a_while_goes_on_and_tells_later(fleet, invoke, file):
+    written = file(task("01", note("a"), "sleep 2"), task("02", note("b")))
+    process = invoke.start("run-tasks", "--file", written, *where(fleet))
+    until_ran(fleet, "a")
+    fleet.sandbox.control("host", {"instance_id": fleet.instance_ids[0], "do": "lose-agent"})
+    time.sleep(4)
+    fleet.sandbox.control("host", {"instance_id": fleet.instance_ids[0], "do": "restore-agent"})
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert fleet.ran() == ["a", "b"]

@@ -14,6 +14,9 @@ from torchneuron.setup.watch import Ended
 
 _SHOWN_OUTPUT_LINES = 20
 _SHOWN_FAILURES = 3
+# What an agent says that finds a command under way when it starts, and no worker of it (amazon-ssm-agent,
+# agent/framework/processor/executer/outofproc).
+_RESTARTED = "document process failed unexpectedly"
 _ONE_BY_ONE = "What comes after the task under way waits for the next run: tasks are sent one by one."
 
 
@@ -66,6 +69,12 @@ def failure(words: Words, commands: Commands, instance_id: str, ended: Ended) ->
             f"The setup was not carried out on {instance_id}: {ended.invocation.details or ended.invocation.status}.",
             why=f"SSM command {command_id}.",
             do=f"Run it again: {words.again}",
+        )
+    if ended.failed.last_line.startswith(_RESTARTED):
+        return SetupError(
+            f"{instance_id}, or the SSM agent on it, was restarted in the middle of the setup.",
+            why=f"The task under way was stopped; the agent blames the first one. SSM command {command_id}.",
+            do=f"Once it is back, this takes up where it was stopped: {words.again}",
         )
     return _failed_task(words, commands, instance_id, ended, ended.failed)
 
