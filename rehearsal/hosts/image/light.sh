@@ -40,5 +40,6 @@ ln -s /proc/self/fd/2 dev/stderr
 tar -x -f "$seed" -C .
 
 # Process 1 gets the host's orphans, and the kernel buries them when it ignores their end.
+# shellcheck disable=SC2016 # the host's shell expands it
 exec chroot . sh -c 'sh "$1" boot && echo up && exec env --ignore-signal=CHLD cat >/dev/null' sh \
     /usr/local/lib/rehearsal/volumes.sh
