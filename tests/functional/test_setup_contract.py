@@ -143,7 +143,9 @@ def test_where_nobody_remembers_the_machine_does(fleet, laptop, tmp_path):
     machines = fleet.instance_ids[:2]
     laptop.run(ids("a", "b"), on=machines[:1])
     other = Laptop(fleet, tmp_path / "other", laptop.way)
-    other.run(ids("a", "b", "c"), on=machines)
+    known, new = other.run(ids("a", "b", "c"), on=machines)
+    assert (known.skipped, known.ran) == (("task-a", "task-b"), ("task-c",))
+    assert (new.skipped, new.ran) == ((), ("task-a", "task-b", "task-c"))
     assert [fleet.ran(one) for one in machines] == [["a", "b", "c"], ["a", "b", "c"]]
     assert other.monitor.words[machines[0], "task-a"] is Word.FINISHED_BEFORE
     assert other.monitor.words[machines[1], "task-a"] is Word.DONE

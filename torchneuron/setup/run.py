@@ -89,6 +89,7 @@ class Runner:
         self._members: dict[str, Member] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._attached: set[str] = set()
+        self._before: dict[str, frozenset[str]] = {}
 
     def run(self, members: Sequence[Member], choice: Choice | None = None) -> tuple[Outcome, ...]:
         """Run what is not finished on each member, and return once it all has ended, with an outcome each.
@@ -97,7 +98,7 @@ class Runner:
         SetupError when AWS cannot be asked any more. A failure on a machine is in its outcome.
         """
         self._members = {member.instance_id: member for member in members}
-        self._outcomes, self._attached = {}, set()
+        self._outcomes, self._attached, self._before = {}, set(), {}
         with ExitStack() as locks:
             for instance_id in sorted(self._members):
                 locks.enter_context(self._members[instance_id].store.locked())
@@ -250,6 +251,8 @@ class Runner:
         return True
 
     def _note(self, instance_id: str, ended: Ended, chain: Chain) -> None:
+        if not chain.attached:
+            self._before[instance_id] = self._before.get(instance_id, frozenset()) | ended.before
         if ended.succeeded or (chain.attached and _is_past(ended)):
             return
         chain.alive.remove(instance_id)
@@ -291,11 +294,13 @@ class Runner:
             if instance_id in self._outcomes:
                 continue
             finished = self._members[instance_id].store.load().finished
-            ran = [task.id for task in plan.pending]
+            before = self._before.get(instance_id, frozenset())
+            ran = [task.id for task in plan.pending if task.id not in before]
+            chosen = [step.task.id for step in plan.steps if step.chosen]
             self._outcomes[instance_id] = Outcome(
                 instance_id,
                 ran=tuple(ran),
-                skipped=tuple(step.task.id for step in plan.steps if step.chosen and not step.runs),
+                skipped=tuple(task for task in chosen if task not in ran),
                 left_out=tuple(step.task.id for step in plan.steps if not step.chosen),
                 failed_optional=tuple(one for one in ran if one not in finished),
             )

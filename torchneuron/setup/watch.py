@@ -28,6 +28,7 @@ LOST_SECONDS = 300.0
 class Ended:
     """How a command ended on an instance. `invocation` is None when SSM does not know it, `lost` when the machine is
     out of reach. `failed` is the step that stopped it, if one did. `at_once`: it had ended when it was first looked at.
+    `before` are tasks that the machine had finished already.
     """
 
     running: Running
@@ -36,6 +37,7 @@ class Ended:
     failed: StepStatus | None = None
     succeeded: bool = False
     at_once: bool = False
+    before: frozenset[str] = frozenset()
 
     @property
     def is_cancelled(self) -> bool:
@@ -109,8 +111,14 @@ class Watch:
         # An optional step that failed makes SSM call all of it failed.
         optional_only = bool(steps) and all(step.word.succeeded or step.task in self.optional for step in steps)
         succeeded = failed is None and (invocation.status == "Success" or optional_only)
-        at_once = self._looks == 1
-        self.ended[instance_id] = Ended(self.running, invocation, failed=failed, succeeded=succeeded, at_once=at_once)
+        self.ended[instance_id] = Ended(
+            self.running,
+            invocation,
+            failed=failed,
+            succeeded=succeeded,
+            at_once=self._looks == 1,
+            before=frozenset(step.task for step in steps if step.word is Word.FINISHED_BEFORE),
+        )
 
     def _give_up(self, found: Mapping[str, Invocation]) -> None:
         """End it where SSM shows nothing of it, long after it took it and with nothing under way elsewhere."""
