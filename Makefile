@@ -97,7 +97,7 @@ test: programs
 # What `make test` does in short, at length: kills and faults at every point, and at many random ones.
 .PHONY: check-faults
 check-faults: .venv/.synced
-	@$(RUN)env TORCHNEURON_THOROUGH=1 TORCHNEURON_SEED=$(or $(SEED),1) python -m pytest -q -s tests/functional/test_setup_kills.py
+	@TORCHNEURON_THOROUGH=1 TORCHNEURON_SEED=$(or $(SEED),1) $(RUN)python -m pytest -q -s tests/functional/test_setup_kills.py
 
 # Not of `make test`: what it finds depends on the machine and the hour.
 .PHONY: bench
