@@ -33,6 +33,7 @@ FLEET_AT_MOST = 1.3
 _START_SECONDS = 60
 _LATENCY = "The rehearsal takes 0.1 s a call, 1.5 s to deliver a command, 1 s until a status shows."
 _AMI = "/aws/service/neuron/dlami/multi-framework/ubuntu-24.04/latest/image_id"
+_MANAGED = "InstanceInformationList[].InstanceId"
 _TRUST = '{"Version": "2012-10-17", "Statement": []}'
 _POLICY = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
 
@@ -137,9 +138,6 @@ def _launch(rehearsal: Rehearsal, count: int) -> list[str]:
     while len(rehearsal.aws("ssm", "describe-instance-information", "--query", _MANAGED).split()) < count:
         time.sleep(0.5)
     return ids
-
-
-_MANAGED = "InstanceInformationList[].InstanceId"
 
 
 def _task_file(folder: Path) -> Path:

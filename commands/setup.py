@@ -11,15 +11,11 @@ from commands.command import command
 
 if TYPE_CHECKING:
     from torchneuron.setup_jobs import Machines
-    from torchneuron.task_runs import RunOptions
 
-_WHICH_HELP = {
+_RUN_HELP = {
     "instance_id": "an EC2 instance, any that Systems Manager manages; repeat for several (default: all deployed ones)",
     "tag": "KEY=VALUE: all instances that run and have this tag",
     "region": "AWS region",
-}
-_RUN_HELP = {
-    **_WHICH_HELP,
     "start_from": "start at the task with this id, or whose id starts with it",
     "only": "run this task alone: its id, or what its id alone starts with",
     "dry_run": "show what would run, and touch nothing",
@@ -64,22 +60,16 @@ def setup(
 ) -> None:
     """Set code-server up on one machine or many; takes up where an earlier run stopped."""
     from torchneuron import setup_jobs
+    from torchneuron.setup.plan import Choice
+    from torchneuron.setup.run import Way
+    from torchneuron.task_runs import RunOptions
 
     machines = _machines(instance_id, tag, region)
     if cancel:
         setup_jobs.cancel(machines)
         return
-    options = _options(
-        start_from=start_from,
-        only=only,
-        clean=clean_state,
-        dry_run=dry_run,
-        wait=wait,
-        mode=mode,
-        rates=(max_concurrency, max_errors),
-        output=output,
-        machines=machines,
-    )
+    way = Way(mode, machines.as_target, max_concurrency, max_errors)
+    options = RunOptions(Choice(start_from, only, clean_state), way, dry_run, wait, output)
     setup_jobs.set_up(machines, options, setup_jobs.PasswordSource(secret_arn, password, random_password))
 
 
@@ -111,22 +101,16 @@ def run_tasks(
 ) -> None:
     """Run any task file on machines, as setup runs its own."""
     from torchneuron import setup_jobs
+    from torchneuron.setup.plan import Choice
+    from torchneuron.setup.run import Way
+    from torchneuron.task_runs import RunOptions
 
     machines = _machines(instance_id, tag, region)
     if cancel:
         setup_jobs.cancel(machines)
         return
-    options = _options(
-        start_from=start_from,
-        only=only,
-        clean=clean_state,
-        dry_run=dry_run,
-        wait=wait,
-        mode=mode,
-        rates=(max_concurrency, max_errors),
-        output=output,
-        machines=machines,
-    )
+    way = Way(mode, machines.as_target, max_concurrency, max_errors)
+    options = RunOptions(Choice(start_from, only, clean_state), way, dry_run, wait, output)
     setup_jobs.run_tasks(machines, options, file, list(var or ()))
 
 
@@ -158,23 +142,3 @@ def _machines(instance_ids: Sequence[str] | None, tag: str, region: str) -> Mach
 
     named = (one for given in instance_ids or () for one in options.several("--instance-id", given))
     return Machines(tuple(dict.fromkeys(named)), tag, region)
-
-
-def _options(
-    *,
-    start_from: str,
-    only: str,
-    clean: bool,
-    dry_run: bool,
-    wait: bool,
-    mode: str,
-    rates: tuple[str, str],
-    output: str,
-    machines: Machines,
-) -> RunOptions:
-    from torchneuron.setup.plan import Choice
-    from torchneuron.setup.run import Way
-    from torchneuron.task_runs import RunOptions
-
-    way = Way(mode, machines.as_target, *rates)
-    return RunOptions(Choice(start_from, only, clean), way, dry_run, wait, output)

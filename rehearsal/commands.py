@@ -174,10 +174,12 @@ class CommandCentre:
                 in_time = self._now() < command.sent + timedelta(seconds=command.request.timeout)
                 machine = self._fleet.ready(invocation.instance_id)
                 if machine is not None and in_time and self._links.connected(invocation.instance_id):
-                    self._know(invocation, replace(invocation.now, status="InProgress", details="InProgress"))
+                    invocation.note(
+                        time.monotonic(), replace(invocation.now, status="InProgress", details="InProgress")
+                    )
                     return machine
                 if invocation.now.status != "Delayed":
-                    self._know(invocation, replace(invocation.now, status="Delayed", details="Delayed"))
+                    invocation.note(time.monotonic(), replace(invocation.now, status="Delayed", details="Delayed"))
                 self._changed.wait(_LOOK_EVERY)
         return None
 
@@ -222,9 +224,6 @@ class CommandCentre:
             if invocation.lost:
                 return
             if self._links.connected(invocation.instance_id):
-                self._know(invocation, seen)
+                invocation.note(time.monotonic(), seen)
             else:
                 invocation.unsent = seen
-
-    def _know(self, invocation: Invocation, seen: Seen) -> None:
-        invocation.note(time.monotonic(), seen)

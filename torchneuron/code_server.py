@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torchneuron.aws import Aws
-from torchneuron.config import PROJECT_ROOT, Config
+from torchneuron.config import Config
 from torchneuron.passwords import Hashes
 from torchneuron.setup import definition
 from torchneuron.setup.failures import Words
@@ -15,7 +15,7 @@ from torchneuron.setup.render import render
 from torchneuron.setup.state import StateStore
 from torchneuron.task_runs import RunOptions, run_task_file
 
-TASK_FILE = PROJECT_ROOT / "setup_tasks" / "code-server-setup.json"
+TASK_FILE = definition.SHIPPED
 # In the form the tasks want, of no password at all: for looking at the setup before there is one.
 NO_HASHES = Hashes(
     code_server=f"$argon2id$v=19$m=65536,t=3,p=4${'A' * 22}${'A' * 43}",

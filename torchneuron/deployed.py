@@ -123,6 +123,12 @@ def living(ec2: EC2Client, project: str) -> list[Machine]:
     return _machines(ec2, [{"Name": name, "Values": values} for name, values in which.items()])
 
 
+def running_with(ec2: EC2Client, tag: str, value: str) -> list[Machine]:
+    """The instances with a tag, whoever's they are, that run or are about to."""
+    which = {f"tag:{tag}": [value], "instance-state-name": ["pending", "running"]}
+    return _machines(ec2, [{"Name": name, "Values": values} for name, values in which.items()])
+
+
 def there(ec2: EC2Client, instance_ids: Sequence[str]) -> list[Machine]:
     """Those of these instances that are not lost."""
     if not instance_ids:

@@ -12,11 +12,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torchneuron import code_server, config, deployed, deployment, display, passwords, task_runs
 from torchneuron.aws import Aws
-from torchneuron.aws_errors import calling
 from torchneuron.config import Config
 from torchneuron.errors import InputError, NotFoundError, SetupError
 from torchneuron.passwords import Hashes, Password
@@ -26,9 +24,6 @@ from torchneuron.setup.definition import TaskFile
 from torchneuron.setup.document import AUTO
 from torchneuron.setup.failures import Words, named
 from torchneuron.task_runs import RunOptions
-
-if TYPE_CHECKING:
-    from mypy_boto3_ec2.type_defs import FilterTypeDef
 
 _CANCEL_SECONDS = 60
 
@@ -210,14 +205,7 @@ def _found(machines: Machines, options: RunOptions, *, needs_secret: bool) -> tu
 def _tagged(aws: Aws, tag: str) -> tuple[str, ...]:
     """The instances with a tag that run, or are about to."""
     key, _, value = tag.partition("=")
-    which: list[FilterTypeDef] = [
-        {"Name": f"tag:{key}", "Values": [value]},
-        {"Name": "instance-state-name", "Values": ["pending", "running"]},
-    ]
-    with calling(f"look for instances with the tag {tag}"):
-        pages = aws.ec2().get_paginator("describe_instances").paginate(Filters=which)
-        groups = [group for page in pages for group in page["Reservations"]]
-    ids = tuple(instance["InstanceId"] for group in groups for instance in group["Instances"])
+    ids = tuple(machine.instance_id for machine in deployed.running_with(aws.ec2(), key, value))
     if not ids:
         raise NotFoundError(f"No instance that runs in {aws.region} has the tag {tag}.")
     return ids

@@ -95,8 +95,7 @@ def parse_variables(pairs: Sequence[str]) -> dict[str, str]:
 
 def state_folder(state_dir: Path, task_file: Path) -> Path:
     """The shipped tasks' state lies in the state directory itself, other task files' beside it."""
-    shipped = definition.SCHEMA.with_name("code-server-setup.json")
-    return state_dir if task_file.resolve() == shipped else state_dir / task_file.stem
+    return state_dir if task_file.resolve() == definition.SHIPPED else state_dir / task_file.stem
 
 
 def _members(state_dir: Path, task_file: TaskFile, given: Mapping[str, Mapping[str, str]]) -> list[Member]:

@@ -1,30 +1,18 @@
 """Fixtures for tests that run commands: instances that are Online, documents. `conftest` makes them known."""
 
+import functools
 import json
 
 import pytest
 
-from tests.functional.rehearsal_support import online
+from tests.functional.rehearsal_support import PERMITTING, make_profile, online
 from tests.functional.support import AMI_PARAMETER, eventually
-
-PERMITTING = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
 
 
 @pytest.fixture
 def profile(client):
     """Makes an instance profile whose role has the policies."""
-    iam = client("iam")
-
-    def make(name: str, *policies: str) -> str:
-        trust = {"Version": "2012-10-17", "Statement": []}
-        iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
-        for one in policies:
-            iam.attach_role_policy(RoleName=name, PolicyArn=one)
-        iam.create_instance_profile(InstanceProfileName=name)
-        iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
-        return name
-
-    return make
+    return functools.partial(make_profile, client("iam"))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ import boto3
 from botocore.config import Config as ClientConfig
 
 from rehearsal.sandbox import Sandbox, open_sandbox
+from tests.functional.rehearsal_support import PERMITTING, make_profile
 from tests.functional.support import AMI_PARAMETER, eventually
 from tests.unit.setup_support import WORDS, Recorder, member, rendered
 from torchneuron.setup.commands import Commands
@@ -73,19 +73,14 @@ def light_fleet(count: int) -> Iterator[Fleet]:
     with open_sandbox(region=REGION, host_suite="light") as sandbox:
         sandbox.control("latency", {"visible": 0.05, "delivery": 0.05})
         fleet = Fleet(sandbox, [])
-        iam, ec2, ssm = fleet.client("iam"), fleet.client("ec2"), fleet.client("ssm")
-        trust = json.dumps({"Version": "2012-10-17", "Statement": []})
-        iam.create_role(RoleName="managed", AssumeRolePolicyDocument=trust)
-        iam.attach_role_policy(RoleName="managed", PolicyArn="arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore")
-        iam.create_instance_profile(InstanceProfileName="managed")
-        iam.add_role_to_instance_profile(InstanceProfileName="managed", RoleName="managed")
+        ec2, ssm = fleet.client("ec2"), fleet.client("ssm")
         tags = [{"ResourceType": "instance", "Tags": [{"Key": "Team", "Value": "ml"}]}]
         made = ec2.run_instances(
             ImageId=ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"],
             InstanceType="inf2.xlarge",
             MinCount=count,
             MaxCount=count,
-            IamInstanceProfile={"Name": "managed"},
+            IamInstanceProfile={"Name": make_profile(fleet.client("iam"), "managed", PERMITTING)},
             TagSpecifications=tags,
         )
         fleet.instance_ids += [one["InstanceId"] for one in made["Instances"]]

@@ -1,6 +1,22 @@
 """What the functional tests of commands share."""
 
+import json
+
 from tests.functional.support import eventually
+
+PERMITTING = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
+"""The policy that lets an instance register."""
+
+
+def make_profile(iam, name: str, *policies: str) -> str:
+    """An instance profile whose role, of the same name, has the policies; its name."""
+    trust = {"Version": "2012-10-17", "Statement": []}
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+    for one in policies:
+        iam.attach_role_policy(RoleName=name, PolicyArn=one)
+    iam.create_instance_profile(InstanceProfileName=name)
+    iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+    return name
 
 
 def online(ssm) -> set[str]:

@@ -12,6 +12,7 @@ from moto.ssm.models import ssm_backends
 
 from rehearsal.hosts.machine import KILLED, ScriptResult
 from tests.functional.asking import allowed, asked
+from tests.functional.rehearsal_support import PERMITTING, make_profile
 from tests.functional.support import AMI_PARAMETER, eventually
 
 REGION = "sa-east-1"
@@ -101,18 +102,12 @@ def instance(ec2, ssm, client, machines):
         machine.run = run
 
     machines.prepare = agreeable
-    iam = client("iam")
-    trust = json.dumps({"Version": "2012-10-17", "Statement": []})
-    iam.create_role(RoleName="permitted", AssumeRolePolicyDocument=trust)
-    iam.attach_role_policy(RoleName="permitted", PolicyArn="arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore")
-    iam.create_instance_profile(InstanceProfileName="permitted")
-    iam.add_role_to_instance_profile(InstanceProfileName="permitted", RoleName="permitted")
     made = ec2.run_instances(
         ImageId=ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"],
         InstanceType="inf2.xlarge",
         MinCount=1,
         MaxCount=1,
-        IamInstanceProfile={"Name": "permitted"},
+        IamInstanceProfile={"Name": make_profile(client("iam"), "permitted", PERMITTING)},
     )["Instances"][0]["InstanceId"]
     eventually(lambda: ssm.describe_instance_information()["InstanceInformationList"])
     return made
@@ -126,11 +121,8 @@ def unreached(ec2, ssm, client):
         {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
     )
     policy = iam.create_policy(PolicyName="own", PolicyDocument=document)["Policy"]["Arn"]
-    iam.create_role(RoleName="own", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": []}))
-    iam.attach_role_policy(RoleName="own", PolicyArn=policy)
+    make_profile(iam, "own", policy)
     iam.put_role_policy(RoleName="own", PolicyName="inline", PolicyDocument=document)
-    iam.create_instance_profile(InstanceProfileName="own")
-    iam.add_role_to_instance_profile(InstanceProfileName="own", RoleName="own")
     vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.0.0/24", AvailabilityZone="sa-east-1c")["Subnet"]["SubnetId"]
     return ec2.run_instances(

@@ -16,7 +16,9 @@ from torchneuron.config import PROJECT_ROOT
 from torchneuron.errors import InputError
 from torchneuron.schema import Problem, find_problems, read_json, unknown_name
 
-SCHEMA = PROJECT_ROOT / "setup_tasks" / "task-file.schema.json"
+SHIPPED = PROJECT_ROOT / "setup_tasks" / "code-server-setup.json"
+"""The project's own task file."""
+SCHEMA = SHIPPED.with_name("task-file.schema.json")
 # The agent's own default for aws:runShellScript.
 DEFAULT_TIMEOUT_SECONDS = 3600
 # Bash does not let them be set.
