@@ -125,6 +125,7 @@ class Market:
                 taken=self._sold(),
                 starts_soon=self.settings.starts_soon,
             )
+            found = [one for one in found if not self.settings.is_out_of(one.instance_type)]
             self._quoted.update({one.offering_id: one for one in found})
             return found
 
@@ -142,7 +143,8 @@ class Market:
                     "InvalidCapacityBlockOfferingIdNotFound",
                     f"The Capacity Block offering ID '{offering_id}' cannot be found for this account.",
                 )
-            if not can_start(offering, self._now()) or not fits(offering, self._sold()):
+            gone = self.settings.is_out_of(offering.instance_type) or not fits(offering, self._sold())
+            if gone or not can_start(offering, self._now()):
                 raise AwsError(
                     "InvalidCapacityBlockOfferingIdExpired",
                     f"The Capacity Block offering ID '{offering_id}' is no longer available.",
@@ -179,7 +181,7 @@ class Market:
             hourly = block.offering.upfront_fee / Decimal(block.offering.duration / timedelta(hours=1))
             offering = extensions.offer(block.reservation_id, block.end(now), hours, hourly)
             wanted = replace(block.offering, start=offering.start, end=offering.end)
-            if not fits(wanted, self._sold()):
+            if self.settings.is_out_of(wanted.instance_type) or not fits(wanted, self._sold()):
                 return []
             self._quoted_extensions[offering.offering_id] = offering
             return [offering]

@@ -63,7 +63,8 @@ class ServerError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """How to serve. `port` 0 takes a free one. `clock`: when the rehearsal begins, UTC; None for now.
+    """How to serve. `port` 0 takes a free one. `clock`: when the rehearsal begins, UTC; None for now. `speed`: how
+    many times as fast its clock runs.
 
     `delays`: how long AWS takes; `searches`: how fast Capacity Blocks may be searched for, None for no limit. Both hold
     until the control API says otherwise.
@@ -72,6 +73,7 @@ class Settings:
     port: int = 0
     host: str = LOOPBACK
     clock: datetime | None = None
+    speed: float = 1
     seed: int = 0
     delays: Delays = field(default_factory=Delays)
     searches: Searches | None = None
@@ -145,7 +147,7 @@ class _Application:
     def _renew(self) -> World:
         """A new world, and applications that serve it."""
         fleet = Fleet(self._machine_factory)
-        clock = Clock(self._settings.clock)
+        clock = Clock(self._settings.clock, speed=self._settings.speed)
         market_settings = MarketSettings(searches=self._settings.searches)
         links, latency = Links(clock.now), Latency(self._settings.delays)
         self.world = World(
@@ -156,7 +158,7 @@ class _Application:
             latency=latency,
             commands=CommandCentre(fleet, links, latency, clock.now),
             rates=CallRates(_is_ssm),
-            faults=Faults(_is_served),
+            faults=Faults(_is_served, seed=self._settings.seed),
         )
         self._control = Control(self.world, self._renew)
         self._aws = DomainDispatcherApplication(lambda service: _application(service, self.world))
