@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seed=options.seed,
             delays=PRESETS[options.latency],
             searches=Searches(),
+            state=options.state,
         )
         with serving(settings, factory) as server:
             print(f"rehearsal: {server.endpoint} (region {options.region}); Ctrl-C ends it", flush=True)
@@ -86,6 +87,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=0,
         help="decides which offerings there are, and who meets a fault that has a probability",
     )
+    parser.add_argument("--state", type=Path, metavar="DIR", help="keep this AWS there, for the next rehearsal")
     parser.add_argument(
         "--with-parent", action="store_true", help="end when the process that started this one ends, however it does"
     )

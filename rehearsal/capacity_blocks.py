@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from rehearsal import extensions
 from rehearsal.errors import AwsError
@@ -32,6 +32,7 @@ State = Literal["payment-pending", "payment-failed", "scheduled", "active", "exp
 
 RECLAIMED_BEFORE_END = timedelta(minutes=30)
 ULTRASERVERS_RECLAIMED_BEFORE_END = timedelta(minutes=60)
+_KEPT = ("_ids", "_quoted", "_quoted_extensions", "_blocks")
 
 
 @dataclass
@@ -114,6 +115,18 @@ class Market:
         self._quoted: dict[str, Offering] = {}
         self._quoted_extensions: dict[str, ExtensionOffering] = {}
         self._blocks: dict[str, Block] = {}
+
+    def kept(self) -> dict[str, Any]:
+        """All there is to know of the market, for `take_up` of another."""
+        with self._lock:
+            state = {name: getattr(self, name) for name in _KEPT}
+            return {"settings": self.settings.shown(), **state}
+
+    def take_up(self, kept: Mapping[str, Any]) -> None:
+        with self._lock:
+            self.settings.change(kept["settings"])
+            for name in _KEPT:
+                setattr(self, name, kept[name])
 
     def offerings(self, query: Query) -> list[Offering]:
         """Blocks on sale now, soonest first, at most six; AwsError for a query AWS refuses."""

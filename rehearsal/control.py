@@ -124,6 +124,7 @@ class Control:
 
     def _reset(self, _: dict[str, Any]) -> dict[str, Any]:
         self._world.close()
+        self._world.volumes.keep([])
         moto_api_backend.reset()
         self._world = self._renew()
         return {"clock": self._world.clock.now().isoformat()}
