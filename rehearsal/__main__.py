@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from rehearsal.clock import ClockError, parse_instant
+from rehearsal.clock import ClockError, check_speed, parse_instant
 from rehearsal.hosts.machine import MachineFactory
 from rehearsal.hosts.mixed import BOOTED, MixedFactory
 from rehearsal.latency import PRESETS
@@ -36,9 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = Settings(
             options.port,
             clock=options.clock,
+            speed=options.speed,
             seed=options.seed,
             delays=PRESETS[options.latency],
             searches=Searches(),
+            state=options.state,
         )
         with serving(settings, factory) as server:
             print(f"rehearsal: {server.endpoint} (region {options.region}); Ctrl-C ends it", flush=True)
@@ -60,6 +62,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--region", default="sa-east-1", help="the region to tell people about; all are served")
     parser.add_argument("--clock", type=_instant, help="begin at this time, ISO 8601 with a time zone; default now")
     parser.add_argument(
+        "--speed", type=_speed, default=1, metavar="N", help="the clock runs N times as fast; work takes its own time"
+    )
+    parser.add_argument(
         "--host-suite",
         choices=SUITES,
         default="trixie",
@@ -76,7 +81,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--latency", choices=PRESETS, default="none", help="aws: take as long as AWS would; none: be as fast as can be"
     )
     parser.add_argument("--ready-file", type=Path, help="write endpoint and pid here, as JSON, once ready")
-    parser.add_argument("--seed", type=int, default=0, help="decides which offerings there are")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="decides which offerings there are, and who meets a fault that has a probability",
+    )
+    parser.add_argument("--state", type=Path, metavar="DIR", help="keep this AWS there, for the next rehearsal")
     parser.add_argument(
         "--with-parent", action="store_true", help="end when the process that started this one ends, however it does"
     )
@@ -87,6 +98,13 @@ def _instant(text: str) -> datetime:
     try:
         return parse_instant(text)
     except ClockError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _speed(text: str) -> float:
+    try:
+        return check_speed(float(text))
+    except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 

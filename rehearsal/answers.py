@@ -71,7 +71,7 @@ class RehearsalResponse(BaseResponse):  # type: ignore[misc] # moto has no types
     def _refuse(self, error: AwsError, status: int = 0) -> Any:
         """The error in the service's protocol, with its model's status unless there is another one."""
         modelled, headers, body = self.serialized(ActionResult(self.refusal(error.code, error.message)))
-        status = status or modelled
+        status = status or error.status or modelled
         headers, body = self._enrich_response({**headers, "status": str(status)}, body)
         return status, headers, body
 

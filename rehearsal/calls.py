@@ -23,7 +23,7 @@ class Calls:
 
     def note(self, service: str, request: Any) -> None:
         """Count a request to a service, by moto's name for it. One that is no operation is not counted."""
-        if operation := _operation(service, request):
+        if operation := operation_of(service, request):
             with self._lock:
                 self._counted[service, operation] += 1
 
@@ -37,7 +37,7 @@ class Calls:
         return by_service
 
 
-def _operation(service: str, request: Any) -> str:
+def operation_of(service: str, request: Any) -> str:
     """The operation a request is for, wherever the service's protocol puts it; "" for none."""
     if target := request.headers.get("X-Amz-Target"):
         return str(target).rpartition(".")[2]

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from rehearsal import extensions
 from rehearsal.errors import AwsError
@@ -32,6 +32,7 @@ State = Literal["payment-pending", "payment-failed", "scheduled", "active", "exp
 
 RECLAIMED_BEFORE_END = timedelta(minutes=30)
 ULTRASERVERS_RECLAIMED_BEFORE_END = timedelta(minutes=60)
+_KEPT = ("_ids", "_quoted", "_quoted_extensions", "_blocks")
 
 
 @dataclass
@@ -115,6 +116,18 @@ class Market:
         self._quoted_extensions: dict[str, ExtensionOffering] = {}
         self._blocks: dict[str, Block] = {}
 
+    def kept(self) -> dict[str, Any]:
+        """All there is to know of the market, for `take_up` of another."""
+        with self._lock:
+            state = {name: getattr(self, name) for name in _KEPT}
+            return {"settings": self.settings.shown(), **state}
+
+    def take_up(self, kept: Mapping[str, Any]) -> None:
+        with self._lock:
+            self.settings.change(kept["settings"])
+            for name in _KEPT:
+                setattr(self, name, kept[name])
+
     def offerings(self, query: Query) -> list[Offering]:
         """Blocks on sale now, soonest first, at most six; AwsError for a query AWS refuses."""
         with self._lock:
@@ -125,6 +138,7 @@ class Market:
                 taken=self._sold(),
                 starts_soon=self.settings.starts_soon,
             )
+            found = [one for one in found if not self.settings.is_out_of(one.instance_type)]
             self._quoted.update({one.offering_id: one for one in found})
             return found
 
@@ -142,7 +156,8 @@ class Market:
                     "InvalidCapacityBlockOfferingIdNotFound",
                     f"The Capacity Block offering ID '{offering_id}' cannot be found for this account.",
                 )
-            if not can_start(offering, self._now()) or not fits(offering, self._sold()):
+            gone = self.settings.is_out_of(offering.instance_type) or not fits(offering, self._sold())
+            if gone or not can_start(offering, self._now()):
                 raise AwsError(
                     "InvalidCapacityBlockOfferingIdExpired",
                     f"The Capacity Block offering ID '{offering_id}' is no longer available.",
@@ -179,7 +194,7 @@ class Market:
             hourly = block.offering.upfront_fee / Decimal(block.offering.duration / timedelta(hours=1))
             offering = extensions.offer(block.reservation_id, block.end(now), hours, hourly)
             wanted = replace(block.offering, start=offering.start, end=offering.end)
-            if not fits(wanted, self._sold()):
+            if self.settings.is_out_of(wanted.instance_type) or not fits(wanted, self._sold()):
                 return []
             self._quoted_extensions[offering.offering_id] = offering
             return [offering]

@@ -71,8 +71,10 @@ class Control:
             now = self._world.clock.move_to(parse_instant(str(body["to"])))
         elif body.keys() == {"advance_seconds"} and isinstance(body["advance_seconds"], int | float):
             now = self._world.clock.advance(timedelta(seconds=body["advance_seconds"]))
+        elif body.keys() == {"speed"} and isinstance(body["speed"], int | float):
+            now = self._world.clock.run_at(body["speed"])
         else:
-            raise _BadRequestError('send {"to": "2026-01-31T11:30:00Z"} or {"advance_seconds": 60}')
+            raise _BadRequestError('send {"to": "2026-01-31T11:30:00Z"}, {"advance_seconds": 60} or {"speed": 60}')
         self._world.settle()
         return {"clock": now.isoformat()}
 
@@ -122,6 +124,7 @@ class Control:
 
     def _reset(self, _: dict[str, Any]) -> dict[str, Any]:
         self._world.close()
+        self._world.volumes.keep([])
         moto_api_backend.reset()
         self._world = self._renew()
         return {"clock": self._world.clock.now().isoformat()}

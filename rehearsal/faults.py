@@ -12,6 +12,7 @@ Sources
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -29,6 +30,7 @@ _MOST_TIMES = 1_000_000
 class Fault:
     """What becomes of an operation's next requests, after the first `skip` of them: `times` of them, or all (None).
 
+    With a `probability` below 1 each of them meets it that likely, and `times` counts those that do.
     `kind`: the connection is cut before or after the request takes effect; AWS answers with a fault of its own,
     before or after; something between here and AWS answers 502 in place of AWS, after; AWS refuses it as `code`,
     `message` and `status` say; or it is carried out `seconds` later, whether or not anybody still waits.
@@ -42,6 +44,7 @@ class Fault:
     message: str = ""
     status: int = 400
     seconds: float = 0
+    probability: float = 1
 
     @property
     def takes_effect(self) -> bool:
@@ -49,38 +52,62 @@ class Fault:
         return self.kind == "delay" or self.kind.endswith("-after")
 
 
+@dataclass(frozen=True)
+class _Coming:
+    """A fault with what is left of it. `number`: its place in the list; `asked`: how often its odds were tried."""
+
+    fault: Fault
+    number: int
+    asked: int = 0
+
+    def strikes(self, seed: int) -> bool:
+        """Whether the request whose turn it is meets it: always the same for the same seed, list and turn."""
+        odds = random.Random(f"{seed} {self.number} {self.asked}").random()
+        return odds < self.fault.probability
+
+
 class Faults:
     """The faults still to come, in the order they were asked for. Safe to use from any thread."""
 
-    def __init__(self, is_served: Callable[[str], bool] = lambda _: True) -> None:
-        """`is_served`: whether a fault of this operation can ever be met."""
+    def __init__(self, is_served: Callable[[str], bool] = lambda _: True, *, seed: int = 0) -> None:
+        """`is_served`: whether a fault of this operation can ever be met. `seed`: decides what is left to chance."""
         self._is_served = is_served
+        self._seed = seed
         self._lock = threading.Lock()
-        self._coming: list[Fault] = []
+        self._coming: list[_Coming] = []
 
     def set(self, body: Mapping[str, Any]) -> None:
         """Replace them by those of `body`, `{"faults": [...]}`: all of them or, with a SettingsError, none."""
         given = body.get("faults")
         if body.keys() != {"faults"} or not isinstance(given, list):
             raise SettingsError('send {"faults": [{"operation": "PurchaseCapacityBlock", "kind": "lost-after"}]}')
-        read = [_read(one, self._is_served) for one in given]
+        read = [_Coming(_read(one, self._is_served), number) for number, one in enumerate(given)]
         with self._lock:
             self._coming = read
 
     def shown(self) -> dict[str, Sequence[dict[str, Any]]]:
         """Those still to come, as `set` takes them; `times` and `skip` are what is left of them."""
         with self._lock:
-            return {"faults": [asdict(one) for one in self._coming]}
+            return {"faults": [asdict(one.fault) for one in self._coming]}
 
     def meet(self, operation: str) -> Fault | None:
-        """The fault that a request for `operation` meets now, which it uses up; None when all goes well."""
+        """The fault that a request for `operation` meets now, which it uses up; None when all goes well.
+
+        One that it is spared by chance leaves it to the next in the list.
+        """
         with self._lock:
             for index, one in enumerate(self._coming):
-                if one.operation != operation:
+                if one.fault.operation != operation:
                     continue
-                left = replace(one, skip=one.skip - 1) if one.skip else _once_less(one)
-                self._coming[index : index + 1] = [left] if left else []
-                return None if one.skip else one
+                if one.fault.skip:
+                    self._coming[index] = replace(one, fault=replace(one.fault, skip=one.fault.skip - 1))
+                    return None
+                if not one.strikes(self._seed):
+                    self._coming[index] = replace(one, asked=one.asked + 1)
+                    continue
+                left = _once_less(one.fault)
+                self._coming[index : index + 1] = [replace(one, fault=left, asked=one.asked + 1)] if left else []
+                return one.fault
             return None
 
 
@@ -107,6 +134,9 @@ def _read(given: Any, is_served: Callable[[str], bool]) -> Fault:
         f"seconds is a number from 0 to {_MOST_SECONDS}": not isinstance(fault.seconds, bool)
         and isinstance(fault.seconds, int | float)
         and 0 <= fault.seconds <= _MOST_SECONDS,
+        "probability is a number above 0, up to 1": not isinstance(fault.probability, bool)
+        and isinstance(fault.probability, int | float)
+        and 0 < fault.probability <= 1,
     }
     for rule, holds in checks.items():
         if not holds:

@@ -75,3 +75,15 @@ def check_offered(region: str, zone: str, instance_type: str) -> None:
         f"Your requested instance type ({instance_type}) is not supported in your requested Availability Zone "
         f"({zone}). Please retry your request by not specifying an Availability Zone{choice}.",
     )
+
+
+def out_of_capacity(instance_type: str, zone: str) -> AwsError:
+    """What EC2 answers when it has no more instances of a type: EC2 API, "Error codes", a server error that clients
+    try again (hammertime 29); the text as others saw it (scylla-cluster-tests 5119).
+    """
+    return AwsError(
+        "InsufficientInstanceCapacity",
+        f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you requested "
+        f"({zone}). Our system will be working on provisioning additional capacity.",
+        status=500,
+    )

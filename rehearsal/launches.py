@@ -30,7 +30,7 @@ from rehearsal import on_demand_quotas
 from rehearsal.answers import RehearsalResponse
 from rehearsal.capacity_blocks import Launch
 from rehearsal.errors import AwsError
-from rehearsal.instance_types import check_offered, vcpus_of, zones_offering
+from rehearsal.instance_types import check_offered, out_of_capacity, vcpus_of, zones_offering
 
 CAPACITY_BLOCK = "capacity-block"
 GP3_IOPS, GP3_THROUGHPUT = 3000, 125
@@ -173,6 +173,9 @@ class LaunchResponse(RehearsalResponse, EC2Response):  # type: ignore[misc] # mo
     def _admitted(self, target: Target, zone: str) -> int:
         """How many instances may start; AwsError when that is fewer than asked."""
         least, most = int(self._get_param("MinCount", 1)), int(self._get_param("MaxCount", 1))
+        instance_type = self._get_param("InstanceType", "m1.small")
+        if target.reservation_id is None and self.world.market.settings.is_out_of(instance_type):
+            raise out_of_capacity(instance_type, zone)
         if target.reservation_id is None:
             return self._within_quota(least, most) if target.market_type is None else most
         if (self._get_param("Placement.Tenancy") or "default") != "default":

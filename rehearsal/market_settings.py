@@ -38,7 +38,8 @@ class Searches:
 class MarketSettings:
     """What can be changed while a rehearsal runs. Each field is safe to read from any thread.
 
-    `health`: by id of block or reservation, `ok` where it says none. `on_demand_quotas`: vCPUs by family of types.
+    `out_of_capacity`: the instance types that AWS has nothing left of, `*` for all. `health`: by id of block or
+    reservation, `ok` where it says none. `on_demand_quotas`: vCPUs by family of types.
     """
 
     visible_after_seconds: float = 0
@@ -47,6 +48,7 @@ class MarketSettings:
     searches: Searches | None = None
     ultraservers: bool = False
     starts_soon: bool = False
+    out_of_capacity: tuple[str, ...] = ()
     health: dict[str, Health] = field(default_factory=dict)
     on_demand_quotas: dict[str, float] = field(default_factory=on_demand_quotas.at_first)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
@@ -60,6 +62,10 @@ class MarketSettings:
     def payment(self) -> timedelta:
         """How long a purchase stays payment-pending. AWS allows itself up to 12 hours; seconds is the usual."""
         return timedelta(seconds=self.payment_seconds)
+
+    def is_out_of(self, instance_type: str) -> bool:
+        """Whether no more instances of a type can be had, for money or for the asking."""
+        return bool({instance_type, "*"}.intersection(self.out_of_capacity))
 
     def change(self, body: Mapping[str, Any]) -> None:
         """Set what `body` names, all of it or, with a SettingsError, nothing. Other keys stay in those of `_BY_KEY`."""
@@ -78,7 +84,8 @@ class MarketSettings:
         """All of them, as `change` takes them."""
         with self._lock:
             found = {name: getattr(self, name) for name in _READERS}
-        return {**found, "searches": asdict(found["searches"]) if found["searches"] else None}
+        searches, types = found["searches"], list(found["out_of_capacity"])
+        return {**found, "searches": asdict(searches) if searches else None, "out_of_capacity": types}
 
 
 def _number(name: str, value: Any, most: float) -> float:
@@ -96,6 +103,12 @@ def _switch(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise SettingsError(f"{name} is true or false, not {value!r}")
     return value
+
+
+def _types(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise SettingsError(f'{name} is a list of instance types, or ["*"] for all, not {value!r}')
+    return tuple(value)
 
 
 def _outcome(name: str, value: Any) -> Outcome:
@@ -142,6 +155,7 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "searches": read_rate,
     "ultraservers": _switch,
     "starts_soon": _switch,
+    "out_of_capacity": _types,
     "health": _health,
     "on_demand_quotas": _quotas,
 }

@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from rehearsal.errors import AwsError
 
 State = Literal["active", "expired", "cancelled"]
+_KEPT = ("_ids", "_made", "_by_token")
 
 
 @dataclass
@@ -54,6 +56,16 @@ class OnDemandReservations:
         self._ids = random.Random("on demand")
         self._made: dict[str, OnDemand] = {}
         self._by_token: dict[tuple[str, str], OnDemand] = {}
+
+    def kept(self) -> dict[str, Any]:
+        """All there is to know, for `take_up` of another."""
+        with self._lock:
+            return {name: getattr(self, name) for name in _KEPT}
+
+    def take_up(self, kept: Mapping[str, Any]) -> None:
+        with self._lock:
+            for name in _KEPT:
+                setattr(self, name, kept[name])
 
     def new_id(self) -> str:
         with self._lock:

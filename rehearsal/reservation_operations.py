@@ -15,7 +15,7 @@ from rehearsal import reservation_shapes as shapes
 from rehearsal.capacity_blocks import Block
 from rehearsal.ec2_operations import EC2Operations
 from rehearsal.errors import AwsError
-from rehearsal.instance_types import check_offered
+from rehearsal.instance_types import check_offered, out_of_capacity
 from rehearsal.on_demand import OnDemand
 
 
@@ -44,6 +44,8 @@ class ReservationOperations(EC2Operations):
         if self._get_param("StartDate") or not zone:
             raise NotImplementedError("CreateCapacityReservation with a future date, or without AvailabilityZone")
         check_offered(self.region, zone, self._get_param("InstanceType"))
+        if self.world.market.settings.is_out_of(self._get_param("InstanceType")):
+            raise out_of_capacity(self._get_param("InstanceType"), zone)
         if (self._get_param("EndDateType", "unlimited") == "limited") != (end is not None):
             raise AwsError("InvalidParameterCombination", "EndDateType limited and EndDate must be specified together.")
         made = OnDemand(

@@ -12,10 +12,11 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from wsgiref.handlers import format_date_time
 
@@ -27,6 +28,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Response
 
+from rehearsal.calls import operation_of
 from rehearsal.capacity_blocks import Market
 from rehearsal.clock import Clock
 from rehearsal.commands import CommandCentre
@@ -35,7 +37,9 @@ from rehearsal.ec2 import RehearsalEC2
 from rehearsal.faults import Faults
 from rehearsal.fleet import Fleet
 from rehearsal.hosts.machine import MachineFactory
+from rehearsal.hosts.volumes import Volumes
 from rehearsal.iam import RehearsalIAM
+from rehearsal.keeping import Keeper, KeepingError, may_change
 from rehearsal.latency import Delays, Latency
 from rehearsal.links import Links
 from rehearsal.market_settings import MarketSettings, Searches
@@ -63,26 +67,29 @@ class ServerError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """How to serve. `port` 0 takes a free one. `clock`: when the rehearsal begins, UTC; None for now.
+    """How to serve. `port` 0 takes a free one. `clock`: when the rehearsal begins, UTC; None for now. `speed`: how
+    many times as fast its clock runs.
 
     `delays`: how long AWS takes; `searches`: how fast Capacity Blocks may be searched for, None for no limit. Both hold
-    until the control API says otherwise.
+    until the control API says otherwise. `state`: a folder in which this AWS outlives its process.
     """
 
     port: int = 0
     host: str = LOOPBACK
     clock: datetime | None = None
+    speed: float = 1
     seed: int = 0
     delays: Delays = field(default_factory=Delays)
     searches: Searches | None = None
+    state: Path | None = None
 
 
 class RunningServer:
     """A rehearsal being served, until `stop`."""
 
-    def __init__(self, server: BaseWSGIServer, world: Callable[[], World]) -> None:
+    def __init__(self, server: BaseWSGIServer, application: _Application) -> None:
         self._server = server
-        self._world = world
+        self._application = application
         self._thread = threading.Thread(target=server.serve_forever, name="rehearsal", daemon=True)
         self._thread.start()
 
@@ -93,7 +100,7 @@ class RunningServer:
     @property
     def world(self) -> World:
         """What is being rehearsed, for tests in the same process."""
-        return self._world()
+        return self._application.world
 
     def stop(self) -> None:
         """Stop serving, destroy every host, forget everything. May be called again."""
@@ -103,7 +110,7 @@ class RunningServer:
         self._thread.join()
         self._server.server_close()
         try:
-            self._world().close()
+            self._application.close()
         finally:
             moto_api_backend.reset()
             _one_server.release()
@@ -120,16 +127,17 @@ def start(settings: Settings, machine_factory: MachineFactory | None) -> Running
         raise ServerError("this process serves a rehearsal already; stop it, or use another process")
     try:
         application = _Application(settings, machine_factory)
-        handler = _handler(lambda: application.world.clock.now())
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         try:
+            handler = _handler(lambda: application.world.clock.now())
             server = make_server(settings.host, settings.port, application, threaded=True, request_handler=handler)
         except (OSError, SystemExit) as error:
+            application.close()
             raise ServerError(f"port {settings.port} on {settings.host} can't be had: {error}") from error
     except BaseException:
         _one_server.release()
         raise
-    return RunningServer(server, lambda: application.world)
+    return RunningServer(server, application)
 
 
 class _Application:
@@ -140,12 +148,21 @@ class _Application:
         self._machine_factory = machine_factory
         _make_moto_strict()
         moto_api_backend.reset()
-        self.world = self._renew()
+        try:
+            self._keeper = Keeper(settings.state) if settings.state else None
+            kept = self._keeper.load() if self._keeper else None
+            self.world = self._renew(_start(settings, kept))
+        except KeepingError as error:
+            raise ServerError(str(error)) from error
+        if kept:
+            self.world.take_up(kept)
+            self.world.drop_deleted_volumes()
+        self._keep()
 
-    def _renew(self) -> World:
-        """A new world, and applications that serve it."""
+    def _renew(self, start: datetime | None) -> World:
+        """A new world that begins then, and applications that serve it."""
         fleet = Fleet(self._machine_factory)
-        clock = Clock(self._settings.clock)
+        clock = Clock(start, speed=self._settings.speed)
         market_settings = MarketSettings(searches=self._settings.searches)
         links, latency = Links(clock.now), Latency(self._settings.delays)
         self.world = World(
@@ -156,16 +173,31 @@ class _Application:
             latency=latency,
             commands=CommandCentre(fleet, links, latency, clock.now),
             rates=CallRates(_is_ssm),
-            faults=Faults(_is_served),
+            faults=Faults(_is_served, seed=self._settings.seed),
+            volumes=Volumes(self._keeper.volumes if self._keeper else None),
         )
-        self._control = Control(self.world, self._renew)
-        self._aws = DomainDispatcherApplication(lambda service: _application(service, self.world))
+        self._control = Control(self.world, lambda: self._renew(self._settings.clock))
+        self._aws = DomainDispatcherApplication(lambda service: _application(service, self.world, self._keep))
         return self.world
+
+    def close(self) -> None:
+        """Keep what is to be kept and end the rest."""
+        self._keep()
+        self.world.close()
+        if self._keeper:
+            self._keeper.close()
+
+    def _keep(self) -> None:
+        if self._keeper:
+            self._keeper.save(self.world.kept)
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         path = environ.get("PATH_INFO", "")
         if path.startswith(PREFIX):
-            return self._control(environ, start_response)
+            answer = self._control(environ, start_response)
+            if environ.get("REQUEST_METHOD") != "GET":
+                self._keep()
+            return answer
         if path.startswith(("/moto-api", "/latest/")):
             # moto's own control API would change things behind the rehearsal's back.
             return Response(f"{path} is not part of a rehearsal", status=404)(environ, start_response)
@@ -190,14 +222,44 @@ def _handler(now: Callable[[], datetime]) -> type[Any]:
     return Handler
 
 
-def _application(service: Any, world: World) -> Any:
-    """moto's Flask application for a service, with the rehearsal's class behind it where there is one."""
+def _start(settings: Settings, kept: Mapping[str, Any] | None) -> datetime | None:
+    """When a rehearsal begins: as asked, or where the kept one would be by now. ServerError for going back."""
+    if kept is None:
+        return settings.clock
+    now: datetime = kept["clock"] + max(datetime.now(timezone.utc) - kept["real"], timedelta(0))
+    if settings.clock is not None and settings.clock < now:
+        raise ServerError(f"it is {now:%FT%TZ} in the AWS of {settings.state}, and time does not go back")
+    return settings.clock or now
+
+
+def _application(service: Any, world: World, keep: Callable[[], None]) -> Any:
+    """moto's Flask application for a service, with the rehearsal's class behind it where there is one.
+
+    `keep` is called after what may change something, whatever became of it, and before it is answered.
+    """
     application = create_backend_app(service)
     if ours := _OURS.get(service):
         bound: Any = type(f"Bound{ours.__name__}", (ours,), {"world": world})
         for endpoint in application.view_functions:
             application.view_functions[endpoint] = convert_to_flask_response(bound.dispatch)
     application.before_request(lambda: world.calls.note(service, request))
+
+    def keep_changes(response: Response) -> Response:
+        try:
+            if may_change(operation_of(service, request)):
+                keep()
+        except KeepingError as error:
+            # A client would try a 5xx again for minutes.
+            logging.getLogger(__name__).exception("%s", request.path)
+            return Response(str(error), status=400)
+        return response
+
+    def keep_lost(error: BaseException | None) -> None:
+        if error is not None:
+            keep()
+
+    application.after_request(keep_changes)
+    application.teardown_request(keep_lost)
     return application
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 
+from rehearsal import keeping
 from rehearsal.calls import Calls
 from rehearsal.capacity_blocks import Market
 from rehearsal.clock import Clock
@@ -76,7 +78,36 @@ class World:
         self.volumes.keep([volume_id for backend in ec2_backends[ACCOUNT].values() for volume_id in backend.volumes])
 
     def close(self) -> None:
-        """End every command, destroy every host, delete every volume."""
+        """End every command, destroy every host, let go of every volume."""
         self.commands.lose(self.fleet.states())
         self.fleet.destroy_all()
-        self.volumes.keep([])
+        self.volumes.close()
+
+    def kept(self) -> dict[str, Any]:
+        """What the next rehearsal can take up: all but commands, hosts, faults, rates, latency and counts of calls."""
+        hosts = [instance_id for instance_id, state in self.fleet.states().items() if state != "none"]
+        return {
+            "real": datetime.now(timezone.utc),
+            "clock": self.clock.now(),
+            "hosts": hosts,
+            "market": self.market.kept(),
+            "on_demand": self.on_demand.kept(),
+            "launches": dict(self.launches_by_token),
+            "moto": keeping.backends(),
+        }
+
+    def take_up(self, kept: Mapping[str, Any]) -> None:
+        """Go on from there. Instances whose hosts are gone are terminated, those that never had one run on."""
+        keeping.put_back(kept["moto"])
+        self.market.take_up(kept["market"])
+        self.on_demand.take_up(kept["on_demand"])
+        self.launches_by_token.update(kept["launches"])
+        ended: list[str] = []
+        for region, backend in list(ec2_backends[ACCOUNT].items()):
+            for instance in backend.all_instances():
+                if instance.id in kept["hosts"] and instance.state != "terminated":
+                    instance.terminate()
+                    ended.append(instance.id)
+                elif instance.state == "running":
+                    self.fleet.launch(instance.id, region=region)
+        self.gone(ended)

@@ -2,7 +2,7 @@
 
 A volume's data is a sparse file whose name is gone from the start, so that the kernel frees it when this process
 lets go of it, however it ends. So data lasts as long as its volume, and neither file nor device has to be swept
-after a `kill -9`.
+after a `kill -9`. Only where an AWS is to outlive its process the files have names, in a folder of its own.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ _RELEASE_TIMEOUT = 60.0
 class Volume:
     """One volume, at most on one host at a time."""
 
-    def __init__(self, volume_id: str, gigabytes: int) -> None:
+    def __init__(self, volume_id: str, gigabytes: int, *, folder: Path | None = None) -> None:
+        """`folder`: where its data outlives this process."""
         self.volume_id = volume_id
         self._gigabytes = gigabytes
+        self._file = None if folder is None else folder / volume_id
         self._free = threading.Lock()
         self._data: IO[bytes] | None = None
         self._device: LoopDevice | None = None
@@ -49,7 +51,7 @@ class Volume:
             )
         try:
             if self._data is None:
-                self._data = _blank(self.volume_id, self._gigabytes)
+                self._data = self._open()
             self._device = LoopDevice(self._data.fileno())
         except BaseException:
             self._free.release()
@@ -77,8 +79,22 @@ class Volume:
 
     def delete(self) -> None:
         """Let go of the data. A device that is still plugged in keeps it until it is unplugged."""
+        self.close()
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the file, and thereby of data that has no name."""
         if self._data is not None:
             self._data.close()
+
+    def _open(self) -> IO[bytes]:
+        if self._file is None:
+            return _blank(self.volume_id, self._gigabytes)
+        self._file.touch(mode=0o600)
+        data = self._file.open("r+b")
+        data.truncate(max(self._gigabytes * _GIGABYTE, self._file.stat().st_size))
+        return data
 
 
 def _blank(name: str, gigabytes: int) -> IO[bytes]:
@@ -92,20 +108,32 @@ def _blank(name: str, gigabytes: int) -> IO[bytes]:
 class Volumes:
     """Those of one AWS, by id. Safe to use from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        """`folder`: where their data outlives this process."""
+        self._folder = folder
         self._lock = threading.Lock()
         self._volumes: dict[str, Volume] = {}
 
     def get(self, volume_id: str, gigabytes: int) -> Volume:
         """The volume, blank when it is asked for the first time."""
         with self._lock:
-            return self._volumes.setdefault(volume_id, Volume(volume_id, gigabytes))
+            return self._volumes.setdefault(volume_id, Volume(volume_id, gigabytes, folder=self._folder))
 
     def keep(self, volume_ids: Collection[str]) -> None:
         """Delete the data of all others."""
         with self._lock:
             for volume_id in self._volumes.keys() - set(volume_ids):
                 self._volumes.pop(volume_id).delete()
+            for file in self._folder.iterdir() if self._folder is not None else ():
+                if file.name not in volume_ids:
+                    file.unlink()
+
+    def close(self) -> None:
+        """Let go of all, and of all data that is not to outlive this process."""
+        with self._lock:
+            for volume in self._volumes.values():
+                volume.close()
+            self._volumes.clear()
 
 
 class Slots:

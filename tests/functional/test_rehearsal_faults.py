@@ -7,6 +7,7 @@ import urllib.error
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
+from rehearsal.faults import Faults
 from tests.functional.support import refusal
 
 
@@ -79,6 +80,51 @@ def test_faults_are_met_in_order_after_those_skipped_and_used_up(ec2, faults, co
     ec2.describe_vpcs()
 
 
+def test_the_nth_call_is_the_one_after_those_skipped(ec2, fail):
+    fail("DescribeVpcs", "error", code="Third", skip=2)
+    assert [outcome(ec2) for _ in range(4)] == ["", "", "Third", ""]
+
+
+def test_odds_are_the_same_for_the_same_seed_and_requests(ec2, faults):
+    rule = {"operation": "DescribeVpcs", "kind": "error", "code": "Unlucky", "probability": 0.5, "times": None}
+
+    def run():
+        faults(rule)
+        return [outcome(ec2) for _ in range(20)]
+
+    first = run()
+    assert set(first) == {"", "Unlucky"}
+    assert run() == first
+
+
+def test_another_seed_has_other_luck():
+    def lucky(seed):
+        faults = Faults(seed=seed)
+        faults.set({"faults": [{"operation": "A", "kind": "delay", "probability": 0.3, "times": None}]})
+        return [faults.meet("A") is not None for _ in range(1000)]
+
+    assert lucky(1) == lucky(1) != lucky(2)
+    assert 250 < sum(lucky(1)) < 350
+
+
+def test_who_is_spared_by_one_fault_may_meet_the_next_and_only_those_met_count():
+    faults = Faults()
+    rules = [{"operation": "A", "kind": "error", "code": code, "probability": 0.5} for code in ("One", "Two")]
+    faults.set({"faults": rules})
+    met = [fault.code for _ in range(50) if (fault := faults.meet("A"))]
+    assert sorted(met) == ["One", "Two"]
+    assert faults.shown() == {"faults": []}
+
+
+def outcome(ec2):
+    """The code of the fault that a call meets, "" for none."""
+    try:
+        ec2.describe_vpcs()
+    except ClientError as error:
+        return error.response["Error"]["Code"]
+    return ""
+
+
 def test_without_a_number_it_never_ends_until_reset(ec2, fail, control):
     fail("DescribeVpcs", "error", code="Always", times=None)
     assert {refusal(ec2.describe_vpcs) for _ in range(3)} == {"Always"}
@@ -99,6 +145,9 @@ def test_without_a_number_it_never_ends_until_reset(ec2, fail, control):
         {"operation": "DescribeVpcs", "kind": "lost-after", "skip": 1.5},
         {"operation": "DescribeVpcs", "kind": "lost-after", "status": 200},
         {"operation": "DescribeVpcs", "kind": "lost-after", "often": 1},
+        {"operation": "DescribeVpcs", "kind": "lost-after", "probability": 0},
+        {"operation": "DescribeVpcs", "kind": "lost-after", "probability": 1.1},
+        {"operation": "DescribeVpcs", "kind": "lost-after", "probability": True},
         {"operation": ["DescribeVpcs"], "kind": "lost-after"},
         "DescribeVpcs",
     ],

@@ -5,12 +5,13 @@ import urllib.error
 import urllib.request
 
 import pytest
+from botocore.exceptions import ClientError
 
 from rehearsal.errors import AwsError
 from rehearsal.market_settings import Searches
 from rehearsal.throttling import SearchLimits
 from tests.functional.conftest import PROJECT
-from tests.functional.support import eventually, refusal
+from tests.functional.support import AMI_PARAMETER, eventually, refusal
 
 QUESTION = {"InstanceType": "trn2.3xlarge", "InstanceCount": 1, "CapacityDurationHours": 24}
 DEFAULTS = {
@@ -20,6 +21,7 @@ DEFAULTS = {
     "searches": None,
     "ultraservers": False,
     "starts_soon": False,
+    "out_of_capacity": [],
     "health": {},
     "on_demand_quotas": {"trn": 1536.0, "inf": 1536.0},
 }
@@ -59,6 +61,7 @@ def test_the_market_is_set_piece_by_piece_until_a_reset(market, control):
         ({"payment_outcome": "stolen"}, "payment_outcome is one of paid, failed, not 'stolen'"),
         ({"ultraservers": "yes"}, "ultraservers is true or false, not 'yes'"),
         ({"starts_soon": 1}, "starts_soon is true or false, not 1"),
+        ({"out_of_capacity": "trn2.3xlarge"}, "out_of_capacity is a list of instance types, "),
         ({"searches": 3}, "searches is null or an object such as "),
         ({"searches": {"bursts": 3}}, "searches is null or an object such as "),
         ({"searches": {"burst": 0.5}}, "searches: burst is a whole number, not 0.5"),
@@ -126,3 +129,40 @@ def test_searches_are_refilled_by_the_second():
     seconds[0] += 3600
     assert [allowed(), allowed(), allowed()] == [True, True, False]
     assert [allowed(Searches(burst=1)), allowed(Searches(burst=1))] == [True, False]
+
+
+class TestOutOfCapacity:
+    def test_no_block_is_on_sale_and_what_was_cannot_be_bought(self, ec2, market):
+        found = ec2.describe_capacity_block_offerings(**QUESTION)["CapacityBlockOfferings"]
+        market(out_of_capacity=["trn2.3xlarge"])
+        assert ec2.describe_capacity_block_offerings(**QUESTION)["CapacityBlockOfferings"] == []
+        buy = {"CapacityBlockOfferingId": found[0]["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
+        assert refusal(ec2.purchase_capacity_block, **buy) == "InvalidCapacityBlockOfferingIdExpired"
+        market(out_of_capacity=["trn1.32xlarge"])
+        assert ec2.purchase_capacity_block(**buy)["CapacityReservation"]
+
+    def test_a_block_has_no_more_time(self, ec2, market, active_block):
+        ask = {
+            "CapacityReservationId": active_block["CapacityReservationId"],
+            "CapacityBlockExtensionDurationHours": 24,
+        }
+        assert ec2.describe_capacity_block_extension_offerings(**ask)["CapacityBlockExtensionOfferings"]
+        market(out_of_capacity=["*"])
+        assert ec2.describe_capacity_block_extension_offerings(**ask)["CapacityBlockExtensionOfferings"] == []
+
+    def test_no_instance_starts_on_demand(self, ec2, ssm, market):
+        image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
+        ask = {"ImageId": image, "InstanceType": "inf2.xlarge", "MinCount": 1, "MaxCount": 1}
+        market(out_of_capacity=["inf2.xlarge"])
+        with pytest.raises(ClientError) as refused:
+            ec2.run_instances(**ask)
+        assert refused.value.response["Error"]["Code"] == "InsufficientInstanceCapacity"
+        assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
+        reserve = {"InstanceType": "inf2.xlarge", "InstancePlatform": "Linux/UNIX", "InstanceCount": 1}
+        (zone, *_) = ec2.describe_instance_type_offerings(
+            LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": ["inf2.xlarge"]}]
+        )["InstanceTypeOfferings"]
+        code = refusal(ec2.create_capacity_reservation, **reserve, AvailabilityZone=zone["Location"])
+        assert code == "InsufficientInstanceCapacity"
+        market(out_of_capacity=[])
+        assert ec2.run_instances(**ask)["Instances"]

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from datetime import datetime, timedelta, timezone
@@ -138,6 +139,47 @@ def test_a_clock_flows_from_where_it_was_set():
     real = iter([datetime(2026, 1, 1, tzinfo=timezone.utc), datetime(2026, 1, 1, 0, 0, 7, tzinfo=timezone.utc)])
     clock = Clock(datetime(2030, 5, 5, tzinfo=timezone.utc), real=lambda: next(real))
     assert clock.now() == datetime(2030, 5, 5, 0, 0, 7, tzinfo=timezone.utc)
+
+
+def test_a_clock_runs_as_fast_as_it_is_told_to():
+    start = datetime(2030, 5, 5, tzinfo=timezone.utc)
+    seconds = [0.0]
+    clock = Clock(start, real=lambda: start + timedelta(seconds=seconds[0]), speed=60)
+    seconds[0] = 1
+    assert clock.now() == start + timedelta(minutes=1)
+    clock.advance(timedelta(hours=1))
+    seconds[0] = 2
+    assert clock.now() == start + timedelta(minutes=62)
+    clock.run_at(1)
+    seconds[0] = 3
+    assert clock.now() == start + timedelta(minutes=62, seconds=1)
+    for wrong in (0, -1, 0.5, float("nan"), 1e7):
+        with pytest.raises(ClockError):
+            clock.run_at(wrong)
+
+
+def test_speed_from_the_command_line_and_on_the_way(process):
+    _, endpoint, _ = process("--clock", "2026-01-05T09:00:00Z", "--speed", "3600")
+
+    def clock(body=None):
+        data = None if body is None else json.dumps(body).encode()
+        path = "status" if body is None else "clock"
+        with urllib.request.urlopen(f"{endpoint}/_rehearsal/{path}", data) as answer:
+            return datetime.fromisoformat(json.load(answer)["clock"])
+
+    first = clock()
+    time.sleep(0.5)
+    assert timedelta(minutes=20) < clock() - first < timedelta(hours=10)
+    slow = clock({"speed": 1})
+    assert clock() - slow < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("wrong", ["0", "fast", "1e9", "nan"])
+def test_a_speed_that_is_none_is_refused(wrong):
+    command = [sys.executable, "-m", "rehearsal", "--host-suite", "none", "--speed", wrong]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--speed" in done.stderr
 
 
 def _alive(pid: int) -> bool:
