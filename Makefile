@@ -29,6 +29,8 @@ TEST_PACKAGES := chromium shellcheck
 help:
 	@echo "make rehearse          the whole main job against an AWS on this machine; Ctrl-C ends it"
 	@echo "make rehearse ONCE=1   the same, ends by itself after checking the login"
+	@echo "make rehearse SCENARIO=wrong-zone   one of what can go wrong; a name that is none shows them all"
+	@echo "make rehearse STATE=DIR             keep the rehearsal in a folder, and take it up again"
 	@echo "make test              every check and test"
 	@echo "make check             ruff, mypy, shellcheck only"
 	@echo "make check-faults      runs killed at every point, and at many random ones; SEED=2 for others"
@@ -73,7 +75,7 @@ rehearse: programs
 	@tools/debian-packages.sh $(HOST_PACKAGES) || [ $$? -eq 3 ]
 	@if [ "$$(id -u)" -eq 0 ] && command -v systemd-nspawn >/dev/null && command -v mmdebstrap >/dev/null; then images=images-trixie; fi; \
 		$(MAKE) -s --no-print-directory -j3 .venv/.synced node_modules/.synced $${images:-}
-	@$(RUN)python -m rehearsal.rehearse $(if $(ONCE),--once)
+	@$(RUN)python -m rehearsal.rehearse $(if $(ONCE),--once) $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(STATE),--state $(STATE))
 
 .PHONY: images-trixie images-all
 images-trixie images-all:

@@ -120,14 +120,25 @@ def destroy(context: Context, region: str = "", yes: bool = False, delete_data: 
     jobs.destroy(region, yes=yes, delete_data=delete_data)
 
 
-@command(help={"once": "verify the login and end, instead of staying up until Ctrl-C"})
-def rehearse(context: Context, once: bool = False) -> None:
-    """The whole main job against a rehearsal AWS on this machine."""
+@command(
+    help={
+        "scenario": "the story to play: happy (the default), step-fails, laptop-dies, block-not-active, wrong-zone, "
+        "capacity-gone, payment-fails or block-ends",
+        "once": "happy: verify the login and end, instead of staying up until Ctrl-C",
+        "state": "happy: a folder to keep the rehearsal in; the same again takes it up",
+        "region": "AWS region to rehearse in (default: sa-east-1)",
+    }
+)
+def rehearse(context: Context, scenario: str = "", once: bool = False, state: str = "", region: str = "") -> None:
+    """The whole main job, or what can go wrong in it, against a rehearsal AWS on this machine."""
     import os
     import sys
+    from pathlib import Path
 
     from torchneuron.config import PROJECT_ROOT
 
+    given = {"--scenario": scenario, "--state": state and str(Path(state).resolve()), "--region": region}
+    options = [word for name, value in given.items() if value for word in (name, value)]
     # In this process's place: Ctrl-C is then the rehearsal's own, and it cleans up after itself.
     os.chdir(PROJECT_ROOT)
-    os.execv(sys.executable, [sys.executable, "-m", "rehearsal.rehearse", *(["--once"] if once else [])])
+    os.execv(sys.executable, [sys.executable, "-m", "rehearsal.rehearse", *options, *(["--once"] if once else [])])

@@ -1,4 +1,4 @@
-"""`make rehearse`: the whole main job, by the commands a user types, against an AWS on this machine.
+"""`make rehearse`, `invoke rehearse`: a story played by the commands a user types, against an AWS on this machine.
 
 Nothing on the way is faked: Terraform with the AWS provider deploys, the setup's scripts run on a
 Debian that boots, code-server answers. Where this machine cannot boot one, everything else runs,
@@ -8,148 +8,109 @@ and the setup's steps are rendered, checked for syntax, and called what they are
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
 import signal
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from types import FrameType
 
 from rehearsal.hosts import images, requirements
-from rehearsal.login import log_in, upgrade_to_websocket
-from rehearsal.sandbox import Sandbox, SandboxError, open_sandbox, run
+from rehearsal.sandbox import Sandbox, SandboxError, kept_settings, open_sandbox
+from rehearsal.scenarios import SCENARIOS, happy, main_job
+from rehearsal.stage import Stage
 
-_INSTANCE_TYPE = "trn2.3xlarge"
-_HOURS = 24
+_HAPPY = SCENARIOS["happy"]
 
 
 def main() -> int:
-    """The exit status: 0 when the whole of it worked, 1 when something did not, 130 after Ctrl-C on the way."""
+    """The exit status: 0 when all went as it should, 1 when something did not, 2 for what makes no sense, 130 after
+    Ctrl-C on the way."""
     options = _parse()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt_once)
     try:
-        suite = _ready_suite(options.suite)
-        with open_sandbox(region=options.region, host_suite=suite) as sandbox:
-            rehearsal = Rehearsal(sandbox, options.region)
-            rehearsal.prepare()
-            if suite == "none":
-                rehearsal.check_steps()
+        suite = _ready_suite(options)
+        with open_sandbox(region=options.region, host_suite=suite, kept_in=options.state) as sandbox:
+            stage = Stage(sandbox, options.region)
+            if options.taken_up:
+                _show_where_it_stands(stage)
             else:
-                rehearsal.finish(once=options.once)
+                _play(stage, options.scenario, suite)
+            if options.stays:
+                _stay_up(stage)
     except SandboxError as error:
         print(f"The rehearsal failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("Stopped before the end; what the rehearsal had made is removed.", file=sys.stderr)
+        left = f"what it had made is kept in {options.state}" if options.state else "what it had made is removed"
+        print(f"The rehearsal was stopped before its end; {left}.", file=sys.stderr)
         return 130
     return 0
 
 
-@dataclass
-class Rehearsal:
-    """One run through the main job, each step under a heading with the seconds gone by."""
-
-    sandbox: Sandbox
-    region: str
-    _begun: float = field(default_factory=time.monotonic)
-
-    def prepare(self) -> None:
-        """Find and buy a block, go to its start, make the state bucket."""
-        self._heading("Find a Capacity Block")
-        found = self._invoke("cb.search", "-t", _INSTANCE_TYPE, "-d", str(_HOURS), "-r", self.region)
-        offering, start = _first_offering(found)
-        self._heading("Buy it, and keep its ids in Parameter Store")
-        self._invoke("cb.purchase", "--offering-id", offering, "--start-time", start, "-r", self.region, "--yes")
-        self._heading(f"The rehearsal's clock moves to the block's start, {start}")
-        self.sandbox.control("clock", {"to": start})
-        self._heading("Make the bucket for Terraform's state")
-        self._invoke("bootstrap", "-r", self.region)
-
-    def finish(self, *, once: bool) -> None:
-        """Deploy, set up, log in; then stay up until Ctrl-C, or with `once` end."""
-        self._heading("Deploy on the block, and set code-server up")
-        self._invoke("deploy", "--use-capacity-block", "-r", self.region)
-        port = self._forwarded_port()
-        self._heading("Log in")
-        self._check_login(port)
-        print(f"\nThe whole main job took {timedelta(seconds=round(time.monotonic() - self._begun))}.")
-        if once:
-            return
-        settings = self.sandbox.folder / "environment.sh"
-        settings.write_text(_as_shell(self.sandbox))
-        print(f"\ncode-server:  http://127.0.0.1:{port}")
-        print(f"password:     source {settings} && invoke password -r {self.region}")
-        print("Every other command works in that shell too. Ctrl-C ends the rehearsal and removes all of it.")
-        try:
-            signal.pause()
-        except KeyboardInterrupt:
-            print("\nEnding; this takes a few seconds.")
-
-    def check_steps(self) -> None:
-        """The part without a host: deploy, then what the setup would run, rendered and checked."""
-        self._heading("Deploy on the block")
-        self._invoke("deploy", "--use-capacity-block", "-r", self.region, "--skip-setup")
-        self._heading("Render and check the setup's steps")
-        told = run(self.sandbox, ["invoke", "setup", "--dry-run", "-r", self.region])
-        steps = re.findall(r"^----- (\S+): would run", told, flags=re.MULTILINE)
-        checked = re.findall(r"^----- (\d+ scripts checked.*)$", told, flags=re.MULTILINE)
-        for step in steps:
-            print(f"  {step:<34} NOT EXECUTED: this machine cannot boot a host")
-        print("\n".join(checked))
-        print(f"\nRehearsed: all but the {len(steps)} steps on the machine, none of which was executed.")
-
-    def _forwarded_port(self) -> int:
-        hosts = self.sandbox.control("status")["hosts"]
-        (instance_id,) = hosts
-        inside = self.sandbox.settings()["nginxPort"]
-        port: int = self.sandbox.control("forward", {"instance_id": instance_id, "port": inside})["port"]
-        return port
-
-    def _check_login(self, port: int) -> None:
-        password = run(self.sandbox, ["invoke", "password", "-r", self.region]).strip()
-        login = log_in(port, password)
-        if not login.accepted:
-            raise SandboxError(f"code-server refused the password from Secrets Manager (HTTP {login.status}).")
-        print(f"  http://127.0.0.1:{port} takes the password from Secrets Manager")
-        upgraded = upgrade_to_websocket(port, login.session)
-        if upgraded != 101:
-            raise SandboxError(f"The editor's websocket does not pass nginx (HTTP {upgraded}, not 101).")
-        print("  and upgrades its websocket (HTTP 101)")
-
-    def _invoke(self, *arguments: str) -> str:
-        print(f"$ invoke {shlex.join(arguments)}", flush=True)
-        return run(self.sandbox, ["invoke", *arguments], show=True)
-
-    def _heading(self, text: str) -> None:
-        print(f"\n[{time.monotonic() - self._begun:5.1f} s] {text}", flush=True)
+def _play(stage: Stage, scenario: str, suite: str) -> None:
+    if scenario == _HAPPY.name and suite == "none":
+        happy.play_without_host(stage)
+        return
+    SCENARIOS[scenario].play(stage)
+    took = timedelta(seconds=round(stage.seconds))
+    if scenario == _HAPPY.name:
+        print(f"\nThe whole main job took {took}.")
+    else:
+        print(f"\nRehearsed {scenario} in {took}: all went as it should.")
 
 
-def _ready_suite(suite: str) -> str:
-    """`suite`, once its images are built; `none`, after saying why, where this machine cannot boot it."""
-    if suite == "none":
-        return suite
+def _show_where_it_stands(stage: Stage) -> None:
+    stage.heading(f"Taken up: it is {stage.sandbox.control('status')['clock']} by the rehearsal's clock")
+    stage.invoke("cb.list", "-r", stage.region)
+    for instance_id, host in stage.sandbox.control("status")["hosts"].items():
+        stage.say(f"{instance_id}: {host}")
+
+
+def _stay_up(stage: Stage) -> None:
+    """Until Ctrl-C; meanwhile any command works in a shell that has the settings."""
+    sandbox, hosts = stage.sandbox, stage.sandbox.control("status")["hosts"]
+    settings = sandbox.folder / "environment.sh"
+    settings.write_text(_as_shell(sandbox))
+    if list(hosts.values()) == ["running"]:
+        print(f"\ncode-server:  http://127.0.0.1:{main_job.forward_to_nginx(stage)}")
+        print(f"password:     source {settings} && invoke password -r {stage.region}")
+        print("Every other command works in that shell too.", end=" ")
+    else:
+        print(f"\nEvery command works in a shell after: source {settings}")
+    kept = "ends the rehearsal and removes all of it"
+    if sandbox.kept:
+        kept = f"leaves the rehearsal; --state {shlex.quote(str(sandbox.folder))} takes it up again"
+    print(f"Ctrl-C {kept}.", flush=True)
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        print("\nEnding; this takes a few seconds.")
+
+
+def _ready_suite(options: argparse.Namespace) -> str:
+    """The suite for the hosts, once its images are built; `none` where the story needs no host.
+
+    `none` too, after saying why, where this machine cannot boot one. SandboxError where the story is about one.
+    """
+    scenario, suite = SCENARIOS[options.scenario], str(options.suite)
+    if suite == "none" or not scenario.on_host:
+        return "none"
     missing = requirements.missing(suite)
     blocking = [one for one in missing if not one.built_here]
     if blocking:
-        print("This machine cannot boot a host, so the setup's steps will not be executed:")
-        for one in blocking:
-            print(f"  {one.what}: {one.why}\n    {one.remedy}")
+        why = "\n".join(f"  {one.what}: {one.why}\n    {one.remedy}" for one in blocking)
+        if scenario != _HAPPY:
+            raise SandboxError(
+                f"{scenario.name} is about what happens on a host, and this machine can boot none.\n{why}"
+            )
+        print(f"This machine cannot boot a host, so the setup's steps will not be executed:\n{why}")
         return "none"
     if missing:
         images.build(images.needed_for([suite]), lambda line: print(line + "\n", end="", flush=True))
     return suite
-
-
-def _first_offering(listing: str) -> tuple[str, str]:
-    """The id and start that `cb.search` proposes to buy: its best price."""
-    proposed = re.search(r"--offering-id (\S+) --start-time (\S+)", listing)
-    if proposed is None:
-        raise SandboxError("cb.search found no offering to buy.")
-    return proposed.group(1), proposed.group(2)
 
 
 def _as_shell(sandbox: Sandbox) -> str:
@@ -172,11 +133,44 @@ def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
 
 
 def _parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m rehearsal.rehearse", description=__doc__)
-    parser.add_argument("--once", action="store_true", help="verify the login and end")
-    parser.add_argument("--region", default="sa-east-1")
+    """The options, checked; with `taken_up`, whether a kept rehearsal goes on, and `stays`, whether until Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        prog="invoke rehearse",
+        description=__doc__,
+        epilog="scenarios:\n" + "".join(f"  {one.name:<17} {one.summary}\n" for one in SCENARIOS.values()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--scenario", default=_HAPPY.name, metavar="NAME", help="the story to play (default: happy)")
+    parser.add_argument("--once", action="store_true", help="happy: verify the login and end")
+    parser.add_argument(
+        "--state", type=Path, metavar="DIR", help="happy: keep the rehearsal there, or take it up again"
+    )
+    parser.add_argument("--region", help="default: sa-east-1, or the kept rehearsal's")
     parser.add_argument("--suite", default="trixie", choices=["trixie", "bookworm", "none"])
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    try:
+        _settle(options)
+    except SandboxError as error:
+        parser.error(str(error))
+    return options
+
+
+def _settle(options: argparse.Namespace) -> None:
+    """SandboxError for options that make no sense together."""
+    scenario = SCENARIOS.get(options.scenario)
+    if scenario is None:
+        raise SandboxError(f"there is no scenario {options.scenario!r}; there are {', '.join(SCENARIOS)}")
+    if scenario != _HAPPY and (options.state or options.once):
+        raise SandboxError("--state and --once are for the scenario happy; the others end by themselves")
+    if scenario != _HAPPY and scenario.on_host and options.suite == "none":
+        raise SandboxError(f"{scenario.name} is about what happens on a host: leave --suite none out")
+    kept = kept_settings(options.state) if options.state else None
+    options.region = options.region or (kept or {}).get("defaultRegion", "sa-east-1")
+    if kept and kept["defaultRegion"] != options.region:
+        raise SandboxError(f"the rehearsal in {options.state} is in {kept['defaultRegion']}; leave --region out")
+    options.state = options.state and options.state.resolve()
+    options.taken_up = kept is not None
+    options.stays = scenario == _HAPPY and not options.once and options.suite != "none"
 
 
 if __name__ == "__main__":

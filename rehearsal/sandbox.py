@@ -22,10 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
+
 from rehearsal.hosts.code_server_package import VERSION
 from rehearsal.terraform_mirror import write_cli_config
 
 PROJECT = Path(__file__).resolve().parent.parent
+_SETTINGS = "config.json"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 _INTERRUPT_SECONDS = 30.0
@@ -37,11 +40,12 @@ class SandboxError(Exception):
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A running rehearsal. `environment` is the whole environment for a command run in it."""
+    """A running rehearsal. `environment` is the whole environment for a command run in it, `kept` whether it stays."""
 
     folder: Path
     endpoint: str
     environment: Mapping[str, str]
+    kept: bool = False
 
     def settings(self) -> dict[str, Any]:
         """The rehearsal's copy of the settings, as it is now."""
@@ -60,20 +64,50 @@ class Sandbox:
         except urllib.error.HTTPError as error:
             raise SandboxError(f"The rehearsal refused {what}: {error.read().decode()}") from error
 
+    def client(self, service: str, region: str) -> Any:
+        """A boto3 client for this AWS, whatever this process's own environment says: what somebody else does there."""
+        return boto3.client(
+            service,  # type: ignore[call-overload] # any service
+            region_name=region,
+            endpoint_url=self.endpoint,
+            aws_access_key_id="rehearsal",
+            aws_secret_access_key="rehearsal",
+        )
+
 
 @contextlib.contextmanager
-def open_sandbox(*, region: str, host_suite: str, options: Sequence[str] = ()) -> Iterator[Sandbox]:
+def open_sandbox(
+    *, region: str, host_suite: str, options: Sequence[str] = (), kept_in: Path | None = None
+) -> Iterator[Sandbox]:
     """Start a rehearsal; end it, and remove all it made, when the block ends. Raises SandboxError.
 
-    `options`: further ones of `python -m rehearsal`.
+    `options`: further ones of `python -m rehearsal`. `kept_in`: a folder where it stays instead, and is taken up again.
     """
-    folder = Path(tempfile.mkdtemp(prefix="torchneuron-rehearsal-"))
+    folder = kept_in or Path(tempfile.mkdtemp(prefix="torchneuron-rehearsal-"))
     try:
-        settings = copy_settings(folder, region)
-        with _served(folder, ["--region", region, "--host-suite", host_suite, *options]) as endpoint:
-            yield Sandbox(folder, endpoint, make_environment(folder, settings, endpoint))
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = folder / _SETTINGS
+        if not settings.exists():
+            copy_settings(folder, region)
+        keep = ["--state", str(folder / "aws")] if kept_in else []
+        with _served(folder, ["--region", region, "--host-suite", host_suite, *keep, *options]) as endpoint:
+            yield Sandbox(folder, endpoint, make_environment(folder, settings, endpoint), kept=kept_in is not None)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if not kept_in:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def kept_settings(folder: Path) -> dict[str, Any] | None:
+    """The settings of the rehearsal that is kept in a folder; None where there is none yet.
+
+    SandboxError for a folder with other things in it.
+    """
+    if (folder / _SETTINGS).is_file() and (folder / "aws").is_dir():
+        read: dict[str, Any] = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+        return read
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SandboxError(f"{folder} is not empty, and there is no rehearsal in it. Name a new folder.")
+    return None
 
 
 def copy_settings(folder: Path, region: str) -> Path:
@@ -93,7 +127,7 @@ def copy_settings(folder: Path, region: str) -> Path:
     if settings.get("tls") == "given":
         settings["tls"] = "self-signed"  # the user's certificate is on the user's machines only
     settings.pop("$schema", None)
-    copy = folder / "config.json"
+    copy = folder / _SETTINGS
     copy.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     return copy
 
@@ -169,22 +203,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def run(sandbox: Sandbox, command: Sequence[str], *, show: bool = False) -> str:
-    """Run a user's command in the sandbox; its standard output. Raises SandboxError when it fails.
+def run(sandbox: Sandbox, command: Sequence[str], *, show: bool = False, merge: bool = False, status: int = 0) -> str:
+    """Run a user's command in the sandbox; its standard output, with `merge` its standard error too.
 
     With `show` the output also goes where ours goes, as it comes. When we are interrupted the command is
-    too, as from a terminal, and is given time to end well.
+    too, as from a terminal, and is given time to end well. Raises SandboxError when its exit status is not `status`.
     """
-    process = subprocess.Popen(
-        command,
-        cwd=PROJECT,
-        env=dict(sandbox.environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=None if show else subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = _start(sandbox, command, errors=subprocess.STDOUT if merge else None if show else subprocess.PIPE)
     kept: list[str] = []
     told = ""
     try:
@@ -195,14 +220,51 @@ def run(sandbox: Sandbox, command: Sequence[str], *, show: bool = False) -> str:
         else:
             out, told = process.communicate()
             kept.append(out)
-        status = process.wait()
+        ended = process.wait()
     except BaseException:
         _interrupt(process)
         raise
-    if status != 0:
-        shown = "" if show else f"\n{''.join(kept)}{told}".rstrip()
-        raise SandboxError(f"{' '.join(command)} ended with status {status}.{shown}")
+    if ended != status:
+        shown = "" if show else f"\n{''.join(kept)}{told or ''}".rstrip()
+        but = f", not {status}" if status else ""
+        raise SandboxError(f"{' '.join(command)} ended with status {ended}{but}.{shown}")
     return "".join(kept)
+
+
+def run_until_killed(sandbox: Sandbox, command: Sequence[str], *, at: str, after: float = 0) -> str:
+    """Run a user's command until `after` seconds after a line with `at`, then end all of it as `kill -9` does.
+
+    Shows and returns what it has printed until then. Raises SandboxError when it ends before.
+    """
+    process = _start(sandbox, command, errors=subprocess.STDOUT)
+    kept: list[str] = []
+    try:
+        for line in process.stdout or ():
+            kept.append(line)
+            print(line, end="", flush=True)
+            if at in line:
+                break
+        else:
+            raise SandboxError(f"{' '.join(command)} ended with status {process.wait()} before it said {at!r}.")
+        time.sleep(after)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    return "".join(kept)
+
+
+def _start(sandbox: Sandbox, command: Sequence[str], *, errors: int | None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        cwd=PROJECT,
+        env=dict(sandbox.environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def _interrupt(process: subprocess.Popen[str]) -> None:

@@ -223,7 +223,7 @@ def _settle(
     before, wanted = memory.choices, {**merged, "region": aws.region}
     block = wanted.get("capacityReservationId")
     if block and block not in given.values() and preflight.is_over(aws, block):
-        display.note(f"The Capacity Block {block} is over: the saved one is used.")
+        display.note(f"The Capacity Block {block} is over: the one in Parameter Store is taken from now on.")
         wanted = choices.without_place(wanted, given)
     if preflight.needs_subnet(config, wanted):
         instance_type = wanted.get("instanceType") or config.default_instance_type

@@ -133,11 +133,12 @@ def _check_block(aws: Aws, deployment: Deployment, launching: int) -> None:
 
 def _check_time(block: Reservation) -> None:
     if block.state != "active":
-        wait = f" invoke cb.wait --until active --reservation-id {block.id} -r {block.region} waits for it."
+        wait = f"invoke cb.wait --until active --reservation-id {block.id} -r {block.region} waits for it."
+        another = f"Buy another, invoke cb.search -r {block.region}, or name one that you have, invoke cb.list."
         raise InputError(
             f"The Capacity Block {block.id} is {block.state}, not active.",
-            why=f"{block.outlook[:1].upper()}{block.outlook[1:]}.",
-            do="AWS refuses a launch on it at any other time." + ("" if block.state in GONE else wait),
+            why=f"{block.outlook[:1].upper()}{block.outlook[1:]}. AWS takes a launch on an active block only.",
+            do=another if block.state in GONE else wait,
         )
     if block.is_reclaimed and block.end:
         raise InputError(

@@ -12,8 +12,9 @@ import boto3
 import pytest
 
 from rehearsal.hosts import requirements
-from rehearsal.rehearse import Rehearsal
 from rehearsal.sandbox import Sandbox, SandboxError, open_sandbox, run
+from rehearsal.scenarios import main_job
+from rehearsal.stage import Stage
 
 PROJECT = Path(__file__).resolve().parents[2]
 REGION = "sa-east-1"
@@ -116,7 +117,7 @@ def components() -> None:
 @pytest.fixture(scope="session", params=SUITES)
 def machine(request, components) -> Iterator[Machine]:
     with open_sandbox(region=REGION, host_suite=request.param) as sandbox:
-        Rehearsal(sandbox, REGION).prepare()
+        main_job.prepare(Stage(sandbox, REGION))
         deploy = ["sh", "-c", f"exec invoke deploy --use-capacity-block -r {REGION} 2>&1"]
         told = run(sandbox, deploy)
         (instance_id,) = sandbox.control("status")["hosts"]

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.rehearse import Rehearsal
 from rehearsal.sandbox import Sandbox, open_sandbox
+from rehearsal.scenarios import main_job
+from rehearsal.stage import Stage
 from rehearsal.terraform_mirror import write_cli_config
 from tests.e2e.conftest import PROJECT, REGION, client, publish_newer_ami, take_ami_from_own_parameter
 from tests.unit.stack_support import GOLDEN, VARIANTS
@@ -69,7 +70,7 @@ class Cdktf:
 def cdktf():
     """cdktf-cli against a rehearsal where a block has been bought and has begun, and a state bucket made."""
     with open_sandbox(region=REGION, host_suite="none") as sandbox:
-        Rehearsal(sandbox, REGION).prepare()
+        main_job.prepare(Stage(sandbox, REGION))
         take_ami_from_own_parameter(sandbox)
         yield Cdktf(sandbox)
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from rehearsal.rehearse import Rehearsal
 from rehearsal.sandbox import Sandbox, SandboxError, open_sandbox, run
+from rehearsal.scenarios import main_job
+from rehearsal.stage import Stage
 from tests.e2e.conftest import (
     PROJECT,
     REGION,
@@ -70,7 +71,7 @@ class Deployment:
 def deployment():
     """A rehearsal where a block has been bought and has begun, and a state bucket made."""
     with open_sandbox(region=REGION, host_suite="none") as sandbox:
-        Rehearsal(sandbox, REGION).prepare()
+        main_job.prepare(Stage(sandbox, REGION))
         take_ami_from_own_parameter(sandbox)
         yield Deployment(sandbox)
 

@@ -5,8 +5,9 @@ One deployment serves the tests in the order they stand in; the last one destroy
 
 import pytest
 
-from rehearsal.rehearse import Rehearsal
 from rehearsal.sandbox import open_sandbox, run
+from rehearsal.scenarios import main_job
+from rehearsal.stage import Stage
 from tests.e2e.conftest import REGION
 from tests.functional.asking import allowed, asked
 
@@ -15,7 +16,7 @@ from tests.functional.asking import allowed, asked
 def sandbox():
     """A rehearsal where a block has been bought and has begun, and a state bucket made. Its machine has no host."""
     with open_sandbox(region=REGION, host_suite="none") as sandbox:
-        Rehearsal(sandbox, REGION).prepare()
+        main_job.prepare(Stage(sandbox, REGION))
         yield sandbox
 
 

@@ -35,7 +35,9 @@ class Lines:
             if len(plans) > 1:
                 display.note(f"  {instance_id}: {len(plan.pending)} tasks to run, {len(skipped)} skipped")
                 continue
-            for step in skipped:
+            # What was watched to its end just now needs no second line.
+            watched = {task for one, task, _ in self._told if one == instance_id}
+            for step in (one for one in skipped if one.task.id not in watched):
                 display.note(f"  {step.task.id:<34} skipped ({step.reason})")
 
     def sent(self, command_id: str, instance_ids: Sequence[str], *, attached: bool) -> None:
