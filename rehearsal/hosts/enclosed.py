@@ -6,13 +6,13 @@ import posixpath
 import shlex
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from rehearsal.hosts import seed
 from rehearsal.hosts.agent_process import run_script
 from rehearsal.hosts.enclosure import Enclosure
 from rehearsal.hosts.forward import Forward
-from rehearsal.hosts.machine import HostError, ScriptResult
+from rehearsal.hosts.machine import HostError, Script, ScriptResult
 from rehearsal.hosts.netns import NetworkNamespace
 from rehearsal.hosts.volumes import Slots, Volume
 
@@ -62,25 +62,8 @@ class EnclosedHost(ABC):
         """End all that runs, keep the files, the volumes and the forwards; back once the host is up. HostError."""
         self._running().reboot(_REBOOT_TIMEOUT)
 
-    def run(
-        self,
-        script: str,
-        *,
-        environment: Mapping[str, str],
-        working_directory: str | None,
-        timeout: float,
-        cancelled: threading.Event,
-        script_path: str,
-    ) -> ScriptResult:
-        return run_script(
-            self._running(),
-            script,
-            environment=environment,
-            working_directory=working_directory,
-            timeout=timeout,
-            cancelled=cancelled,
-            script_path=script_path,
-        )
+    def run(self, script: Script) -> ScriptResult:
+        return run_script(self._running(), script)
 
     def write_file(self, path: str, text: str, mode: int = 0o600) -> None:
         folder = shlex.quote(posixpath.dirname(path))
