@@ -7,9 +7,11 @@ import shlex
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 
 from rehearsal.hosts import seed
 from rehearsal.hosts.agent_process import run_script
+from rehearsal.hosts.disk import Disk
 from rehearsal.hosts.enclosure import Enclosure
 from rehearsal.hosts.forward import Forward
 from rehearsal.hosts.machine import HostError, Script, ScriptResult
@@ -23,7 +25,7 @@ _FORWARD_ADDRESS = "127.0.0.1"
 class EnclosedHost(ABC):
     """A `Machine` (see there). Subclasses say what it takes to start one."""
 
-    def __init__(self, name: str, *, region: str) -> None:
+    def __init__(self, name: str, *, region: str, folder: Path | None) -> None:
         self._name = name
         self._region = region
         self._lock = threading.Lock()
@@ -31,6 +33,7 @@ class EnclosedHost(ABC):
         self._enclosure: Enclosure | None = None
         self._network: NetworkNamespace | None = None
         self._slots = Slots()
+        self._disk = Disk(folder)
         self.destroyed = False
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -100,7 +101,10 @@ class Machine(Protocol):
         """Take the disk away; False, and nothing happens, while it is mounted in the host."""
 
     def destroy(self) -> None:
-        """Power the host off and remove every trace: process, mount, cgroup, file, disk. May be called again."""
+        """Power the host off and remove every trace: process, mount, cgroup, file, disk. May be called again.
+
+        Only what is in the folder that it was made with stays, for another one to go on with.
+        """
 
 
 @runtime_checkable
@@ -119,6 +123,10 @@ class Rebootable(Protocol):
 
 
 class MachineFactory(Protocol):
-    """Makes the machine for an instance; it is not booted yet."""
+    """Makes the machine for an instance; it is not booted yet.
 
-    def __call__(self, instance_id: str, *, region: str) -> Machine: ...
+    `folder`: where its files are to outlive it. A machine made with the folder of an earlier one goes on with its
+    files, and is of its kind.
+    """
+
+    def __call__(self, instance_id: str, *, region: str, folder: Path | None = None) -> Machine: ...

@@ -6,6 +6,7 @@ known. `--host-suite played`.
 
 import re
 import time
+from pathlib import Path
 
 from rehearsal.hosts.machine import KILLED, HostError, Script, ScriptResult
 from rehearsal.hosts.volumes import Volume
@@ -54,6 +55,6 @@ class PlayedHost:
         """Nothing is left of it."""
 
 
-def factory(instance_id: str, *, region: str) -> PlayedHost:
+def factory(instance_id: str, *, region: str, folder: Path | None = None) -> PlayedHost:
     """A `MachineFactory`."""
     return PlayedHost(instance_id)

@@ -20,6 +20,7 @@ from rehearsal.hosts.volumes import Volume
 from rehearsal.latency import Delays
 from rehearsal.server import Settings, serving
 from tests.functional.command_fixtures import document, instance, launch, profile  # noqa: F401
+from tests.functional.staying import serve  # noqa: F401
 
 PROJECT = Path(__file__).resolve().parents[2]
 REGION = "sa-east-1"
@@ -135,7 +136,7 @@ class Machines:
     made: dict[str, FakeMachine] = field(default_factory=dict)
     prepare: Callable[[FakeMachine], None] = lambda machine: None
 
-    def __call__(self, instance_id: str, *, region: str) -> FakeMachine:
+    def __call__(self, instance_id: str, *, region: str, folder: Path | None = None) -> FakeMachine:
         machine = FakeMachine(instance_id)
         self.prepare(machine)
         self.made[instance_id] = machine
