@@ -114,7 +114,7 @@ class World:
         }
 
     def take_up(self, kept: Mapping[str, Any]) -> None:
-        """Go on from there: as AWS after some time, and after a power cut for all hosts at once."""
+        """Go on from there: some time has passed, and every host that still has an instance is rebooted."""
         keeping.put_back(kept["moto"])
         self.market.take_up(kept["market"])
         self.on_demand.take_up(kept["on_demand"])

@@ -86,7 +86,7 @@ class LightEnclosure(Enclosure):
                 *("unshare", "--mount", "--uts", "--ipc", "--propagation", "private", "--mount-proc"),
                 *("--pid", "--fork", "--kill-child"),
                 *("sh", str(_SCRIPT), str(self._tree), str(space), self.name, f"/proc/self/fd/{seed_file}", folder),
-                *(_MASKS if self._tree == OWN else ()),
+                *(_masks(folder) if self._tree == OWN else ()),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -166,6 +166,11 @@ class LightHost(EnclosedHost):
         volumes = self._slots.plug_all()
         first = seed.light_archive(name=self._name, region=self._region, volumes=volumes)
         enclosure.start(seed.archive_of_volumes(volumes) if self._disk.used else first, self._disk)
+
+
+def _masks(folder: str) -> tuple[str, ...]:
+    """What is hidden of this machine's own files from a host whose changes are in the folder, one of several hosts'."""
+    return (*_MASKS, str(Path(folder).parents[1])) if folder else _MASKS
 
 
 def factory(tree: Path | None = None) -> Callable[..., LightHost]:

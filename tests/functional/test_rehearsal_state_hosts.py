@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from rehearsal.hosts import disk, light
+from rehearsal.hosts.machine import HostError
 from rehearsal.hosts.requirements import missing
-from tests.functional.hosts_support import require, traces
+from tests.functional.hosts_support import require, run, traces, up
 from tests.functional.rehearsal_support import ended, statuses
 from tests.functional.staying import PROJECT, command
 from tests.functional.support import eventually
 
 WORKER_GONE = "document process failed unexpectedly: document worker timed out , "
-BOTH_ENDS = pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 DATA = {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "DeleteOnTermination": False, "VolumeType": "gp3"}}
 
 
-@BOTH_ENDS
-def test_a_light_host_goes_on_with_its_files_and_volumes(serve, number):
+def test_a_light_host_goes_on_with_its_files_and_volumes(serve):
     first = serve(host_suite="light")
     made = first.launch_managed(BlockDeviceMappings=[DATA])
     disk = "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_*"
@@ -30,7 +30,10 @@ def test_a_light_host_goes_on_with_its_files_and_volumes(serve, number):
     assert first.result(made, told)["StandardOutputContent"] == "/usr/bin\n"
     first.shell(made, "touch /tmp/file /run/file; nohup sleep 1000 >/dev/null 2>&1 &")
     before, volumes = first.instance(made), first.ec2.describe_volumes()["Volumes"]
-    first.end(number)
+    first.end(signal.SIGKILL)
+    other = command(first.folder, "--host-suite", "trixie")
+    done = subprocess.run(other, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (done.returncode, "has hosts of the suite light, not trixie" in done.stderr) == (2, True)
     second = serve(host_suite=None)
     second.await_online(made)
     assert second.host(made) == "running (light)"
@@ -57,16 +60,17 @@ def test_an_instance_that_ends_takes_its_files_with_it(serve):
     assert volume["State"] == "available"
     second.ec2.delete_volume(VolumeId=volume["VolumeId"])
     assert list((first.folder / "volumes").iterdir()) == []
-
-
-def test_one_whose_files_are_gone_is_terminated(serve):
-    first = serve(host_suite="light")
-    made = first.launch_managed()
-    first.end()
-    (first.folder / "hosts" / made).rename(first.folder / "hosts" / f"{made}.gone")
-    second = serve(host_suite=None)
-    assert second.state_of(made) == "terminated"
-    assert list((first.folder / "hosts").iterdir()) == [], "what is left of a removal is removed"
+    managed = {"IamInstanceProfile": {"Name": "managed"}}
+    other = second.launch(ClientToken="other", **managed)["InstanceId"]
+    second.await_online(other)
+    second.end()
+    (kept / other).rename(kept / f"{other}.gone")
+    third = serve(host_suite=None)
+    assert third.state_of(other) == "terminated", "it was being terminated"
+    assert list(kept.iterdir()) == []
+    third.await_online(third.launch(ClientToken="third", **managed)["InstanceId"])
+    third.control("reset", {})
+    assert list(kept.iterdir()) == []
 
 
 def test_a_block_that_ended_meanwhile_took_its_instances(serve):
@@ -110,8 +114,7 @@ def test_a_broken_host_stays_broken(serve):
     eventually(lambda: list((first.folder / "hosts").iterdir()) == [])
 
 
-@BOTH_ENDS
-def test_a_command_under_way_is_what_a_reboot_leaves_of_it(serve, number):
+def test_a_command_under_way_is_what_a_reboot_leaves_of_it(serve):
     first = serve(host_suite="light")
     made = first.launch_managed()
     steps = [("first", ["echo one"]), ("second", ["sleep 100"])]
@@ -129,7 +132,7 @@ def test_a_command_under_way_is_what_a_reboot_leaves_of_it(serve, number):
         return statuses(found[0]) if found else {}
 
     eventually(lambda: seen(first) == {"first": "Success", "second": "InProgress"})
-    first.end(number)
+    first.end(signal.SIGTERM)
     second = serve(host_suite=None)
     assert seen(second) == {"first": "Success", "second": "InProgress"}
     (done,) = ended(second.ssm, told, 20)
@@ -139,21 +142,23 @@ def test_a_command_under_way_is_what_a_reboot_leaves_of_it(serve, number):
     assert second.shell(made, "echo more") == "more\n"
 
 
-def test_a_command_that_nobody_had_taken_up_is_delivered_or_expires(serve):
+def test_what_could_not_be_delivered_or_told_is_later_or_expires(serve):
     first = serve(host_suite="light")
     made = first.launch_managed()
+    untold = first.send(made, "sleep 2", "echo untold")
+    eventually(lambda: first.ssm.list_commands(CommandId=untold)["Commands"][0]["Status"] == "InProgress")
     first.control("host", {"instance_id": made, "do": "lose-agent"})
-    late, soon = (
-        first.send(made, "echo late"),
-        first.ssm.send_command(
-            InstanceIds=[made],
-            DocumentName="AWS-RunShellScript",
-            Parameters={"commands": ["echo soon"], "executionTimeout": ["5"]},
-            TimeoutSeconds=30,
-        )["Command"]["CommandId"],
-    )
+    late = first.send(made, "echo late")
+    soon = first.ssm.send_command(
+        InstanceIds=[made],
+        DocumentName="AWS-RunShellScript",
+        Parameters={"commands": ["echo soon"], "executionTimeout": ["5"]},
+        TimeoutSeconds=30,
+    )["Command"]["CommandId"]
     dropped = first.send(made, "echo dropped")
     first.ssm.cancel_command(CommandId=dropped)
+    told = first.folder / "commands" / untold / f"{made}.json"
+    eventually(lambda: (json.loads(told.read_text())["unsent"] or {}).get("status") == "Success")
     first.end()
     second = serve(host_suite=None)
     eventually(lambda: second.host(made) == "running (light)", 20)
@@ -164,19 +169,7 @@ def test_a_command_that_nobody_had_taken_up_is_delivered_or_expires(serve):
     assert listed[late]["Status"] == "Pending", "the agent is still out of reach"
     second.control("host", {"instance_id": made, "do": "restore-agent"})
     assert second.result(made, late)["StandardOutputContent"] == "late\n"
-
-
-def test_hosts_of_another_suite_are_refused_before_anything_changes(serve):
-    first = serve(host_suite="light")
-    made = first.launch_managed()
-    first.end()
-    refused = [command(first.folder, "--host-suite", suite) for suite in ("trixie", "none")]
-    for words in refused:
-        done = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=False)
-        assert done.returncode == 2
-        assert "has hosts of the suite light" in done.stderr
-    second = serve(host_suite=None)
-    second.await_online(made)
+    assert second.result(made, untold)["StandardOutputContent"] == "untold\n", "the agent had kept it"
 
 
 def test_a_host_over_another_build_of_its_image_says_so_and_the_rest_is_there(serve):
@@ -213,6 +206,25 @@ def test_a_folder_that_can_not_hold_hosts_files_is_refused(tmp_path):
     assert "The files of hosts can't be kept in" in done.stderr
     assert "Choose a folder on" in done.stderr
     assert list((tmp_path / "merged").iterdir()) == []
+
+
+def test_two_hosts_do_not_have_one_hosts_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk, "_RELEASE_TIMEOUT", 0.2)
+    one, other = (light.factory()("i-files", region="sa-east-1", folder=tmp_path / "files") for _ in range(2))
+    with up(one):
+        run(one, "echo kept >/etc/file")
+        with pytest.raises(HostError, match="an earlier host still had them"):
+            other.boot()
+    with up(other):
+        assert run(other, "cat /etc/file").stdout == "kept\n"
+
+
+def test_one_that_did_not_come_to_its_first_boot_begins_anew(tmp_path):
+    folder = tmp_path / "files"
+    (folder / "upper/etc").mkdir(parents=True)
+    (folder / "upper/etc/half").write_text("written")
+    with up(light.factory()("i-files", region="sa-east-1", folder=folder)) as host:
+        assert run(host, "ls /etc/half").exit_code != 0
 
 
 UNIT = ["[Unit]", "Description=Own", "[Service]", "ExecStart=/bin/sleep 1000", "[Install]"]
