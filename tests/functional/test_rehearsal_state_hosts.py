@@ -12,6 +12,7 @@ import pytest
 from rehearsal.hosts import disk, light
 from rehearsal.hosts.machine import HostError
 from rehearsal.hosts.requirements import missing
+from rehearsal.hosts.sweep import sweep
 from tests.functional.hosts_support import require, run, traces, up
 from tests.functional.rehearsal_support import ended, statuses
 from tests.functional.staying import PROJECT, command
@@ -254,6 +255,8 @@ def test_a_booted_host_boots_again_with_its_services(serve):
         assert again.result(made, told)["StandardOutputContent"] == identity
         again.end(signal.SIGKILL)
     eventually(lambda: not traces(again.process.pid).processes)
+    sweep()
+    assert_nothing_is_left(again)
 
 
 def assert_nothing_is_left(aws):
