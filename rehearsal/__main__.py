@@ -14,8 +14,9 @@ from datetime import datetime
 from pathlib import Path
 
 from rehearsal.clock import ClockError, check_speed, parse_instant
-from rehearsal.hosts.machine import MachineFactory
+from rehearsal.hosts.machine import HostError, MachineFactory
 from rehearsal.hosts.mixed import BOOTED, MixedFactory
+from rehearsal.keeping import KeepingError, choose_suite, make_folder
 from rehearsal.latency import PRESETS
 from rehearsal.market_settings import Searches
 from rehearsal.server import ServerError, Settings, pid_and_endpoint, serving
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.with_parent:
         _end_with_parent()
     try:
-        factory = _factory(options.host_suite, options.booted)
+        suite = _suite(options.host_suite, options.state)
+        factory = _factory(suite, options.booted)
         settings = Settings(
             options.port,
             clock=options.clock,
@@ -41,13 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             delays=PRESETS[options.latency],
             searches=Searches(),
             state=options.state,
+            host_suite=suite,
         )
         with serving(settings, factory) as server:
             print(f"rehearsal: {server.endpoint} (region {options.region}); Ctrl-C ends it", flush=True)
             if options.ready_file is not None:
                 _write_atomically(options.ready_file, json.dumps(pid_and_endpoint(server)) + "\n")
             stopped.wait()
-    except ServerError as error:
+    except (ServerError, KeepingError, HostError) as error:
         print(f"rehearsal: {error}", file=sys.stderr)
         return 2
     finally:
@@ -67,8 +70,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--host-suite",
         choices=SUITES,
-        default="trixie",
-        help="the Debian that instances boot; light: without systemd; played: only time passes; none: no host",
+        help="the Debian that instances boot, trixie by default; light: without systemd; played: only time passes; "
+        "none: no host",
     )
     parser.add_argument(
         "--booted",
@@ -112,6 +115,29 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)
+
+
+def _suite(asked: str | None, state: Path | None) -> str:
+    """The hosts there are to be. KeepingError or HostError when those of the AWS in `state` can't be."""
+    if state is None:
+        return asked or "trixie"
+    suite = choose_suite(state, asked) or "trixie"
+    if (tree := _tree(suite)) is not None and os.geteuid() == 0:
+        from rehearsal.hosts.disk import check
+
+        make_folder(state)
+        check(state, tree)
+    return suite
+
+
+def _tree(suite: str) -> Path | None:
+    """What is below hosts' own files, where that is there."""
+    from rehearsal.hosts import light
+    from rehearsal.hosts.rootfs import SUITES, Rootfs
+
+    if suite in SUITES and Rootfs(suite).path.exists():
+        return Rootfs(suite).tree
+    return light.default_tree() if suite == light.SUITE else None
 
 
 def _factory(suite: str, booted: int) -> MachineFactory | None:

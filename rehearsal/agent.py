@@ -22,7 +22,7 @@ from datetime import datetime, timezone
 from typing import Literal
 
 from rehearsal.documents import Step
-from rehearsal.hosts.machine import KILLED, HostError, Machine, ScriptResult
+from rehearsal.hosts.machine import KILLED, HostError, Machine, Script, ScriptResult
 
 Outcome = Literal["ended", "vanished", "interrupted"]
 Status = Literal["Pending", "InProgress", "Success", "Failed", "TimedOut", "Cancelled", "Skipped"]
@@ -199,18 +199,19 @@ def _apply_exit(step: Step, record: StepRecord) -> None:
 
 
 def _run_script(job: Job, step: Step, machine: Machine, cancelled: threading.Event) -> ScriptResult:
-    return machine.run(
+    script = Script(
         step.script,
+        _ORCHESTRATION.format(instance=job.instance_id, command=job.command_id, folder=step.folder),
+        step.timeout,
         environment={
             "AWS_SSM_INSTANCE_ID": job.instance_id,
             "AWS_SSM_REGION_NAME": job.region,
             "SSM_COMMAND_ID": job.command_id,
         },
         working_directory=step.working_directory,
-        timeout=step.timeout,
         cancelled=cancelled,
-        script_path=_ORCHESTRATION.format(instance=job.instance_id, command=job.command_id, folder=step.folder),
     )
+    return machine.run(script)
 
 
 def _status(exit_code: int, cancelled: threading.Event) -> Status:

@@ -20,9 +20,11 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 
 from rehearsal import agent
 from rehearsal.agent import Job, StepRecord
+from rehearsal.command_history import CommandHistory
 from rehearsal.errors import AwsError
 from rehearsal.fleet import Fleet
 from rehearsal.hosts.machine import Machine, Rebootable
@@ -36,14 +38,22 @@ _LOOK_EVERY = 0.1
 class CommandCentre:
     """All commands of a rehearsal. Safe to use from any thread."""
 
-    def __init__(self, fleet: Fleet, links: Links, latency: Latency, now: Callable[[], datetime]) -> None:
-        """`now`: the rehearsal's clock, by which commands expire."""
+    def __init__(
+        self,
+        fleet: Fleet,
+        links: Links,
+        latency: Latency,
+        now: Callable[[], datetime],
+        history: CommandHistory | None = None,
+    ) -> None:
+        """`now`: the rehearsal's clock, by which commands expire. `history`: where they outlive this process."""
         self._fleet = fleet
         self._links = links
         self._latency = latency
         self._now = now
         self._changed = threading.Condition(threading.RLock())
         self._commands: dict[str, Command] = {}
+        self._history = history or CommandHistory()
 
     def send(self, request: Request) -> Command:
         """Take a command on; it runs in the background."""
@@ -55,11 +65,33 @@ class CommandCentre:
         ]
         command = Command(str(uuid.uuid4()), request, now, self._now(), invocations)
         with self._changed:
+            self._history.begin(command)
             self._commands[command.command_id] = command
-        threading.Thread(
-            target=self._dispatch, args=(command,), name=f"command {command.command_id}", daemon=True
-        ).start()
+        self._dispatch_in_background(command)
         return command
+
+    def take_up(self) -> None:
+        """Know the commands of the rehearsal before this one. Nothing happens to them until `go_on`."""
+        with self._changed:
+            self._commands = {command.command_id: command for command in self._history.read()}
+
+    def go_on(self) -> None:
+        """Deliver what has not been delivered yet. What was under way is what a reboot leaves of it."""
+        hosts = self._fleet.states()
+        self.lose({one.instance_id for _, one in self._open()} - hosts.keys())
+        for command in list(self._commands.values()):
+            if any(not one.now.ended for one in command.invocations):
+                self._dispatch_in_background(command)
+
+    def close(self, instance_ids: Iterable[str]) -> None:
+        """End all that runs on these instances. It is kept as under way: nobody has heard of its end."""
+        with self._changed:
+            self._history.close()
+            self.lose(instance_ids)
+
+    def erase(self) -> None:
+        """Nothing outlives this process any more. For after `close`."""
+        self._history.clear()
 
     def commands(self, region: str) -> list[Command]:
         """A region's commands, newest first."""
@@ -90,14 +122,16 @@ class CommandCentre:
             named = [one for one in command.invocations if not instance_ids or one.instance_id in instance_ids]
             open_ones = [one for one in named if not one.now.ended]
             command.cancelled |= bool(open_ones) and not instance_ids
+            self._history.note_command(command)
             for one in open_ones:
                 if one.now.status in ("Pending", "Delayed"):
                     one.end_unreported(time.monotonic(), "Cancelled", "Cancelled")
                 else:
                     one.cancelling = True
-                    one.note(time.monotonic(), replace(one.now, status="Cancelling", details="Cancelling"))
+                    self._note(command, one, "Cancelling")
                 if one.now.ended or self._links.connected(one.instance_id):
                     one.cancelled.set()
+                self._history.note(command, one)
             self._changed.notify_all()
 
     def lose(self, instance_ids: Iterable[str], *, pending: bool = True) -> None:
@@ -107,7 +141,7 @@ class CommandCentre:
         """
         gone = set(instance_ids)
         with self._changed:
-            for one in self._open():
+            for _, one in self._open():
                 if one.instance_id in gone and (pending or one.now.status not in ("Pending", "Delayed")):
                     one.lost = True
                     one.cancelled.set()
@@ -116,12 +150,13 @@ class CommandCentre:
     def reached(self, instance_id: str) -> None:
         """An instance's agent is in reach again: it tells what it could not, and hears what it did not."""
         with self._changed:
-            for one in self._open():
+            for command, one in self._open():
                 if one.instance_id != instance_id:
                     continue
                 if one.unsent is not None:
                     one.note(time.monotonic(), one.unsent)
                     one.unsent = None
+                    self._history.note(command, one)
                 if one.cancelling:
                     one.cancelled.set()
             self._changed.notify_all()
@@ -135,15 +170,28 @@ class CommandCentre:
                 for one in command.invocations:
                     if not one.now.ended:
                         one.end_unreported(time.monotonic(), "TimedOut", "DeliveryTimedOut")
+                        self._history.note(command, one)
             self._changed.notify_all()
 
-    def _open(self) -> list[Invocation]:
-        return [one for command in self._commands.values() for one in command.invocations if not one.now.ended]
+    def _open(self) -> list[tuple[Command, Invocation]]:
+        return [
+            (command, one) for command in self._commands.values() for one in command.invocations if not one.now.ended
+        ]
+
+    def _dispatch_in_background(self, command: Command) -> None:
+        threading.Thread(
+            target=self._dispatch, args=(command,), name=f"command {command.command_id}", daemon=True
+        ).start()
 
     def _dispatch(self, command: Command) -> None:
         """Hand the command to its instances: ever more of them at a time, and no more after too many errors."""
         slots = threading.Semaphore(max(1, rate(command.request.max_concurrency, len(command.invocations))))
-        waiting, wave = list(command.invocations), 1
+        left = [one for one in command.invocations if not one.now.ended]
+        for one in left:
+            if one.now.taken_up:
+                slots.acquire()
+                threading.Thread(target=self._after_restart, args=(command, one, slots), daemon=True).start()
+        waiting, wave = [one for one in left if not one.now.taken_up], 1
         while waiting:
             sent, waiting = waiting[:wave], waiting[wave:]
             for one in sent:
@@ -151,6 +199,7 @@ class CommandCentre:
                 if command.errors > command.errors_allowed:
                     with self._changed:
                         one.end_unreported(time.monotonic(), "Cancelled", "Terminated")
+                        self._history.note(command, one)
                     slots.release()
                     continue
                 threading.Thread(target=self._deliver, args=(command, one, slots), daemon=True).start()
@@ -174,12 +223,10 @@ class CommandCentre:
                 in_time = self._now() < command.sent + timedelta(seconds=command.request.timeout)
                 machine = self._fleet.ready(invocation.instance_id)
                 if machine is not None and in_time and self._links.connected(invocation.instance_id):
-                    invocation.note(
-                        time.monotonic(), replace(invocation.now, status="InProgress", details="InProgress")
-                    )
+                    self._note(command, invocation, "InProgress")
                     return machine
                 if invocation.now.status != "Delayed":
-                    invocation.note(time.monotonic(), replace(invocation.now, status="Delayed", details="Delayed"))
+                    self._note(command, invocation, "Delayed")
                 self._changed.wait(_LOOK_EVERY)
         return None
 
@@ -195,28 +242,48 @@ class CommandCentre:
             reboot=(lambda: self._fleet.reboot(instance_id)) if isinstance(machine, Rebootable) else None,
         )
 
-        def report(status: str = "InProgress") -> None:
-            details = "ExecutionTimedOut" if status == "TimedOut" else status
-            self._hear(invocation, Seen(status, details, tuple(replace(one) for one in records)))
-
+        report = partial(self._report, command, invocation, records)
         ended = agent.run(job, machine, records, cancelled=invocation.cancelled, report=report)
-        if ended == "interrupted" and self._up_again(invocation):
-            agent.give_up(records)
-            report("Failed")
+        if ended == "interrupted":
+            self._interrupted(command, invocation, records)
         elif ended == "ended":
             report(agent.merged(records))
+
+    def _after_restart(self, command: Command, invocation: Invocation, slots: threading.Semaphore) -> None:
+        """End what was under way when the rehearsal before this one ended; its result may be waiting for the link."""
+        try:
+            last = invocation.unsent or invocation.now
+            if not last.ended:
+                self._interrupted(command, invocation, [replace(one) for one in last.records])
+        finally:
+            slots.release()
+
+    def _interrupted(self, command: Command, invocation: Invocation, records: Sequence[StepRecord]) -> None:
+        if self._up_again(invocation):
+            agent.give_up(records)
+            self._report(command, invocation, records, "Failed")
+
+    def _report(
+        self, command: Command, invocation: Invocation, records: Sequence[StepRecord], status: str = "InProgress"
+    ) -> None:
+        details = "ExecutionTimedOut" if status == "TimedOut" else status
+        self._hear(command, invocation, Seen(status, details, tuple(replace(one) for one in records)))
 
     def _up_again(self, invocation: Invocation) -> bool:
         """Wait until the instance has rebooted and its agent has given up on the command; False if it never does."""
         with self._changed:
             while self._fleet.ready(invocation.instance_id) is None:
-                if invocation.lost:
+                if invocation.lost or invocation.now.ended:
                     return False
                 self._changed.wait(_LOOK_EVERY)
         time.sleep(self._latency.now.given_up)
         return not invocation.lost
 
-    def _hear(self, invocation: Invocation, seen: Seen) -> None:
+    def _note(self, command: Command, invocation: Invocation, status: str) -> None:
+        invocation.note(time.monotonic(), replace(invocation.now, status=status, details=status))
+        self._history.note(command, invocation)
+
+    def _hear(self, command: Command, invocation: Invocation, seen: Seen) -> None:
         """An agent reports; what it can't send is kept, the latest of it."""
         with self._changed:
             if invocation.cancelling and not seen.ended:
@@ -227,3 +294,4 @@ class CommandCentre:
                 invocation.note(time.monotonic(), seen)
             else:
                 invocation.unsent = seen
+            self._history.note(command, invocation)

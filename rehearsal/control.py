@@ -123,8 +123,7 @@ class Control:
         return dict(self._world.calls.shown())
 
     def _reset(self, _: dict[str, Any]) -> dict[str, Any]:
-        self._world.close()
-        self._world.volumes.keep([])
+        self._world.erase()
         moto_api_backend.reset()
         self._world = self._renew()
         return {"clock": self._world.clock.now().isoformat()}

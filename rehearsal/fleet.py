@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
+from rehearsal.host_folders import HostFolders, HostRecord
 from rehearsal.hosts.machine import HostError, Labelled, Machine, MachineFactory, Rebootable
 from rehearsal.hosts.volumes import Volume
+
+_BROKEN = "broken, as asked for"
 
 
 @dataclass
@@ -31,24 +35,43 @@ class Fleet:
     With no factory an instance has no host: its state is `none`, no agent ever registers and nothing is run.
     """
 
-    def __init__(self, factory: MachineFactory | None) -> None:
+    def __init__(self, factory: MachineFactory | None, folder: Path | None = None) -> None:
+        """`folder`: where hosts outlive this process."""
         self._factory = factory
+        self._folders = HostFolders(folder)
         self._lock = threading.Lock()
         self._berths: dict[str, _Berth] = {}
 
     def launch(self, instance_id: str, *, region: str, volumes: Sequence[Volume] = ()) -> None:
-        """Begin to boot the instance's host, with these volumes beside its root volume; returns at once."""
+        """Begin to boot the instance's host, with these volumes beside its root volume; returns at once.
+
+        One that another process had goes on with its files, or stays broken.
+        """
         if self._factory is None:
             with self._lock:
                 self._berths[instance_id] = _Berth(None, "none")
             return
-        machine = self._factory(instance_id, region=region)
+        before = self._folders.read(instance_id)
+        machine = self._factory(instance_id, region=region, folder=self._folders.make(instance_id))
         for volume in volumes:
             machine.attach_volume(volume)
-        berth = _Berth(machine, "booting")
+        berth = _Berth(machine, _BROKEN if before.broken else "booting")
+        if before.system is not None:
+            berth.has_been_up, berth.system = True, before.system
         with self._lock:
             self._berths[instance_id] = berth
+        if before.broken:
+            berth.settled.set()
+            return
         threading.Thread(target=self._boot, args=(berth,), name=f"boot {instance_id}", daemon=True).start()
+
+    def can_go_on(self, instance_id: str) -> bool:
+        """Whether the instance's host is there from another process, or there are no hosts at all."""
+        return self._factory is None or self._folders.has(instance_id)
+
+    def keep(self, instance_ids: Collection[str]) -> None:
+        """Remove the files of all others."""
+        self._folders.keep(instance_ids)
 
     def running(self, instance_id: str) -> Machine | None:
         """The instance's host, once it has booted and until it is destroyed."""
@@ -112,7 +135,8 @@ class Fleet:
             if berth is None or not berth.up or berth.machine is None:
                 state = "there is no host" if berth is None else berth.state
                 raise HostError(f"{instance_id} can't be broken", why=state, remedy="Break a host that runs.")
-            berth.up, berth.state, berth.boots = False, "broken, as asked for", berth.boots + 1
+            berth.up, berth.state, berth.boots = False, _BROKEN, berth.boots + 1
+            self._folders.write(instance_id, HostRecord(berth.system, broken=True))
         berth.machine.destroy()
 
     def system(self, instance_id: str) -> tuple[str, str]:
@@ -144,7 +168,21 @@ class Fleet:
         return berth.state
 
     def destroy(self, instance_id: str) -> None:
-        """Power the instance's host off and forget it; nothing happens when it has none."""
+        """Power the instance's host off and forget it and its files; nothing happens when it has none."""
+        self._power_off(instance_id)
+        self._folders.remove(instance_id)
+
+    def destroy_in_background(self, instance_id: str) -> None:
+        """The same without waiting: TerminateInstances answers before the machine is off."""
+        threading.Thread(target=self.destroy, args=(instance_id,), name=f"destroy {instance_id}", daemon=False).start()
+
+    def close(self) -> None:
+        """Power every host off, in parallel, and wait for it. What is to outlive this process does."""
+        with self._lock:
+            instance_ids = list(self._berths)
+        run_all([partial(self._power_off, one) for one in instance_ids])
+
+    def _power_off(self, instance_id: str) -> None:
         with self._lock:
             berth = self._berths.pop(instance_id, None)
         if berth is not None and berth.machine is not None:
@@ -152,16 +190,6 @@ class Fleet:
             # A host half booted leaves things its boot has yet to record: let it finish (or fail) first.
             berth.settled.wait()
             berth.machine.destroy()
-
-    def destroy_in_background(self, instance_id: str) -> None:
-        """The same without waiting: TerminateInstances answers before the machine is off."""
-        threading.Thread(target=self.destroy, args=(instance_id,), name=f"destroy {instance_id}", daemon=False).start()
-
-    def destroy_all(self) -> None:
-        """Power every host off, in parallel, and wait for it."""
-        with self._lock:
-            instance_ids = list(self._berths)
-        run_all([partial(self.destroy, one) for one in instance_ids])
 
     def _machine(self, instance_id: str) -> Machine | None:
         with self._lock:
@@ -175,6 +203,7 @@ class Fleet:
             if not berth.gone:
                 berth.machine.boot()
                 berth.system = _system(berth.machine)
+                self._folders.write(berth.machine.name, HostRecord(berth.system))
             state = f"running ({berth.machine.label})" if isinstance(berth.machine, Labelled) else "running"
         except HostError as error:
             state = f"failed: {error}"

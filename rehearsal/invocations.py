@@ -37,6 +37,11 @@ class Seen:
         return self.status in ENDED
 
     @property
+    def taken_up(self) -> bool:
+        """Whether an agent has it, and has not ended it."""
+        return self.status in ("InProgress", "Cancelling")
+
+    @property
     def is_error(self) -> bool:
         """Whether it counts against MaxErrors: one that was never delivered doesn't."""
         return self.details in ("Failed", EXECUTION_TIMED_OUT)

@@ -1,8 +1,9 @@
 """An AWS that is still there in the next rehearsal: `--state DIR`, see docs/rehearsal.md for what is kept and what not.
 
-Everything is one file, written anew after each request that may have changed something and before that is answered,
-and put in place by a rename: a kill at any time leaves what the last answer told. It is moto's own objects, pickled,
-so it is for the same moto and Python only, and for nobody but the user who wrote it: reading a pickle runs it.
+All but hosts, commands and volumes is one file, written anew after each request that may have changed something and
+before that is answered, and put in place by a rename: a kill at any time leaves what the last answer told. It is moto's
+own objects, pickled, so it is for the same moto and Python only, and for nobody but the user who wrote it: reading a
+pickle runs it. The others have folders of their own (`host_folders`, `command_history`, `hosts.volumes`).
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from moto.backends import get_backend
 
+_FILE, _SUITE = "aws.pickle", "host-suite"
 SERVICES = ("ec2", "iam", "kms", "s3", "secretsmanager", "ssm")
-_FORMAT = 1
+_FORMAT = 2
 _ATTEMPTS = 20
 _READS = ("Describe", "Get", "Head", "List", "Lookup", "Simulate", "BatchGet")
 # What these tell can be bought afterwards, so it has to be remembered.
@@ -43,22 +45,33 @@ class KeepingError(Exception):
 class Keeper:
     """The folder of one AWS, held against other processes until `close`."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raises KeepingError."""
+    def __init__(self, folder: Path, suite: str = "none") -> None:
+        """`suite`: what hosts this AWS has. Raises KeepingError."""
+        self._folder = folder.absolute()
+        make_folder(folder)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = (folder / "lock").open("w")
-            self.volumes = folder / "volumes"
-            self.volumes.mkdir(exist_ok=True)
         except OSError as error:
-            raise KeepingError(f"{folder} can't keep an AWS: {error}; choose another folder") from error
+            raise _useless(folder, error) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._lock.close()
             raise KeepingError(f"another rehearsal keeps its AWS in {folder}; end it, or choose another") from error
-        self._file = folder / "aws.pickle"
+        self._file = folder / _FILE
         self._saving = threading.Lock()
+        try:
+            choose_suite(folder, suite)
+        except KeepingError:
+            self.close()
+            raise
+        (folder / _SUITE).write_text(suite)
+
+    def folder(self, name: str) -> Path:
+        """A folder for what is kept beside the one file."""
+        made = self._folder / name
+        made.mkdir(mode=0o700, exist_ok=True)
+        return made
 
     def load(self) -> dict[str, Any] | None:
         """What was saved last; None when nothing was. Raises KeepingError."""
@@ -86,6 +99,31 @@ class Keeper:
 
     def close(self) -> None:
         self._lock.close()
+
+
+def make_folder(folder: Path) -> None:
+    """Raises KeepingError."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _useless(folder, error) from error
+
+
+def _useless(folder: Path, error: OSError) -> KeepingError:
+    return KeepingError(f"{folder} can't keep an AWS: {error}; choose another folder")
+
+
+def choose_suite(folder: Path, asked: str | None) -> str | None:
+    """The hosts of the AWS in a folder: those it has had so far, else those asked for. KeepingError for others."""
+    if not (folder / _FILE).exists() or not (folder / _SUITE).exists():
+        return asked
+    kept = (folder / _SUITE).read_text()
+    if asked not in (None, kept):
+        raise KeepingError(
+            f"the AWS in {folder} has hosts of the suite {kept}, not {asked}; leave --host-suite out, or choose "
+            "another folder"
+        )
+    return kept
 
 
 def may_change(operation: str) -> bool:

@@ -217,12 +217,7 @@ class LaunchResponse(RehearsalResponse, EC2Response):  # type: ignore[misc] # mo
         if target.reservation_id:
             self.world.market.occupy(self.region, target.reservation_id, instance_ids)
         for instance in instances:
-            volumes = [
-                self.world.volumes.get(attachment.volume_id, attachment.size)
-                for device, attachment in instance.get_block_device_mapping
-                if device != instance.root_device_name
-            ]
-            self.world.fleet.launch(instance.id, region=self.region, volumes=volumes)
+            self.world.fleet.launch(instance.id, region=self.region, volumes=self.world.disks(instance))
 
     def _refuse_with_host(self, operation: str) -> None:
         for instance_id in self._get_param("InstanceIds", []):

@@ -10,9 +10,10 @@ Sources
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 PING_EVERY = timedelta(minutes=5)
 
@@ -50,6 +51,15 @@ class Links:
         with self._lock:
             for instance_id in instance_ids:
                 self._lost.pop(instance_id, None)
+
+    def kept(self) -> dict[str, Any]:
+        """Which are broken, for `take_up` of another."""
+        with self._lock:
+            return dict(self._lost)
+
+    def take_up(self, kept: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._lost.update(kept)
 
     def connected(self, instance_id: str) -> bool:
         with self._lock:

@@ -31,6 +31,7 @@ from werkzeug.wrappers import Response
 from rehearsal.calls import operation_of
 from rehearsal.capacity_blocks import Market
 from rehearsal.clock import Clock
+from rehearsal.command_history import CommandHistory
 from rehearsal.commands import CommandCentre
 from rehearsal.control import PREFIX, Control
 from rehearsal.ec2 import RehearsalEC2
@@ -71,7 +72,8 @@ class Settings:
     many times as fast its clock runs.
 
     `delays`: how long AWS takes; `searches`: how fast Capacity Blocks may be searched for, None for no limit. Both hold
-    until the control API says otherwise. `state`: a folder in which this AWS outlives its process.
+    until the control API says otherwise. `state`: a folder in which this AWS outlives its process, and `host_suite`
+    what hosts it has, which they all have to be.
     """
 
     port: int = 0
@@ -82,6 +84,7 @@ class Settings:
     delays: Delays = field(default_factory=Delays)
     searches: Searches | None = None
     state: Path | None = None
+    host_suite: str = "none"
 
 
 class RunningServer:
@@ -149,19 +152,18 @@ class _Application:
         _make_moto_strict()
         moto_api_backend.reset()
         try:
-            self._keeper = Keeper(settings.state) if settings.state else None
+            self._keeper = Keeper(settings.state, settings.host_suite) if settings.state else None
             kept = self._keeper.load() if self._keeper else None
             self.world = self._renew(_start(settings, kept))
         except KeepingError as error:
             raise ServerError(str(error)) from error
         if kept:
             self.world.take_up(kept)
-            self.world.drop_deleted_volumes()
         self._keep()
 
     def _renew(self, start: datetime | None) -> World:
         """A new world that begins then, and applications that serve it."""
-        fleet = Fleet(self._machine_factory)
+        fleet = Fleet(self._machine_factory, self._folder("hosts"))
         clock = Clock(start, speed=self._settings.speed)
         market_settings = MarketSettings(searches=self._settings.searches)
         links, latency = Links(clock.now), Latency(self._settings.delays)
@@ -171,10 +173,10 @@ class _Application:
             fleet=fleet,
             links=links,
             latency=latency,
-            commands=CommandCentre(fleet, links, latency, clock.now),
+            commands=CommandCentre(fleet, links, latency, clock.now, CommandHistory(self._folder("commands"))),
             rates=CallRates(_is_ssm),
             faults=Faults(_is_served, seed=self._settings.seed),
-            volumes=Volumes(self._keeper.volumes if self._keeper else None),
+            volumes=Volumes(self._folder("volumes")),
         )
         self._control = Control(self.world, lambda: self._renew(self._settings.clock))
         self._aws = DomainDispatcherApplication(lambda service: _application(service, self.world, self._keep))
@@ -186,6 +188,9 @@ class _Application:
         self.world.close()
         if self._keeper:
             self._keeper.close()
+
+    def _folder(self, name: str) -> Path | None:
+        return self._keeper.folder(name) if self._keeper else None
 
     def _keep(self) -> None:
         if self._keeper:

@@ -18,7 +18,7 @@ from rehearsal.clock import Clock
 from rehearsal.commands import CommandCentre
 from rehearsal.faults import Faults
 from rehearsal.fleet import Fleet
-from rehearsal.hosts.volumes import Volumes
+from rehearsal.hosts.volumes import Volume, Volumes
 from rehearsal.latency import Latency
 from rehearsal.links import Links
 from rehearsal.on_demand import OnDemandReservations
@@ -77,19 +77,36 @@ class World:
         """Let go of the data of volumes that EC2 no longer has."""
         self.volumes.keep([volume_id for backend in ec2_backends[ACCOUNT].values() for volume_id in backend.volumes])
 
+    def disks(self, instance: Any) -> list[Volume]:
+        """The volumes that an instance has beside its root volume."""
+        return [
+            self.volumes.get(attachment.volume_id, attachment.size)
+            for device, attachment in instance.get_block_device_mapping
+            if device != instance.root_device_name
+        ]
+
     def close(self) -> None:
-        """End every command, destroy every host, let go of every volume."""
-        self.commands.lose(self.fleet.states())
-        self.fleet.destroy_all()
+        """End every command, power every host off, let go of every volume. What is to outlive this process does."""
+        self.commands.close(self.fleet.states())
+        self.fleet.close()
         self.volumes.close()
 
+    def erase(self) -> None:
+        """The same, and nothing outlives it."""
+        self.close()
+        self.volumes.keep([])
+        self.fleet.keep([])
+        self.commands.erase()
+
     def kept(self) -> dict[str, Any]:
-        """What the next rehearsal can take up: all but commands, hosts, faults, rates, latency and counts of calls."""
-        hosts = [instance_id for instance_id, state in self.fleet.states().items() if state != "none"]
+        """What the next rehearsal can take up, beside hosts, commands and volumes, which keep themselves.
+
+        Faults, rates, latency and counts of calls are as at first.
+        """
         return {
             "real": datetime.now(timezone.utc),
             "clock": self.clock.now(),
-            "hosts": hosts,
+            "links": self.links.kept(),
             "market": self.market.kept(),
             "on_demand": self.on_demand.kept(),
             "launches": dict(self.launches_by_token),
@@ -97,17 +114,29 @@ class World:
         }
 
     def take_up(self, kept: Mapping[str, Any]) -> None:
-        """Go on from there. Instances whose hosts are gone are terminated, those that never had one run on."""
+        """Go on from there: some time has passed, and every host that still has an instance is rebooted."""
         keeping.put_back(kept["moto"])
         self.market.take_up(kept["market"])
         self.on_demand.take_up(kept["on_demand"])
         self.launches_by_token.update(kept["launches"])
+        self.links.take_up(kept["links"])
+        self.commands.take_up()
+        self.settle()
+        self._launch_again()
+        self.drop_deleted_volumes()
+        self.commands.go_on()
+
+    def _launch_again(self) -> None:
+        """Boot the hosts of instances that run; one whose files are gone was being terminated."""
         ended: list[str] = []
         for region, backend in list(ec2_backends[ACCOUNT].items()):
             for instance in backend.all_instances():
-                if instance.id in kept["hosts"] and instance.state != "terminated":
+                if instance.state != "running":
+                    continue
+                if self.fleet.can_go_on(instance.id):
+                    self.fleet.launch(instance.id, region=region, volumes=self.disks(instance))
+                else:
                     instance.terminate()
                     ended.append(instance.id)
-                elif instance.state == "running":
-                    self.fleet.launch(instance.id, region=region)
         self.gone(ended)
+        self.fleet.keep(self.fleet.states())

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 from rehearsal.hosts import processes
 from rehearsal.hosts.enclosure import BARE_ENVIRONMENT, Enclosure
-from rehearsal.hosts.machine import KILLED, Ended, HostError, ScriptResult
+from rehearsal.hosts.machine import KILLED, Ended, HostError, Script, ScriptResult
 
 DEFAULT_FOLDER = "/usr/bin"
 _AGENT_TIMEOUT = 90.0
@@ -45,28 +45,20 @@ _CHECK_EVERY = 0.1
 _LAST_OUTPUT = 2.0
 
 
-def run_script(
-    enclosure: Enclosure,
-    script: str,
-    *,
-    environment: Mapping[str, str],
-    working_directory: str | None,
-    timeout: float,
-    cancelled: threading.Event,
-    script_path: str,
-) -> ScriptResult:
+def run_script(enclosure: Enclosure, script: Script) -> ScriptResult:
     """As `Machine.run`. A host that is rebooting takes the script up when its agent is back."""
     deadline = time.monotonic() + _AGENT_TIMEOUT
+    folder = script.working_directory or DEFAULT_FOLDER
     while True:
         host = enclosure.ready_leader(_AGENT_TIMEOUT)
         run = _Run(
-            enclosure.enter(host, _LAUNCH, script_path, working_directory or DEFAULT_FOLDER, enclosure.agent_cgroup),
-            {**BARE_ENVIRONMENT, **environment},
+            enclosure.enter(host, _LAUNCH, script.path, folder, enclosure.agent_cgroup),
+            {**BARE_ENVIRONMENT, **script.environment},
             host,
         )
         with run:
-            run.send(script)
-            result = run.follow(timeout, cancelled)
+            run.send(script.text)
+            result = run.follow(script.timeout, script.cancelled)
             if run.taken_up or result.ended != "exited":
                 return result
         if time.monotonic() > deadline:

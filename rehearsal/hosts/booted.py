@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 
 from rehearsal.hosts import cable, cache, certificates, code_server_package, registry_proxy, seed, standins
 from rehearsal.hosts.certificates import Authority
@@ -20,8 +21,8 @@ _BOOT_TIMEOUT = 90.0
 class BootedHost(EnclosedHost):
     """A `Machine` (see there) of a Debian suite whose images are built (see `images`)."""
 
-    def __init__(self, name: str, *, region: str, suite: str) -> None:
-        super().__init__(name, region=region)
+    def __init__(self, name: str, *, region: str, suite: str, folder: Path | None = None) -> None:
+        super().__init__(name, region=region, folder=folder)
         self._rootfs = Rootfs(suite)
 
     def _require(self) -> None:
@@ -33,20 +34,25 @@ class BootedHost(EnclosedHost):
             )
 
     def _start(self, network: NetworkNamespace) -> None:
-        authority = _authority()
+        self._disk.take(self._rootfs.suite, self._rootfs.tree)
+        authority = _authority(self._disk.file("authority.pem"))
         self._serve(network, authority)
         container = Container(self._name, self._rootfs, network)
         self._enclosed_by(container)
-        container.start(
-            seed.archive(
-                name=self._name,
-                region=self._region,
-                tree=self._rootfs.tree,
-                authority=authority.certificate,
-                volumes=self._slots.plug_all(),
-            )
-        )
+        container.start(self._seed(authority), self._disk)
         container.ready_leader(_BOOT_TIMEOUT)
+
+    def _seed(self, authority: Authority) -> bytes:
+        volumes = self._slots.plug_all()
+        if self._disk.used:
+            return seed.archive_of_volumes(volumes)
+        return seed.archive(
+            name=self._name,
+            region=self._region,
+            tree=self._rootfs.tree,
+            authority=authority.certificate,
+            volumes=volumes,
+        )
 
     def _serve(self, network: NetworkNamespace, authority: Authority) -> None:
         packages = cache.directory() / "debian-packages"
@@ -66,9 +72,9 @@ def factory(suite: str) -> Callable[..., BootedHost]:
 
 
 @functools.cache
-def _authority() -> Authority:
-    """One for this process: hosts of one run trust the same stand-ins."""
-    return certificates.create(standins.NAMES)
+def _authority(kept: Path | None) -> Authority:
+    """One for this process: hosts of one run trust the same stand-ins. One that is to outlive it trusts its own."""
+    return certificates.create(standins.NAMES, kept)
 
 
 def _lay_cable(host: NetworkNamespace, outside: NetworkNamespace) -> None:

@@ -1,6 +1,7 @@
 """A throw-away certificate authority, so that hosts can trust the stand-ins for sites they can't reach.
 
-Its key is made for one run, in memory, and signs one certificate. Only the hosts of that run trust it.
+Its key is made for one run, in memory, and signs one certificate; that of a host that outlives a run is kept with the
+host. Only those hosts trust it.
 """
 
 import datetime
@@ -8,6 +9,7 @@ import os
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -15,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _LIFETIME = datetime.timedelta(days=2)
+# A host that is kept trusts the same one as long as it is kept.
+_ROOT_LIFETIME = datetime.timedelta(days=3650)
 _SUBJECT = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Rehearsal of this run (throw-away)")])
 
 
@@ -26,32 +30,63 @@ class Authority:
     server: ssl.SSLContext
 
 
-def create(names: Sequence[str]) -> Authority:
-    """An authority and a server certificate for `names`, valid from yesterday for two days (UTC)."""
-    root_key = ec.generate_private_key(ec.SECP256R1())
+def create(names: Sequence[str], kept: Path | None = None) -> Authority:
+    """An authority, and a server certificate for `names` that is valid from yesterday for two days (UTC).
+
+    `kept`: a file in which the authority, with its key, is there again for a host that trusts it already.
+    """
+    if kept is None:
+        root_key, root = _root()
+    elif kept.exists():
+        pem = kept.read_bytes()
+        root_key, root = _private_key(pem), x509.load_pem_x509_certificate(pem)
+    else:
+        root_key, root = _root()
+        unfinished = kept.with_name(f".{kept.name}")
+        unfinished.touch(mode=0o600)
+        unfinished.write_bytes(_as_pem(root_key, root))
+        unfinished.replace(kept)
     server_key = ec.generate_private_key(ec.SECP256R1())
-    root = (
-        _certificate(_SUBJECT, root_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()), critical=False)
-        .sign(root_key, hashes.SHA256())
-    )
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     server = (
-        _certificate(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])]), server_key.public_key())
+        _certificate(name, server_key.public_key(), _LIFETIME)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), critical=False)
         .sign(root_key, hashes.SHA256())
     )
-    pem = server_key.private_bytes(
+    return Authority(root.public_bytes(serialization.Encoding.PEM).decode(), _context(_as_pem(server_key, server)))
+
+
+def _root() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        _certificate(_SUBJECT, key.public_key(), _ROOT_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return key, certificate
+
+
+def _private_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(pem, None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return key
+
+
+def _as_pem(key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> bytes:
+    private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ) + server.public_bytes(serialization.Encoding.PEM)
-    return Authority(root.public_bytes(serialization.Encoding.PEM).decode(), _context(pem))
+    )
+    return private + certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _certificate(subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _certificate(
+    subject: x509.Name, key: ec.EllipticCurvePublicKey, lifetime: datetime.timedelta
+) -> x509.CertificateBuilder:
     yesterday = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(days=1)
     return (
         x509.CertificateBuilder()
@@ -60,7 +95,7 @@ def _certificate(subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.Cer
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(yesterday)
-        .not_valid_after(yesterday + _LIFETIME)
+        .not_valid_after(yesterday + lifetime)
     )
 
 

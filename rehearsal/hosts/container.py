@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from rehearsal.hosts import cgroups, processes
+from rehearsal.hosts.disk import Disk
 from rehearsal.hosts.enclosure import BARE_ENVIRONMENT, IN_CHILD, Enclosure
 from rehearsal.hosts.machine import HostError
 from rehearsal.hosts.netns import NetworkNamespace
@@ -26,7 +27,7 @@ _AGENT_CGROUP = f"/sys/fs/cgroup/system.slice/{AGENT_UNIT}"
 
 
 class Container(Enclosure):
-    """A container in `network`, started by `start` and gone, with its cgroup and files, after `stop`."""
+    """A container in `network`, started by `start` and gone, with its cgroup and files in memory, after `stop`."""
 
     def __init__(self, name: str, rootfs: Rootfs, network: NetworkNamespace) -> None:
         super().__init__(name, agent_cgroup=_AGENT_CGROUP)
@@ -39,33 +40,37 @@ class Container(Enclosure):
         self._ready: int | None = None
         self._readiness = threading.Lock()
 
-    def start(self, seed: bytes) -> None:
-        """Start booting, with the files of the tar archive `seed` laid over the root file system."""
+    def start(self, seed: bytes, disk: Disk) -> None:
+        """Start booting, with the files of the tar archive `seed` laid over the root file system. Raises HostError."""
         seed_file = os.memfd_create("host-seed")
         try:
             os.write(seed_file, seed)
-            self._process = subprocess.Popen(
-                [
-                    *("nsenter", f"--net=/proc/self/fd/{self._network.descriptor}"),
-                    *("unshare", "--mount", "--propagation", "private", "--mount-proc"),
-                    *("--pid", "--fork", "--kill-child"),
-                    *("sh", str(_BOOT_SCRIPT), str(self._rootfs.tree), str(self._rootfs.mount_point)),
-                    *(self._cgroup, self.name, f"/proc/self/fd/{seed_file}"),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                env=BARE_ENVIRONMENT,
-                pass_fds=(seed_file, self._network.descriptor),
-                start_new_session=True,
-            )
+            with disk.held() as lock:
+                self._process = self._begin(seed_file, disk.folder, lock)
         finally:
             os.close(seed_file)
         assert self._process.stdout is not None
         self._reader = threading.Thread(target=self._read_console, args=(self._process.stdout,), daemon=True)
         self._reader.start()
+
+    def _begin(self, seed_file: int, folder: str, lock: tuple[int, ...]) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [
+                *("nsenter", f"--net=/proc/self/fd/{self._network.descriptor}"),
+                *("unshare", "--mount", "--propagation", "private", "--mount-proc"),
+                *("--pid", "--fork", "--kill-child"),
+                *("sh", str(_BOOT_SCRIPT), str(self._rootfs.tree), str(self._rootfs.mount_point)),
+                *(self._cgroup, self.name, f"/proc/self/fd/{seed_file}", folder),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=BARE_ENVIRONMENT,
+            pass_fds=(seed_file, self._network.descriptor, *lock),
+            start_new_session=True,
+        )
 
     def ready_leader(self, timeout: float) -> int:
         deadline = time.monotonic() + timeout

@@ -6,13 +6,15 @@ import posixpath
 import shlex
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from pathlib import Path
 
 from rehearsal.hosts import seed
 from rehearsal.hosts.agent_process import run_script
+from rehearsal.hosts.disk import Disk
 from rehearsal.hosts.enclosure import Enclosure
 from rehearsal.hosts.forward import Forward
-from rehearsal.hosts.machine import HostError, ScriptResult
+from rehearsal.hosts.machine import HostError, Script, ScriptResult
 from rehearsal.hosts.netns import NetworkNamespace
 from rehearsal.hosts.volumes import Slots, Volume
 
@@ -23,7 +25,7 @@ _FORWARD_ADDRESS = "127.0.0.1"
 class EnclosedHost(ABC):
     """A `Machine` (see there). Subclasses say what it takes to start one."""
 
-    def __init__(self, name: str, *, region: str) -> None:
+    def __init__(self, name: str, *, region: str, folder: Path | None) -> None:
         self._name = name
         self._region = region
         self._lock = threading.Lock()
@@ -31,6 +33,7 @@ class EnclosedHost(ABC):
         self._enclosure: Enclosure | None = None
         self._network: NetworkNamespace | None = None
         self._slots = Slots()
+        self._disk = Disk(folder)
         self.destroyed = False
 
     @property
@@ -62,25 +65,8 @@ class EnclosedHost(ABC):
         """End all that runs, keep the files, the volumes and the forwards; back once the host is up. HostError."""
         self._running().reboot(_REBOOT_TIMEOUT)
 
-    def run(
-        self,
-        script: str,
-        *,
-        environment: Mapping[str, str],
-        working_directory: str | None,
-        timeout: float,
-        cancelled: threading.Event,
-        script_path: str,
-    ) -> ScriptResult:
-        return run_script(
-            self._running(),
-            script,
-            environment=environment,
-            working_directory=working_directory,
-            timeout=timeout,
-            cancelled=cancelled,
-            script_path=script_path,
-        )
+    def run(self, script: Script) -> ScriptResult:
+        return run_script(self._running(), script)
 
     def write_file(self, path: str, text: str, mode: int = 0o600) -> None:
         folder = shlex.quote(posixpath.dirname(path))

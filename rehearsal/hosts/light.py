@@ -20,12 +20,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rehearsal.hosts import cache, processes, requirements, seed
+from rehearsal.hosts.disk import Disk
 from rehearsal.hosts.enclosed import EnclosedHost
 from rehearsal.hosts.enclosure import BARE_ENVIRONMENT, Enclosure
 from rehearsal.hosts.machine import HostError
 from rehearsal.hosts.netns import NetworkNamespace
 from rehearsal.hosts.rootfs import Rootfs
 
+SUITE = "light"
 OWN = Path("/")
 """The tree of a host that shows this machine's own files."""
 
@@ -56,28 +58,15 @@ class LightEnclosure(Enclosure):
         self._leader: int | None = None
         self._rebooting = threading.Lock()
 
-    def start(self, archive: bytes) -> None:
+    def start(self, archive: bytes, disk: Disk) -> None:
         """Start with the files of the tar archive laid over the tree, and wait until it is up. Raises HostError."""
         space = cache.directory() / "light"
         space.mkdir(parents=True, exist_ok=True)
         seed_file = os.memfd_create("host-seed")
         try:
             os.write(seed_file, archive)
-            process = self._process = subprocess.Popen(
-                [
-                    *("nsenter", f"--net=/proc/self/fd/{self._network.descriptor}"),
-                    *("unshare", "--mount", "--uts", "--ipc", "--propagation", "private", "--mount-proc"),
-                    *("--pid", "--fork", "--kill-child"),
-                    *("sh", str(_SCRIPT), str(self._tree), str(space), self.name, f"/proc/self/fd/{seed_file}"),
-                    *(_MASKS if self._tree == OWN else ()),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=BARE_ENVIRONMENT,
-                pass_fds=(seed_file, self._network.descriptor),
-                start_new_session=True,
-            )
+            with disk.held() as lock:
+                process = self._process = self._begin(space, disk.folder, seed_file, lock)
         finally:
             os.close(seed_file)
         said = _read_until_up(process)
@@ -89,6 +78,23 @@ class LightEnclosure(Enclosure):
                 remedy="Run this as root, where namespaces and overlay mounts are allowed.",
             )
         self._leader = leaders[0]
+
+    def _begin(self, space: Path, folder: str, seed_file: int, lock: tuple[int, ...]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [
+                *("nsenter", f"--net=/proc/self/fd/{self._network.descriptor}"),
+                *("unshare", "--mount", "--uts", "--ipc", "--propagation", "private", "--mount-proc"),
+                *("--pid", "--fork", "--kill-child"),
+                *("sh", str(_SCRIPT), str(self._tree), str(space), self.name, f"/proc/self/fd/{seed_file}", folder),
+                *(_masks(folder) if self._tree == OWN else ()),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=BARE_ENVIRONMENT,
+            pass_fds=(seed_file, self._network.descriptor, *lock),
+            start_new_session=True,
+        )
 
     def ready_leader(self, timeout: float) -> int:
         if not self._rebooting.acquire(timeout=timeout):
@@ -120,15 +126,16 @@ class LightEnclosure(Enclosure):
             return
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        # Killing unshare kills its child, the host's process 1, and with that the kernel ends everything in there.
-        self._process.kill()
+        # The end of the host's process 1 is the end of everything in there, and unshare, its parent, ends after it. The
+        # other way round it would be an orphan, and this would wait for whoever buries orphans here.
         with contextlib.suppress(ProcessLookupError):
-            if self._leader is not None:
-                os.kill(self._leader, signal.SIGKILL)
+            os.kill(self._leader or self._process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
+        self._process.kill()
         self._process.wait()
         self._process.stdin.close()
         self._process.stdout.close()
-        _await_end(self._leader, timeout)
         self._process = self._leader = None
 
     def _gone(self, why: str) -> HostError:
@@ -140,9 +147,9 @@ class LightHost(EnclosedHost):
 
     label = "light"
 
-    def __init__(self, name: str, *, region: str, tree: Path | None = None) -> None:
-        super().__init__(name, region=region)
-        self._tree = _default_tree() if tree is None else tree
+    def __init__(self, name: str, *, region: str, tree: Path | None = None, folder: Path | None = None) -> None:
+        super().__init__(name, region=region, folder=folder)
+        self._tree = default_tree() if tree is None else tree
 
     def _require(self) -> None:
         if gaps := requirements.missing_for_light():
@@ -153,9 +160,17 @@ class LightHost(EnclosedHost):
             )
 
     def _start(self, network: NetworkNamespace) -> None:
+        self._disk.take(SUITE, self._tree)
         enclosure = LightEnclosure(self._name, self._tree, network)
         self._enclosed_by(enclosure)
-        enclosure.start(seed.light_archive(name=self._name, region=self._region, volumes=self._slots.plug_all()))
+        volumes = self._slots.plug_all()
+        first = seed.light_archive(name=self._name, region=self._region, volumes=volumes)
+        enclosure.start(seed.archive_of_volumes(volumes) if self._disk.used else first, self._disk)
+
+
+def _masks(folder: str) -> tuple[str, ...]:
+    """What is hidden of this machine's own files from a host whose changes are in the folder, one of several hosts'."""
+    return (*_MASKS, str(Path(folder).parents[1])) if folder else _MASKS
 
 
 def factory(tree: Path | None = None) -> Callable[..., LightHost]:
@@ -163,7 +178,8 @@ def factory(tree: Path | None = None) -> Callable[..., LightHost]:
     return functools.partial(LightHost, tree=tree)
 
 
-def _default_tree() -> Path:
+def default_tree() -> Path:
+    """What is below a light host's own files where nobody says otherwise."""
     rootfs = Rootfs("trixie")
     return rootfs.tree if rootfs.path.exists() else OWN
 
@@ -180,10 +196,3 @@ def _read_until_up(process: subprocess.Popen[bytes]) -> str:
             break
         said += new
     return said.decode(errors="replace")
-
-
-def _await_end(pid: int | None, timeout: float) -> None:
-    """Wait until a process that is not this one's child is gone."""
-    deadline = time.monotonic() + timeout
-    while pid is not None and processes.start_time(pid) is not None and time.monotonic() < deadline:
-        time.sleep(0.002)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -31,6 +32,23 @@ class HostError(Exception):
         self.what = what
         self.why = why
         self.remedy = remedy
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script to be run as root the way the SSM agent runs a step.
+
+    `text` is written to `path` (mode 700) and run as `sh -c PATH`, in a process group of its own, in
+    `working_directory` (`/usr/bin` when None), with `environment` added to a service's bare one (PATH and LANG,
+    no HOME), stdin empty. After `timeout` seconds, or once `cancelled` is set, the whole process group is killed.
+    """
+
+    text: str
+    path: str
+    timeout: float
+    environment: Mapping[str, str] = field(default_factory=dict)
+    working_directory: str | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True)
@@ -57,23 +75,11 @@ class Machine(Protocol):
     def boot(self) -> None:
         """Start the host and return once it is up, systemd's `running` or `degraded`; HostError otherwise."""
 
-    def run(
-        self,
-        script: str,
-        *,
-        environment: Mapping[str, str],
-        working_directory: str | None,
-        timeout: float,
-        cancelled: threading.Event,
-        script_path: str,
-    ) -> ScriptResult:
-        """Run `script` as root the way the SSM agent runs a step.
+    def run(self, script: Script) -> ScriptResult:
+        """Run a script; returns when it has ended and its pipes are closed.
 
-        The text is written to `script_path` (mode 700) and run as `sh -c PATH`, in a process group of its
-        own, in `working_directory` (`/usr/bin` when None), with `environment` added to a service's bare one
-        (PATH and LANG, no HOME), stdin empty. Returns when the script has ended and its pipes are closed: a
-        background job that keeps stdout open keeps this waiting. After `timeout` seconds, or once `cancelled`
-        is set, the whole process group is killed. Raises HostError when the host is not there to run it.
+        So a background job that keeps stdout open keeps this waiting. Raises HostError when the host is not there to
+        run it.
         """
 
     def write_file(self, path: str, text: str, mode: int = 0o600) -> None:
@@ -95,7 +101,10 @@ class Machine(Protocol):
         """Take the disk away; False, and nothing happens, while it is mounted in the host."""
 
     def destroy(self) -> None:
-        """Power the host off and remove every trace: process, mount, cgroup, file, disk. May be called again."""
+        """Power the host off and remove every trace: process, mount, cgroup, file, disk. May be called again.
+
+        Only what is in the folder that it was made with stays, for another one to go on with.
+        """
 
 
 @runtime_checkable
@@ -114,6 +123,10 @@ class Rebootable(Protocol):
 
 
 class MachineFactory(Protocol):
-    """Makes the machine for an instance; it is not booted yet."""
+    """Makes the machine for an instance; it is not booted yet.
 
-    def __call__(self, instance_id: str, *, region: str) -> Machine: ...
+    `folder`: where its files are to outlive it. A machine made with the folder of an earlier one goes on with its
+    files, and is of its kind.
+    """
+
+    def __call__(self, instance_id: str, *, region: str, folder: Path | None = None) -> Machine: ...

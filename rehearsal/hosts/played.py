@@ -5,11 +5,10 @@ known. `--host-suite played`.
 """
 
 import re
-import threading
 import time
-from collections.abc import Mapping
+from pathlib import Path
 
-from rehearsal.hosts.machine import KILLED, HostError, ScriptResult
+from rehearsal.hosts.machine import KILLED, HostError, Script, ScriptResult
 from rehearsal.hosts.volumes import Volume
 
 _SLEEP = re.compile(r"^sleep (\d+(?:\.\d+)?)$", re.MULTILINE)
@@ -26,21 +25,12 @@ class PlayedHost:
     def boot(self) -> None:
         """It is there at once."""
 
-    def run(
-        self,
-        script: str,
-        *,
-        environment: Mapping[str, str],
-        working_directory: str | None,
-        timeout: float,
-        cancelled: threading.Event,
-        script_path: str,
-    ) -> ScriptResult:
-        seconds = sum(float(found) for found in _SLEEP.findall(script))
-        end = time.monotonic() + min(seconds, timeout)
-        if cancelled.wait(max(end - time.monotonic(), 0)):
+    def run(self, script: Script) -> ScriptResult:
+        seconds = sum(float(found) for found in _SLEEP.findall(script.text))
+        end = time.monotonic() + min(seconds, script.timeout)
+        if script.cancelled.wait(max(end - time.monotonic(), 0)):
             return ScriptResult(KILLED, "", "", "cancelled")
-        if seconds > timeout:
+        if seconds > script.timeout:
             return ScriptResult(KILLED, "", "", "timed-out")
         return ScriptResult(0, "", f"slept {seconds:g} s\n", "exited")
 
@@ -65,6 +55,6 @@ class PlayedHost:
         """Nothing is left of it."""
 
 
-def factory(instance_id: str, *, region: str) -> PlayedHost:
+def factory(instance_id: str, *, region: str, folder: Path | None = None) -> PlayedHost:
     """A `MachineFactory`."""
     return PlayedHost(instance_id)

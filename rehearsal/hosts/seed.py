@@ -38,11 +38,22 @@ def light_archive(*, name: str, region: str, volumes: Mapping[str, str]) -> byte
     return _tar({**_own_files(name, region, volumes), **empty}, {})
 
 
+def archive_of_volumes(volumes: Mapping[str, str]) -> bytes:
+    """The same for a host that goes on with its files: its disks are the only news."""
+    return _tar(_volume_files(volumes), {})
+
+
 def _own_files(name: str, region: str, volumes: Mapping[str, str]) -> dict[str, str]:
     return {
         "etc/hostname": f"{name}\n",
         "etc/hosts": _hosts(name, region),
         "etc/resolv.conf": "",
+        **_volume_files(volumes),
+    }
+
+
+def _volume_files(volumes: Mapping[str, str]) -> dict[str, str]:
+    return {
         VOLUMES_SCRIPT.lstrip("/"): (_IMAGE / "volumes.sh").read_text(),
         **{path.lstrip("/"): text for path, text in volumes.items()},
     }

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import threading
 
-from rehearsal.hosts.machine import Machine, ScriptResult
+from rehearsal.hosts.machine import Machine, Script, ScriptResult
 from tests.e2e.conftest import PROJECT
 from torchneuron import code_server, config
 from torchneuron.passwords import Password, hash_password
@@ -28,14 +27,7 @@ def scripts(password: Password, **values: str) -> dict[str, str]:
 
 def try_(host: Machine, script: str) -> ScriptResult:
     """What becomes of a script that may fail."""
-    return host.run(
-        script,
-        environment={},
-        working_directory=None,
-        timeout=300,
-        cancelled=threading.Event(),
-        script_path="/var/lib/amazon/ssm/_script.sh",
-    )
+    return host.run(Script(script, "/var/lib/amazon/ssm/_script.sh", 300))
 
 
 def run(host: Machine, script: str) -> str:

@@ -6,7 +6,7 @@ import functools
 import json
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,11 +15,12 @@ import boto3
 import pytest
 from botocore.config import Config as ClientConfig
 
-from rehearsal.hosts.machine import KILLED, HostError, ScriptResult
+from rehearsal.hosts.machine import KILLED, HostError, Script, ScriptResult
 from rehearsal.hosts.volumes import Volume
 from rehearsal.latency import Delays
 from rehearsal.server import Settings, serving
 from tests.functional.command_fixtures import document, instance, launch, profile  # noqa: F401
+from tests.functional.staying import serve  # noqa: F401
 
 PROJECT = Path(__file__).resolve().parents[2]
 REGION = "sa-east-1"
@@ -33,17 +34,6 @@ THROW_AWAY = {
 UNSET = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 
 
-@dataclass(frozen=True)
-class Call:
-    """One script a fake machine was given."""
-
-    script: str
-    environment: Mapping[str, str]
-    working_directory: str | None
-    timeout: float
-    script_path: str
-
-
 class FakeMachine:
     """A `Machine` in memory. Scripts are played, not run, by their text:
 
@@ -54,7 +44,7 @@ class FakeMachine:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.calls: list[Call] = []
+        self.calls: list[Script] = []
         self.files = {"/etc/os-release": 'NAME="Debian GNU/Linux"\nVERSION_ID="13"\n'}
         self.may_boot = threading.Event()
         self.may_boot.set()
@@ -73,19 +63,10 @@ class FakeMachine:
             raise HostError("the host did not boot", why=self.broken, remedy="mend it")
         self.booted = True
 
-    def run(
-        self,
-        script: str,
-        *,
-        environment: Mapping[str, str],
-        working_directory: str | None,
-        timeout: float,
-        cancelled: threading.Event,
-        script_path: str,
-    ) -> ScriptResult:
-        self.calls.append(Call(script, environment, working_directory, timeout, script_path))
+    def run(self, script: Script) -> ScriptResult:
+        self.calls.append(script)
         stdout, stderr = "", ""
-        for line in script.splitlines():
+        for line in script.text.splitlines():
             verb, _, rest = line.partition(" ")
             if verb == "out":
                 stdout += f"{rest}\n"
@@ -99,7 +80,7 @@ class FakeMachine:
             elif verb == "next":
                 return ScriptResult(self.exit_codes.pop(0), stdout, stderr, "exited")
             elif verb == "wait":
-                ended = self._wait(timeout, cancelled)
+                ended = self._wait(script.timeout, script.cancelled)
                 if ended != "exited":
                     return ScriptResult(KILLED, stdout, stderr, ended)
             elif line:
@@ -155,7 +136,7 @@ class Machines:
     made: dict[str, FakeMachine] = field(default_factory=dict)
     prepare: Callable[[FakeMachine], None] = lambda machine: None
 
-    def __call__(self, instance_id: str, *, region: str) -> FakeMachine:
+    def __call__(self, instance_id: str, *, region: str, folder: Path | None = None) -> FakeMachine:
         machine = FakeMachine(instance_id)
         self.prepare(machine)
         self.made[instance_id] = machine

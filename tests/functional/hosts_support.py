@@ -11,6 +11,7 @@ import pytest
 
 from rehearsal.hosts import light
 from rehearsal.hosts.booted import factory
+from rehearsal.hosts.machine import Script
 from rehearsal.hosts.requirements import missing, missing_for_light
 
 SCRIPT = "/var/lib/amazon/ssm/i-test/document/orchestration/command/step/_script.sh"
@@ -45,14 +46,7 @@ def up(host):
 
 
 def run(host, script, *, timeout=30.0, cancelled=None, folder=None, path=SCRIPT, **environment):
-    return host.run(
-        script,
-        environment=environment,
-        working_directory=folder,
-        timeout=timeout,
-        cancelled=cancelled or threading.Event(),
-        script_path=path,
-    )
+    return host.run(Script(script, path, timeout, environment, folder, cancelled or threading.Event()))
 
 
 def eventually(condition, seconds=20):

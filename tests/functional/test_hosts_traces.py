@@ -1,5 +1,6 @@
 """Hosts leave nothing behind on this machine, however they end."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -141,8 +142,10 @@ def light_traces():
 def descendants(pid):
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*"):
-        for child in (task / "children").read_text().split():
-            found += [int(child), *descendants(int(child))]
+        # A thread may end while this looks.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for child in (task / "children").read_text().split():
+                found += [int(child), *descendants(int(child))]
     return sorted(found)
 
 

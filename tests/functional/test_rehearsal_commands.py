@@ -43,14 +43,14 @@ def test_a_terminated_instance_is_not_managed(ec2, ssm, instance):
 def test_commands_reach_the_machine_as_the_agent_brings_them(ssm, instance, machines):
     done = run(ssm, instance, "AWS-RunShellScript", Parameters={"commands": ["out one", "err two"]})
     (call,) = machines.made[instance].calls
-    assert call.script == "out one\nerr two\n"
+    assert call.text == "out one\nerr two\n"
     assert call.environment == {
         "AWS_SSM_INSTANCE_ID": instance,
         "AWS_SSM_REGION_NAME": "sa-east-1",
         "SSM_COMMAND_ID": done["CommandId"],
     }
     assert (call.timeout, call.working_directory) == (3600, None)
-    assert call.script_path.endswith(f"/{done['CommandId']}/awsrunShellScript/0.awsrunShellScript/_script.sh")
+    assert call.path.endswith(f"/{done['CommandId']}/awsrunShellScript/0.awsrunShellScript/_script.sh")
     got = ssm.get_command_invocation(CommandId=done["CommandId"], InstanceId=instance)
     assert (got["Status"], got["ResponseCode"], got["PluginName"]) == ("Success", 0, "aws:runShellScript")
     assert done["CommandPlugins"][0]["Name"] == "aws:runShellScript"
@@ -169,7 +169,7 @@ def test_parameters_are_put_in(ssm, instance, document, machines):
     parameters = {"Who": {"type": "String"}, "Times": {"type": "String", "default": "2", "allowedPattern": "[0-9]"}}
     name = document(("greet", ["out hello {{ Who }}", "repeat {{Times}} x"]), parameters=parameters)
     run(ssm, instance, name, Parameters={"Who": ["you"]})
-    assert machines.made[instance].calls[0].script == "out hello you\nrepeat 2 x\n"
+    assert machines.made[instance].calls[0].text == "out hello you\nrepeat 2 x\n"
     send = {"InstanceIds": [instance], "DocumentName": name}
     for wrong in ({}, {"Who": ["x"], "Else": ["y"]}, {"Who": ["x"], "Times": ["many"]}):
         assert refusal(ssm.send_command, **send, Parameters=wrong) == "InvalidParameters"

@@ -92,7 +92,7 @@ class TestRequests:
         ssm.put_parameter(Name="/secret", Value="s", Type="SecureString")
         sent = send(InstanceIds=[instance], Parameters={"commands": ["out {{ssm:/word}} {{ .Names }}"]})["Command"]
         ended(ssm, sent["CommandId"])
-        assert machines.made[instance].calls[0].script == "out hello {{ .Names }}\n"
+        assert machines.made[instance].calls[0].text == "out hello {{ .Names }}\n"
         assert sent["Parameters"] == {"commands": ["out {{ssm:/word}} {{ .Names }}"]}
         for name in ("/secret", "/nothing"):
             assert refusal(send, InstanceIds=[instance], Parameters={"commands": [f"{{{{ssm:{name}}}}}"]}) == (

@@ -5,64 +5,15 @@ import os
 import pickle
 import signal
 import subprocess
-import sys
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from rehearsal.hosts.volumes import Volumes
 from rehearsal.keeping import Keeper, KeepingError, may_change
-from tests.functional.conftest import PROJECT, REGION
-from tests.functional.support import AMI_PARAMETER, eventually, refusal
-
-
-@dataclass
-class Served:
-    process: subprocess.Popen[bytes]
-    endpoint: str
-    clients: dict[str, Any] = field(default_factory=dict)
-
-    def __getattr__(self, service):
-        config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
-        keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
-        return self.clients.setdefault(
-            service, boto3.client(service, REGION, endpoint_url=self.endpoint, config=config, **keys)
-        )
-
-    def control(self, path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(f"{self.endpoint}/_rehearsal/{path}", data) as answer:
-            return json.load(answer)
-
-    def end(self, number=signal.SIGKILL):
-        self.process.send_signal(number)
-        self.process.wait(20)
-
-
-@pytest.fixture
-def serve(tmp_path):
-    """Starts a rehearsal that keeps its AWS in one folder; only one at a time."""
-    started = []
-
-    def go(*arguments, host_suite="none"):
-        ready = tmp_path / "ready.json"
-        ready.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "rehearsal", "--host-suite", host_suite, "--state", str(tmp_path / "aws")]
-        process = subprocess.Popen([*command, "--ready-file", str(ready), *arguments], cwd=PROJECT)
-        started.append(process)
-        eventually(ready.exists, 30)
-        return Served(process, json.loads(ready.read_text())["endpoint"])
-
-    yield go
-    for process in started:
-        process.kill()
-        process.wait()
+from tests.functional.staying import PROJECT, REGION, command
+from tests.functional.support import refusal
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -114,9 +65,8 @@ def test_blocks_and_what_was_quoted_and_the_clock(serve):
     another = third.ec2.purchase_capacity_block(**{**buy, "CapacityBlockOfferingId": offer["CapacityBlockOfferingId"]})
     assert another["CapacityReservation"]["CapacityReservationId"] != bought["CapacityReservationId"]
     third.end()
-    earlier = [sys.executable, "-m", "rehearsal", "--host-suite", "none", "--clock", "2020-01-01T00:00:00Z"]
-    folder = third.process.args[third.process.args.index("--state") + 1]
-    done = subprocess.run([*earlier, "--state", folder], cwd=PROJECT, capture_output=True, text=True, check=False)
+    earlier = command(third.folder, "--clock", "2020-01-01T00:00:00Z")
+    done = subprocess.run(earlier, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "time does not go back" in done.stderr
 
@@ -141,41 +91,13 @@ def test_many_at_the_same_time_are_all_there(serve):
     assert sorted(one["Name"] for page in pages for one in page["Parameters"]) == names
 
 
-def launch(aws, **more):
-    image = aws.ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
-    ask = {"ImageId": image, "InstanceType": "inf2.xlarge", "MinCount": 1, "MaxCount": 1, "ClientToken": "token"}
-    return aws.ec2.run_instances(**ask, **more)["Instances"][0]
-
-
-def state_of(aws, instance_id):
-    (found,) = aws.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"]
-    return found["State"]["Name"]
-
-
 def test_an_instance_without_a_host_runs_on(serve):
     first = serve()
-    made = launch(first)
+    made = first.launch()
     first.end()
     second = serve()
-    assert state_of(second, made["InstanceId"]) == "running"
-    assert launch(second)["InstanceId"] == made["InstanceId"], "the client token is known"
-
-
-def test_an_instance_whose_host_is_gone_is_terminated_and_its_data_volume_stays(serve):
-    first = serve(host_suite="light")
-    data = {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "DeleteOnTermination": False, "VolumeType": "gp3"}}
-    made = launch(first, BlockDeviceMappings=[data])["InstanceId"]
-    eventually(lambda: first.control("status")["hosts"][made] == "running (light)", 20)
-    first.end()
-    second = serve(host_suite="light")
-    assert state_of(second, made) == "terminated"
-    assert second.control("status")["hosts"] == {}
-    volumes = second.ec2.describe_volumes()["Volumes"]
-    assert [(one["State"], one["Size"]) for one in volumes] == [("available", 1)]
-    kept = second.process.args[second.process.args.index("--state") + 1]
-    assert os.listdir(f"{kept}/volumes") == [volumes[0]["VolumeId"]]  # noqa: PTH208
-    second.ec2.delete_volume(VolumeId=volumes[0]["VolumeId"])
-    assert os.listdir(f"{kept}/volumes") == []  # noqa: PTH208
+    assert second.state_of(made["InstanceId"]) == "running"
+    assert second.launch()["InstanceId"] == made["InstanceId"], "the client token is known"
 
 
 def test_a_reset_empties_what_is_kept(serve):
@@ -222,7 +144,7 @@ class TestFolder:
 
         keeper.save(content)
         assert keeper.load() == {"a": 1}
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["aws.pickle", "lock", "volumes"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["aws.pickle", "host-suite", "lock"]
 
     def test_what_cannot_be_kept_is_an_error_and_leaves_what_was(self, tmp_path):
         keeper = Keeper(tmp_path)

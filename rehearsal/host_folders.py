@@ -1,0 +1,67 @@
+"""The folder of each host that is to outlive the process: its files, and how far it had come."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+_RECORD = "host.json"
+
+
+@dataclass(frozen=True)
+class HostRecord:
+    """`system`: name and version of what was booted, None when nothing ever was. `broken`: as `POST host` breaks it."""
+
+    system: tuple[str, str] | None = None
+    broken: bool = False
+
+
+class HostFolders:
+    """Those of one AWS, by instance id; with no folder to be in there are none, and nothing is kept."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+
+    def make(self, instance_id: str) -> Path | None:
+        """The folder for the files of the instance's host."""
+        if self._folder is None:
+            return None
+        files = self._folder / instance_id / "files"
+        files.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return files
+
+    def has(self, instance_id: str) -> bool:
+        return self._folder is not None and (self._folder / instance_id / "files").is_dir()
+
+    def read(self, instance_id: str) -> HostRecord:
+        try:
+            read = json.loads((self._of(instance_id) / _RECORD).read_text())
+        except FileNotFoundError:
+            return HostRecord()
+        return HostRecord(tuple(read["system"]) if read["system"] else None, read["broken"])
+
+    def write(self, instance_id: str, record: HostRecord) -> None:
+        if not self.has(instance_id):
+            return
+        unfinished = self._of(instance_id) / f".{_RECORD}"
+        unfinished.write_text(json.dumps(asdict(record)))
+        unfinished.replace(self._of(instance_id) / _RECORD)
+
+    def remove(self, instance_id: str) -> None:
+        """What is half removed is not taken for a host: the folder has lost its name by then."""
+        if self.has(instance_id):
+            gone = self._of(instance_id).with_suffix(".gone")
+            self._of(instance_id).rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
+    def keep(self, instance_ids: Collection[str]) -> None:
+        """Remove all others."""
+        for folder in self._folder.iterdir() if self._folder is not None else ():
+            if folder.name not in instance_ids:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _of(self, instance_id: str) -> Path:
+        return (self._folder or Path()) / instance_id

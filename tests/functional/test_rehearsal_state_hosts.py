@@ -1,0 +1,265 @@
+"""Hosts and commands of an AWS that is kept in a folder are there again in the next rehearsal."""
+
+import json
+import os
+import signal
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from rehearsal.hosts import disk, light
+from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.requirements import missing
+from rehearsal.hosts.sweep import sweep
+from tests.functional.hosts_support import require, run, traces, up
+from tests.functional.rehearsal_support import ended, statuses
+from tests.functional.staying import PROJECT, command
+from tests.functional.support import eventually
+
+WORKER_GONE = "document process failed unexpectedly: document worker timed out , "
+DATA = {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "DeleteOnTermination": False, "VolumeType": "gp3"}}
+
+
+def test_a_light_host_goes_on_with_its_files_and_volumes(serve):
+    first = serve(host_suite="light")
+    made = first.launch_managed(BlockDeviceMappings=[DATA])
+    disk = "/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_*"
+    first.shell(made, f"mkfs.ext4 -q {disk}", f"echo {disk} /data ext4 defaults 0 0 >>/etc/fstab", "mkdir /data")
+    told = first.send(made, "mount /data && echo on the volume >/data/file", "echo kept >/etc/file; rm /etc/issue; pwd")
+    assert first.result(made, told)["StandardOutputContent"] == "/usr/bin\n"
+    first.shell(made, "touch /tmp/file /run/file; nohup sleep 1000 >/dev/null 2>&1 &")
+    before, volumes = first.instance(made), first.ec2.describe_volumes()["Volumes"]
+    first.end(signal.SIGKILL)
+    other = command(first.folder, "--host-suite", "trixie")
+    done = subprocess.run(other, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (done.returncode, "has hosts of the suite light, not trixie" in done.stderr) == (2, True)
+    second = serve(host_suite=None)
+    second.await_online(made)
+    assert second.host(made) == "running (light)"
+    assert second.instance(made) == before
+    assert second.ec2.describe_volumes()["Volumes"] == volumes
+    look = "cat /etc/file /data/file; ls /etc/issue /tmp /run/file; ps -ef | grep -c '[s]leep 1000'"
+    assert second.shell(made, f"{look}; true") == "kept\non the volume\n/tmp:\n0\n"
+    assert second.result(made, told)["StandardOutputContent"] == "/usr/bin\n"
+    assert told in [one["CommandId"] for one in second.ssm.list_commands()["Commands"]]
+
+
+def test_an_instance_that_ends_takes_its_files_with_it(serve):
+    first = serve(host_suite="light")
+    made = first.launch_managed(BlockDeviceMappings=[DATA])
+    kept = first.folder / "hosts"
+    assert os.listdir(kept) == [made]  # noqa: PTH208
+    first.ec2.terminate_instances(InstanceIds=[made])
+    first.end(signal.SIGTERM)
+    assert list(kept.iterdir()) == []
+    second = serve(host_suite=None)
+    assert second.state_of(made) == "terminated"
+    assert second.control("status")["hosts"] == {}
+    (volume,) = second.ec2.describe_volumes()["Volumes"]
+    assert volume["State"] == "available"
+    second.ec2.delete_volume(VolumeId=volume["VolumeId"])
+    assert list((first.folder / "volumes").iterdir()) == []
+    managed = {"IamInstanceProfile": {"Name": "managed"}}
+    other = second.launch(ClientToken="other", **managed)["InstanceId"]
+    second.await_online(other)
+    second.end()
+    (kept / other).rename(kept / f"{other}.gone")
+    third = serve(host_suite=None)
+    assert third.state_of(other) == "terminated", "it was being terminated"
+    assert list(kept.iterdir()) == []
+    third.await_online(third.launch(ClientToken="third", **managed)["InstanceId"])
+    third.control("reset", {})
+    assert list(kept.iterdir()) == []
+
+
+def test_a_block_that_ended_meanwhile_took_its_instances(serve):
+    first = serve("--speed", "1", host_suite="light")
+    first.control("market", {"payment_seconds": 0})
+    ask = {"InstanceType": "trn2.3xlarge", "InstanceCount": 1, "CapacityDurationHours": 24}
+    offer = first.ec2.describe_capacity_block_offerings(**ask)["CapacityBlockOfferings"][0]
+    bought = first.ec2.purchase_capacity_block(
+        CapacityBlockOfferingId=offer["CapacityBlockOfferingId"], InstancePlatform="Linux/UNIX"
+    )["CapacityReservation"]
+    first.control("clock", {"to": (bought["StartDate"] + timedelta(hours=1)).isoformat()})
+    target = {"CapacityReservationTarget": {"CapacityReservationId": bought["CapacityReservationId"]}}
+    made = first.launch(
+        InstanceType="trn2.3xlarge",
+        InstanceMarketOptions={"MarketType": "capacity-block"},
+        CapacityReservationSpecification=target,
+    )["InstanceId"]
+    eventually(lambda: first.host(made) == "running (light)", 20)
+    first.end(signal.SIGTERM)
+    second = serve("--clock", bought["EndDate"].isoformat(), host_suite=None)
+    assert second.state_of(made) == "terminated"
+    assert second.control("status")["hosts"] == {}
+    assert list((first.folder / "hosts").iterdir()) == []
+
+
+def test_a_broken_host_stays_broken(serve):
+    first = serve(host_suite="light")
+    made = first.launch_managed()
+    first.control("host", {"instance_id": made, "do": "break"})
+    first.end()
+    second = serve(host_suite=None)
+    assert second.host(made) == "broken, as asked for"
+    second.control("clock", {"advance_seconds": 301})
+    (told,) = second.ssm.describe_instance_information()["InstanceInformationList"]
+    assert (told["InstanceId"], told["PingStatus"], told["PlatformName"]) == (
+        made,
+        "ConnectionLost",
+        "Debian GNU/Linux",
+    )
+    second.ec2.terminate_instances(InstanceIds=[made])
+    eventually(lambda: list((first.folder / "hosts").iterdir()) == [])
+
+
+def test_a_command_under_way_is_what_a_reboot_leaves_of_it(serve):
+    first = serve(host_suite="light")
+    made = first.launch_managed()
+    steps = [("first", ["echo one"]), ("second", ["sleep 100"])]
+    content = {
+        "schemaVersion": "2.2",
+        "mainSteps": [
+            {"action": "aws:runShellScript", "name": name, "inputs": {"runCommand": lines}} for name, lines in steps
+        ],
+    }
+    first.ssm.create_document(Name="Steps", DocumentType="Command", Content=json.dumps(content))
+    told = first.ssm.send_command(InstanceIds=[made], DocumentName="Steps")["Command"]["CommandId"]
+
+    def seen(aws):
+        found = aws.ssm.list_command_invocations(CommandId=told, Details=True)["CommandInvocations"]
+        return statuses(found[0]) if found else {}
+
+    eventually(lambda: seen(first) == {"first": "Success", "second": "InProgress"})
+    first.end(signal.SIGTERM)
+    second = serve(host_suite=None)
+    assert seen(second) == {"first": "Success", "second": "InProgress"}
+    (done,) = ended(second.ssm, told, 20)
+    assert (done["Status"], statuses(done)) == ("Failed", {"first": "Failed", "second": "InProgress"})
+    assert done["CommandPlugins"][0]["Output"].startswith(WORKER_GONE)
+    assert second.ssm.list_commands(CommandId=told)["Commands"][0]["Status"] == "Failed"
+    assert second.shell(made, "echo more") == "more\n"
+
+
+def test_what_could_not_be_delivered_or_told_is_later_or_expires(serve):
+    first = serve(host_suite="light")
+    made = first.launch_managed()
+    untold = first.send(made, "sleep 2", "echo untold")
+    eventually(lambda: first.ssm.list_commands(CommandId=untold)["Commands"][0]["Status"] == "InProgress")
+    first.control("host", {"instance_id": made, "do": "lose-agent"})
+    late = first.send(made, "echo late")
+    soon = first.ssm.send_command(
+        InstanceIds=[made],
+        DocumentName="AWS-RunShellScript",
+        Parameters={"commands": ["echo soon"], "executionTimeout": ["5"]},
+        TimeoutSeconds=30,
+    )["Command"]["CommandId"]
+    dropped = first.send(made, "echo dropped")
+    first.ssm.cancel_command(CommandId=dropped)
+    told = first.folder / "commands" / untold / f"{made}.json"
+    eventually(lambda: (json.loads(told.read_text())["unsent"] or {}).get("status") == "Success")
+    first.end()
+    second = serve(host_suite=None)
+    eventually(lambda: second.host(made) == "running (light)", 20)
+    second.control("clock", {"advance_seconds": 60})
+    listed = {one["CommandId"]: one for one in second.ssm.list_commands()["Commands"]}
+    assert listed[soon]["StatusDetails"] == "DeliveryTimedOut"
+    assert listed[dropped]["Status"] == "Cancelled"
+    assert listed[late]["Status"] == "Pending", "the agent is still out of reach"
+    second.control("host", {"instance_id": made, "do": "restore-agent"})
+    assert second.result(made, late)["StandardOutputContent"] == "late\n"
+    assert second.result(made, untold)["StandardOutputContent"] == "untold\n", "the agent had kept it"
+
+
+def test_a_host_over_another_build_of_its_image_says_so_and_the_rest_is_there(serve):
+    first = serve(host_suite="light")
+    made = first.launch_managed()
+    first.end(signal.SIGTERM)
+    record = first.folder / "hosts" / made / "files" / "image.json"
+    before = record.read_text()
+    record.write_text(json.dumps({"suite": "light", "image": "rootfs-trixie-0 (0)"}))
+    second = serve(host_suite=None)
+    eventually(lambda: "rootfs-trixie-0 (0)" in second.host(made))
+    assert second.host(made).startswith("failed: ")
+    assert "Terminate the instance" in second.host(made)
+    assert second.state_of(made) == "running"
+    second.end(signal.SIGTERM)
+    record.write_text(before)
+    serve(host_suite=None).await_online(made)
+
+
+def test_a_folder_that_can_not_hold_hosts_files_is_refused(tmp_path):
+    words = command(tmp_path / "merged/aws", "--host-suite", "light")
+    for name in ("lower", "upper", "work", "merged"):
+        (tmp_path / name).mkdir()
+    layers = ",".join(f"{name}dir={tmp_path / name}" for name in ("lower", "upper", "work"))
+    script = f'mount -t overlay -o "{layers}" overlay "{tmp_path}/merged" && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", *words],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "The files of hosts can't be kept in" in done.stderr
+    assert "Choose a folder on" in done.stderr
+    assert list((tmp_path / "merged").iterdir()) == []
+
+
+def test_two_hosts_do_not_have_one_hosts_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk, "_RELEASE_TIMEOUT", 0.2)
+    one, other = (light.factory()("i-files", region="sa-east-1", folder=tmp_path / "files") for _ in range(2))
+    with up(one):
+        run(one, "echo kept >/etc/file")
+        with pytest.raises(HostError, match="an earlier host still had them"):
+            other.boot()
+    with up(other):
+        assert run(other, "cat /etc/file").stdout == "kept\n"
+
+
+def test_one_that_did_not_come_to_its_first_boot_begins_anew(tmp_path):
+    folder = tmp_path / "files"
+    (folder / "upper/etc").mkdir(parents=True)
+    (folder / "upper/etc/half").write_text("written")
+    with up(light.factory()("i-files", region="sa-east-1", folder=folder)) as host:
+        assert run(host, "ls /etc/half").exit_code != 0
+
+
+UNIT = ["[Unit]", "Description=Own", "[Service]", "ExecStart=/bin/sleep 1000", "[Install]"]
+
+
+def test_a_booted_host_boots_again_with_its_services(serve):
+    require(missing("trixie"))
+    first = serve("--booted", "1", host_suite="trixie")
+    made = first.launch_managed()
+    unit = "\\n".join([*UNIT, "WantedBy=multi-user.target", ""])
+    told = first.send(
+        made,
+        f"printf '{unit}' >/etc/systemd/system/own.service && systemctl enable --now own 2>/dev/null",
+        "echo kept >/etc/file; cat /etc/machine-id",
+    )
+    identity = first.result(made, told)["StandardOutputContent"]
+    first.end(signal.SIGTERM)
+    assert_nothing_is_left(first)
+    second = serve("--booted", "0", host_suite=None)
+    look = "systemctl is-active own; cat /etc/file /etc/machine-id"
+    trust = "curl -s -o /dev/null -w '%{http_code}' https://github.com/"
+    for aws in (second, None):
+        again = aws or serve("--booted", "0", host_suite=None)
+        again.await_online(made)
+        eventually(lambda aws=again: aws.host(made) == "running", 30)
+        assert again.shell(made, look, trust) == f"active\nkept\n{identity}404"
+        assert again.result(made, told)["StandardOutputContent"] == identity
+        again.end(signal.SIGKILL)
+    eventually(lambda: not traces(again.process.pid).processes)
+    sweep()
+    assert_nothing_is_left(again)
+
+
+def assert_nothing_is_left(aws):
+    left = traces(aws.process.pid)
+    assert (left.processes, left.cgroups) == ((), ())
+    assert [line for line in Path("/proc/self/mounts").read_text().splitlines() if str(aws.folder) in line] == []
