@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-import time
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, TypeVar
@@ -15,7 +14,6 @@ from moto.core.responses import ActionResult, BaseResponse
 
 from rehearsal import neuron_images
 from rehearsal.errors import AwsError
-from rehearsal.faults import Fault
 from rehearsal.world import World
 
 T = TypeVar("T")
@@ -32,28 +30,10 @@ class RehearsalResponse(BaseResponse):  # type: ignore[misc] # moto has no types
     refusal: ClassVar[type[ServiceException]]
     """moto's exception of the service: moto looks up how to write an error by the module it comes from."""
 
-    def call_action(self) -> Any:
-        fault = self.world.faults.meet(self._get_action())
-        if fault is None:
-            return self._carry_out()
-        time.sleep(fault.seconds)
-        answer = self._carry_out() if fault.takes_effect else None
-        return answer if fault.kind == "delay" else self._spoilt(fault)
-
     def check(self) -> None:
         """AwsError for a request that the service refuses whatever its operation."""
 
-    def _spoilt(self, fault: Fault) -> Any:
-        """What is answered in place of AWS's answer. A lost one is an error that `server` cuts the connection at."""
-        if fault.kind.startswith("lost"):
-            raise ConnectionAbortedError(f"{fault.operation}: {fault.kind}, as asked for")
-        if fault.kind == "error":
-            return self._refuse(AwsError(fault.code, fault.message), fault.status)
-        if fault.kind.startswith("server-error"):
-            return self._refuse(AwsError("InternalFailure", "An internal error has occurred"), 500)
-        return 502, {"Content-Type": "text/html", "status": "502"}, "<html><h1>502 Bad Gateway</h1></html>"
-
-    def _carry_out(self) -> Any:
+    def call_action(self) -> Any:
         neuron_images.publish(self.current_account, self.region)
         self.world.settle()
         try:

@@ -43,6 +43,7 @@ from rehearsal.keeping import Keeper, KeepingError, may_change
 from rehearsal.latency import Delays, Latency
 from rehearsal.links import Links
 from rehearsal.market_settings import MarketSettings, Searches
+from rehearsal.mishaps import is_served, meeting
 from rehearsal.s3 import count_loopback_as_secure
 from rehearsal.service_quotas import RehearsalServiceQuotas
 from rehearsal.ssm import RehearsalSSM
@@ -173,7 +174,7 @@ class _Application:
             latency=latency,
             commands=CommandCentre(fleet, links, latency, clock.now),
             rates=CallRates(_is_ssm),
-            faults=Faults(_is_served, seed=self._settings.seed),
+            faults=Faults(is_served, seed=self._settings.seed),
             volumes=Volumes(self._keeper.volumes if self._keeper else None),
         )
         self._control = Control(self.world, lambda: self._renew(self._settings.clock))
@@ -242,6 +243,8 @@ def _application(service: Any, world: World, keep: Callable[[], None]) -> Any:
         bound: Any = type(f"Bound{ours.__name__}", (ours,), {"world": world})
         for endpoint in application.view_functions:
             application.view_functions[endpoint] = convert_to_flask_response(bound.dispatch)
+    for endpoint, view in application.view_functions.items():
+        application.view_functions[endpoint] = meeting(world.faults, service, view)
     application.before_request(lambda: world.calls.note(service, request))
 
     def keep_changes(response: Response) -> Response:
@@ -261,11 +264,6 @@ def _application(service: Any, world: World, keep: Callable[[], None]) -> Any:
     application.after_request(keep_changes)
     application.teardown_request(keep_lost)
     return application
-
-
-def _is_served(operation: str) -> bool:
-    """Whether one of our response classes, where requests meet faults, has this operation."""
-    return any(hasattr(one, camelcase_to_underscores(operation)) for one in _OURS.values())
 
 
 def _is_ssm(operation: str) -> bool:
