@@ -7,29 +7,23 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import request
-from moto.core.exceptions import ServiceException
-from moto.core.model import OperationModel
-from moto.core.request import determine_request_protocol
-from moto.core.serialize import get_serializer_class
-from moto.core.utils import get_service_model, service_name_from_moto_package_name
 from werkzeug.wrappers import Response
 
 from rehearsal.calls import operation_of
+from rehearsal.errors import AwsError
 from rehearsal.faults import Fault, Faults
+from rehearsal.models import operation_model
+from rehearsal.refusals import refused
 
 View = Callable[..., Any]
 SERVICES = ("ec2", "iam", "kms", "s3", "secretsmanager", "servicequotas", "ssm", "sts")
 """Those a fault can be asked for, by moto's name, as `GET calls` has them."""
 
 
-class _Fault(ServiceException):  # type: ignore[misc] # moto has no types
-    """Any error of any service: moto's own are written as those of the service whose module they come from."""
-
-
 def is_served(operation: str) -> bool:
     """Whether there is such an operation, `PutObject` in any of the services or `s3:PutObject` in one."""
     service, _, name = operation.rpartition(":")
-    return any(name in _model(one).operation_names for one in SERVICES if service in ("", one))
+    return any(operation_model(one, name) for one in SERVICES if service in ("", one))
 
 
 def meeting(faults: Faults, service: str, view: View) -> View:
@@ -54,23 +48,8 @@ def _spoilt(service: str, operation: str, fault: Fault) -> Response:
     if fault.kind.startswith("lost"):
         raise ConnectionAbortedError(f"{fault.operation}: {fault.kind}, as asked for")
     if fault.kind == "error":
-        return _refused(service, operation, _Fault(fault.code, fault.message), fault.status)
+        return refused(service, operation, AwsError(fault.code, fault.message, fault.status))
     if fault.kind.startswith("server-error"):
         code = "InternalError" if service == "s3" else "InternalFailure"
-        return _refused(service, operation, _Fault(code, "An internal error has occurred"), 500)
+        return refused(service, operation, AwsError(code, "An internal error has occurred", 500))
     return Response("<html><h1>502 Bad Gateway</h1></html>", status=502, mimetype="text/html")
-
-
-def _refused(service: str, operation: str, error: _Fault, status: int) -> Response:
-    """The error in the service's own protocol."""
-    model = _model(service)
-    protocol = determine_request_protocol(model, request.content_type)
-    serializer = get_serializer_class(model.service_name, protocol)(
-        operation_model=model.operation_model(operation) if operation else OperationModel({}, model)
-    )
-    written = serializer.serialize(error)
-    return Response(written["body"], status=status, headers=written["headers"])
-
-
-def _model(service: str) -> Any:
-    return get_service_model(service_name_from_moto_package_name(service))

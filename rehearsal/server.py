@@ -30,6 +30,7 @@ from werkzeug.wrappers import Response
 
 from rehearsal.calls import operation_of
 from rehearsal.capacity_blocks import Market
+from rehearsal.checking import checked
 from rehearsal.clock import Clock
 from rehearsal.commands import CommandCentre
 from rehearsal.control import PREFIX, Control
@@ -43,6 +44,7 @@ from rehearsal.keeping import Keeper, KeepingError, may_change
 from rehearsal.latency import Delays, Latency
 from rehearsal.links import Links
 from rehearsal.market_settings import MarketSettings, Searches
+from rehearsal.misfits import Misfits
 from rehearsal.mishaps import is_served, meeting
 from rehearsal.s3 import count_loopback_as_secure
 from rehearsal.service_quotas import RehearsalServiceQuotas
@@ -147,6 +149,8 @@ class _Application:
     def __init__(self, settings: Settings, machine_factory: MachineFactory | None) -> None:
         self._settings = settings
         self._machine_factory = machine_factory
+        # A defect is one after a reset, too.
+        self._misfits = Misfits()
         _make_moto_strict()
         moto_api_backend.reset()
         try:
@@ -175,6 +179,7 @@ class _Application:
             commands=CommandCentre(fleet, links, latency, clock.now),
             rates=CallRates(_is_ssm),
             faults=Faults(is_served, seed=self._settings.seed),
+            misfits=self._misfits,
             volumes=Volumes(self._keeper.volumes if self._keeper else None),
         )
         self._control = Control(self.world, lambda: self._renew(self._settings.clock))
@@ -244,7 +249,8 @@ def _application(service: Any, world: World, keep: Callable[[], None]) -> Any:
         for endpoint in application.view_functions:
             application.view_functions[endpoint] = convert_to_flask_response(bound.dispatch)
     for endpoint, view in application.view_functions.items():
-        application.view_functions[endpoint] = meeting(world.faults, service, view)
+        checking = checked(world.misfits, service, _OURS.get(service), view)
+        application.view_functions[endpoint] = meeting(world.faults, service, checking)
     application.before_request(lambda: world.calls.note(service, request))
 
     def keep_changes(response: Response) -> Response:

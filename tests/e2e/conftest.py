@@ -13,7 +13,8 @@ import pytest
 
 from rehearsal.hosts import requirements
 from rehearsal.rehearse import Rehearsal
-from rehearsal.sandbox import Sandbox, SandboxError, open_sandbox, run
+from rehearsal.sandbox import Sandbox, SandboxError, run
+from tests.sandboxes import open_sandbox
 
 PROJECT = Path(__file__).resolve().parents[2]
 REGION = "sa-east-1"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from rehearsal.rehearse import Rehearsal
-from rehearsal.sandbox import Sandbox, SandboxError, open_sandbox, run
+from rehearsal.sandbox import Sandbox, SandboxError, run
 from tests.e2e.conftest import (
     PROJECT,
     REGION,
@@ -27,6 +27,7 @@ from tests.e2e.conftest import (
     publish_newer_ami,
     take_ami_from_own_parameter,
 )
+from tests.sandboxes import open_sandbox
 
 STACK = "torchneuron-code-server"
 DEPLOY = ("deploy", "--skip-setup")

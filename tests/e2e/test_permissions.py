@@ -6,9 +6,10 @@ One deployment serves the tests in the order they stand in; the last one destroy
 import pytest
 
 from rehearsal.rehearse import Rehearsal
-from rehearsal.sandbox import open_sandbox, run
+from rehearsal.sandbox import run
 from tests.e2e.conftest import REGION
 from tests.functional.asking import allowed, asked
+from tests.sandboxes import open_sandbox
 
 
 @pytest.fixture(scope="module")
