@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import logging
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, TypeVar
 
+from botocore.model import OperationNotFoundError
 from moto.core.exceptions import ServiceException
+from moto.core.parse import RequestParserError
 from moto.core.responses import ActionResult, BaseResponse
 
 from rehearsal import neuron_images
@@ -32,6 +35,27 @@ class RehearsalResponse(BaseResponse):  # type: ignore[misc] # moto has no types
 
     def check(self) -> None:
         """AwsError for a request that the service refuses whatever its operation."""
+
+    def parse_parameters(self, request: Any) -> None:
+        """moto's, but what can't be read is left to `check`, which says why; by moto it would be a status 500."""
+        try:
+            super().parse_parameters(request)
+        except (OperationNotFoundError, RequestParserError, ValueError):
+            self.params: Any = {}
+
+    def _given(self) -> dict[str, str]:
+        """The parameters of a request in a query protocol."""
+        return {name: str(values[0]) for name, values in self.querystring.items()}
+
+    def _given_json(self) -> dict[str, Any]:
+        """The members of a request in JSON; AwsError for what isn't that."""
+        try:
+            given = json.loads(self.body or "{}")
+        except ValueError as error:
+            raise AwsError("SerializationException", f"The request is not JSON: {error}") from error
+        if not isinstance(given, dict):
+            raise AwsError("SerializationException", "The request is not a JSON object")
+        return given
 
     def call_action(self) -> Any:
         neuron_images.publish(self.current_account, self.region)

@@ -11,6 +11,7 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.responses import EC2Response
 
 from rehearsal.answers import RehearsalResponse, matches, page
+from rehearsal.ec2_requests import dry_run
 from rehearsal.errors import AwsError
 
 PAGE = 1000
@@ -23,7 +24,7 @@ class EC2Operations(RehearsalResponse, EC2Response):  # type: ignore[misc] # mot
 
     def _dry_run(self) -> None:
         if self._get_param("DryRun"):
-            raise AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
+            raise dry_run()
 
     def _instant(self, parameter: str) -> datetime | None:
         """moto parses instants into UTC and drops the zone."""

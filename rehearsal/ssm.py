@@ -9,7 +9,6 @@ Command's operations, so there are none until the control API sets some.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from moto.core.responses import ActionResult
@@ -20,7 +19,6 @@ from moto.ssm.responses import SimpleSystemManagerResponse
 from rehearsal import documents
 from rehearsal.amazon_documents import RUN_SHELL_SCRIPT, RUN_SHELL_SCRIPT_CONTENT
 from rehearsal.answers import RehearsalResponse
-from rehearsal.errors import AwsError
 from rehearsal.models import operation_model
 from rehearsal.run_command import CommandResponse
 from rehearsal.service_settings import ServiceSettingResponse
@@ -73,12 +71,8 @@ class RehearsalSSM(CommandResponse, DocumentResponse, ServiceSettingResponse):
 
     def check(self) -> None:
         self.world.rates.spend(self.current_account, self.region, self._get_action())
-        try:
-            given = json.loads(self.body or "{}")
-        except ValueError as error:
-            raise AwsError("SerializationException", f"The request is not JSON: {error}") from error
         if model := operation_model("ssm", self._get_action()):
-            check_request(model.input_shape, given)
+            check_request(model.input_shape, self._given_json())
 
 
 def _amazons_document(name: str) -> Documents:

@@ -22,14 +22,14 @@ _NULL = "Member must not be null"
 _Failures = Iterator[str]
 
 
-def check_request(shape: Shape | None, given: Mapping[str, Any]) -> None:
-    """AwsError (ValidationException, or SerializationException for a wrong type) when it is no such request."""
+def check_request(shape: Shape | None, given: Mapping[str, Any], *, code: str = "ValidationException") -> None:
+    """AwsError (with that code, or SerializationException for a wrong type) when it is no such request."""
     if shape is None:
         return
     failures = list(_failures(shape, given, ""))
     if failures:
         count = f"{len(failures)} validation error{'s' if len(failures) > 1 else ''} detected"
-        raise AwsError("ValidationException", f"{count}: {'; '.join(failures)}")
+        raise AwsError(code, f"{count}: {'; '.join(failures)}")
 
 
 def not_as_modelled(shape: Shape, answer: Mapping[str, Any]) -> list[str]:

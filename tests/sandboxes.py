@@ -11,4 +11,5 @@ from rehearsal.sandbox import Sandbox
 def open_sandbox(*, region: str, host_suite: str, options: Sequence[str] = ()) -> Iterator[Sandbox]:
     with sandbox.open_sandbox(region=region, host_suite=host_suite, options=options) as opened:
         yield opened
-        assert opened.control("misfits") == {"misfits": []}, "answers that are not as AWS's model has them"
+        misfits = opened.control("misfits")["misfits"]
+        assert not misfits, f"answers that are not as AWS's model has them: {misfits}"
