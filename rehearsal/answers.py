@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import logging
-import time
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, TypeVar
 
+from botocore.model import OperationNotFoundError
 from moto.core.exceptions import ServiceException
+from moto.core.parse import RequestParserError
 from moto.core.responses import ActionResult, BaseResponse
 
 from rehearsal import neuron_images
 from rehearsal.errors import AwsError
-from rehearsal.faults import Fault
 from rehearsal.world import World
 
 T = TypeVar("T")
@@ -32,28 +33,31 @@ class RehearsalResponse(BaseResponse):  # type: ignore[misc] # moto has no types
     refusal: ClassVar[type[ServiceException]]
     """moto's exception of the service: moto looks up how to write an error by the module it comes from."""
 
-    def call_action(self) -> Any:
-        fault = self.world.faults.meet(self._get_action())
-        if fault is None:
-            return self._carry_out()
-        time.sleep(fault.seconds)
-        answer = self._carry_out() if fault.takes_effect else None
-        return answer if fault.kind == "delay" else self._spoilt(fault)
-
     def check(self) -> None:
         """AwsError for a request that the service refuses whatever its operation."""
 
-    def _spoilt(self, fault: Fault) -> Any:
-        """What is answered in place of AWS's answer. A lost one is an error that `server` cuts the connection at."""
-        if fault.kind.startswith("lost"):
-            raise ConnectionAbortedError(f"{fault.operation}: {fault.kind}, as asked for")
-        if fault.kind == "error":
-            return self._refuse(AwsError(fault.code, fault.message), fault.status)
-        if fault.kind.startswith("server-error"):
-            return self._refuse(AwsError("InternalFailure", "An internal error has occurred"), 500)
-        return 502, {"Content-Type": "text/html", "status": "502"}, "<html><h1>502 Bad Gateway</h1></html>"
+    def parse_parameters(self, request: Any) -> None:
+        """moto's, but what can't be read is left to `check`, which says why; by moto it would be a status 500."""
+        try:
+            super().parse_parameters(request)
+        except (OperationNotFoundError, RequestParserError, ValueError):
+            self.params: Any = {}
 
-    def _carry_out(self) -> Any:
+    def _given(self) -> dict[str, str]:
+        """The parameters of a request in a query protocol."""
+        return {name: str(values[0]) for name, values in self.querystring.items()}
+
+    def _given_json(self) -> dict[str, Any]:
+        """The members of a request in JSON; AwsError for what isn't that."""
+        try:
+            given = json.loads(self.body or "{}")
+        except ValueError as error:
+            raise AwsError("SerializationException", f"The request is not JSON: {error}") from error
+        if not isinstance(given, dict):
+            raise AwsError("SerializationException", "The request is not a JSON object")
+        return given
+
+    def call_action(self) -> Any:
         neuron_images.publish(self.current_account, self.region)
         self.world.settle()
         try:

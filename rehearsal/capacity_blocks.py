@@ -25,7 +25,7 @@ from rehearsal import extensions
 from rehearsal.errors import AwsError
 from rehearsal.extensions import Extension, ExtensionOffering
 from rehearsal.market_settings import Health, MarketSettings
-from rehearsal.offerings import OFFERING_ID, Offering, Query, can_start, check_duration, find, fits
+from rehearsal.offerings import OFFERING_ID, Offering, Query, can_start, check_duration, check_total, find, fits
 from rehearsal.payments import LONGEST, Payment
 
 State = Literal["payment-pending", "payment-failed", "scheduled", "active", "expired"]
@@ -162,6 +162,7 @@ class Market:
                     "InvalidCapacityBlockOfferingIdExpired",
                     f"The Capacity Block offering ID '{offering_id}' is no longer available.",
                 )
+            check_total(offering, self._sold())
             return offering
 
     def purchase(self, region: str, offering_id: str, *, platform: str, tags: Mapping[str, str]) -> list[Block]:

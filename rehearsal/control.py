@@ -49,6 +49,7 @@ class Control:
             ("GET", "faults"): self._faults,
             ("POST", "faults"): self._set_faults,
             ("GET", "calls"): self._calls,
+            ("GET", "misfits"): self._misfits,
             ("POST", "reset"): self._reset,
         }
         route = routes.get((request.method, request.path.removeprefix(PREFIX)))
@@ -121,6 +122,9 @@ class Control:
 
     def _calls(self, _: dict[str, Any]) -> dict[str, Any]:
         return dict(self._world.calls.shown())
+
+    def _misfits(self, _: dict[str, Any]) -> dict[str, Any]:
+        return dict(self._world.misfits.shown())
 
     def _reset(self, _: dict[str, Any]) -> dict[str, Any]:
         self._world.erase()

@@ -15,10 +15,12 @@ class DefaultVpcOperations(EC2Operations):
     """One method an operation; the names are moto's dispatch rule."""
 
     def describe_route_tables(self) -> ActionResult:
+        self._dry_run()
         self._open_default_vpc()
         return super().describe_route_tables()
 
     def describe_internet_gateways(self) -> ActionResult:
+        self._dry_run()
         self._open_default_vpc()
         return super().describe_internet_gateways()
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from moto.core.utils import camelcase_to_underscores
 from moto.ec2.responses import EC2Response
 
+from rehearsal import ec2_requests
 from rehearsal.default_vpc import DefaultVpcOperations
 from rehearsal.launches import LaunchResponse
 from rehearsal.offering_operations import OfferingOperations
 from rehearsal.reservation_operations import ReservationOperations
 from rehearsal.volume_operations import VolumeOperations
+
+SEARCH = "DescribeCapacityBlockOfferings"
 
 
 class RehearsalEC2(
@@ -20,3 +24,16 @@ class RehearsalEC2(
     EC2Response,  # type: ignore[misc] # moto has no types
 ):
     """Bound to a world by `rehearsal.server`."""
+
+    def check(self) -> None:
+        operation, given = self._get_action(), self._given()
+        if operation == SEARCH:
+            settings = self.world.market.settings
+            self.world.search_limits.spend(self.current_account, self.region, settings.searches)
+        ec2_requests.check(operation, given)
+        # The rehearsal's own operations look first whether the request would have succeeded.
+        method = getattr(self, camelcase_to_underscores(operation), None)
+        if method is None or not method.__module__.startswith("rehearsal."):
+            refusal = ec2_requests.dry_run_refused(operation, given)
+            if refusal is not None:
+                raise refusal

@@ -11,9 +11,11 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.responses import EC2Response
 
 from rehearsal.answers import RehearsalResponse, matches, page
+from rehearsal.ec2_requests import dry_run
 from rehearsal.errors import AwsError
 
 PAGE = 1000
+_MOST_TAGS = 50
 
 
 class EC2Operations(RehearsalResponse, EC2Response):  # type: ignore[misc] # moto has no types
@@ -23,7 +25,7 @@ class EC2Operations(RehearsalResponse, EC2Response):  # type: ignore[misc] # mot
 
     def _dry_run(self) -> None:
         if self._get_param("DryRun"):
-            raise AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
+            raise dry_run()
 
     def _instant(self, parameter: str) -> datetime | None:
         """moto parses instants into UTC and drops the zone."""
@@ -42,6 +44,22 @@ class EC2Operations(RehearsalResponse, EC2Response):  # type: ignore[misc] # mot
         size = self._get_int_param("MaxResults", PAGE)
         shown, token = page(found, size, self._get_param("NextToken"), bad_token="InvalidNextToken")
         return ActionResult({key: shown, "NextToken": token})
+
+
+def check_tags(new: Mapping[str, str], there: Mapping[str, str]) -> None:
+    """AwsError for tags that a resource with those that are there may not get.
+
+    Source: EC2 user guide, "Tag your Amazon EC2 resources", Tag restrictions; the codes: EC2 API, "Error codes".
+    """
+    for key in new:
+        if key.lower().startswith("aws:"):
+            raise AwsError(
+                "InvalidParameterValue",
+                f"Value ( {key} ) for parameter key is invalid. Tag keys starting with 'aws:' are reserved for "
+                "internal use",
+            )
+    if len([key for key in {*new, *there} if not key.startswith("aws:")]) > _MOST_TAGS:
+        raise AwsError("TagLimitExceeded", "The maximum number of Tags for a resource has been reached.")
 
 
 def _filter_value(item: Mapping[str, Any], name: str, known: Mapping[str, str]) -> str | list[str]:

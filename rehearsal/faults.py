@@ -1,12 +1,12 @@
 """What goes wrong because somebody asked for it: `POST faults`, see docs/rehearsal.md.
 
 A fault belongs to an operation, not to a client: whoever calls it next meets it. Which faults there are is decided
-here; `answers` is where a request meets one.
+here; `mishaps` is where a request meets one.
 
 Sources
 -------
 - InternalFailure, status 500, for a fault of AWS's own: EC2 API reference, "Error codes", and the common errors of
-  the other services' references.
+  the other services' references; S3's InternalError: S3 API reference, "Error responses".
 - That a lost answer says nothing about the request's effect: Amazon Builders' Library, "Making retries safe".
 """
 
@@ -30,6 +30,7 @@ _MOST_TIMES = 1_000_000
 class Fault:
     """What becomes of an operation's next requests, after the first `skip` of them: `times` of them, or all (None).
 
+    `operation`: of any service that has it, or of one: `s3:PutObject`.
     With a `probability` below 1 each of them meets it that likely, and `times` counts those that do.
     `kind`: the connection is cut before or after the request takes effect; AWS answers with a fault of its own,
     before or after; something between here and AWS answers 502 in place of AWS, after; AWS refuses it as `code`,
@@ -90,14 +91,14 @@ class Faults:
         with self._lock:
             return {"faults": [asdict(one.fault) for one in self._coming]}
 
-    def meet(self, operation: str) -> Fault | None:
-        """The fault that a request for `operation` meets now, which it uses up; None when all goes well.
+    def meet(self, service: str, operation: str) -> Fault | None:
+        """The fault that a request for a service meets now, which it uses up; None when all goes well.
 
         One that it is spared by chance leaves it to the next in the list.
         """
         with self._lock:
             for index, one in enumerate(self._coming):
-                if one.fault.operation != operation:
+                if one.fault.operation not in (operation, f"{service}:{operation}"):
                     continue
                 if one.fault.skip:
                     self._coming[index] = replace(one, fault=replace(one.fault, skip=one.fault.skip - 1))
@@ -123,7 +124,7 @@ def _read(given: Any, is_served: Callable[[str], bool]) -> Fault:
         raise SettingsError(f"a fault has operation, kind and maybe {', '.join([*fields][2:])}; not {given!r}")
     fault = Fault(**given)
     checks = {
-        "operation is one that is served here, such as RunInstances": isinstance(fault.operation, str)
+        "operation is one that is served here, such as RunInstances or s3:PutObject": isinstance(fault.operation, str)
         and is_served(fault.operation),
         f"kind is one of {', '.join(get_args(Kind))}": fault.kind in get_args(Kind),
         "times is null or a whole number from 1": fault.times is None or _is_whole(fault.times, 1, _MOST_TIMES),

@@ -19,7 +19,6 @@ class OfferingOperations(EC2Operations):
 
     def describe_capacity_block_offerings(self) -> ActionResult:
         market = self.world.market
-        self.world.search_limits.spend(self.current_account, self.region, market.settings.searches)
         ultraserver_type = self._ultraserver_type()
         query = Query(
             region=self.region,
@@ -36,6 +35,7 @@ class OfferingOperations(EC2Operations):
         return self._paged("CapacityBlockOfferings", [_offering(one) for one in found])
 
     def describe_instance_type_offerings(self) -> ActionResult:
+        self._dry_run()
         listed = super().describe_instance_type_offerings().result["InstanceTypeOfferings"]
         return ActionResult({"InstanceTypeOfferings": [one for one in listed if is_offered(one)]})
 

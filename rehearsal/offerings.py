@@ -5,6 +5,8 @@ Sources
 - Durations, counts and windows: EC2 user guide, "Find and purchase Capacity Blocks": one-day steps to 14
   days, seven-day steps to 182; at most 64 instances; up to six are shown. EC2 API reference,
   DescribeCapacityBlockOfferings: `EndDateRange` is the latest end.
+- At most 256 instances across blocks: EC2 user guide, "Capacity Blocks for ML". That those of one region at one time
+  count, that a purchase is refused, and its code are assumed.
 - Error codes: EC2 API reference, "Error codes" (InvalidCapacityBlockOfferingId*), and the text EC2 was seen to
   send for an unsupported type ("is not supported for Capacity Blocks in"). That dates in the past, or in the wrong
   order, are refused, and the code, are assumed.
@@ -30,6 +32,7 @@ from rehearsal.windows import LEAD_TIME, LONGEST, Window, windows
 
 MOST_SHOWN = 6
 MOST_INSTANCES = 64
+MOST_ACROSS_BLOCKS = 256
 MOST_TYPES = 10
 OFFERING_ID = re.compile(r"cb-[0-9a-f]{17}")
 
@@ -171,6 +174,19 @@ def fits(offering: Offering, taken: Sequence[Offering]) -> bool:
         for pool in POOLS
         if _is_from(part, pool)
     )
+
+
+def check_total(offering: Offering, taken: Sequence[Offering]) -> None:
+    """AwsError when an account with all of `taken` may not have so many more instances at a time."""
+    at_once = [
+        one for one in taken if one.region == offering.region and one.start < offering.end and offering.start < one.end
+    ]
+    total = offering.instance_count + sum(one.instance_count for one in at_once)
+    if total > MOST_ACROSS_BLOCKS:
+        raise AwsError(
+            "InstanceLimitExceeded",
+            f"You can have up to {MOST_ACROSS_BLOCKS} instances across Capacity Blocks; this would make {total}.",
+        )
 
 
 def can_start(offering: Offering, now: datetime) -> bool:

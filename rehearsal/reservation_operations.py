@@ -13,7 +13,7 @@ from moto.core.responses import ActionResult, EmptyResult
 
 from rehearsal import reservation_shapes as shapes
 from rehearsal.capacity_blocks import Block
-from rehearsal.ec2_operations import EC2Operations
+from rehearsal.ec2_operations import EC2Operations, check_tags
 from rehearsal.errors import AwsError
 from rehearsal.instance_types import check_offered, out_of_capacity
 from rehearsal.on_demand import OnDemand
@@ -127,10 +127,10 @@ class ReservationOperations(EC2Operations):
         return self._paged("CapacityBlockExtensions", self._filtered(found, EXTENSION_FILTERS))
 
     def create_tags(self) -> ActionResult:
-        return self._tag_reservations(lambda tags, pairs: tags.update(pairs)) or super().create_tags()
+        return self._tag_reservations(_with, check_tags) or super().create_tags()
 
     def delete_tags(self) -> ActionResult:
-        return self._tag_reservations(_without) or super().delete_tags()
+        return self._tag_reservations(_without, lambda pairs, tags: None) or super().delete_tags()
 
     def _reservation_tags(self, *taggable: str) -> dict[str, str]:
         tags: dict[str, str] = {}
@@ -141,6 +141,7 @@ class ReservationOperations(EC2Operations):
                     f"'{specification.get('ResourceType')}' is not a valid taggable resource type for this operation.",
                 )
             tags.update({tag["Key"]: tag.get("Value", "") for tag in specification.get("Tags", [])})
+        check_tags(tags, {})
         return tags
 
     def _blocks(self) -> list[Block]:
@@ -158,15 +159,17 @@ class ReservationOperations(EC2Operations):
         block = self.world.market.block(self.region, self._get_param("CapacityReservationId"))
         return block, int(self._get_param("CapacityBlockExtensionDurationHours", 0))
 
-    def _tag_reservations(self, change: Any) -> ActionResult | None:
-        """Apply a change of tags to the reservations named; None when the request is about other resources."""
+    def _tag_reservations(self, change: Any, check: Any) -> ActionResult | None:
+        """Apply a change of tags to the reservations named, once checked for all; None when others are named."""
         ids = self._get_param("Resources", [])
         if not ids or not all(one.startswith("cr-") for one in ids):
             return None
         on_demand, market = self.world.on_demand, self.world.market
         reservations = [on_demand.find(self.region, one) or market.block(self.region, one) for one in ids]
-        self._dry_run()
         pairs = {tag["Key"]: tag.get("Value", "") for tag in self._get_param("Tags", [])}
+        for one in reservations:
+            check(pairs, one.tags)
+        self._dry_run()
         for one in reservations:
             change(one.tags, pairs)
         return EmptyResult()
@@ -205,6 +208,10 @@ EXTENSION_FILTERS = {
     "capacity-reservation-id": "CapacityReservationId",
     "instance-type": "InstanceType",
 }
+
+
+def _with(tags: dict[str, str], pairs: Mapping[str, str]) -> None:
+    tags.update(pairs)
 
 
 def _without(tags: dict[str, str], pairs: Mapping[str, str]) -> None:

@@ -30,6 +30,7 @@ from werkzeug.wrappers import Response
 
 from rehearsal.calls import operation_of
 from rehearsal.capacity_blocks import Market
+from rehearsal.checking import checked
 from rehearsal.clock import Clock
 from rehearsal.command_history import CommandHistory
 from rehearsal.commands import CommandCentre
@@ -44,6 +45,8 @@ from rehearsal.keeping import Keeper, KeepingError, may_change
 from rehearsal.latency import Delays, Latency
 from rehearsal.links import Links
 from rehearsal.market_settings import MarketSettings, Searches
+from rehearsal.misfits import Misfits
+from rehearsal.mishaps import is_served, meeting
 from rehearsal.s3 import count_loopback_as_secure
 from rehearsal.service_quotas import RehearsalServiceQuotas
 from rehearsal.ssm import RehearsalSSM
@@ -149,6 +152,8 @@ class _Application:
     def __init__(self, settings: Settings, machine_factory: MachineFactory | None) -> None:
         self._settings = settings
         self._machine_factory = machine_factory
+        # A defect is one after a reset, too.
+        self._misfits = Misfits()
         _make_moto_strict()
         moto_api_backend.reset()
         try:
@@ -175,7 +180,8 @@ class _Application:
             latency=latency,
             commands=CommandCentre(fleet, links, latency, clock.now, CommandHistory(self._folder("commands"))),
             rates=CallRates(_is_ssm),
-            faults=Faults(_is_served, seed=self._settings.seed),
+            faults=Faults(is_served, seed=self._settings.seed),
+            misfits=self._misfits,
             volumes=Volumes(self._folder("volumes")),
         )
         self._control = Control(self.world, lambda: self._renew(self._settings.clock))
@@ -247,6 +253,9 @@ def _application(service: Any, world: World, keep: Callable[[], None]) -> Any:
         bound: Any = type(f"Bound{ours.__name__}", (ours,), {"world": world})
         for endpoint in application.view_functions:
             application.view_functions[endpoint] = convert_to_flask_response(bound.dispatch)
+    for endpoint, view in application.view_functions.items():
+        checking = checked(world.misfits, service, _OURS.get(service), view)
+        application.view_functions[endpoint] = meeting(world.faults, service, checking)
     application.before_request(lambda: world.calls.note(service, request))
 
     def keep_changes(response: Response) -> Response:
@@ -266,11 +275,6 @@ def _application(service: Any, world: World, keep: Callable[[], None]) -> Any:
     application.after_request(keep_changes)
     application.teardown_request(keep_lost)
     return application
-
-
-def _is_served(operation: str) -> bool:
-    """Whether one of our response classes, where requests meet faults, has this operation."""
-    return any(hasattr(one, camelcase_to_underscores(operation)) for one in _OURS.values())
 
 
 def _is_ssm(operation: str) -> bool:

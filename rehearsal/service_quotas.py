@@ -1,11 +1,11 @@
 """Service Quotas as the rehearsal serves it: the quotas of EC2 that a launch here is held to, beside moto's few.
 
-An unknown quota is refused without a text, an unknown service with this one: aws-cli 6629 and 4569.
+An unknown quota is refused without a text, an unknown service with this one: aws-cli 6629 and 4569. What is no request
+by the model is a ValidationException in the words common to AWS's JSON services (the code is assumed).
 """
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from moto.core.exceptions import ServiceException
@@ -14,7 +14,9 @@ from moto.servicequotas.responses import ServiceQuotasResponse
 
 from rehearsal.answers import RehearsalResponse
 from rehearsal.errors import AwsError
+from rehearsal.models import operation_model
 from rehearsal.on_demand_quotas import QUOTAS, Quota
+from rehearsal.validation import check_request
 
 _MOTOS = "vpc"
 
@@ -28,8 +30,12 @@ class RehearsalServiceQuotas(RehearsalResponse, ServiceQuotasResponse):  # type:
 
     refusal = _Refusal
 
+    def check(self) -> None:
+        if model := operation_model("servicequotas", self._get_action()):
+            check_request(model.input_shape, self._given_json())
+
     def get_service_quota(self) -> Any:
-        asked = json.loads(self.body)
+        asked = self._given_json()
         service, code = asked.get("ServiceCode"), asked.get("QuotaCode")
         if service == _MOTOS:
             return super().get_service_quota()

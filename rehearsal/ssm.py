@@ -9,12 +9,9 @@ Command's operations, so there are none until the control API sets some.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from botocore.model import OperationModel
 from moto.core.responses import ActionResult
-from moto.core.utils import camelcase_to_underscores, get_service_model
 from moto.ssm.exceptions import SSMException
 from moto.ssm.models import Document, Documents
 from moto.ssm.responses import SimpleSystemManagerResponse
@@ -22,10 +19,10 @@ from moto.ssm.responses import SimpleSystemManagerResponse
 from rehearsal import documents
 from rehearsal.amazon_documents import RUN_SHELL_SCRIPT, RUN_SHELL_SCRIPT_CONTENT
 from rehearsal.answers import RehearsalResponse
-from rehearsal.errors import AwsError
+from rehearsal.models import operation_model
 from rehearsal.run_command import CommandResponse
 from rehearsal.service_settings import ServiceSettingResponse
-from rehearsal.validation import check_request, misfits
+from rehearsal.validation import check_request
 
 
 class DocumentResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type: ignore[misc] # moto has no types
@@ -74,23 +71,8 @@ class RehearsalSSM(CommandResponse, DocumentResponse, ServiceSettingResponse):
 
     def check(self) -> None:
         self.world.rates.spend(self.current_account, self.region, self._get_action())
-        try:
-            given = json.loads(self.body or "{}")
-        except ValueError as error:
-            raise AwsError("SerializationException", f"The request is not JSON: {error}") from error
-        check_request(self._model().input_shape, given)
-
-    def serialized(self, action_result: ActionResult) -> Any:
-        answer, method = action_result.result, getattr(self, camelcase_to_underscores(self._get_action()))
-        # moto's own answers hold things that only moto knows, and lose them on their way.
-        ours = method.__func__.__module__.startswith("rehearsal.")
-        if ours and isinstance(answer, dict) and (wrong := misfits(self._model().output_shape, answer)):
-            raise AssertionError(f"an answer that the model does not have: {'; '.join(wrong)}")
-        return super().serialized(action_result)
-
-    def _model(self) -> OperationModel:
-        model: OperationModel = get_service_model("ssm").operation_model(self._get_action())
-        return model
+        if model := operation_model("ssm", self._get_action()):
+            check_request(model.input_shape, self._given_json())
 
 
 def _amazons_document(name: str) -> Documents:

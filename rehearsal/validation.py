@@ -18,31 +18,29 @@ from rehearsal.errors import AwsError
 # Java's classes of characters, near enough for names and tags.
 _CLASSES = {r"\p{L}": "a-zA-Z\u00aa-\uffff", r"\p{Z}": r"\s", r"\p{N}": "0-9", r"\p{IsLetter}": "a-zA-Z\u00aa-\uffff"}
 _ENUM = "satisfy enum value set"
+_NULL = "Member must not be null"
 _Failures = Iterator[str]
 
 
-def check_request(shape: Shape | None, given: Mapping[str, Any]) -> None:
-    """AwsError (ValidationException, or SerializationException for a wrong type) when it is no such request."""
+def check_request(shape: Shape | None, given: Mapping[str, Any], *, code: str = "ValidationException") -> None:
+    """AwsError (with that code, or SerializationException for a wrong type) when it is no such request."""
     if shape is None:
         return
     failures = list(_failures(shape, given, ""))
     if failures:
         count = f"{len(failures)} validation error{'s' if len(failures) > 1 else ''} detected"
-        raise AwsError("ValidationException", f"{count}: {'; '.join(failures)}")
+        raise AwsError(code, f"{count}: {'; '.join(failures)}")
 
 
-def misfits(shape: Shape | None, answer: Any) -> list[str]:
-    """What of an answer is not in the model, and would get lost on its way or puzzle a client.
+def not_as_modelled(shape: Shape, answer: Mapping[str, Any]) -> list[str]:
+    """What of an answer that botocore has read is missing, of another type or not one of the values the model knows.
 
     Lengths and patterns are for requests: AWS's own answers don't keep to them.
     """
-    if shape is None:
-        return []
     try:
-        wrong = [one for one in _failures(shape, answer, "") if _ENUM in one and not one.startswith("Value ''")]
+        return [one for one in _failures(shape, answer, "") if _ENUM in one or _NULL in one]
     except AwsError as error:
-        wrong = [str(error)]
-    return [*_strangers(shape, answer, ""), *wrong]
+        return [str(error)]
 
 
 def _failures(shape: Shape, value: Any, at: str) -> _Failures:
@@ -57,7 +55,7 @@ def _failures(shape: Shape, value: Any, at: str) -> _Failures:
 def _of_structure(shape: StructureShape, value: Mapping[str, Any], at: str) -> _Failures:
     for name in shape.required_members:
         if value.get(name) is None:
-            yield f"Value null at '{_path(at, name)}' failed to satisfy constraint: Member must not be null"
+            yield f"Value null at '{_path(at, name)}' failed to satisfy constraint: {_NULL}"
     for name, member in shape.members.items():
         if value.get(name) is not None:
             yield from _failures(member, value[name], _path(at, name))
@@ -106,16 +104,6 @@ _CHECKS: Mapping[str, tuple[tuple[type, ...], Callable[[Any, Any, str], _Failure
     "long": ((int,), _of_number),
     "boolean": ((bool,), lambda shape, value, at: iter(())),
 }
-
-
-def _strangers(shape: Shape, value: Any, at: str) -> _Failures:
-    if isinstance(shape, StructureShape) and isinstance(value, Mapping):
-        yield from (f"{_path(at, name)} is not in the model" for name in value.keys() - shape.members.keys())
-        for name, member in shape.members.items():
-            yield from _strangers(member, value.get(name), _path(at, name))
-    elif isinstance(shape, ListShape) and isinstance(value, list | tuple):
-        for one in value:
-            yield from _strangers(shape.member, one, at)
 
 
 def _failure(value: Any, at: str, must: str) -> str:

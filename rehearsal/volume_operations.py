@@ -92,6 +92,7 @@ class VolumeOperations(EC2Operations):
 
     def describe_volumes(self) -> ActionResult:
         """A volume that was busy is detached once it is unmounted: it is enough to see to that when somebody looks."""
+        self._dry_run()
         for volume in list(self.ec2_backend.volumes.values()):
             attachment = volume.attachment
             if attachment is not None and attachment.status == "busy":

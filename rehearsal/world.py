@@ -21,6 +21,7 @@ from rehearsal.fleet import Fleet
 from rehearsal.hosts.volumes import Volume, Volumes
 from rehearsal.latency import Latency
 from rehearsal.links import Links
+from rehearsal.misfits import Misfits
 from rehearsal.on_demand import OnDemandReservations
 from rehearsal.throttling import CallRates, SearchLimits
 
@@ -46,6 +47,7 @@ class World:
     faults: Faults = field(default_factory=Faults)
     volumes: Volumes = field(default_factory=Volumes)
     calls: Calls = field(default_factory=Calls)
+    misfits: Misfits = field(default_factory=Misfits)
     launching: threading.RLock = field(default_factory=threading.RLock)
     launches_by_token: dict[tuple[str, str], Any] = field(default_factory=dict)
 

@@ -12,9 +12,10 @@ import boto3
 import pytest
 
 from rehearsal.hosts import requirements
-from rehearsal.sandbox import Sandbox, SandboxError, open_sandbox, run
+from rehearsal.sandbox import Sandbox, SandboxError, run
 from rehearsal.scenarios import main_job
 from rehearsal.stage import Stage
+from tests.sandboxes import open_sandbox
 
 PROJECT = Path(__file__).resolve().parents[2]
 REGION = "sa-east-1"

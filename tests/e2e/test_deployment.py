@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.sandbox import Sandbox, SandboxError, open_sandbox, run
+from rehearsal.sandbox import Sandbox, SandboxError, run
 from rehearsal.scenarios import main_job
 from rehearsal.stage import Stage
 from tests.e2e.conftest import (
@@ -28,6 +28,7 @@ from tests.e2e.conftest import (
     publish_newer_ami,
     take_ami_from_own_parameter,
 )
+from tests.sandboxes import open_sandbox
 
 STACK = "torchneuron-code-server"
 DEPLOY = ("deploy", "--skip-setup")

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from rehearsal.sandbox import Sandbox, SandboxError, open_sandbox, run
+from rehearsal.sandbox import Sandbox, SandboxError, run
 from tests.e2e.conftest import PROJECT, REGION, client
 from tests.e2e.hcp_stand_in import HOST, ORGANIZATION, HcpStandIn, serving
+from tests.sandboxes import open_sandbox
 
 WORKSPACE, IN_USE = "code-server", "in-use"
 DEPLOY = ("deploy", "--skip-setup", "-t", "trn2.3xlarge")

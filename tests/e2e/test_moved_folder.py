@@ -8,8 +8,8 @@ import subprocess
 
 import pytest
 
-from rehearsal.sandbox import open_sandbox
 from tests.e2e.conftest import PROJECT, REGION, client
+from tests.sandboxes import open_sandbox
 
 STACK = "torchneuron-code-server"
 

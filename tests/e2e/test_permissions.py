@@ -5,11 +5,12 @@ One deployment serves the tests in the order they stand in; the last one destroy
 
 import pytest
 
-from rehearsal.sandbox import open_sandbox, run
+from rehearsal.sandbox import run
 from rehearsal.scenarios import main_job
 from rehearsal.stage import Stage
 from tests.e2e.conftest import REGION
 from tests.functional.asking import allowed, asked
+from tests.sandboxes import open_sandbox
 
 
 @pytest.fixture(scope="module")

@@ -152,6 +152,8 @@ def machines() -> Machines:
 def server(machines):
     with serving(Settings(delays=Delays(visible=0.05, delivery=0.1, given_up=0.1)), machines) as server:
         yield server
+        misfits = server.world.misfits.shown()["misfits"]
+        assert not misfits, f"answers that are not as AWS's model has them: {misfits}"
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from typing import Any
 import boto3
 from botocore.config import Config as ClientConfig
 
-from rehearsal.sandbox import Sandbox, open_sandbox
+from rehearsal.sandbox import Sandbox
 from tests.functional.rehearsal_support import PERMITTING, make_profile
 from tests.functional.support import AMI_PARAMETER, eventually
+from tests.sandboxes import open_sandbox
 from tests.unit.setup_support import WORDS, Recorder, member, rendered
 from torchneuron.setup.commands import Commands
 from torchneuron.setup.monitor import Outcome

@@ -10,6 +10,8 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 from rehearsal.faults import Faults
 from tests.functional.support import refusal
 
+REGION = "sa-east-1"
+
 
 @pytest.fixture
 def make(ssm):
@@ -39,6 +41,69 @@ def test_a_fault_of_its_own_is_in_the_services_protocol(make, made, ec2, fail, f
         assert failed.value.response["Error"]["Code"] == "InternalFailure"
         assert failed.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
     assert made() == effect
+
+
+@pytest.fixture
+def keep(client):
+    """Puts an object into a bucket of S3; and whether it is there."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="kept", CreateBucketConfiguration={"LocationConstraint": REGION})
+    return lambda: s3.put_object(Bucket="kept", Key="a/b", Body=b"1")
+
+
+@pytest.fixture
+def kept(client):
+    return lambda: client("s3").list_objects_v2(Bucket="kept")["KeyCount"] == 1
+
+
+@pytest.mark.parametrize(("kind", "effect"), [("lost-before", False), ("lost-after", True)])
+def test_s3_loses_answers_too(keep, kept, fail, kind, effect):
+    fail("PutObject", kind)
+    with pytest.raises(ConnectionClosedError):
+        keep()
+    assert kept() == effect
+
+
+@pytest.mark.parametrize(("kind", "effect"), [("server-error", False), ("server-error-after", True)])
+def test_s3_has_a_code_of_its_own_for_its_faults(keep, kept, fail, kind, effect):
+    fail("s3:PutObject", kind)
+    assert refusal(keep) == "InternalError"
+    assert kept() == effect
+    keep()
+    assert kept()
+
+
+def test_what_was_sent_with_a_refused_request_is_not_taken_for_the_next_one(client, keep, fail):
+    s3 = client("s3")
+    fail("PutObject", "error", code="SlowDown", message="Reduce your request rate.", status=503)
+    with pytest.raises(ClientError) as failed:
+        s3.put_object(Bucket="kept", Key="c", Body=b"PUT /kept/never HTTP/1.1\r\n\r\n" * 9999)
+    assert failed.value.response["Error"] == {"Code": "SlowDown", "Message": "Reduce your request rate."}
+    assert "Contents" not in s3.list_objects_v2(Bucket="kept")
+
+
+def test_every_service_refuses_in_its_own_protocol(client, faults):
+    calls = {
+        "iam:ListRoles": client("iam").list_roles,
+        "kms:ListKeys": client("kms").list_keys,
+        "s3:ListBuckets": client("s3").list_buckets,
+        "secretsmanager:ListSecrets": client("secretsmanager").list_secrets,
+        "servicequotas:ListServices": client("service-quotas").list_services,
+        "sts:GetCallerIdentity": client("sts").get_caller_identity,
+    }
+    faults(*({"operation": one, "kind": "error", "code": "AccessDenied", "status": 403} for one in calls))
+    for call in calls.values():
+        assert refusal(call) == "AccessDenied"
+
+
+def test_a_fault_of_one_service_is_not_anothers(client, ssm, fail, control):
+    fail("kms:TagResource", "error", code="KMSInternalException")
+    arn = client("secretsmanager").create_secret(Name="mine", SecretString="x")["ARN"]
+    client("secretsmanager").tag_resource(SecretId=arn, Tags=[{"Key": "a", "Value": "b"}])
+    key = client("kms").create_key()["KeyMetadata"]["KeyId"]
+    tags = [{"TagKey": "a", "TagValue": "b"}]
+    assert refusal(client("kms").tag_resource, KeyId=key, Tags=tags) == "KMSInternalException"
+    assert control("faults") == {"faults": []}
 
 
 def test_what_stands_between_answers_in_html(make, made, fail):
@@ -101,7 +166,7 @@ def test_another_seed_has_other_luck():
     def lucky(seed):
         faults = Faults(seed=seed)
         faults.set({"faults": [{"operation": "A", "kind": "delay", "probability": 0.3, "times": None}]})
-        return [faults.meet("A") is not None for _ in range(1000)]
+        return [faults.meet("a", "A") is not None for _ in range(1000)]
 
     assert lucky(1) == lucky(1) != lucky(2)
     assert 250 < sum(lucky(1)) < 350
@@ -111,7 +176,7 @@ def test_who_is_spared_by_one_fault_may_meet_the_next_and_only_those_met_count()
     faults = Faults()
     rules = [{"operation": "A", "kind": "error", "code": code, "probability": 0.5} for code in ("One", "Two")]
     faults.set({"faults": rules})
-    met = [fault.code for _ in range(50) if (fault := faults.meet("A"))]
+    met = [fault.code for _ in range(50) if (fault := faults.meet("a", "A"))]
     assert sorted(met) == ["One", "Two"]
     assert faults.shown() == {"faults": []}
 
@@ -138,6 +203,8 @@ def test_without_a_number_it_never_ends_until_reset(ec2, fail, control):
         {"operation": "DescribeVpcs"},
         {"operation": "DescribeVpcs", "kind": "sulk"},
         {"operation": "DescribeVpc", "kind": "lost-after"},
+        {"operation": "s3:DescribeVpcs", "kind": "lost-after"},
+        {"operation": "ec3:DescribeVpcs", "kind": "lost-after"},
         {"operation": "DescribeVpcs", "kind": "error"},
         {"operation": "DescribeVpcs", "kind": "delay", "seconds": -1},
         {"operation": "DescribeVpcs", "kind": "delay", "seconds": True},

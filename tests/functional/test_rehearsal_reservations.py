@@ -138,3 +138,42 @@ def test_a_block_can_be_impaired(ec2, control, active_block):
     control("market", {"health": {active_block["CapacityReservationId"]: "impaired"}})
     (status,) = ec2.describe_capacity_block_status()["CapacityBlockStatuses"]
     assert (status["InterconnectStatus"], status["TotalUnavailableCapacity"]) == ("impaired", 1)
+
+
+def tags_of(ec2, reservation_id):
+    return look(ec2, reservation_id).get("Tags", [])
+
+
+@pytest.mark.parametrize(
+    ("tags", "code"),
+    [
+        ([{"Key": "aws:mine", "Value": "a"}], "InvalidParameterValue"),
+        ([{"Key": f"a{number}", "Value": "a"} for number in range(51)], "TagLimitExceeded"),
+    ],
+)
+def test_tags_that_no_resource_may_have(ec2, block, offering, tags, code):
+    reservation_id = block["CapacityReservationId"]
+    before = tags_of(ec2, reservation_id)
+    assert refusal(ec2.create_tags, Resources=[reservation_id], Tags=tags) == code
+    assert tags_of(ec2, reservation_id) == before
+    specification = [{"ResourceType": "capacity-reservation", "Tags": tags}]
+    asked = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
+    assert refusal(ec2.purchase_capacity_block, **asked, TagSpecifications=specification) == code
+
+
+def test_an_account_has_256_instances_across_blocks_at_most(ohio, control):
+    control("market", {"ultraservers": True})
+    longest = {"CapacityDurationHours": 182 * 24}
+
+    def buy(**what):
+        on_sale = ohio.describe_capacity_block_offerings(**longest, **what)["CapacityBlockOfferings"][0]
+        asked = {"CapacityBlockOfferingId": on_sale["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
+        return lambda **more: ohio.purchase_capacity_block(**asked, **more)
+
+    for _ in range(3):
+        buy(InstanceType="trn2.48xlarge", InstanceCount=64)()
+    more = buy(UltraserverType="u-trn2x64", UltraserverCount=1)
+    last = buy(InstanceType="trn1.32xlarge", InstanceCount=62)
+    last()
+    assert refusal(more) == refusal(more, DryRun=True) == "InstanceLimitExceeded"
+    assert len(ohio.describe_capacity_reservations()["CapacityReservations"]) == 4
