@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rehearsal import remains
 from rehearsal.hosts.code_server_package import VERSION
 from rehearsal.terraform_mirror import write_cli_config
 
@@ -29,6 +29,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 _INTERRUPT_SECONDS = 30.0
+# unix(7) gives a socket's path 107 characters; Terraform's plugins take up to 18 of them ("/plugin" and a number).
+_SOCKET_FOLDER_LENGTH = 88
 
 
 class SandboxError(Exception):
@@ -67,7 +69,7 @@ def open_sandbox(*, region: str, host_suite: str, options: Sequence[str] = ()) -
 
     `options`: further ones of `python -m rehearsal`.
     """
-    folder = Path(tempfile.mkdtemp(prefix="torchneuron-rehearsal-"))
+    folder = remains.new_folder()
     try:
         settings = copy_settings(folder, region)
         with _served(folder, ["--region", region, "--host-suite", host_suite, *options]) as endpoint:
@@ -115,6 +117,12 @@ def make_environment(folder: Path, settings: Path, endpoint: str) -> dict[str, s
         DISABLE_VERSION_CHECK="1",
         CI="1",
     )
+    environment[remains.MARK] = str(folder)
+    temporary = folder / "tmp"
+    # What Terraform and its provider leave when they are killed goes with the folder, where a socket's path fits.
+    if len(str(temporary)) <= _SOCKET_FOLDER_LENGTH:
+        temporary.mkdir()
+        environment["TMPDIR"] = str(temporary)
     environment["PATH"] = os.pathsep.join(
         [str(Path(sys.executable).parent), str(PROJECT / "node_modules" / ".bin"), environment["PATH"]]
     )
