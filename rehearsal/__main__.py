@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from rehearsal import remains
 from rehearsal.clock import ClockError, check_speed, parse_instant
 from rehearsal.hosts.machine import HostError, MachineFactory
 from rehearsal.hosts.mixed import BOOTED, MixedFactory
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.with_parent:
         _end_with_parent()
     try:
+        for folder in remains.sweep():
+            print(f"rehearsal: removed {folder}, left by a rehearsal that was killed", flush=True)
         suite = _suite(options.host_suite, options.state)
         factory = _factory(suite, options.booted)
         settings = Settings(

@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from typing import Any
 
 import boto3
 
+from rehearsal import remains
 from rehearsal.hosts.code_server_package import VERSION
 from rehearsal.terraform_mirror import write_cli_config
 
@@ -32,6 +32,8 @@ _SETTINGS = "config.json"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 _INTERRUPT_SECONDS = 30.0
+# unix(7) gives a socket's path 107 characters; Terraform's plugins take up to 18 of them ("/plugin" and a number).
+_SOCKET_FOLDER_LENGTH = 88
 
 
 class SandboxError(Exception):
@@ -83,7 +85,7 @@ def open_sandbox(
 
     `options`: further ones of `python -m rehearsal`. `kept_in`: a folder where it stays instead, and is taken up again.
     """
-    folder = kept_in or Path(tempfile.mkdtemp(prefix="torchneuron-rehearsal-"))
+    folder = kept_in or remains.new_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         settings = folder / _SETTINGS
@@ -149,6 +151,12 @@ def make_environment(folder: Path, settings: Path, endpoint: str) -> dict[str, s
         DISABLE_VERSION_CHECK="1",
         CI="1",
     )
+    environment[remains.MARK] = str(folder)
+    temporary = folder / "tmp"
+    # What Terraform and its provider leave when they are killed goes with the folder, where a socket's path fits.
+    if len(str(temporary)) <= _SOCKET_FOLDER_LENGTH:
+        temporary.mkdir()
+        environment["TMPDIR"] = str(temporary)
     environment["PATH"] = os.pathsep.join(
         [str(Path(sys.executable).parent), str(PROJECT / "node_modules" / ".bin"), environment["PATH"]]
     )
