@@ -33,7 +33,7 @@ help:
 	@echo "make rehearse STATE=DIR             keep the rehearsal in a folder, and take it up again"
 	@echo "make test              every check and test"
 	@echo "make check             ruff, mypy, shellcheck only"
-	@echo "make check-faults      runs killed at every point, and at many random ones; SEED=2 for others"
+	@echo "make check-faults      kills and faults at random, for half an hour; SEED=2 for others, PART=setup for one part"
 	@echo "make bench             what README claims about speed, measured here; ROUNDS=9 for more rounds than 5"
 	@echo "make setup             the Python environment and cdktf-cli only"
 	@echo "make lock              lock the packages anew"
@@ -96,10 +96,12 @@ test: programs
 	@$(MAKE) -s --no-print-directory check
 	@$(RUN)python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST)
 
-# What `make test` does in short, at length: kills and faults at every point, and at many random ones.
+# What `make test` does in short, at length: kills and faults at every point, and at many random ones. PART is one of
+# tests/faults/test_*.py, with ONLY one of its runs by itself.
 .PHONY: check-faults
-check-faults: .venv/.synced
-	@TORCHNEURON_THOROUGH=1 TORCHNEURON_SEED=$(or $(SEED),1) $(RUN)python -m pytest -q -s tests/functional/test_setup_kills.py
+check-faults: programs .venv/.synced
+	@TORCHNEURON_THOROUGH=1 TORCHNEURON_SEED=$(or $(SEED),1) TORCHNEURON_ONLY=$(ONLY) \
+		$(RUN)python -m pytest -q -s tests/faults$(if $(PART),/test_$(PART).py)
 
 # Not of `make test`: what it finds depends on the machine and the hour.
 .PHONY: bench

@@ -7,23 +7,21 @@ gets to its end. What tasks noted on the machine decides.
 
 import functools
 import os
-import random
 import signal
 import threading
+from collections import Counter
 
 import pytest
 
+from tests.faults.tally import ONLY, THOROUGH, Found, chance_of, guarded, numbers
 from tests.functional.light import dies, light_fleet, note
 from tests.unit.setup_support import WORDS, Recorder, rendered, task
 from torchneuron.setup.commands import Commands
 from torchneuron.setup.run import Member, Runner, Way
 from torchneuron.setup.state import StateStore
 
-# `make check-faults` asks for more than fits into `make test`.
-THOROUGH = "TORCHNEURON_THOROUGH" in os.environ
-SEED = os.environ.get("TORCHNEURON_SEED", "1")
 TASKS = "abcd" if THOROUGH else "ab"
-RANDOM_KILLS = 200 if THOROUGH else 12
+SETUPS = 80 if THOROUGH else 5
 
 
 def die():
@@ -119,42 +117,70 @@ class Trial:
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the run failed"
         return os.WIFSIGNALED(status)
 
-    def check(self):
-        """It is done, each task has run once, and the state says so."""
-        assert self.fleet.ran() == self.expected
+    def harms(self):
+        """What of it is not so: it is done, each task has run once, in order, and the state says so."""
+        ran = self.fleet.ran()
         (instance_id,) = self.fleet.instance_ids
         state = StateStore(self.folder, instance_id).load()
-        assert state.running is None
-        assert state.digests == {one.id: one.digest for one in self.tasks}
+        known = {one.id: one.digest for one in self.tasks}
+        return {
+            "ran twice": len(ran) - len(set(ran)),
+            "lost": len(set(self.expected) - set(ran)),
+            "in the wrong order": int(list(dict.fromkeys(ran)) != self.expected),
+            "not finished by the state": int(state.running is not None or state.digests != known),
+        }
+
+
+@pytest.fixture
+def counted(tally):
+    """Makes the tally of one of the tests."""
+    harms = ("ran twice", "lost", "in the wrong order", "not finished by the state")
+    return lambda what: tally("kills", harms=harms, what=what)
 
 
 @pytest.mark.parametrize("mode", ["document", "step"])
-def test_killed_at_calls_and_writes(fleet, tmp_path, mode):
+def test_killed_at_calls_and_writes(fleet, tmp_path, mode, counted):
     """One setup for each call and write to die at (for some, where not thorough); the next process lives."""
-    chance, died, last, kills = random.Random(f"{SEED} {mode} every"), True, 0, 0
-    while died:
+    counts, chance, died = counted(f"at calls, by {mode}"), chance_of(f"kills at calls {mode}", 0), True
+    last = int(ONLY) if ONLY else 0
+
+    def one_run(last):
+        nonlocal died
         trial = Trial(fleet, tmp_path, mode, f"{mode}-{last}")
         died = trial.dies_at(last)
         assert not trial.dies_at(None)
-        trial.check()
-        kills += died
+        done = "kill -9 before or after a call or write"
+        return Found(did=Counter({done: int(died)}), harms=Counter(trial.harms()), again=int(died))
+
+    while died:
+        counts.take(last, guarded(one_run, last))
         last += 1 if THOROUGH else chance.randrange(2, 6)
-    assert last > 40
-    print(f"\n{mode}: killed at {kills} calls and writes, before or after; each time nothing was lost or done twice")
+        died = died and not ONLY
+    counts.check()
+    assert last > 40 or ONLY
 
 
 @pytest.mark.parametrize("mode", ["document", "step"])
-def test_killed_again_and_again(fleet, tmp_path, mode):
+def test_killed_again_and_again(fleet, tmp_path, mode, counted):
     """Each process of a setup dies, at random calls and times, until one has nothing left to die at."""
-    chance, kills, number = random.Random(f"{SEED} {mode}"), 0, 0
-    while kills < RANDOM_KILLS:
-        trial, number = Trial(fleet, tmp_path, mode, f"again-{mode}-{number}"), number + 1
+    counts = counted(f"at random, by {mode}")
+
+    def one_run(number):
+        chance, found = chance_of(f"kills at random {mode}", number), Found()
+        trial = Trial(fleet, tmp_path, mode, f"again-{mode}-{number}")
         for _ in range(chance.randrange(1, 6)):
             by_time = chance.random() < 0.5
-            kills += trial.dies_after(chance.uniform(0, 0.8)) if by_time else trial.dies_at(chance.randrange(40))
+            died = trial.dies_after(chance.uniform(0, 0.8)) if by_time else trial.dies_at(chance.randrange(40))
+            found.again += died
+            found.did["kill -9 at a time" if by_time else "kill -9 at a call or write"] += died
         assert not trial.dies_at(None)
-        trial.check()
-    print(f"\n{mode}: killed {kills} times at random in {number} setups; nothing was lost or done twice")
+        found.harms.update(trial.harms())
+        return found
+
+    played = numbers(SETUPS)
+    for number in played:
+        counts.take(number, guarded(one_run, number), of=len(played))
+    counts.check()
 
 
 def test_one_that_dies_without_ever_having_kept_a_state_is_known_to_ssm_and_the_machine(fleet, tmp_path):

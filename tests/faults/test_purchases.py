@@ -1,0 +1,227 @@
+"""`invoke cb.purchase` under faults of EC2 and kills: the user says yes once a block, and repeats it until it tells.
+
+What the account has decides: never more blocks than yeses, and whatever the command said of them is so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config as ClientConfig
+
+from rehearsal.sandbox import Sandbox, open_sandbox
+from tests.faults.command import Command, meanwhile, warm_up
+from tests.faults.lanes import play
+from tests.faults.tally import THOROUGH, Found, chance_of, numbers
+from tests.faults.trouble import Trouble
+from torchneuron.capacity_blocks.journal import PATIENCE
+
+REGION = "sa-east-1"
+RUNS = 320 if THOROUGH else 6
+LANES = 3 if THOROUGH else 2
+HARMS = ("bought twice", "bought without a yes", "lost", "told wrongly", "left noted")
+OPERATIONS = (
+    *("ec2:DescribeCapacityBlockOfferings", "ec2:DescribeCapacityReservations", "ec2:DescribeSubnets"),
+    *("ec2:DescribeCapacityBlocks", "ec2:PurchaseCapacityBlock", "ssm:PutParameter", "ssm:GetParameters"),
+)
+MOST_COMMANDS = 14
+MOST_SECONDS = 120
+# Nobody waits for real where only our own patience is waited for.
+PACE = 0.02
+
+
+DENIED, UNKNOWN = "not bought", "unknown"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said of the block that starts then: the id of what is the user's, or one of the two words."""
+
+    start: datetime
+    told: str
+    at: datetime
+
+
+@dataclass
+class Run:
+    """A user who wants some blocks, one after the other."""
+
+    sandbox: Sandbox
+    folder: Path
+    chance: random.Random
+    found: Found = field(default_factory=Found)
+    said: list[Said] = field(default_factory=list)
+
+    def play(self) -> Found:
+        self.sandbox.control("reset", {})
+        unseen, payment = self.chance.choice((0, 0, 2, 100)), self.chance.choice((0, 0, 1, 4))
+        market = {"visible_after_seconds": unseen, "payment_seconds": payment}
+        self.sandbox.control("market", {**market, "searches": None})
+        wanted = self._wanted()
+        self.sandbox.control("market", {"searches": self.chance.choice((None, {"burst": 2, "per_second": 0.5}))})
+        trouble = Trouble(self.sandbox, self.chance, [*OPERATIONS, "ec2:PurchaseCapacityBlock"], 0.4)
+        try:
+            told = [self._buy(offering, trouble) for offering in wanted]
+        finally:
+            self.found.did += trouble.end()
+        # Once all of it shows, the same commands change nothing any more, and tidy up.
+        self.sandbox.control("clock", {"advance_seconds": 600})
+        for offering, bought in zip(wanted, told, strict=True):
+            again = Command(self._words(offering), self._environment, self.folder, pace=PACE)
+            meanwhile(again, [], most_seconds=MOST_SECONDS)
+            assert again.status == 0, again.told
+            assert f"bought already: {bought}" in again.told, again.told
+        self._check(told)
+        return self.found
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {**self.sandbox.environment, "TORCHNEURON_CONFIG": str(self.folder / "config.json")}
+
+    @staticmethod
+    def _words(offering) -> list[str]:
+        chosen = [
+            "--offering-id",
+            offering["CapacityBlockOfferingId"],
+            "--start-time",
+            offering["StartDate"].isoformat(),
+        ]
+        return ["cb.purchase", *chosen, "-r", REGION, "--yes"]
+
+    def _wanted(self) -> list[dict[str, Any]]:
+        """Offerings that differ in their window: what is for the same window is the same block to the command."""
+        asked = {"InstanceType": "trn2.3xlarge", "InstanceCount": 1, "CapacityDurationHours": 24}
+        today = self._clock()
+        by_start = {}
+        for days in (5, 12, 19):
+            more = {"StartDateRange": today + timedelta(days=days), "EndDateRange": today + timedelta(days=days + 6)}
+            for one in self._ec2().describe_capacity_block_offerings(**asked, **more)["CapacityBlockOfferings"]:
+                by_start[one["StartDate"]] = one
+        return self.chance.sample([by_start[start] for start in sorted(by_start)], self.chance.choice((1, 1, 2)))
+
+    def _buy(self, offering, trouble) -> str:
+        """Give the command until it tells; the id of the reservation it says is the user's."""
+        words = self._words(offering) + self.chance.choice(([], ["--no-save"]))
+        self.found.seen["yeses"] += 1
+        for given in range(MOST_COMMANDS):
+            if given == MOST_COMMANDS - 4:
+                self.found.did += trouble.end()
+            sent = self._sent()
+            command = self._give(words)
+            if named := re.search(r"(cr-\w+) is (?:yours|bought)", command.told):
+                self._note(offering, named[1])
+            elif "Nothing was bought" in command.told and self._sent() > sent:
+                self._note(offering, DENIED)
+            if command.status == 0:
+                assert named, command.told
+                self.found.again += given
+                return named[1]
+            if command.status == 3:
+                self._note(offering, UNKNOWN)
+                self._look(command, patient=given > MOST_COMMANDS // 2 or self.chance.random() < 0.5)
+        raise AssertionError(f"{MOST_COMMANDS} commands did not buy it:\n{command.told[-3000:]}")
+
+    def _note(self, offering, told: str) -> None:
+        self.said.append(Said(offering["StartDate"], told, self._clock()))
+
+    def _look(self, command, *, patient: bool) -> None:
+        """The user is told how to look, and comes back once it is certain, or at once."""
+        assert re.search(r"^ +aws ec2 describe-capacity-reservations ", command.told, flags=re.MULTILINE), command.told
+        if not patient:
+            return
+        self.found.did["twenty minutes waited"] += 1
+        seconds = PATIENCE.total_seconds() + 1
+        for note in (self.folder / "state").glob("purchase-*.json"):
+            read = json.loads(note.read_text())
+            read["at"] = (datetime.fromisoformat(read["at"]) - timedelta(seconds=seconds)).isoformat()
+            note.write_text(json.dumps(read))
+        self.sandbox.control("clock", {"advance_seconds": seconds})
+
+    def _give(self, words) -> Command:
+        fresh = self.chance.random() < 0.08
+        command = Command(words, self._environment, self.folder, fresh=fresh, pace=PACE)
+        events = []
+        if self.chance.random() < 0.4:
+            events.append((self.chance.uniform(0.05, 3 if fresh else 1.2), lambda: self._kill(command)))
+        meanwhile(command, events, most_seconds=MOST_SECONDS)
+        assert "Traceback" not in command.told, command.told[-3000:]
+        self.found.seen["killed" if command.status < 0 else f"status {command.status}"] += 1
+        assert command.status in (0, 1, 3) or command.killed, (command.status, command.told[-3000:])
+        return command
+
+    def _kill(self, command):
+        command.kill()
+        self.found.did["kill -9"] += 1
+
+    def _check(self, told: list[str]) -> None:
+        """All that was said, against what the account has once everything shows."""
+        found = self._ec2().describe_capacity_reservations()["CapacityReservations"]
+        owned = {one["CapacityReservationId"]: one for one in found}
+        harms = self.found.harms
+        harms["bought twice"] += len(owned) - len({one["StartDate"] for one in owned.values()})
+        harms["bought without a yes"] += len(owned.keys() - set(told))
+        harms["lost"] += len(set(told) - owned.keys())
+        harms["left noted"] += len([*(self.folder / "state").glob("purchase-*.json")])
+        for said in self.said:
+            made = [one for one in found if one["StartDate"] == said.start and one["CreateDate"] <= said.at]
+            ids = [one["CapacityReservationId"] for one in made]
+            if said.told == UNKNOWN:
+                self.found.seen[f"told unknown: it was {'' if made else 'not '}bought"] += 1
+            elif said.told == DENIED:
+                self.found.seen["told not bought"] += 1
+                harms["told wrongly"] += len(made)
+            else:
+                harms["told wrongly"] += ids != [said.told]
+        self.found.seen["blocks bought"] += len(owned)
+        if not self.found.is_sound:
+            self.found.broken += f"said {self.said}, but there is {sorted(owned)}\n"
+
+    def _sent(self) -> int:
+        return int(self.sandbox.control("calls").get("ec2", {}).get("PurchaseCapacityBlock", 0))
+
+    def _clock(self) -> datetime:
+        return datetime.fromisoformat(self.sandbox.control("status")["clock"])
+
+    def _ec2(self):
+        return boto3.client(
+            "ec2",
+            region_name=REGION,
+            endpoint_url=self.sandbox.endpoint,
+            aws_access_key_id="rehearsal",
+            aws_secret_access_key="rehearsal",
+            config=ClientConfig(retries={"total_max_attempts": 1}),
+        )
+
+
+def one_run(sandbox: Sandbox, number: int) -> Found:
+    folder = Path(tempfile.mkdtemp(prefix="torchneuron-faults-"))
+    try:
+        settings = sandbox.settings()
+        (folder / "config.json").write_text(json.dumps({**settings, "stateDir": str(folder / "state")}))
+        return Run(sandbox, folder, chance_of("purchases", number)).play()
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def sandboxes():
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(open_sandbox(region=REGION, host_suite="none")) for _ in range(LANES)]
+
+
+def test_purchases_under_faults_and_kills(sandboxes, tally):
+    warm_up()
+    counted = tally("purchases", harms=HARMS)
+    play(counted, numbers(RUNS), sandboxes, one_run)
+    counted.check()
