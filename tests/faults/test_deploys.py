@@ -21,9 +21,9 @@ from pathlib import Path
 
 import pytest
 
+from rehearsal.sandbox import Sandbox, open_sandbox
 from rehearsal.scenarios import main_job
 from rehearsal.stage import Stage
-from rehearsal.sandbox import Sandbox, open_sandbox
 from tests.e2e.conftest import REGION, client
 from tests.faults.command import Command
 from tests.faults.lanes import play
