@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from rehearsal.hosts import requirements
 from rehearsal.sandbox import Sandbox, SandboxError, run
 from rehearsal.scenarios import main_job
 from rehearsal.stage import Stage
+from tests.e2e.leaks import Witness
 from tests.sandboxes import open_sandbox
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -24,7 +25,10 @@ SUITES = ("trixie", "bookworm")
 
 @dataclass(frozen=True)
 class Machine:
-    """A deployed machine with code-server set up. `port` leads to its nginx; `told` is what deploy printed."""
+    """A deployed machine with code-server set up.
+
+    `port` leads to its nginx; `told` is what deploy printed; `seen` what was there for a moment only, in all of it.
+    """
 
     suite: str
     sandbox: Sandbox
@@ -32,6 +36,7 @@ class Machine:
     port: int
     password: str
     told: str
+    seen: Mapping[str, bytes]
 
     def invoke(self, *arguments: str) -> str:
         """Run an Invoke task against the rehearsal; its standard output and error."""
@@ -118,13 +123,14 @@ def components() -> None:
 @pytest.fixture(scope="session", params=SUITES)
 def machine(request, components) -> Iterator[Machine]:
     with open_sandbox(region=REGION, host_suite=request.param) as sandbox:
-        main_job.prepare(Stage(sandbox, REGION))
-        deploy = ["sh", "-c", f"exec invoke deploy --use-capacity-block -r {REGION} 2>&1"]
-        told = run(sandbox, deploy)
+        with Witness(sandbox.folder) as witness:
+            main_job.prepare(Stage(sandbox, REGION))
+            deploy = ["sh", "-c", f"exec invoke deploy --use-capacity-block -r {REGION} 2>&1"]
+            told = run(sandbox, deploy)
+            password = run(sandbox, ["invoke", "password", "-r", REGION]).strip()
         (instance_id,) = sandbox.control("status")["hosts"]
         port = sandbox.control("forward", {"instance_id": instance_id, "port": 80})["port"]
-        password = run(sandbox, ["invoke", "password", "-r", REGION]).strip()
-        yield Machine(request.param, sandbox, instance_id, port, password, told)
+        yield Machine(request.param, sandbox, instance_id, port, password, told, witness.seen())
 
 
 @pytest.fixture(scope="session")

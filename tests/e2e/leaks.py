@@ -1,0 +1,173 @@
+"""Where a secret may have got to in a rehearsal, and the forms it may have there.
+
+Everything that was written or sent is gathered as bytes: by what AWS keeps, from the laptop's files, from the machine's
+files as they lie on its disk (reading them by a command would itself put them into SSM's history), and the arguments of
+every process that was seen meanwhile.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import html
+import json
+import shlex
+import threading
+import urllib.parse
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rehearsal.sandbox import Sandbox
+
+_LARGEST = 5_000_000
+_LOOK_SECONDS = 0.005
+_PLANS = "cdktf.out/*/*/stacks/*/*.tfplan"
+# A process has its parent's arguments until it executes a program, which it does at once or not at all.
+_YOUNG_LOOKS = 100
+# What a machine was given or has written; the rest is Debian's.
+_ON_MACHINE = ("etc", "home", "root", "run", "srv", "tmp", "var/lib/amazon", "var/lib/torchneuron", "var/log", "work")
+
+
+def forms(secret: str) -> dict[str, bytes]:
+    """The secret as it would be written in plain, in Base64 (wherever in a text), URLs, JSON, HTML and a shell."""
+    plain = secret.encode()
+    written = {
+        "plain": secret,
+        "URL-encoded": urllib.parse.quote(secret, safe=""),
+        "URL-encoded, as a form": urllib.parse.quote_plus(secret),
+        "JSON": json.dumps(secret)[1:-1],
+        "JSON in UTF-8": json.dumps(secret, ensure_ascii=False)[1:-1],
+        "JSON in JSON": json.dumps(json.dumps(secret)[1:-1])[1:-1],
+        "JSON as Go writes it": json.dumps(secret).translate({ord(one): f"\\u{ord(one):04x}" for one in "<>&"})[1:-1],
+        "HTML": html.escape(secret),
+        "shell": shlex.quote(secret)[1:-1] if shlex.quote(secret) != secret else secret,
+    }
+    found = {name: text.encode() for name, text in written.items()}
+    for before in range(3):
+        encoded = base64.b64encode(b"\0" * before + plain)
+        # The first characters hold bits of what is before, the last ones of what follows.
+        certain = encoded[(0, 2, 3)[before] : (before + len(plain)) * 8 // 6]
+        found[f"Base64 after {before} bytes"] = certain
+        found[f"Base64 for URLs after {before} bytes"] = certain.replace(b"+", b"-").replace(b"/", b"_")
+    return found
+
+
+def search(places: Mapping[str, bytes], secret: str) -> list[str]:
+    """Where the secret is, and in which form."""
+    written = forms(secret)
+    return [f"{place}: {form}" for place, held in places.items() for form, text in written.items() if text in held]
+
+
+class Witness:
+    """What is there for a moment only: the command lines of all processes on this machine, hosts' included, and
+    Terraform's plans below a folder. Both are looked at a hundred times a second and more while it is open."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._arguments: set[bytes] = set()
+        self._plans: dict[str, bytes] = {}
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Witness:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def seen(self) -> dict[str, bytes]:
+        return {"process arguments": b"\n".join(sorted(self._arguments)), **self._plans}
+
+    def _watch(self) -> None:
+        looks: dict[str, int] = {}
+        while not self._ended.wait(_LOOK_SECONDS):
+            now = [path.name for path in Path("/proc").iterdir() if path.name.isdecimal()]
+            looks = {pid: looks.get(pid, 0) + 1 for pid in now}
+            for pid in (pid for pid, times in looks.items() if times < _YOUNG_LOOKS):
+                with contextlib.suppress(OSError):
+                    self._arguments.add(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" "))
+            for path in self._folder.glob(_PLANS):
+                # One that is still being written, or just removed, is no plan yet, or any more.
+                with contextlib.suppress(OSError, zipfile.BadZipFile):
+                    self._plans.update(_unpacked(path))
+
+
+def on_aws(sandbox: Sandbox, region: str) -> Iterator[tuple[str, bytes]]:
+    """What AWS keeps beside the secret itself: SSM's history, documents, parameters, the state bucket, templates."""
+    ssm, s3, ec2 = (sandbox.client(service, region) for service in ("ssm", "s3", "ec2"))
+    for command in _pages(ssm, "list_commands"):
+        yield f"SSM command {command['CommandId']}", _told(command)
+    for invocation in _pages(ssm, "list_command_invocations", Details=True):
+        yield f"SSM invocation {invocation['CommandId']}", _told(invocation)
+        for step in invocation["CommandPlugins"]:
+            asked = {name: invocation[name] for name in ("CommandId", "InstanceId")}
+            got = ssm.get_command_invocation(**asked, PluginName=step["Name"])
+            yield f"SSM output of {step['Name']} {invocation['CommandId']}", _told(got)
+    for document in _pages(ssm, "list_documents", Filters=[{"Key": "Owner", "Values": ["Self"]}]):
+        yield f"SSM document {document['Name']}", _told(ssm.get_document(Name=document["Name"]))
+    for parameter in _pages(ssm, "get_parameters_by_path", Path="/capacity-block", Recursive=True):
+        yield f"SSM parameter {parameter['Name']}", _told(parameter)
+    for bucket in s3.list_buckets()["Buckets"]:
+        for version in _pages(s3, "list_object_versions", "Versions", Bucket=bucket["Name"]):
+            asked = {"Bucket": bucket["Name"], "Key": version["Key"], "VersionId": version["VersionId"]}
+            yield f"s3 {version['Key']} {version['VersionId']}", s3.get_object(**asked)["Body"].read()
+    yield "EC2 instances", _told(ec2.describe_instances())
+    for template in ec2.describe_launch_templates()["LaunchTemplates"]:
+        versions = ec2.describe_launch_template_versions(LaunchTemplateId=template["LaunchTemplateId"])
+        yield f"EC2 template {template['LaunchTemplateName']}", _told(versions)
+
+
+def in_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Every file below a folder, what is packed in a Terraform plan unpacked."""
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > _LARGEST:
+            continue
+        yield str(path), path.read_bytes()
+        if zipfile.is_zipfile(path):
+            yield from _unpacked(path)
+
+
+def on_machine(host_name: str) -> Iterator[tuple[str, bytes]]:
+    """The files that a booted host has got or made, read from outside."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "root/etc/hostname").read_text().strip() == host_name:
+                break
+    else:
+        raise AssertionError(f"no process of the host {host_name} is there")
+    for top in _ON_MACHINE:
+        for path in (process / "root" / top).rglob("*"):
+            with contextlib.suppress(OSError):
+                if path.is_file() and not path.is_symlink() and path.stat().st_size <= _LARGEST:
+                    yield f"on the machine: /{path.relative_to(process / 'root')}", path.read_bytes()
+
+
+def _unpacked(path: Path) -> list[tuple[str, bytes]]:
+    with zipfile.ZipFile(path) as packed:
+        return [(f"{path}: {name}", packed.read(name)) for name in packed.namelist()]
+
+
+def _pages(client: Any, operation: str, key: str = "", **asked: object) -> Iterator[dict[str, Any]]:
+    paginator = client.get_paginator(operation)
+    for page in paginator.paginate(**asked):
+        yield from page.get(key or paginator.result_keys[0].expression, [])
+
+
+def _told(answer: object) -> bytes:
+    """The answer's texts, as they are and as JSON."""
+    return json.dumps(answer, default=str).encode() + b"\n" + "\n".join(_texts(answer)).encode()
+
+
+def _texts(answer: object) -> Iterator[str]:
+    if isinstance(answer, str):
+        yield answer
+    elif isinstance(answer, dict):
+        for one in answer.values():
+            yield from _texts(one)
+    elif isinstance(answer, list):
+        for one in answer:
+            yield from _texts(one)
