@@ -156,6 +156,8 @@ def requests(ec2, ssm, block, offering, move_clock):
     return {
         "AttachVolume": {"VolumeId": volume, "InstanceId": host, "Device": "/dev/sdy"},
         "CancelCapacityReservation": {"CapacityReservationId": reservation_id},
+        "CopyImage": {"Name": "copied", "SourceImageId": image, "SourceRegion": REGION},
+        "CreateImage": {"Name": "made", "InstanceId": host},
         "CreateCapacityReservation": {**on_demand, "InstanceType": "t3.micro", "AvailabilityZone": zone},
         "CreateLaunchTemplate": {"LaunchTemplateName": "tried", "LaunchTemplateData": {"ImageId": image}},
         "CreateTags": tagged,
