@@ -32,16 +32,21 @@ class RehearsalResponse(BaseResponse):  # type: ignore[misc] # moto has no types
     world: ClassVar[World]
     refusal: ClassVar[type[ServiceException]]
     """moto's exception of the service: moto looks up how to write an error by the module it comes from."""
+    _unread: Exception | None = None
+    """Why moto could not read the request."""
 
     def check(self) -> None:
         """AwsError for a request that the service refuses whatever its operation."""
 
     def parse_parameters(self, request: Any) -> None:
         """moto's, but what can't be read is left to `check`, which says why; by moto it would be a status 500."""
+        self.params: Any = {}
         try:
             super().parse_parameters(request)
-        except (OperationNotFoundError, RequestParserError, ValueError):
-            self.params: Any = {}
+        except OperationNotFoundError:
+            return
+        except (RequestParserError, ValueError) as error:
+            self._unread = error
 
     def _given(self) -> dict[str, str]:
         """The parameters of a request in a query protocol."""
@@ -62,6 +67,8 @@ class RehearsalResponse(BaseResponse):  # type: ignore[misc] # moto has no types
         self.world.settle()
         try:
             self.check()
+            if self._unread:
+                raise AwsError("InvalidParameterValue", f"The request can't be read: {self._unread}")
             return super().call_action()
         except AwsError as error:
             return self._refuse(error)

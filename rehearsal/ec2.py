@@ -7,6 +7,7 @@ from moto.ec2.responses import EC2Response
 
 from rehearsal import ec2_requests
 from rehearsal.default_vpc import DefaultVpcOperations
+from rehearsal.image_operations import ImageOperations
 from rehearsal.launches import LaunchResponse
 from rehearsal.offering_operations import OfferingOperations
 from rehearsal.reservation_operations import ReservationOperations
@@ -20,6 +21,7 @@ class RehearsalEC2(
     ReservationOperations,
     VolumeOperations,
     DefaultVpcOperations,
+    ImageOperations,
     LaunchResponse,
     EC2Response,  # type: ignore[misc] # moto has no types
 ):

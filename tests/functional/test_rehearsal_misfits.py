@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 from rehearsal.checking import checked
 from rehearsal.ec2 import RehearsalEC2
 from rehearsal.misfits import Answer, Misfits, misfits
+from tests.functional.support import AMI_PARAMETER
 
 DATED = "<createTime>2026-01-31T11:30:00{zone}</createTime>"
 
@@ -99,11 +100,26 @@ def test_an_error_has_a_code(service, operation, status, body, fits):
 
 
 def test_what_moto_is_known_to_write_otherwise_is_known(client, server):
+    vpc = client("ec2").describe_vpcs()["Vpcs"][0]["VpcId"]
+    client("ec2").create_vpc_endpoint(VpcId=vpc, ServiceName="com.amazonaws.sa-east-1.s3")
+    client("ec2").describe_vpc_endpoints()
+    secret = client("secretsmanager").create_secret(Name="a", SecretString="b")["ARN"]
+    client("secretsmanager").describe_secret(SecretId=secret)
+    client("secretsmanager").list_secrets()
+    client("s3").create_bucket(Bucket="kept", CreateBucketConfiguration={"LocationConstraint": "sa-east-1"})
+    client("s3").put_bucket_policy(Bucket="kept", Policy=json.dumps({"Version": "2012-10-17", "Statement": []}))
     client("ec2").describe_internet_gateways()
     client("ec2").describe_instance_types()
     key = client("kms").create_key()["KeyMetadata"]
     client("kms").list_retirable_grants(RetiringPrincipal=key["Arn"])
     assert server.world.misfits.shown() == {"misfits": []}
+
+
+def test_an_image_made_of_another_is_backed_by_ebs(ec2, ssm):
+    image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
+    made = ec2.copy_image(Name="mine", SourceImageId=image, SourceRegion="sa-east-1")["ImageId"]
+    (shown,) = ec2.describe_images(ImageIds=[made])["Images"]
+    assert shown["RootDeviceType"] == "ebs"
 
 
 @pytest.mark.parametrize(("ours", "status"), [(None, 200), (RehearsalEC2, 400)])

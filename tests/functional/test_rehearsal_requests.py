@@ -46,6 +46,7 @@ def ask(rehearsal_endpoint):
         ({"Action": "DescribeRegions", "Colour": "red"}, "UnknownParameter", "The parameter Colour is not recognized"),
         ({"Action": "AttachVolume", "VolumeId": "vol-1"}, "MissingParameter", "must contain the parameter"),
         ({"Action": "DescribeVpcs", "MaxResults": "ten"}, "InvalidParameterValue", "( ten ) for parameter maxResults"),
+        ({"Action": "DescribeVpcs", "MaxResults": ""}, "InvalidParameterValue", "can't be read"),
         ({"Action": "DescribeVpcs", "MaxResults": "4"}, "InvalidParameterValue", "Expecting a value greater than 5."),
         ({"Action": "DescribeVpcs", "DryRun": "maybe"}, "InvalidParameterValue", "( maybe ) for parameter dryRun"),
         (
@@ -155,6 +156,8 @@ def requests(ec2, ssm, block, offering, move_clock):
     return {
         "AttachVolume": {"VolumeId": volume, "InstanceId": host, "Device": "/dev/sdy"},
         "CancelCapacityReservation": {"CapacityReservationId": reservation_id},
+        "CopyImage": {"Name": "copied", "SourceImageId": image, "SourceRegion": REGION},
+        "CreateImage": {"Name": "made", "InstanceId": host},
         "CreateCapacityReservation": {**on_demand, "InstanceType": "t3.micro", "AvailabilityZone": zone},
         "CreateLaunchTemplate": {"LaunchTemplateName": "tried", "LaunchTemplateData": {"ImageId": image}},
         "CreateTags": tagged,
