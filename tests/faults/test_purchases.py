@@ -28,7 +28,7 @@ from tests.faults.trouble import Trouble
 from torchneuron.capacity_blocks.journal import PATIENCE
 
 REGION = "sa-east-1"
-RUNS = 320 if THOROUGH else 6
+RUNS = 300 if THOROUGH else 4
 LANES = 3 if THOROUGH else 2
 HARMS = ("bought twice", "bought without a yes", "lost", "told wrongly", "left noted")
 OPERATIONS = (
