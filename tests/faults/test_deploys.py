@@ -76,10 +76,13 @@ class Run:
     chance: random.Random
     found: Found = field(default_factory=Found)
     abandoned: set[tuple[str, str]] = field(default_factory=set)
+    faulty: bool = False
 
     def play(self) -> Found:
         before = self._account()
-        trouble = Trouble(self.sandbox, self.chance, OPERATIONS, self.chance.choice((0, 0.1, 0.2)), times=(1, 1, 2))
+        odds = self.chance.choice((0, 0.1, 0.2))
+        self.faulty = odds > 0
+        trouble = Trouble(self.sandbox, self.chance, OPERATIONS, odds, times=(1, 1, 2))
         try:
             self._until_deployed(trouble)
         finally:
@@ -168,7 +171,8 @@ class Run:
                 shown[1], shell=True, env=dict(self.sandbox.environment), check=True, capture_output=True, timeout=60
             )
             self.found.seen["lock taken away"] += 1
-            self.found.harms["locked without a kill"] += not self.found.did["SIGKILL"]
+            # An answer of S3 that is lost makes Terraform take its own lock for another's.
+            self.found.harms["locked without a kill"] += not (self.found.did["SIGKILL"] or self.faulty)
 
     def _check(self, before: set[tuple[str, str]]) -> None:
         there, held, harms = self._account() - before, self._state(), self.found.harms
