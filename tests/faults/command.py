@@ -53,11 +53,11 @@ class Command:
             _real_sleep(_POLL_SECONDS)
         return self.has_ended
 
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        """Send a signal, unless it has ended; it is its own group's only process, or the group's leader."""
+    def kill(self, number: int = signal.SIGKILL, *, alone: bool = False) -> None:
+        """Send a signal to it and what it has started, or to it alone; unless it has ended."""
         if not self.has_ended:
             self.killed = True
-            os.killpg(self.pid, number)
+            (os.kill if alone else os.killpg)(self.pid, number)
 
     def kill_all(self) -> None:
         """SIGKILL to it and to all it has started, also what is in a group of its own."""

@@ -71,7 +71,8 @@ class Tally:
         self.seconds = time.monotonic() - self._begun
         if not found.is_sound:
             told = ", ".join(f"{name} {count}" for name, count in found.harms.items() if count)
-            self.broken[number] = "\n".join(filter(None, (told, found.broken)))
+            done = "after " + (", ".join(f"{name} {count}" for name, count in found.did.items()) or "nothing")
+            self.broken[number] = "\n".join(filter(None, (told, done, found.broken)))
             print(
                 f"\n{self.part}: run {number} went wrong: {self.broken[number]}\n{self.alone_again(number)}", flush=True
             )

@@ -28,8 +28,8 @@ from tests.faults.trouble import Trouble
 from torchneuron.capacity_blocks.journal import PATIENCE
 
 REGION = "sa-east-1"
-RUNS = 300 if THOROUGH else 4
-LANES = 3 if THOROUGH else 2
+RUNS = 200 if THOROUGH else 4
+LANES = 4 if THOROUGH else 2
 HARMS = ("bought twice", "bought without a yes", "lost", "told wrongly", "left noted")
 OPERATIONS = (
     *("ec2:DescribeCapacityBlockOfferings", "ec2:DescribeCapacityReservations", "ec2:DescribeSubnets"),
