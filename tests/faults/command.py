@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from tests.functional.invoking import ROOT
 
 _POLL_SECONDS = 0.01
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 _real_sleep = time.sleep
 
 
@@ -95,6 +97,8 @@ def _become(arguments: Sequence[str], environment: Mapping[str, str], told: Path
     status = 70
     try:
         os.setsid()
+        # Whoever plays this may be stopped; nobody would look after it then.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         output = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for here, there in ((nothing, 0), (output, 1), (output, 2)):

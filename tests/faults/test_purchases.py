@@ -135,6 +135,8 @@ class Run:
 
     def _note(self, offering, told: str) -> None:
         self.said.append(Said(offering["StartDate"], told, self._clock()))
+        # AWS dates what was bought by the second: what is bought later must not seem to have been bought by now.
+        self.sandbox.control("clock", {"advance_seconds": 1})
 
     def _look(self, command, *, patient: bool) -> None:
         """The user is told how to look, and comes back once it is certain, or at once."""
