@@ -128,7 +128,7 @@ def print_summary(tallies: Iterable[Tally], console: Console) -> None:
         came = [*again, *(f"{name} {count}" for name, count in sorted(one.seen.items()))]
         harms = [f"{name} {one.harmed[name]}" for name in one.harms] + [f"[bold]wrong runs {len(one.broken)}[/bold]"]
         done = [f"{name} {count}" for name, count in sorted(one.did.items())]
-        table.add_row(one.part, str(one.runs), "\n".join(done), "\n".join(came), "\n".join(harms), f"{one.seconds:.0f}")
+        table.add_row(one.name, str(one.runs), "\n".join(done), "\n".join(came), "\n".join(harms), f"{one.seconds:.0f}")
     console.print(table)
     for one in tallies:
         for number in one.broken:

@@ -188,6 +188,8 @@ def test_a_fleet_over_many_rounds(soak, tally):
         if number == ROUNDS:
             found.harms.update({f"{name} left": count for name, count in last.beyond(first).items()})
             found.broken += f"after the first round {first}, after the last {last}" if not found.is_sound else ""
+            calls = soak.fleet.sandbox.control("calls")
+            found.seen["requests to AWS"] = sum(count for service in calls.values() for count in service.values())
             found.seen["MiB of memory after the first round"] = first.memory
             found.seen["MiB of memory after the last round"] = last.memory
             for name in ("processes", "threads", "files", "mounts"):
