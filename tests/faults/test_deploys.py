@@ -16,7 +16,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,8 +54,11 @@ MAKES = (
 )
 # As from a terminal: Ctrl-C, or closed; as from `kill`; as from `timeout`, or a system that stops all of a job.
 SIGNALS = ("SIGINT to all", "SIGHUP to all", "SIGTERM", "SIGTERM to all", "SIGKILL to all")
-# After these Terraform can't write down all that it has made: SIGTERM ends its provider in the middle of a call.
-CUTS = ("SIGTERM to all", "SIGKILL to all")
+# After these Terraform can't write down all that it has made: SIGTERM ends its provider in the middle of a call, and at
+# SIGINT it has the provider give up the calls under way, whose answers are lost with that.
+CUTS = ("SIGINT to all", "SIGTERM to all", "SIGKILL to all")
+# After these it can't give its lock back.
+KILLS = ("SIGTERM to all", "SIGKILL to all")
 INTERRUPTED = 3 if THOROUGH else 1
 MOST_COMMANDS = 9
 MOST_SECONDS = 240
@@ -180,11 +183,11 @@ class Run:
             )
             self.found.seen["lock taken away"] += 1
             # An answer of S3 that is lost makes Terraform take its own lock for another's.
-            self.found.harms["locked without a kill"] += not (self._was_cut or self.faulty)
+            self.found.harms["locked without a kill"] += not (self._was(KILLS) or self.faulty)
 
     def _check(self, before: set[tuple[str, str]]) -> None:
         there, held, harms = self._account() - before, self._state(), self.found.harms
-        self.abandoned = {one for one in there - held if self._was_cut and one[0] in FREE}
+        self.abandoned = {one for one in there - held if self._was(CUTS) and one[0] in FREE}
         for kind, _ in self.abandoned:
             self.found.seen[f"in no state after a cut: {kind}"] += 1
         harms["in no state"] += len(there - held - self.abandoned)
@@ -195,9 +198,8 @@ class Run:
         if not self.found.is_sound:
             self.found.broken += f"in no state: {sorted(there - held)}; in the state only: {sorted(held - there)}\n"
 
-    @property
-    def _was_cut(self) -> bool:
-        return any(self.found.did[one] for one in CUTS)
+    def _was(self, signals: Sequence[str]) -> bool:
+        return any(self.found.did[one] for one in signals)
 
     def _state(self) -> set[tuple[str, str]]:
         folder = next((self.sandbox.folder / "cdktf.out" / "invoke" / REGION / "stacks").iterdir())
