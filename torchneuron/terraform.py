@@ -39,7 +39,7 @@ class _Place:
 
 
 class LockedError(TerraformError):
-    """Another run holds the state, or one that was killed left it locked."""
+    """Another run holds the state, one that was killed left it locked, or it could not be locked."""
 
 
 class Terraform:
@@ -214,11 +214,18 @@ class Terraform:
         """Another run holds the state, or a run that was killed left it locked: only a person can tell which."""
         facts = dict(line.strip(" │╷╵").split(":", 1) for line in told.splitlines() if line.strip(" │").count(":"))
         held = {name.strip(): value.strip() for name, value in facts.items()}
-        who, since, lock = held.get("Who", "somebody"), held.get("Created", "?"), held.get("ID", "LOCK-ID")
+        who, since, lock = held.get("Who", "somebody"), held.get("Created", "?"), held.get("ID", "")
         why = f"By {who}, since {since}, for {held.get('Operation', 'an operation')}."
         if workspace := _HCP_LOCK.search(told):
             lock = workspace[1]
             why = f"The workspace {lock} is locked; its page says by whom: by another run, or by a person."
+        if not lock:
+            # Nobody is known to hold it: the request for it failed, or the one for who does.
+            return LockedError(
+                "Terraform's state could not be locked. Nothing was changed.",
+                why=told.strip(),
+                do="Once that has passed, run the same command again.",
+            )
         return LockedError(
             "Terraform's state is locked. Nothing was changed.",
             why=why,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from tests.functional.invoking import ROOT
 
 _POLL_SECONDS = 0.01
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 _real_sleep = time.sleep
 
 
@@ -53,11 +55,11 @@ class Command:
             _real_sleep(_POLL_SECONDS)
         return self.has_ended
 
-    def kill(self, number: int = signal.SIGKILL) -> None:
-        """Send a signal, unless it has ended; it is its own group's only process, or the group's leader."""
+    def kill(self, number: int = signal.SIGKILL, *, alone: bool = False) -> None:
+        """Send a signal to it and what it has started, or to it alone; unless it has ended."""
         if not self.has_ended:
             self.killed = True
-            os.killpg(self.pid, number)
+            (os.kill if alone else os.killpg)(self.pid, number)
 
     def kill_all(self) -> None:
         """SIGKILL to it and to all it has started, also what is in a group of its own."""
@@ -95,6 +97,8 @@ def _become(arguments: Sequence[str], environment: Mapping[str, str], told: Path
     status = 70
     try:
         os.setsid()
+        # Whoever plays this may be stopped; nobody would look after it then.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         output = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for here, there in ((nothing, 0), (output, 1), (output, 2)):

@@ -71,7 +71,8 @@ class Tally:
         self.seconds = time.monotonic() - self._begun
         if not found.is_sound:
             told = ", ".join(f"{name} {count}" for name, count in found.harms.items() if count)
-            self.broken[number] = "\n".join(filter(None, (told, found.broken)))
+            done = "after " + (", ".join(f"{name} {count}" for name, count in found.did.items()) or "nothing")
+            self.broken[number] = "\n".join(filter(None, (told, done, found.broken)))
             print(
                 f"\n{self.part}: run {number} went wrong: {self.broken[number]}\n{self.alone_again(number)}", flush=True
             )
@@ -127,7 +128,7 @@ def print_summary(tallies: Iterable[Tally], console: Console) -> None:
         came = [*again, *(f"{name} {count}" for name, count in sorted(one.seen.items()))]
         harms = [f"{name} {one.harmed[name]}" for name in one.harms] + [f"[bold]wrong runs {len(one.broken)}[/bold]"]
         done = [f"{name} {count}" for name, count in sorted(one.did.items())]
-        table.add_row(one.part, str(one.runs), "\n".join(done), "\n".join(came), "\n".join(harms), f"{one.seconds:.0f}")
+        table.add_row(one.name, str(one.runs), "\n".join(done), "\n".join(came), "\n".join(harms), f"{one.seconds:.0f}")
     console.print(table)
     for one in tallies:
         for number in one.broken:

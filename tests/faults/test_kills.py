@@ -5,6 +5,7 @@ any write of the state, or at a random time. Then the same command is run again,
 gets to its end. What tasks noted on the machine decides.
 """
 
+import contextlib
 import functools
 import os
 import signal
@@ -13,7 +14,8 @@ from collections import Counter
 
 import pytest
 
-from tests.faults.tally import ONLY, THOROUGH, Found, chance_of, guarded, numbers
+from tests.faults.lanes import play
+from tests.faults.tally import THOROUGH, Found, chance_of, numbers
 from tests.functional.light import dies, light_fleet, note
 from tests.unit.setup_support import WORDS, Recorder, rendered, task
 from torchneuron.setup.commands import Commands
@@ -21,7 +23,8 @@ from torchneuron.setup.run import Member, Runner, Way
 from torchneuron.setup.state import StateStore
 
 TASKS = "abcd" if THOROUGH else "ab"
-SETUPS = 80 if THOROUGH else 5
+SETUPS = 60 if THOROUGH else 4
+LANES = 3 if THOROUGH else 2
 
 
 def die():
@@ -32,9 +35,10 @@ class Countdown:
     """Kills this process at its `last` step, counted from 0; never when that is None."""
 
     def __init__(self, last):
-        self.left = last
+        self.left, self.steps = last, 0
 
     def step(self):
+        self.steps += 1
         if self.left == 0:
             die()
         self.left = None if self.left is None else self.left - 1
@@ -68,14 +72,18 @@ def around(call, countdown):
 
 
 @pytest.fixture(scope="module")
-def fleet():
-    with light_fleet(1) as made:
+def fleets():
+    with contextlib.ExitStack() as stack:
+        made = [stack.enter_context(light_fleet(1)) for _ in range(LANES)]
+        for one in made:
+            unused_client(one)
         yield made
 
 
 @functools.cache
-def unused_client(endpoint_of):
-    return endpoint_of.client("ssm")
+def unused_client(fleet):
+    """Made once, and used in child processes only: what a connection is in is not shared between processes."""
+    return fleet.client("ssm")
 
 
 class Trial:
@@ -83,8 +91,6 @@ class Trial:
 
     def __init__(self, fleet, folder, mode, name):
         self.fleet, self.folder, self.mode = fleet, folder / name, mode
-        # Made once, and used in child processes only: what a connection is in is not shared between processes.
-        self.unused_client = unused_client(fleet)
         self.folder.mkdir()
         tasks = [task(f"{name}-{part}", note(f"{name}-{part}"), "sleep 0.05") for part in TASKS]
         self.tasks = rendered(self.folder, tasks)
@@ -92,7 +98,7 @@ class Trial:
 
     def run(self, countdown):
         """A run in this process, that ends as `countdown` says."""
-        commands = DyingCommands(self.unused_client, countdown)
+        commands = DyingCommands(unused_client(self.fleet), countdown)
         (instance_id,) = self.fleet.instance_ids
         store = DyingStore(self.folder, instance_id, countdown)
         runner = Runner(commands, Recorder(), WORDS, Way(self.mode), sleep=lambda seconds: threading.Event().wait(0.1))
@@ -104,6 +110,18 @@ class Trial:
         status = dies(lambda: self.run(Countdown(last)))
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the run failed"
         return os.WIFSIGNALED(status)
+
+    def steps(self):
+        """How many steps there are to die at: those of a run that does not die."""
+        told = self.folder / "steps"
+
+        def child():
+            countdown = Countdown(None)
+            self.run(countdown)
+            told.write_text(str(countdown.steps))
+
+        assert dies(child) == 0
+        return int(told.read_text())
 
     def dies_after(self, seconds):
         """The same with a time."""
@@ -139,33 +157,32 @@ def counted(tally):
 
 
 @pytest.mark.parametrize("mode", ["document", "step"])
-def test_killed_at_calls_and_writes(fleet, tmp_path, mode, counted):
+def test_killed_at_calls_and_writes(fleets, tmp_path, mode, counted):
     """One setup for each call and write to die at (for some, where not thorough); the next process lives."""
-    counts, chance, died = counted(f"at calls, by {mode}"), chance_of(f"kills at calls {mode}", 0), True
-    last = int(ONLY) if ONLY else 0
+    counts, chance = counted(f"at calls, by {mode}"), chance_of(f"kills at calls {mode}", 0)
+    steps = Trial(fleets[0], tmp_path, mode, f"{mode}-counted").steps()
+    fleets[0].ran()
+    assert steps > 25
 
-    def one_run(last):
-        nonlocal died
-        trial = Trial(fleet, tmp_path, mode, f"{mode}-{last}")
-        died = trial.dies_at(last)
+    def one_run(fleet, number):
+        trial = Trial(fleet, tmp_path, mode, f"{mode}-{number}")
+        # How often it looks for the end of a task is not the same each time, so the last may not be reached.
+        died = trial.dies_at(number - 1)
         assert not trial.dies_at(None)
-        done = "kill -9 before or after a call or write"
-        return Found(did=Counter({done: int(died)}), harms=Counter(trial.harms()), again=int(died))
+        done = Counter({"kill -9 before or after a call or write": int(died)})
+        return Found(done, harms=Counter(trial.harms()), again=int(died))
 
-    while died:
-        counts.take(last, guarded(one_run, last))
-        last += 1 if THOROUGH else chance.randrange(2, 6)
-        died = died and not ONLY
+    played = numbers(steps) if THOROUGH else sorted(chance.sample(range(1, steps + 1), 12))
+    play(counts, played, fleets, one_run)
     counts.check()
-    assert last > 40 or ONLY
 
 
 @pytest.mark.parametrize("mode", ["document", "step"])
-def test_killed_again_and_again(fleet, tmp_path, mode, counted):
+def test_killed_again_and_again(fleets, tmp_path, mode, counted):
     """Each process of a setup dies, at random calls and times, until one has nothing left to die at."""
     counts = counted(f"at random, by {mode}")
 
-    def one_run(number):
+    def one_run(fleet, number):
         chance, found = chance_of(f"kills at random {mode}", number), Found()
         trial = Trial(fleet, tmp_path, mode, f"again-{mode}-{number}")
         for _ in range(chance.randrange(1, 6)):
@@ -177,14 +194,13 @@ def test_killed_again_and_again(fleet, tmp_path, mode, counted):
         found.harms.update(trial.harms())
         return found
 
-    played = numbers(SETUPS)
-    for number in played:
-        counts.take(number, guarded(one_run, number), of=len(played))
+    play(counts, numbers(SETUPS), fleets, one_run)
     counts.check()
 
 
-def test_one_that_dies_without_ever_having_kept_a_state_is_known_to_ssm_and_the_machine(fleet, tmp_path):
+def test_one_that_dies_without_ever_having_kept_a_state_is_known_to_ssm_and_the_machine(fleets, tmp_path):
     """Another laptop, each time."""
+    fleet = fleets[0]
     for number, last in enumerate((8, 9, 10, 11, 12)):
         trial = Trial(fleet, tmp_path, "document", f"laptop-{number}")
         trial.dies_at(last)

@@ -28,8 +28,8 @@ from tests.faults.trouble import Trouble
 from torchneuron.capacity_blocks.journal import PATIENCE
 
 REGION = "sa-east-1"
-RUNS = 320 if THOROUGH else 6
-LANES = 3 if THOROUGH else 2
+RUNS = 200 if THOROUGH else 4
+LANES = 4 if THOROUGH else 2
 HARMS = ("bought twice", "bought without a yes", "lost", "told wrongly", "left noted")
 OPERATIONS = (
     *("ec2:DescribeCapacityBlockOfferings", "ec2:DescribeCapacityReservations", "ec2:DescribeSubnets"),
@@ -77,12 +77,13 @@ class Run:
             self.found.did += trouble.end()
         # Once all of it shows, the same commands change nothing any more, and tidy up.
         self.sandbox.control("clock", {"advance_seconds": 600})
+        self._check(told)
         for offering, bought in zip(wanted, told, strict=True):
             again = Command(self._words(offering), self._environment, self.folder, pace=PACE)
             meanwhile(again, [], most_seconds=MOST_SECONDS)
             assert again.status == 0, again.told
-            assert f"bought already: {bought}" in again.told, again.told
-        self._check(told)
+            self.found.harms["told wrongly"] += f"bought already: {bought}, " not in again.told
+        self.found.harms["left noted"] += len([*(self.folder / "state").glob("purchase-*.json")])
         return self.found
 
     @property
@@ -134,6 +135,8 @@ class Run:
 
     def _note(self, offering, told: str) -> None:
         self.said.append(Said(offering["StartDate"], told, self._clock()))
+        # AWS dates what was bought by the second: what is bought later must not seem to have been bought by now.
+        self.sandbox.control("clock", {"advance_seconds": 1})
 
     def _look(self, command, *, patient: bool) -> None:
         """The user is told how to look, and comes back once it is certain, or at once."""
@@ -172,7 +175,6 @@ class Run:
         harms["bought twice"] += len(owned) - len({one["StartDate"] for one in owned.values()})
         harms["bought without a yes"] += len(owned.keys() - set(told))
         harms["lost"] += len(set(told) - owned.keys())
-        harms["left noted"] += len([*(self.folder / "state").glob("purchase-*.json")])
         for said in self.said:
             made = [one for one in found if one["StartDate"] == said.start and one["CreateDate"] <= said.at]
             ids = [one["CapacityReservationId"] for one in made]

@@ -25,7 +25,7 @@ from tests.functional.light import RAN, REGION, Fleet, light_fleet
 from tests.unit.setup_support import write_task_file
 from torchneuron.setup.state import StateStore
 
-RUNS = 240 if THOROUGH else 4
+RUNS = 200 if THOROUGH else 4
 LANES = 4 if THOROUGH else 2
 MACHINES = 2
 HARMS = ("ran twice", "lost", "in the wrong place", "not finished by the state", "left locked", "left under way")

@@ -44,6 +44,7 @@ class Trouble:
             total[_name(rule)] += rule["times"]
         for rule in left:
             total[_name(rule)] -= rule["times"]
+        self._given = []
         return +total
 
 

@@ -11,11 +11,14 @@ from tests.faults.tally import Found, Tally, guarded, print_summary
 
 
 def test_harm_in_one_run_fails_the_part_and_names_the_run(capsys):
-    tally = Tally("setup", ["ran twice", "lost"])
+    tally = Tally("setup", ["ran twice", "lost"], "by document")
     tally.take(1, Found(did=Counter({"kill -9": 2}), again=2), of=2)
     tally.check()
     tally.take(2, Found(did=Counter({"kill -9": 1}), harms=Counter({"lost": 1})), of=2)
-    with pytest.raises(AssertionError, match=r"1 of 2 runs of setup went wrong\nrun 2: lost 1\n.*PART=setup ONLY=2"):
+    with pytest.raises(
+        AssertionError,
+        match=r"1 of 2 runs of setup, by document went wrong\nrun 2: lost 1\nafter kill -9 1\n.*PART=setup ONLY=2",
+    ):
         tally.check()
     assert "run 2 went wrong: lost 1" in capsys.readouterr().out
     told = io.StringIO()

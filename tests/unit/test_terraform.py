@@ -132,6 +132,31 @@ def test_a_lock_that_was_left_is_told_with_the_command_that_removes_it(answering
     assert f"terraform -chdir={folder} force-unlock -force 547287e7-46fa-fe4d-e1a3-f764e9251825" in locked.value.do
 
 
+UNLOCKABLE = """\
+cat >&2 <<'END'
+╷
+│ Error: Error acquiring the state lock
+│
+│ Error message: operation error S3: PutObject, exceeded maximum number of
+│ attempts, 5, https response error StatusCode: 503, api error SlowDown
+│
+│ Terraform acquires a state lock to protect the state from being written
+│ by multiple users at the same time. Please resolve the issue above and try
+│ again.
+╵
+END
+exit 1
+"""
+
+
+def test_a_lock_that_could_not_be_had_is_not_told_as_somebody_elses(answering):
+    terraform, _ = answering(UNLOCKABLE)
+    with pytest.raises(TerraformError, match=r"could not be locked\. Nothing was changed") as failed:
+        terraform.plan()
+    assert "SlowDown" in failed.value.why
+    assert "force-unlock" not in failed.value.do
+
+
 # As Terraform tells it: the lock information is that of the attempt which failed. Lines are wrapped anywhere.
 LOCKED_WORKSPACE = """\
 cat >&2 <<'END'
