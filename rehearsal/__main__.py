@@ -21,6 +21,7 @@ from rehearsal.keeping import KeepingError, choose_suite, make_folder
 from rehearsal.latency import PRESETS
 from rehearsal.market_settings import Searches
 from rehearsal.server import ServerError, Settings, pid_and_endpoint, serving
+from rehearsal.whole_files import write_whole
 
 _PR_SET_PDEATHSIG = 1
 SUITES = ("trixie", "bookworm", "light", "played", "none")
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with serving(settings, factory) as server:
             print(f"rehearsal: {server.endpoint} (region {options.region}); Ctrl-C ends it", flush=True)
             if options.ready_file is not None:
-                _write_atomically(options.ready_file, json.dumps(pid_and_endpoint(server)) + "\n")
+                write_whole(options.ready_file, f"{json.dumps(pid_and_endpoint(server))}\n".encode())
             stopped.wait()
     except (ServerError, KeepingError, HostError) as error:
         print(f"rehearsal: {error}", file=sys.stderr)
@@ -169,12 +170,6 @@ def _end_with_parent() -> None:
         raise ServerError(f"can't watch the parent process: {os.strerror(ctypes.get_errno())}")
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    unfinished.write_text(text)
-    unfinished.replace(path)
 
 
 if __name__ == "__main__":

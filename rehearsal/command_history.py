@@ -18,6 +18,7 @@ from typing import Any
 from rehearsal.agent import STDERR_KEPT, STDOUT_KEPT, StepRecord, cut
 from rehearsal.documents import Step
 from rehearsal.invocations import Command, Invocation, Request, Seen
+from rehearsal.whole_files import write_whole
 
 _COMMAND = "command.json"
 
@@ -75,10 +76,7 @@ class CommandHistory:
     def _write(self, command_id: str, name: str, content: Mapping[str, Any]) -> None:
         if self._folder is None or self._closed:
             return
-        file = self._folder / command_id / name
-        unfinished = file.with_name(f".{name}")
-        unfinished.write_text(json.dumps(content, default=datetime.isoformat))
-        unfinished.replace(file)
+        write_whole(self._folder / command_id / name, json.dumps(content, default=datetime.isoformat).encode())
 
 
 def _plain(seen: Seen) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from rehearsal.whole_files import write_whole
+
 _RECORD = "host.json"
 
 
@@ -46,9 +48,7 @@ class HostFolders:
     def write(self, instance_id: str, record: HostRecord) -> None:
         if not self.has(instance_id):
             return
-        unfinished = self._of(instance_id) / f".{_RECORD}"
-        unfinished.write_text(json.dumps(asdict(record)))
-        unfinished.replace(self._of(instance_id) / _RECORD)
+        write_whole(self._of(instance_id) / _RECORD, json.dumps(asdict(record)).encode())
 
     def remove(self, instance_id: str) -> None:
         """What is half removed is not taken for a host: the folder has lost its name by then."""

@@ -25,6 +25,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from moto.backends import get_backend
 
+from rehearsal.whole_files import write_whole
+
 _FILE, _SUITE = "aws.pickle", "host-suite"
 SERVICES = ("ec2", "iam", "kms", "s3", "secretsmanager", "ssm")
 _FORMAT = 2
@@ -91,11 +93,9 @@ class Keeper:
 
     def save(self, content: Callable[[], Mapping[str, Any]]) -> None:
         """Replace what was saved by what `content` gives. Safe to use from any thread."""
-        unfinished = self._file.with_name(f".{self._file.name}")
         # One after the other: what is put in place last has to have been looked at last.
         with self._saving:
-            unfinished.write_bytes(_pickled(content))
-            unfinished.replace(self._file)
+            write_whole(self._file, _pickled(content))
 
     def close(self) -> None:
         self._lock.close()

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.config import Config as ClientConfig
 
 from rehearsal import remains
 from rehearsal.hosts.code_server_package import VERSION
@@ -66,7 +67,7 @@ class Sandbox:
         except urllib.error.HTTPError as error:
             raise SandboxError(f"The rehearsal refused {what}: {error.read().decode()}") from error
 
-    def client(self, service: str, region: str) -> Any:
+    def client(self, service: str, region: str, *, retries: bool = True) -> Any:
         """A boto3 client for this AWS, whatever this process's own environment says: what somebody else does there."""
         return boto3.client(
             service,  # type: ignore[call-overload] # any service
@@ -74,6 +75,7 @@ class Sandbox:
             endpoint_url=self.endpoint,
             aws_access_key_id="rehearsal",
             aws_secret_access_key="rehearsal",
+            config=None if retries else ClientConfig(retries={"total_max_attempts": 1}),
         )
 
 

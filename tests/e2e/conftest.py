@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import boto3
 import pytest
 
 from rehearsal.hosts import requirements
@@ -90,14 +89,8 @@ def publish_newer_ami(sandbox) -> None:
 
 
 def client(sandbox, service):
-    """A boto3 client for the sandbox's AWS, whatever this process's own environment says."""
-    return boto3.client(
-        service,
-        region_name=REGION,
-        endpoint_url=sandbox.endpoint,
-        aws_access_key_id="rehearsal",
-        aws_secret_access_key="rehearsal",
-    )
+    """A boto3 client for the sandbox's AWS."""
+    return sandbox.client(service, REGION)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from rehearsal.sandbox import Sandbox
 from tests.functional.invoking import ROOT
 
 _POLL_SECONDS = 0.01
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _real_sleep = time.sleep
+
+
+@contextlib.contextmanager
+def laptop(sandbox: Sandbox) -> Iterator[Path]:
+    """A folder with the sandbox's settings and a state of its own: a laptop that nobody has worked on yet."""
+    with tempfile.TemporaryDirectory(prefix="torchneuron-faults-") as name:
+        settings = {**sandbox.settings(), "stateDir": str(Path(name) / "state")}
+        (Path(name) / "config.json").write_text(json.dumps(settings))
+        yield Path(name)
 
 
 class Command:

@@ -11,10 +11,8 @@ import io
 import json
 import random
 import re
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +24,7 @@ from rehearsal.sandbox import Sandbox, open_sandbox
 from rehearsal.scenarios import main_job
 from rehearsal.stage import Stage
 from tests.e2e.conftest import REGION, client
-from tests.faults.command import Command
+from tests.faults.command import Command, laptop
 from tests.faults.lanes import play
 from tests.faults.tally import THOROUGH, Found, chance_of, numbers
 from tests.faults.trouble import Trouble
@@ -242,11 +240,8 @@ class Run:
 
 
 def one_run(sandbox: Sandbox, number: int) -> Found:
-    folder = Path(tempfile.mkdtemp(prefix="torchneuron-faults-"))
-    try:
+    with laptop(sandbox) as folder:
         return Run(sandbox, folder, chance_of("deploys", number)).play()
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import signal
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import machines
-from tests.faults.command import Command, meanwhile, warm_up
+from tests.faults.command import Command, laptop, meanwhile, warm_up
 from tests.faults.processes import held
 from tests.faults.tally import SEED, THOROUGH, Found
 from tests.functional.light import RAN, REGION, Fleet, light_fleet
@@ -164,14 +162,10 @@ class Soak:
 
 @pytest.fixture
 def soak():
-    folder = Path(tempfile.mkdtemp(prefix="torchneuron-faults-"))
-    with light_fleet(MACHINES) as fleet:
+    with light_fleet(MACHINES) as fleet, laptop(fleet.sandbox) as folder:
         if THOROUGH:
             fleet.sandbox.control("latency", {"preset": "aws"})
-        settings = fleet.sandbox.settings()
-        (folder / "config.json").write_text(json.dumps({**settings, "stateDir": str(folder / "state")}))
         yield Soak(fleet, folder, random.Random(f"{SEED} fleet"))
-    shutil.rmtree(folder)
 
 
 def test_a_fleet_over_many_rounds(soak, tally):

@@ -9,19 +9,15 @@ import contextlib
 import json
 import random
 import re
-import shutil
-import tempfile
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config as ClientConfig
 
 from rehearsal.sandbox import Sandbox, open_sandbox
-from tests.faults.command import Command, meanwhile, warm_up
+from tests.faults.command import Command, laptop, meanwhile, warm_up
 from tests.faults.lanes import play
 from tests.faults.tally import THOROUGH, Found, chance_of, numbers
 from tests.faults.trouble import Trouble
@@ -196,24 +192,12 @@ class Run:
         return datetime.fromisoformat(self.sandbox.control("status")["clock"])
 
     def _ec2(self):
-        return boto3.client(
-            "ec2",
-            region_name=REGION,
-            endpoint_url=self.sandbox.endpoint,
-            aws_access_key_id="rehearsal",
-            aws_secret_access_key="rehearsal",
-            config=ClientConfig(retries={"total_max_attempts": 1}),
-        )
+        return self.sandbox.client("ec2", REGION, retries=False)
 
 
 def one_run(sandbox: Sandbox, number: int) -> Found:
-    folder = Path(tempfile.mkdtemp(prefix="torchneuron-faults-"))
-    try:
-        settings = sandbox.settings()
-        (folder / "config.json").write_text(json.dumps({**settings, "stateDir": str(folder / "state")}))
+    with laptop(sandbox) as folder:
         return Run(sandbox, folder, chance_of("purchases", number)).play()
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,14 @@ place, and none again whose mark was set.
 from __future__ import annotations
 
 import contextlib
-import json
 import random
-import shutil
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from tests.faults import machines
-from tests.faults.command import Command, meanwhile, warm_up
+from tests.faults.command import Command, laptop, meanwhile, warm_up
 from tests.faults.lanes import play
 from tests.faults.tally import THOROUGH, Found, chance_of, numbers
 from tests.faults.trouble import Trouble
@@ -143,13 +140,8 @@ class Run:
 
 
 def one_run(fleet: Fleet, number: int) -> Found:
-    folder = Path(tempfile.mkdtemp(prefix="torchneuron-faults-"))
-    try:
-        settings = json.loads((fleet.sandbox.folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps({**settings, "stateDir": str(folder / "state")}))
+    with laptop(fleet.sandbox) as folder:
         return Run(fleet, number, folder, chance_of("setup", number)).play()
-    finally:
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config as ClientConfig
-
 from rehearsal.sandbox import Sandbox
 from tests.functional.rehearsal_support import PERMITTING, make_profile
 from tests.functional.support import AMI_PARAMETER, eventually
@@ -42,14 +39,7 @@ class Fleet:
     instance_ids: list[str]
 
     def client(self, service: str) -> Any:
-        return boto3.client(  # type: ignore[call-overload] # one for any service
-            service,
-            region_name=REGION,
-            endpoint_url=self.sandbox.endpoint,
-            aws_access_key_id="rehearsal",
-            aws_secret_access_key="rehearsal",
-            config=ClientConfig(retries={"total_max_attempts": 1}),
-        )
+        return self.sandbox.client(service, REGION, retries=False)
 
     def shell(self, script: str, *instance_ids: str) -> str:
         """Run a script on machines (the first, when none is named) as a user of SSM would; its standard output."""
