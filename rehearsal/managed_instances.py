@@ -38,6 +38,13 @@ class InstanceResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type:
         described = [self._described(one) for one in shown]
         return ActionResult({"InstanceInformationList": described, "NextToken": token})
 
+    def get_connection_status(self) -> ActionResult:
+        """Whether Session Manager could reach it now; one it has never heard of is not connected (assumed)."""
+        target = self._get_param("Target")
+        reachable = self.world.fleet.ready(target) is not None and self.world.links.connected(target)
+        managed = any(one.id == target and self._registered(one) for one in self._instances())
+        return ActionResult({"Target": target, "Status": "connected" if reachable and managed else "notconnected"})
+
     def _instances(self) -> list[Any]:
         return list(ec2_backends[self.current_account][self.region].all_instances())
 

@@ -3,8 +3,8 @@
 Sources
 -------
 - What is asked, the states, "open" and "unlimited" as defaults: EC2 API, CreateCapacityReservation.
-- Cancelling what is cancelled or expired is refused: EC2 API, CancelCapacityReservation, by its list of states that
-  can be cancelled; the code is assumed.
+- Cancelling or modifying what is cancelled or expired is refused: EC2 API, CancelCapacityReservation and
+  ModifyCapacityReservation, by their lists of states in which it is possible; the code is assumed.
 Instances don't run on them here: `launches` refuses a target that is not a Capacity Block.
 """
 
@@ -48,6 +48,16 @@ class OnDemand:
         return self.count if self.state(now) == "active" else 0
 
 
+@dataclass(frozen=True)
+class Change:
+    """What a reservation is to be from now on; None stays as it is. `end` goes with an `end_type` of limited."""
+
+    count: int | None
+    end_type: str | None
+    end: datetime | None
+    match: str | None
+
+
 class OnDemandReservations:
     """Those of every region. Safe to use from any thread."""
 
@@ -87,13 +97,26 @@ class OnDemandReservations:
             found = self._made.get(reservation_id)
             return found if found is not None and found.region == region else None
 
+    def modify(self, reservation: OnDemand, change: Change, now: datetime) -> None:
+        """AwsError when it has ended already."""
+        with self._lock:
+            _check_active(reservation, now, "modified")
+            reservation.count = change.count or reservation.count
+            reservation.match = change.match or reservation.match
+            if change.end_type:
+                reservation.end = change.end
+
     def cancel(self, reservation: OnDemand, now: datetime) -> None:
         """AwsError when it has ended already."""
         with self._lock:
-            state = reservation.state(now)
-            if state != "active":
-                raise AwsError(
-                    "InvalidCapacityReservationState",
-                    f"The capacity reservation '{reservation.reservation_id}' is {state} and can't be cancelled.",
-                )
+            _check_active(reservation, now, "cancelled")
             reservation.cancelled = True
+
+
+def _check_active(reservation: OnDemand, now: datetime, to_be: str) -> None:
+    state = reservation.state(now)
+    if state != "active":
+        raise AwsError(
+            "InvalidCapacityReservationState",
+            f"The capacity reservation '{reservation.reservation_id}' is {state} and can't be {to_be}.",
+        )

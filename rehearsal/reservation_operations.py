@@ -6,7 +6,9 @@ Shapes are botocore's service model for EC2; rules and error codes are `capacity
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
@@ -16,7 +18,9 @@ from rehearsal.capacity_blocks import Block
 from rehearsal.ec2_operations import EC2Operations, check_tags
 from rehearsal.errors import AwsError
 from rehearsal.instance_types import check_offered, out_of_capacity
-from rehearsal.on_demand import OnDemand
+from rehearsal.on_demand import Change, OnDemand
+
+_ID = re.compile("cr-[0-9a-f]{8,17}")
 
 
 class ReservationOperations(EC2Operations):
@@ -46,8 +50,7 @@ class ReservationOperations(EC2Operations):
         check_offered(self.region, zone, self._get_param("InstanceType"))
         if self.world.market.settings.is_out_of(self._get_param("InstanceType")):
             raise out_of_capacity(self._get_param("InstanceType"), zone)
-        if (self._get_param("EndDateType", "unlimited") == "limited") != (end is not None):
-            raise AwsError("InvalidParameterCombination", "EndDateType limited and EndDate must be specified together.")
+        _check_end(self._get_param("EndDateType"), end)
         made = OnDemand(
             reservation_id=self.world.on_demand.new_id(),
             region=self.region,
@@ -65,30 +68,44 @@ class ReservationOperations(EC2Operations):
         shape = shapes.of_on_demand(kept, self.world.clock.now(), self.current_account)
         return ActionResult({"CapacityReservation": shape})
 
-    def cancel_capacity_reservation(self) -> ActionResult:
-        reservation_id = self._get_param("CapacityReservationId")
-        reservation = self.world.on_demand.find(self.region, reservation_id)
-        if reservation is None:
-            self.world.market.block(self.region, reservation_id)
+    def modify_capacity_reservation(self) -> ActionResult:
+        reservation = self._reservation(self._get_param("CapacityReservationId"))
+        now, count = self.world.clock.now(), self._get_param("InstanceCount")
+        if isinstance(reservation, Block):
             self._dry_run()
-            self.world.market.cancel(self.region, reservation_id)
+            self.world.market.cancel(self.region, reservation.reservation_id)
         else:
+            end_type, end = self._get_param("EndDateType"), self._instant("EndDate")
+            _check_end(end_type, end)
             self._dry_run()
+            change = Change(int(count) if count else None, end_type, end, self._get_param("InstanceMatchCriteria"))
+            self.world.on_demand.modify(reservation, change, now)
+        return ActionResult({"Return": True})
+
+    def cancel_capacity_reservation(self) -> ActionResult:
+        reservation = self._reservation(self._get_param("CapacityReservationId"))
+        self._dry_run()
+        if isinstance(reservation, Block):
+            self.world.market.cancel(self.region, reservation.reservation_id)
+        else:
             self.world.on_demand.cancel(reservation, self.world.clock.now())
         return ActionResult({"Return": True})
+
+    def get_capacity_reservation_usage(self) -> ActionResult:
+        reservation = self._reservation(self._get_param("CapacityReservationId"))
+        self._dry_run()
+        shape = shapes.of(reservation, self.world.clock.now(), self.current_account)
+        used = len(reservation.instances) if isinstance(reservation, Block) else 0
+        taken = ("CapacityReservationId", "InstanceType", "TotalInstanceCount", "AvailableInstanceCount", "State")
+        usages = [{"AccountId": self.current_account, "UsedInstanceCount": used}]
+        return ActionResult({**{name: shape[name] for name in taken}, "InstanceUsages": usages})
 
     def describe_capacity_reservations(self) -> ActionResult:
         self._dry_run()
         now, account, on_demand = self.world.clock.now(), self.current_account, self.world.on_demand
-        wanted = self._get_param("CapacityReservationIds", [])
-        if wanted:
-            chosen = [on_demand.find(self.region, one) or self.world.market.block(self.region, one) for one in wanted]
-        else:
-            chosen = [*self.world.market.blocks(self.region), *on_demand.in_region(self.region)]
-        found = [
-            shapes.of_block(one, now, account) if isinstance(one, Block) else shapes.of_on_demand(one, now, account)
-            for one in chosen
-        ]
+        chosen = [self._reservation(one) for one in self._get_param("CapacityReservationIds", [])]
+        chosen = chosen or [*self.world.market.blocks(self.region), *on_demand.in_region(self.region)]
+        found = [shapes.of(one, now, account) for one in chosen]
         return self._paged("CapacityReservations", self._filtered(found, RESERVATION_FILTERS))
 
     def describe_capacity_blocks(self) -> ActionResult:
@@ -132,6 +149,16 @@ class ReservationOperations(EC2Operations):
     def delete_tags(self) -> ActionResult:
         return self._tag_reservations(_without, lambda pairs, tags: None) or super().delete_tags()
 
+    def _reservation(self, reservation_id: str) -> Block | OnDemand:
+        """The region's one of that id. AwsError when there is none: EC2 API, "Error codes" (texts assumed)."""
+        if not _ID.fullmatch(reservation_id):
+            raise AwsError(
+                "InvalidCapacityReservationId.Malformed",
+                f"The ID '{reservation_id}' for the Capacity Reservation is malformed.",
+            )
+        made = self.world.on_demand.find(self.region, reservation_id)
+        return made or self.world.market.block(self.region, reservation_id)
+
     def _reservation_tags(self, *taggable: str) -> dict[str, str]:
         tags: dict[str, str] = {}
         for specification in self._get_param("TagSpecifications", []):
@@ -164,8 +191,7 @@ class ReservationOperations(EC2Operations):
         ids = self._get_param("Resources", [])
         if not ids or not all(one.startswith("cr-") for one in ids):
             return None
-        on_demand, market = self.world.on_demand, self.world.market
-        reservations = [on_demand.find(self.region, one) or market.block(self.region, one) for one in ids]
+        reservations = [self._reservation(one) for one in ids]
         pairs = {tag["Key"]: tag.get("Value", "") for tag in self._get_param("Tags", [])}
         for one in reservations:
             check(pairs, one.tags)
@@ -208,6 +234,11 @@ EXTENSION_FILTERS = {
     "capacity-reservation-id": "CapacityReservationId",
     "instance-type": "InstanceType",
 }
+
+
+def _check_end(end_type: str | None, end: datetime | None) -> None:
+    if (end_type == "limited") != (end is not None):
+        raise AwsError("InvalidParameterCombination", "EndDateType limited and EndDate must be specified together.")
 
 
 def _with(tags: dict[str, str], pairs: Mapping[str, str]) -> None:

@@ -15,6 +15,13 @@ from rehearsal.on_demand import OnDemand
 REQUESTED_QUANTITY = "aws:ec2capacityreservation:incrementalRequestedQuantity"
 
 
+def of(reservation: Block | OnDemand, now: datetime, account: str) -> dict[str, Any]:
+    """A reservation of either kind."""
+    if isinstance(reservation, Block):
+        return of_block(reservation, now, account)
+    return of_on_demand(reservation, now, account)
+
+
 def of_block(block: Block, now: datetime, account: str) -> dict[str, Any]:
     """A block's reservation."""
     offering = block.offering

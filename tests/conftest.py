@@ -14,7 +14,11 @@ def pytest_configure():
 
 
 # The one abandons hosts on purpose, the other looks for abandoned hosts.
-_ABOUT_TRACES = ("tests/functional/test_hosts_traces.py", "tests/e2e/test_rehearse.py")
+_ABOUT_TRACES = (
+    "tests/functional/test_hosts_traces.py",
+    "tests/functional/test_rehearsal_killed.py",
+    "tests/e2e/test_rehearse.py",
+)
 
 
 class _Together(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -13,12 +14,22 @@ from pathlib import Path
 import pytest
 
 from rehearsal.hosts import cgroups
+from rehearsal.login import log_in
 from tests.e2e.conftest import PROJECT
+from tests.functional.hosts_support import eventually
 
 
 @pytest.fixture
-def rehearsal(tmp_path):
-    """Start `make rehearse`'s program, and see at the end that nothing of it is left on this machine."""
+def temporary():
+    """A folder for temporary files, of a short name: sockets' paths have to fit. Empty again at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="r-"))
+    yield folder
+    folder.rmdir()
+
+
+@pytest.fixture
+def rehearsal(temporary):
+    """Starts `make rehearse`'s program, and sees at the end that nothing of it is left on this machine."""
     own = {name: (PROJECT / name).read_bytes() for name in ("config.json", "cdktf.json")}
     mounts, deployed = host_mounts(), (PROJECT / "cdktf.out").exists()
     mark = uuid.uuid4().hex
@@ -29,7 +40,7 @@ def rehearsal(tmp_path):
             subprocess.Popen(
                 [sys.executable, "-m", "rehearsal.rehearse", *arguments],
                 cwd=PROJECT,
-                env={**os.environ, "TMPDIR": str(tmp_path), "REHEARSAL_MARK": mark},
+                env={**os.environ, "TMPDIR": str(temporary), "REHEARSAL_MARK": mark},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -37,11 +48,15 @@ def rehearsal(tmp_path):
                 start_new_session=True,
             )
         )
-        return started[0]
+        return started[-1]
 
     yield start
-    assert started[0].poll() is not None
-    assert list(tmp_path.iterdir()) == []
+    left_running = [one.args for one in started if one.poll() is None]
+    for one in started:
+        one.kill()
+        one.wait()
+    assert left_running == []
+    assert list(temporary.iterdir()) == []
     assert processes_marked(mark) == []
     # Hosts have an environment of their own; their cgroup tells whose they are.
     assert cgroups.abandoned() == []
@@ -64,18 +79,45 @@ def host_mounts():
     return sorted(line.split()[1] for line in Path("/proc/mounts").read_text().splitlines())
 
 
-def test_staying_up_until_ctrl_c_then_nothing_is_left(rehearsal):
-    running = rehearsal()
+def read_until(running, words):
+    """What it prints until a line has these words."""
     told = []
     for line in running.stdout:
         told.append(line)
-        if line.startswith("Every other command"):
-            break
-    text = "".join(told)
+        if words in line:
+            return "".join(told)
+    pytest.fail(f"ended before {words!r}:\n{''.join(told)}")
+
+
+def kill_outright(running):
+    """Its commands go on, and keep the pipe that it wrote to."""
+    running.kill()
+    running.wait()
+
+
+def test_two_at_a_time_beside_two_that_were_killed_then_nothing_is_left(rehearsal, temporary):
+    in_deploy, in_setup = rehearsal("--once", "--suite", "none"), rehearsal("--once")
+    read_until(in_deploy, "$ invoke deploy")
+    eventually(lambda: list(temporary.glob("*/tmp/plugin*")), 60)
+    kill_outright(in_deploy)
+    read_until(in_setup, "02-cleanup-neuron-repo")
+    kill_outright(in_setup)
+    assert len(list(temporary.iterdir())) == 2
+
+    running, other = rehearsal(), rehearsal("--once")
+    text = read_until(running, "Every other command")
     address = re.search(r"code-server:  (http://127\.0\.0\.1:\d+)", text)
     assert address, text
+    assert "takes the password from Secrets Manager" in text
+    assert "HTTP 101" in text
     folder = Path(re.search(r"source (\S+)/environment\.sh", text).group(1))
-    assert folder.is_dir()
+    assert {path.name.split("-")[2] for path in temporary.iterdir()} <= {str(running.pid), str(other.pid)}
+
+    told, _ = other.communicate(timeout=300)
+    assert other.returncode == 0, told
+    assert "HTTP 101" in told
+    # The other's end has taken nothing away.
+    assert list(temporary.iterdir()) == [folder]
     password = subprocess.run(
         ["bash", "-c", f"source {folder}/environment.sh && invoke password"],
         cwd=PROJECT,
@@ -83,12 +125,10 @@ def test_staying_up_until_ctrl_c_then_nothing_is_left(rehearsal):
         text=True,
         check=True,
     )
-    assert len(password.stdout.strip()) >= 12
+    assert log_in(int(address.group(1).rpartition(":")[2]), password.stdout.strip()).accepted
     os.killpg(running.pid, signal.SIGINT)
     rest, _ = running.communicate(timeout=90)
     assert running.returncode == 0, rest
-    assert "takes the password from Secrets Manager" in text
-    assert "HTTP 101" in text
     assert not folder.exists()
 
 

@@ -1,13 +1,10 @@
 """The AWS CLI, a client nobody here wrote, reads from the rehearsal what our commands made, as users would."""
 
-import json
 import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from tests.functional.aws_cli import AwsCli
 from torchneuron.capacity_blocks import intent, reservations
 
 REGION = "sa-east-1"
@@ -15,19 +12,11 @@ REGION = "sa-east-1"
 
 @pytest.fixture
 def cli(rehearsal_endpoint):
-    """`cli("ec2", "describe-…")`: what `aws` answers, parsed."""
-
-    def run(*words):
-        command = [str(Path(sys.executable).with_name("aws")), *words, "--region", REGION, "--output", "json"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
+    return AwsCli({}, REGION)
 
 
 def test_the_reservation_that_was_bought(cli, bought):
-    (one,) = cli("ec2", "describe-capacity-reservations", "--capacity-reservation-ids", bought)["CapacityReservations"]
+    (one,) = cli(f"ec2 describe-capacity-reservations --capacity-reservation-ids {bought}")["CapacityReservations"]
     assert (one["State"], one["ReservationType"], one["InstanceType"]) == (
         "scheduled",
         "capacity-block",
@@ -40,24 +29,24 @@ def test_the_reservation_that_was_bought(cli, bought):
 
 
 def test_the_block_and_its_health(cli, bought):
-    (block,) = cli("ec2", "describe-capacity-blocks")["CapacityBlocks"]
+    (block,) = cli("ec2 describe-capacity-blocks")["CapacityBlocks"]
     assert block["CapacityReservationIds"] == [bought]
-    (status,) = cli("ec2", "describe-capacity-block-status", "--capacity-block-ids", block["CapacityBlockId"])[
+    (status,) = cli(f"ec2 describe-capacity-block-status --capacity-block-ids {block['CapacityBlockId']}")[
         "CapacityBlockStatuses"
     ]
     assert status["InterconnectStatus"] == "ok"
 
 
 def test_the_parameters_that_deploy_reads(cli, bought):
-    saved = cli("ssm", "get-parameter", "--name", f"/capacity-block/{REGION}/reservation-id")
+    saved = cli(f"ssm get-parameter --name /capacity-block/{REGION}/reservation-id")
     assert saved["Parameter"]["Value"] == bought
-    subnet = cli("ssm", "get-parameter", "--name", f"/capacity-block/{REGION}/subnet-id")["Parameter"]["Value"]
-    (one,) = cli("ec2", "describe-subnets", "--subnet-ids", subnet)["Subnets"]
+    subnet = cli(f"ssm get-parameter --name /capacity-block/{REGION}/subnet-id")["Parameter"]["Value"]
+    (one,) = cli(f"ec2 describe-subnets --subnet-ids {subnet}")["Subnets"]
     assert one["AvailabilityZone"] == "sa-east-1b"
 
 
 def test_all_that_was_saved(cli, bought):
-    found = cli("ssm", "get-parameters-by-path", "--path", f"/capacity-block/{REGION}", "--recursive")["Parameters"]
+    found = cli(f"ssm get-parameters-by-path --path /capacity-block/{REGION} --recursive")["Parameters"]
     saved = {one["Name"].rsplit("/", 1)[1]: one["Value"] for one in found}
     assert saved.keys() == {"reservation-id", "subnet-id", "availability-zone", "instance-type", "start", "end"}
     assert (saved["instance-type"], saved["availability-zone"]) == ("trn2.3xlarge", "sa-east-1b")
@@ -68,7 +57,7 @@ def test_the_command_that_tells_what_was_bought(cli, bought, aws):
     words = shlex.split(intent.command_that_tells(intent.intent_tagged(block), REGION))
     assert words[:3] == ["aws", "ec2", "describe-capacity-reservations"]
     query = words[words.index("--query") + 1]
-    ((told, state, start, end),) = cli(*words[1:3], "--query", query)
+    ((told, state, start, end),) = cli(shlex.join([*words[1:3], "--query", query]))
     assert (told, state) == (bought, "scheduled")
     assert start < end
-    assert cli(*words[1:3], "--query", query.replace("trn2", "trn9")) == []
+    assert cli(shlex.join([*words[1:3], "--query", query.replace("trn2", "trn9")])) == []

@@ -63,6 +63,19 @@ def test_it_ends_with_the_process_that_started_it(tmp_path):
     eventually(lambda: not _alive(pid), 10)
 
 
+def test_a_port_that_another_has_is_refused(process):
+    _, endpoint, ready = process()
+    port = endpoint.rpartition(":")[2]
+    command = [sys.executable, "-m", "rehearsal", "--host-suite", "none", "--port", port]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "in use" in done.stderr
+    assert f"rehearsal: port {port} on 127.0.0.1 can't be had" in done.stderr
+    assert json.loads(ready.read_text())["endpoint"] == endpoint
+    with urllib.request.urlopen(f"{endpoint}/_rehearsal/status") as answer:
+        assert answer.status == 200
+
+
 def test_only_loopback_is_served(server):
     with pytest.raises(ServerError, match="loopback only"):
         start(Settings(host="0.0.0.0"), None)

@@ -1,0 +1,186 @@
+"""`python -m rehearsal` with hosts of both kinds at work: what it listens on, and that a `kill -9` leaves nothing."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from ipaddress import ip_address
+from pathlib import Path
+
+import boto3
+import pytest
+
+from tests.functional.hosts_support import eventually, traces
+from tests.functional.rehearsal_support import PERMITTING, make_profile, online
+from tests.functional.support import AMI_PARAMETER
+
+PROJECT = Path(__file__).resolve().parents[2]
+LISTENS = "0A"
+"""linux/tcp_states.h, as /proc/net/tcp has it."""
+
+
+def start(ready, temporary, *arguments):
+    """A rehearsal that is ready: its process, its endpoint."""
+    command = [sys.executable, "-m", "rehearsal", "--ready-file", str(ready), *arguments]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True)
+    assert eventually(ready.exists, 60)
+    return process, json.loads(ready.read_text())["endpoint"]
+
+
+@pytest.fixture
+def busy(tmp_path):
+    """A rehearsal with two booted and two light hosts: a volume each on one of both kinds, a command on all."""
+    temporary, ready = tmp_path / "temporary", tmp_path / "ready.json"
+    temporary.mkdir()
+    process, endpoint = start(ready, temporary, "--host-suite", "trixie", "--booted", "2")
+    try:
+        yield process, endpoint, _occupy(endpoint)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _occupy(endpoint):
+    """The port on this machine that leads into a host."""
+
+    def client(service):
+        keys = {"aws_access_key_id": "rehearsal", "aws_secret_access_key": "rehearsal"}
+        return boto3.client(service, region_name="sa-east-1", endpoint_url=endpoint, **keys)
+
+    def control(what, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(f"{endpoint}/_rehearsal/{what}", data) as answer:
+            return json.load(answer)
+
+    ec2, ssm = client("ec2"), client("ssm")
+    made = ec2.run_instances(
+        ImageId=ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"],
+        InstanceType="inf2.xlarge",
+        MinCount=4,
+        MaxCount=4,
+        IamInstanceProfile={"Name": make_profile(client("iam"), "managed", PERMITTING)},
+    )["Instances"]
+    ids = [one["InstanceId"] for one in made]
+    assert eventually(lambda: online(ssm) == set(ids), 90)
+    states = control("status")["hosts"]
+    assert sorted(states.values()) == ["running", "running", "running (light)", "running (light)"]
+    for kind in ("running", "running (light)"):
+        host = next(one for one in ids if states[one] == kind)
+        volume = ec2.create_volume(AvailabilityZone=made[0]["Placement"]["AvailabilityZone"], Size=1)["VolumeId"]
+        ec2.attach_volume(VolumeId=volume, InstanceId=host, Device="/dev/sdf")
+    script = "if test -e /dev/nvme1n1; then mkfs.ext4 -q /dev/nvme1n1; mount /dev/nvme1n1 /mnt; fi; sleep 1000 & wait"
+    sent = ssm.send_command(InstanceIds=ids, DocumentName="AWS-RunShellScript", Parameters={"commands": [script]})
+    which = sent["Command"]["CommandId"]
+
+    def under_way():
+        found = ssm.list_command_invocations(CommandId=which)["CommandInvocations"]
+        return len(found) == 4 and all(one["Status"] == "InProgress" for one in found)
+
+    assert eventually(under_way)
+    return control("forward", {"instance_id": ids[0], "port": 80})["port"]
+
+
+def test_only_loopback_is_listened_on_and_kill_9_leaves_nothing(busy, tmp_path):
+    process, endpoint, forward = busy
+    temporary = tmp_path / "temporary"
+    family = relatives(process.pid)
+    heard = [one for pid in family for one in listening(pid)]
+    assert {port for _, port in heard} == {int(endpoint.rpartition(":")[2]), forward}
+    assert all(address.is_loopback for address, _ in heard)
+
+    assert eventually(lambda: mounted_volumes(family) == 2)
+    spaces = namespaces(family) - namespaces([os.getpid()])
+    # Each host has one of each kind.
+    assert len(spaces) >= 12
+    assert len(loop_devices(temporary)) == 2
+    assert len(traces(process.pid).cgroups) == 2
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    assert eventually(lambda: not any(alive(pid, began) for pid, began in family.items()))
+    assert not spaces & namespaces(int(one.name) for one in all_processes())
+    assert eventually(lambda: loop_devices(temporary) == [])
+    assert list(temporary.iterdir()) == []
+
+    (tmp_path / "ready.json").unlink()
+    following, _ = start(tmp_path / "ready.json", temporary, "--host-suite", "trixie")
+    following.terminate()
+    said, _ = following.communicate(timeout=30)
+    swept = re.findall(rf"removed torchneuron-rehearsal-{process.pid}-\S+, left by a rehearsal that was killed", said)
+    assert len(swept) == 2
+    assert traces(process.pid).cgroups == ()
+    assert traces(process.pid).processes == ()
+    assert list(temporary.iterdir()) == []
+
+
+def all_processes():
+    return list(Path("/proc").glob("[0-9]*"))
+
+
+def stat(pid):
+    """Parent and start of a process, None when it is gone."""
+    with contextlib.suppress(OSError):
+        fields = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] == "Z" else (int(fields[1]), int(fields[19]))
+    return None
+
+
+def alive(pid, began):
+    found = stat(pid)
+    return found is not None and found[1] == began
+
+
+def relatives(pid):
+    """A process and all below it: when each began, by its number."""
+    known = {int(one.name): found for one in all_processes() if (found := stat(one.name))}
+    family, size = {pid: known[pid][1]}, 0
+    while len(family) > size:
+        size = len(family)
+        family |= {one: began for one, (parent, began) in known.items() if parent in family}
+    return family
+
+
+def namespaces(pids):
+    """Those of three kinds that processes are in: what is mounted, listened on or running goes with them."""
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            found |= {(Path("/proc") / str(pid) / "ns" / kind).readlink().name for kind in ("mnt", "net", "pid")}
+    return found
+
+
+def listening(pid):
+    """Address and port of what a process listens on in this machine's network, which is also this process's."""
+    inodes = set()
+    with contextlib.suppress(OSError):
+        for descriptor in (Path("/proc") / str(pid) / "fd").iterdir():
+            with contextlib.suppress(OSError):
+                inodes.add(descriptor.readlink().name.removeprefix("socket:[").removesuffix("]"))
+    for table in ("tcp", "tcp6"):
+        for line in (Path("/proc/net") / table).read_text().splitlines()[1:]:
+            local, state, inode = (line.split()[column] for column in (1, 3, 9))
+            if state == LISTENS and inode in inodes:
+                address, _, port = local.partition(":")
+                # Words of 32 bits, each in this machine's order.
+                words = [bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8)]
+                yield ip_address(b"".join(words)), int(port, 16)
+
+
+def loop_devices(temporary):
+    listed = subprocess.run(["losetup", "--list", "--output", "BACK-FILE"], capture_output=True, text=True, check=True)
+    return [line for line in listed.stdout.splitlines() if line.startswith(f"{temporary}/rehearsal-vol-")]
+
+
+def mounted_volumes(family):
+    """How many volumes hosts have mounted, by their devices' numbers."""
+    found = set()
+    for pid in family:
+        with contextlib.suppress(OSError):
+            mounts = (Path("/proc") / str(pid) / "mountinfo").read_text().splitlines()
+            found |= {line.split()[2] for line in mounts if line.split()[-2] == "/dev/nvme1n1"}
+    return len(found)
