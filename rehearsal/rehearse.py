@@ -11,6 +11,7 @@ import argparse
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,7 @@ from rehearsal.scenarios import SCENARIOS, happy, main_job
 from rehearsal.stage import Stage
 
 _HAPPY = SCENARIOS["happy"]
+_POLL_SECONDS = 0.2
 
 
 def main() -> int:
@@ -65,7 +67,9 @@ def _play(stage: Stage, scenario: str, suite: str) -> None:
 def _show_where_it_stands(stage: Stage) -> None:
     stage.heading(f"Taken up: it is {stage.sandbox.control('status')['clock']} by the rehearsal's clock")
     stage.invoke("cb.list", "-r", stage.region)
-    for instance_id, host in stage.sandbox.control("status")["hosts"].items():
+    while "booting" in (hosts := stage.sandbox.control("status")["hosts"]).values():
+        time.sleep(_POLL_SECONDS)
+    for instance_id, host in hosts.items():
         stage.say(f"{instance_id}: {host}")
 
 

@@ -157,7 +157,7 @@ def make_environment(folder: Path, settings: Path, endpoint: str) -> dict[str, s
     temporary = folder / "tmp"
     # What Terraform and its provider leave when they are killed goes with the folder, where a socket's path fits.
     if len(str(temporary)) <= _SOCKET_FOLDER_LENGTH:
-        temporary.mkdir()
+        temporary.mkdir(exist_ok=True)
         environment["TMPDIR"] = str(temporary)
     environment["PATH"] = os.pathsep.join(
         [str(Path(sys.executable).parent), str(PROJECT / "node_modules" / ".bin"), environment["PATH"]]

@@ -135,6 +135,20 @@ def test_a_block_ends_and_the_data_goes_on(told):
     assert f"data volume     {volume}" in told
 
 
+def test_a_rehearsal_that_is_kept_is_taken_up_where_it_was_left(tmp_path):
+    kept = tmp_path / "kept"
+    first = rehearse("--state", str(kept), "--suite", "none")
+    assert first.returncode == 0, first.stderr
+    again = rehearse("--state", str(kept), "--suite", "none")
+    assert again.returncode == 0, again.stderr
+    (block,) = set(re.findall(r"Bought: (cr-\w+)", first.stderr))
+    (instance,) = set(re.findall(r"^instance +(i-\w+)", first.stdout, flags=re.MULTILINE))
+    in_order(again.stdout, "Taken up: it is ", "$ invoke cb.list", block, instance)
+    elsewhere = rehearse("--state", str(kept), "--region", "us-east-2")
+    assert (elsewhere.returncode, elsewhere.stdout) == (2, "")
+    assert "is in sa-east-1" in elsewhere.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
