@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.sandbox import Sandbox
+from tests.e2e.executions import Executions
 
 _LARGEST = 5_000_000
-_LOOK_SECONDS = 0.005
+_LOOK_SECONDS = 0.05
 _PLANS = "cdktf.out/*/*/stacks/*/*.tfplan"
-# A process has its parent's arguments until it executes a program, which it does at once or not at all.
-_YOUNG_LOOKS = 100
 # What a machine was given or has written; the rest is Debian's.
 _ON_MACHINE = ("etc", "home", "root", "run", "srv", "tmp", "var/lib/amazon", "var/lib/torchneuron", "var/log", "work")
 
@@ -61,39 +60,39 @@ def search(places: Mapping[str, bytes], secret: str) -> list[str]:
 
 
 class Witness:
-    """What is there for a moment only: the command lines of all processes on this machine, hosts' included, and
-    Terraform's plans below a folder. Both are looked at a hundred times a second and more while it is open."""
+    """What is there for a moment only, while it is open: Terraform's plans below a folder, and the command lines of all
+    that is executed on this machine, in hosts too."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._arguments: set[bytes] = set()
         self._plans: dict[str, bytes] = {}
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> Witness:
+        self._executions = Executions()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
+        self._arguments.update(self._executions.end())
 
     def seen(self) -> dict[str, bytes]:
         return {"process arguments": b"\n".join(sorted(self._arguments)), **self._plans}
 
-    def _watch(self) -> None:
-        looks: dict[str, int] = {}
+    def _look(self) -> None:
+        """At the plans, and at processes that have given themselves other arguments since they were executed."""
         while not self._ended.wait(_LOOK_SECONDS):
-            now = [path.name for path in Path("/proc").iterdir() if path.name.isdecimal()]
-            looks = {pid: looks.get(pid, 0) + 1 for pid in now}
-            for pid in (pid for pid, times in looks.items() if times < _YOUNG_LOOKS):
-                with contextlib.suppress(OSError):
-                    self._arguments.add(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" "))
             for path in self._folder.glob(_PLANS):
                 # One that is still being written, or just removed, is no plan yet, or any more.
                 with contextlib.suppress(OSError, zipfile.BadZipFile):
                     self._plans.update(_unpacked(path))
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    self._arguments.add(path.read_bytes().replace(b"\0", b" "))
 
 
 def on_aws(sandbox: Sandbox, region: str) -> Iterator[tuple[str, bytes]]:

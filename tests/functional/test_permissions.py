@@ -94,10 +94,10 @@ def instance(ec2, ssm, client, machines):
     """An instance whose role lets it register, and where every script goes well but those that `go-wrong`."""
 
     def agreeable(machine):
-        def run(script, **how):
-            if "take-long" in script:
-                return ScriptResult(KILLED, "", "", "cancelled" if how["cancelled"].wait(30) else "timed-out")
-            return ScriptResult(int("go-wrong" in script), "done\n", "", "exited")
+        def run(script):
+            if "take-long" in script.text:
+                return ScriptResult(KILLED, "", "", "cancelled" if script.cancelled.wait(30) else "timed-out")
+            return ScriptResult(int("go-wrong" in script.text), "done\n", "", "exited")
 
         machine.run = run
 

@@ -139,13 +139,15 @@ def requests(ec2, ssm, block, offering, move_clock):
     """A request that would succeed for every EC2 operation of the rehearsal's own."""
     image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
     zone = f"{REGION}a"
+    placement = {"AvailabilityZone": zone}
     launch = {"ImageId": image, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
-    on_demand = {"InstanceType": "trn1.32xlarge", "InstancePlatform": "Linux/UNIX", "InstanceCount": 1}
+    on_demand = {"InstanceType": "t3.micro", "InstancePlatform": "Linux/UNIX", "InstanceCount": 1, **placement}
     move_clock(block["StartDate"] + timedelta(hours=1))
     reservation_id = block["CapacityReservationId"]
+    made = ec2.create_capacity_reservation(**on_demand)
+    unlimited = made["CapacityReservation"]["CapacityReservationId"]
     extension = {"CapacityReservationId": reservation_id, "CapacityBlockExtensionDurationHours": 24}
     volume = ec2.create_volume(AvailabilityZone=zone, Size=1)["VolumeId"]
-    placement = {"AvailabilityZone": zone}
     host = ec2.run_instances(**launch, Placement=placement)["Instances"][0]["InstanceId"]
     attached = ec2.create_volume(AvailabilityZone=zone, Size=1)["VolumeId"]
     ec2.attach_volume(VolumeId=attached, InstanceId=host, Device="/dev/sdz")
@@ -158,7 +160,7 @@ def requests(ec2, ssm, block, offering, move_clock):
         "CancelCapacityReservation": {"CapacityReservationId": reservation_id},
         "CopyImage": {"Name": "copied", "SourceImageId": image, "SourceRegion": REGION},
         "CreateImage": {"Name": "made", "InstanceId": host},
-        "CreateCapacityReservation": {**on_demand, "InstanceType": "t3.micro", "AvailabilityZone": zone},
+        "CreateCapacityReservation": on_demand,
         "CreateLaunchTemplate": {"LaunchTemplateName": "tried", "LaunchTemplateData": {"ImageId": image}},
         "CreateTags": tagged,
         "CreateVolume": {"AvailabilityZone": zone, "Size": 1},
@@ -167,6 +169,8 @@ def requests(ec2, ssm, block, offering, move_clock):
         "DescribeCapacityBlockOfferings": search,
         "DescribeCapacityBlockExtensionOfferings": extension,
         "DetachVolume": {"VolumeId": attached},
+        "GetCapacityReservationUsage": {"CapacityReservationId": reservation_id},
+        "ModifyCapacityReservation": {"CapacityReservationId": unlimited, "InstanceCount": 2},
         "ModifyVolume": {"VolumeId": volume, "Size": 2},
         "PurchaseCapacityBlock": {
             "CapacityBlockOfferingId": ec2.describe_capacity_block_offerings(**search)["CapacityBlockOfferings"][0][

@@ -51,7 +51,9 @@ def test_ctrl_c_is_raised_only_once_the_process_has_finished(tmp_path):
 
 # Runs what is in the file `child.py` as `deploy` runs Terraform, and says when more than that was done.
 PARENT = """
-import os, pathlib, sys
+import os, pathlib, signal, sys
+# As in a terminal, whoever runs the tests: `nohup` has it ignored, and then it is.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from torchneuron.processes import run_to_its_end
 def told(line):
     print("told", line, end="", flush=True)
