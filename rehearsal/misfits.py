@@ -109,13 +109,20 @@ def _of_result(model: OperationModel, answer: Answer) -> Iterator[str]:
     if shape is not None:
         yield from not_as_modelled(shape, read)
     protocol = str(model.service_model.metadata["protocol"])
-    if model.has_streaming_output or not answer.body:
+    if not answer.body or _is_raw(model):
         return
     if "json" in protocol:
         value = json.loads(answer.body)
         yield from written.in_json(shape, value, "") if shape is not None else _nothing(value)
     else:
         yield from _of_xml(model, protocol, ElementTree.fromstring(answer.body))
+
+
+def _is_raw(model: OperationModel) -> bool:
+    """Whether the body of an answer is one value as it is, like S3's objects and the policies of its buckets."""
+    shape = _known(model.output_shape)
+    payload = shape.serialization.get("payload")
+    return payload is not None and not isinstance(shape.members[payload], StructureShape)
 
 
 def _read(model: OperationModel, answer: Answer) -> dict[str, Any]:

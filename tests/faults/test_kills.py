@@ -23,6 +23,8 @@ from torchneuron.setup.run import Member, Runner, Way
 from torchneuron.setup.state import StateStore
 
 TASKS = "abcd" if THOROUGH else "ab"
+# Long enough for some looks at each, between which a process can die.
+TASK_SECONDS = 0.3
 SETUPS = 60 if THOROUGH else 4
 LANES = 3 if THOROUGH else 2
 
@@ -92,7 +94,7 @@ class Trial:
     def __init__(self, fleet, folder, mode, name):
         self.fleet, self.folder, self.mode = fleet, folder / name, mode
         self.folder.mkdir()
-        tasks = [task(f"{name}-{part}", note(f"{name}-{part}"), "sleep 0.05") for part in TASKS]
+        tasks = [task(f"{name}-{part}", note(f"{name}-{part}"), f"sleep {TASK_SECONDS}") for part in TASKS]
         self.tasks = rendered(self.folder, tasks)
         self.expected = [one.id for one in self.tasks]
 

@@ -45,6 +45,7 @@ ERROR = (
         ("ssm", "GetParameter", '{"Parameter": {"Name": "a", "Version": 1, "LastModifiedDate": 1.5, "Type": null}}'),
         ("s3", "GetBucketLocation", "<LocationConstraint>sa-east-1</LocationConstraint>"),
         ("s3", "GetObject", "no XML at all"),
+        ("s3", "GetBucketPolicy", '{"Version": "2012-10-17"}'),
         ("s3", "PutObject", ""),
         ("s3", "ListObjectsV2", "<R><Contents><Key>a</Key></Contents><Contents><Key>b</Key></Contents></R>"),
         ("ec2", "NoOperation", "anything"),
