@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
-import logging
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, TypeVar
@@ -15,7 +13,7 @@ from moto.core.exceptions import ServiceException
 from moto.core.parse import RequestParserError
 from moto.core.responses import ActionResult, BaseResponse
 
-from rehearsal import neuron_images
+from rehearsal import neuron_images, requests
 from rehearsal.errors import AwsError
 from rehearsal.world import World
 
@@ -54,13 +52,7 @@ class RehearsalResponse(BaseResponse):  # type: ignore[misc] # moto has no types
 
     def _given_json(self) -> dict[str, Any]:
         """The members of a request in JSON; AwsError for what isn't that."""
-        try:
-            given = json.loads(self.body or "{}")
-        except ValueError as error:
-            raise AwsError("SerializationException", f"The request is not JSON: {error}") from error
-        if not isinstance(given, dict):
-            raise AwsError("SerializationException", "The request is not a JSON object")
-        return given
+        return requests.members(self.body)
 
     def call_action(self) -> Any:
         neuron_images.publish(self.current_account, self.region)
@@ -72,12 +64,6 @@ class RehearsalResponse(BaseResponse):  # type: ignore[misc] # moto has no types
             return super().call_action()
         except AwsError as error:
             return self._refuse(error)
-        except NotImplementedError as error:
-            return self._refuse(AwsError("UnsupportedOperation", f"The rehearsal does not model this: {error}"))
-        except Exception as error:
-            # A 500 would have every client retry for minutes; a defect of the rehearsal is better seen at once.
-            logging.getLogger(__name__).exception("%s failed", self._get_action())
-            return self._refuse(AwsError("UnsupportedOperation", f"The rehearsal failed: {error!r}; see its log."))
 
     def _refuse(self, error: AwsError, status: int = 0) -> Any:
         """The error in the service's protocol, with its model's status unless there is another one."""

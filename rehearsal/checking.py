@@ -1,4 +1,4 @@
-"""Where answers are checked, whichever service they are of: once they are written, before they leave."""
+"""Where requests and answers are checked, whichever service they are of: before it has them, before they leave."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from moto.core.utils import camelcase_to_underscores
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
+from rehearsal import requests
 from rehearsal.calls import operation_of
 from rehearsal.errors import AwsError
 from rehearsal.misfits import Answer, Misfits, misfits
@@ -20,17 +21,30 @@ View = Callable[..., Response]
 
 
 def checked(found: Misfits, service: str, ours: type[Any] | None, view: View) -> View:
-    """A view whose misfitting answers are noted. `ours`: the rehearsal's class behind the service, None for moto's.
+    """A view that refuses what is no request, and whose misfitting answers are noted.
 
-    One of an operation of the rehearsal's own is not given: it is a defect, and better seen at once.
+    `ours`: the rehearsal's class behind the service, None for moto's. A misfitting answer of an operation of its own is
+    not given: it is a defect, and better seen at once.
     """
 
-    def view_checked(*arguments: Any, **named: Any) -> Response:
+    def answer(operation: str, arguments: Any, named: Any) -> Response:
         try:
-            response = view(*arguments, **named)
+            requests.check(service, operation, request)
+            return view(*arguments, **named)
+        except AwsError as error:
+            return refused(service, operation, error)
         except HTTPException as error:
-            response = error.get_response()
+            return error.get_response()
+        except NotImplementedError as error:
+            return _unsupported(service, operation, f"The rehearsal does not model this: {error}")
+        except Exception as error:
+            # A 500 would have every client retry for minutes; a defect of the rehearsal is better seen at once.
+            logging.getLogger(__name__).exception("%s %s failed", service, operation)
+            return _unsupported(service, operation, f"The rehearsal failed: {error!r}; see its log.")
+
+    def view_checked(*arguments: Any, **named: Any) -> Response:
         operation = operation_of(service, request)
+        response = answer(operation, arguments, named)
         headers = {name.lower(): value for name, value in response.headers.items()}
         wrong = misfits(service, operation, Answer(response.status_code, headers, response.get_data()))
         if not wrong:
@@ -40,9 +54,13 @@ def checked(found: Misfits, service: str, ours: type[Any] | None, view: View) ->
         logging.getLogger(__name__).warning("%s %s: %s", service, operation, told)
         if not _is_ours(ours, operation):
             return response
-        return refused(service, operation, AwsError("UnsupportedOperation", f"The rehearsal failed: {told}"))
+        return _unsupported(service, operation, f"The rehearsal failed: {told}")
 
     return view_checked
+
+
+def _unsupported(service: str, operation: str, told: str) -> Response:
+    return refused(service, operation, AwsError("UnsupportedOperation", told))
 
 
 def _is_ours(ours: type[Any] | None, operation: str) -> bool:

@@ -9,6 +9,8 @@ Sources
   reference, by operation. A registered instance whose agent is out of reach takes commands, which wait (user guide,
   "Understanding command statuses"), although the API reference lists "SSM Agent isn't running" under
   InvalidInstanceId.
+- Lists are empty for a command that is not known, for all that the API reference has InvalidCommandId among their
+  errors: aws-cli 3546, aws-sdk 190 (of invocations; that it is so of commands, too, is assumed).
 """
 
 from __future__ import annotations
@@ -111,9 +113,8 @@ class CommandResponse(InstanceResponse):
         return filters
 
     def _commands(self, command_id: str | None) -> list[Command]:
-        if command_id:
-            return [self.world.commands.command(self.region, command_id)]
-        return self.world.commands.commands(self.region)
+        known = self.world.commands.commands(self.region)
+        return [one for one in known if command_id in (None, one.command_id)]
 
     def _listed(self, key: str, found: Sequence[dict[str, Any]]) -> ActionResult:
         size, token = self._get_int_param("MaxResults", PAGE), self._get_param("NextToken")

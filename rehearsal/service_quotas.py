@@ -1,11 +1,11 @@
 """Service Quotas as the rehearsal serves it: the quotas of EC2 that a launch here is held to, beside moto's few.
 
-An unknown quota is refused without a text, an unknown service with this one: aws-cli 6629 and 4569. What is no request
-by the model is a ValidationException in the words common to AWS's JSON services (the code is assumed).
+An unknown quota is refused without a text, an unknown service with this one: aws-cli 6629 and 4569.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from moto.core.exceptions import ServiceException
@@ -14,9 +14,7 @@ from moto.servicequotas.responses import ServiceQuotasResponse
 
 from rehearsal.answers import RehearsalResponse
 from rehearsal.errors import AwsError
-from rehearsal.models import operation_model
-from rehearsal.on_demand_quotas import QUOTAS, Quota
-from rehearsal.validation import check_request
+from rehearsal.on_demand_quotas import QUOTAS, Quota, at_first
 
 _MOTOS = "vpc"
 
@@ -30,11 +28,14 @@ class RehearsalServiceQuotas(RehearsalResponse, ServiceQuotasResponse):  # type:
 
     refusal = _Refusal
 
-    def check(self) -> None:
-        if model := operation_model("servicequotas", self._get_action()):
-            check_request(model.input_shape, self._given_json())
-
     def get_service_quota(self) -> Any:
+        return self._told(self.world.market.settings.on_demand_quotas)
+
+    def get_aws_default_service_quota(self) -> Any:
+        """Whatever was granted since. moto's few are as at first in any case."""
+        return self._told(at_first())
+
+    def _told(self, values: Mapping[str, float]) -> Any:
         asked = self._given_json()
         service, code = asked.get("ServiceCode"), asked.get("QuotaCode")
         if service == _MOTOS:
@@ -45,17 +46,17 @@ class RehearsalServiceQuotas(RehearsalResponse, ServiceQuotasResponse):  # type:
             )
         for quota in QUOTAS:
             if quota.code == code:
-                return ActionResult({"Quota": self._shown(quota)})
+                return ActionResult({"Quota": self._shown(quota, values[quota.family])})
         raise AwsError("NoSuchResourceException", "")
 
-    def _shown(self, quota: Quota) -> dict[str, Any]:
+    def _shown(self, quota: Quota, value: float) -> dict[str, Any]:
         return {
             "ServiceCode": "ec2",
             "ServiceName": "Amazon Elastic Compute Cloud (Amazon EC2)",
             "QuotaArn": f"arn:aws:servicequotas:{self.region}:{self.current_account}:ec2/{quota.code}",
             "QuotaCode": quota.code,
             "QuotaName": quota.name,
-            "Value": float(self.world.market.settings.on_demand_quotas[quota.family]),
+            "Value": float(value),
             "Unit": "None",
             "Adjustable": True,
             "GlobalQuota": False,

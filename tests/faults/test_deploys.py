@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.sandbox import Sandbox, open_sandbox
+from rehearsal.sandbox import Sandbox
 from rehearsal.scenarios import main_job
 from rehearsal.stage import Stage
 from tests.e2e.conftest import REGION, client
@@ -28,6 +28,7 @@ from tests.faults.command import Command, laptop
 from tests.faults.lanes import play
 from tests.faults.tally import THOROUGH, Found, chance_of, numbers
 from tests.faults.trouble import Trouble
+from tests.sandboxes import open_sandbox
 
 RUNS = 20
 # In short: SIGTERM, as from a CI system that cancels a job, at once after something was made.

@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from rehearsal.sandbox import Sandbox, open_sandbox
+from rehearsal.sandbox import Sandbox
 from tests.faults.command import Command, laptop, meanwhile, warm_up
 from tests.faults.lanes import play
 from tests.faults.tally import THOROUGH, Found, chance_of, numbers
 from tests.faults.trouble import Trouble
+from tests.sandboxes import open_sandbox
 from torchneuron.capacity_blocks.journal import PATIENCE
 
 REGION = "sa-east-1"

@@ -155,6 +155,12 @@ def test_cancelling_kills_and_keeps_the_rest_from_running(ssm, instance, documen
     assert refusal(ssm.cancel_command, CommandId="0" * 36) == "InvalidCommandId"
 
 
+def test_nothing_is_listed_of_a_command_that_there_is_not(ssm, instance, document):
+    ssm.send_command(InstanceIds=[instance], DocumentName=document(("step", ["out done"])))
+    assert ssm.list_command_invocations(CommandId="0" * 36)["CommandInvocations"] == []
+    assert ssm.list_commands(CommandId="0" * 36)["Commands"] == []
+
+
 def test_of_an_instance_that_is_gone_nothing_more_is_heard(ec2, ssm, instance, document, machines):
     name = document(("long", ["wait"]))
     command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]

@@ -59,8 +59,18 @@ def test_a_quota_that_is_not_there(client, asked):
 
 
 def test_motos_own_quotas_are_still_there(client):
-    told = client("service-quotas").get_service_quota(ServiceCode="vpc", QuotaCode="L-7E9ECCDB")["Quota"]
-    assert told["Value"] == 50.0
+    quotas, asked = client("service-quotas"), {"ServiceCode": "vpc", "QuotaCode": "L-7E9ECCDB"}
+    assert quotas.get_service_quota(**asked)["Quota"]["Value"] == 50.0
+    assert quotas.get_aws_default_service_quota(**asked)["Quota"]["Value"] == 50.0
+
+
+def test_what_aws_gives_at_first_is_told_whatever_was_granted(client, limit):
+    limit(trn=0)
+    quotas, asked = client("service-quotas"), {"ServiceCode": "ec2", "QuotaCode": TRN}
+    granted = quotas.get_service_quota(**asked)["Quota"]
+    assert quotas.get_aws_default_service_quota(**asked)["Quota"] == {**granted, "Value": 1536.0}
+    unknown = {**asked, "QuotaCode": "L-00000000"}
+    assert refusal(quotas.get_aws_default_service_quota, **unknown) == "NoSuchResourceException"
 
 
 def test_it_can_fail_and_is_counted(client, control, fail):

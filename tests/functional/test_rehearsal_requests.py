@@ -17,6 +17,9 @@ from tests.functional.support import AMI_PARAMETER, refusal
 REGION = "sa-east-1"
 SCOPE = "AWS4-HMAC-SHA256 Credential=a/20260131/{region}/{service}/aws4_request, SignedHeaders=host, Signature=b"
 
+PLACED = "<CreateBucketConfiguration><LocationConstraint>{}</LocationConstraint></CreateBucketConfiguration>"
+ROLE = "arn:aws:iam::123456789012:role/reader"
+
 
 @pytest.fixture
 def ask(rehearsal_endpoint):
@@ -122,6 +125,129 @@ def test_service_quotas_refuses(ask, given, code):
     target = "ServiceQuotasV20190624.GetServiceQuota"
     status, body = ask("servicequotas", json.dumps(given), target)
     assert (status, code in body) == (400, True), body
+
+
+@pytest.mark.parametrize(
+    ("service", "target", "given", "code"),
+    [
+        ("secretsmanager", "secretsmanager.GetSecretValue", {}, "ValidationException"),
+        ("secretsmanager", "secretsmanager.GetSecretValue", {"SecretId": ""}, "ValidationException"),
+        ("secretsmanager", "secretsmanager.GetSecretValue", {"SecretId": 5}, "SerializationException"),
+        ("secretsmanager", "secretsmanager.CreateSecret", {"Name": "a" * 513}, "ValidationException"),
+        ("secretsmanager", "secretsmanager.ListSecrets", {"MaxResults": 101}, "ValidationException"),
+        ("kms", "TrentService.DescribeKey", {"KeyId": ""}, "ValidationException"),
+        ("kms", "TrentService.DescribeKey", {}, "ValidationException"),
+        ("kms", "TrentService.CreateKey", {"KeyUsage": "NOTHING"}, "ValidationException"),
+        ("kms", "TrentService.CreateKey", "nothing", "SerializationException"),
+    ],
+)
+def test_json_services_refuse(ask, service, target, given, code):
+    status, body = ask(service, json.dumps(given), target)
+    assert (status, code in body) == (400, True), body
+    assert code != "ValidationException" or "1 validation error detected: Value " in body
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code", "told"),
+    [
+        ({"RoleSessionName": "a"}, "ValidationError", "roleArn"),
+        ({"RoleSessionName": "a/b", "RoleArn": ROLE}, "ValidationError", "[\\w+=,.@-]*"),
+        ({"RoleSessionName": "session", "RoleArn": ROLE, "DurationSeconds": "60"}, "ValidationError", "900"),
+        ({"RoleSessionName": "session", "RoleArn": ROLE, "DurationSeconds": "long"}, "MalformedInput", "long"),
+    ],
+)
+def test_sts_refuses(ask, parameters, code, told):
+    status, body = ask("sts", Action="AssumeRole", Version="2011-06-15", **parameters)
+    assert (status, f"<Code>{code}</Code>" in body, told in body) == (400, True, True), body
+
+
+def test_sts_takes_what_it_may(ask):
+    for parameters in ({"Action": "GetCallerIdentity"}, {"Action": "GetSessionToken", "DurationSeconds": "900"}):
+        assert ask("sts", Version="2011-06-15", **parameters)[0] == 200
+
+
+@pytest.fixture
+def ask_s3(rehearsal_endpoint):
+    """Sends to a bucket that there is: `ask_s3("PUT", "?tagging", body, **headers)`; the status and the body."""
+
+    def send(method, path, body="", **headers):
+        signed = {"Authorization": SCOPE.format(region=REGION, service="s3")}
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        url = f"{rehearsal_endpoint}/kept-{REGION}{path}"
+        asked = urllib.request.Request(url, body.encode(), signed | named, method=method)
+        try:
+            with urllib.request.urlopen(asked) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    created = PLACED.format(REGION)
+    assert send("PUT", "", created)[0] in (200, 409)
+    return send
+
+
+ENCRYPTED = (
+    "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>{}</SSEAlgorithm>"
+    "</ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>"
+)
+UNVERSIONED = "<VersioningConfiguration><Status>Off</Status></VersioningConfiguration>"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "code"),
+    [
+        ("GET", "?list-type=2&max-keys=ten", "", "InvalidArgument"),
+        ("GET", "?list-type=2&max-keys=-1", "", "InvalidArgument"),
+        ("GET", "?list-type=2&max-keys=2147483648", "", "InvalidArgument"),
+        ("GET", "?list-type=2&encoding-type=rot13", "", "InvalidArgument"),
+        ("GET", "?list-type=2&fetch-owner=maybe", "", "InvalidArgument"),
+        ("PUT", "?encryption", ENCRYPTED.format("SSE-KMS"), "MalformedXML"),
+        ("PUT", "?encryption", ENCRYPTED.format("AES256").replace("Rule>", "Law>"), "MalformedXML"),
+        ("PUT", "?encryption", ENCRYPTED.format("AES256").replace("Configuration>", ">"), "MalformedXML"),
+        ("PUT", "?encryption", "<ServerSideEncryptionConfiguration/>", "MalformedXML"),
+        ("PUT", "?encryption", "encrypted, please", "MalformedXML"),
+        ("PUT", "?encryption", "", "MissingRequestBodyError"),
+        (
+            "PUT",
+            "?versioning",
+            UNVERSIONED,
+            "MalformedXML",
+        ),
+        ("PUT", "-elsewhere", PLACED.format("mars-1"), "InvalidLocationConstraint"),
+    ],
+)
+def test_s3_refuses_in_its_own_words(ask_s3, method, path, body, code):
+    status, told = ask_s3(method, path, body)
+    assert (status, f"<Code>{code}</Code>" in told) == (400, True), told
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"x_amz_acl": "everybody"}, "InvalidArgument"),
+        ({"x_amz_storage_class": "ATTIC"}, "InvalidStorageClass"),
+        ({"x_amz_server_side_encryption": "ROT13"}, "InvalidEncryptionAlgorithmError"),
+        ({"x_amz_server_side_encryption_bucket_key_enabled": "perhaps"}, "InvalidArgument"),
+    ],
+)
+def test_s3_refuses_headers(ask_s3, headers, code):
+    status, told = ask_s3("PUT", "/object", "content", **headers)
+    assert (status, f"<Code>{code}</Code>" in told) == (400, True), told
+    assert ask_s3("GET", "/object")[0] == 404
+
+
+def test_s3_takes_what_it_may(ask_s3):
+    assert ask_s3("PUT", "?encryption", ENCRYPTED.format("AES256"))[0] == 200
+    assert ask_s3("PUT", "/taken?x-id=PutObject", "content", x_amz_acl="private", x_amz_colour="red")[0] == 200
+    assert ask_s3("GET", "?list-type=2&max-keys=0&colour=red")[0] == 200
+    assert ask_s3("GET", "/taken", If_Modified_Since="Sat, 31 Jan 2026 11:30:00 GMT") == (200, "content")
+    assert ask_s3("DELETE", "/taken")[0] == 204
+
+
+def test_what_moto_fails_at_is_refused_at_once(ask_s3):
+    ask_s3("PUT", "/dated", "content")
+    status, told = ask_s3("GET", "/dated", If_Modified_Since="yesterday")
+    assert (status, "<Code>UnsupportedOperation</Code>" in told, "ValueError" in told) == (400, True, True), told
 
 
 def own_operations_with_dry_run():
