@@ -1,8 +1,7 @@
 """One AWS on a loopback port: moto's server with the rehearsal's services in it.
 
-moto picks a Flask application by service; `_application` is the one place where the rehearsal takes part: it
-puts the rehearsal's response classes, subclasses of moto's, behind EC2, IAM, Service Quotas and SSM. One method of
-moto's is replaced, by `s3`, which says why. moto's state is the process's, hence one server a process at a time.
+moto picks a Flask application by service, of those that `services` makes. moto's state is the process's, hence one
+server a process at a time.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,48 +20,33 @@ from pathlib import Path
 from typing import Any
 from wsgiref.handlers import format_date_time
 
-from flask import request
-from moto import settings as moto_settings
-from moto.core.utils import camelcase_to_underscores, convert_to_flask_response
 from moto.moto_api._internal.models import moto_api_backend
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Response
 
-from rehearsal.calls import operation_of
 from rehearsal.capacity_blocks import Market
-from rehearsal.checking import checked
 from rehearsal.clock import Clock
 from rehearsal.command_history import CommandHistory
 from rehearsal.commands import CommandCentre
 from rehearsal.control import PREFIX, Control
-from rehearsal.ec2 import RehearsalEC2
 from rehearsal.faults import Faults
 from rehearsal.fleet import Fleet
 from rehearsal.hosts.machine import MachineFactory
 from rehearsal.hosts.volumes import Volumes
-from rehearsal.iam import RehearsalIAM
-from rehearsal.keeping import Keeper, KeepingError, may_change
+from rehearsal.keeping import Keeper, KeepingError
 from rehearsal.latency import Delays, Latency
 from rehearsal.links import Links
 from rehearsal.market_settings import MarketSettings, Searches
 from rehearsal.misfits import Misfits
-from rehearsal.mishaps import is_served, meeting
-from rehearsal.s3 import count_loopback_as_secure
-from rehearsal.service_quotas import RehearsalServiceQuotas
-from rehearsal.ssm import RehearsalSSM
+from rehearsal.mishaps import is_served
+from rehearsal.services import application, is_ssm, make_moto_strict
 from rehearsal.throttling import CallRates
 from rehearsal.world import World
 
 LOOPBACK = "127.0.0.1"
-_OURS: dict[str, type[Any]] = {
-    "ec2": RehearsalEC2,
-    "iam": RehearsalIAM,
-    "servicequotas": RehearsalServiceQuotas,
-    "ssm": RehearsalSSM,
-}
-"""The response classes that stand in place of moto's, by service."""
-
+_BACKLOG = 128
+"""Connections that wait to be taken, as werkzeug has it."""
 _one_server = threading.Lock()
 
 
@@ -101,7 +86,7 @@ class RunningServer:
 
     @property
     def endpoint(self) -> str:
-        return f"http://{self._server.host}:{self._server.server_port}"
+        return f"http://{self._server.host}:{self._server.port}"
 
     @property
     def world(self) -> World:
@@ -132,18 +117,25 @@ def start(settings: Settings, machine_factory: MachineFactory | None) -> Running
     if not _one_server.acquire(blocking=False):
         raise ServerError("this process serves a rehearsal already; stop it, or use another process")
     try:
-        application = _Application(settings, machine_factory)
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        try:
-            handler = _handler(lambda: application.world.clock.now())
-            server = make_server(settings.host, settings.port, application, threaded=True, request_handler=handler)
-        except (OSError, SystemExit) as error:
-            application.close()
-            raise ServerError(f"port {settings.port} on {settings.host} can't be had: {error}") from error
+        # Bound here: werkzeug would print its own words about a port that is taken.
+        with _listening(settings.host, settings.port) as bound:
+            served = _Application(settings, machine_factory)
+            logging.getLogger("werkzeug").setLevel(logging.ERROR)
+            handler = _handler(lambda: served.world.clock.now())
+            server = make_server(settings.host, 0, served, threaded=True, request_handler=handler, fd=bound.fileno())
     except BaseException:
         _one_server.release()
         raise
-    return RunningServer(server, application)
+    return RunningServer(server, served)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError) as error:
+        why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        raise ServerError(f"port {port} on {host} can't be had: {why}") from error
 
 
 class _Application:
@@ -154,7 +146,7 @@ class _Application:
         self._machine_factory = machine_factory
         # A defect is one after a reset, too.
         self._misfits = Misfits()
-        _make_moto_strict()
+        make_moto_strict()
         moto_api_backend.reset()
         try:
             self._keeper = Keeper(settings.state, settings.host_suite) if settings.state else None
@@ -179,13 +171,13 @@ class _Application:
             links=links,
             latency=latency,
             commands=CommandCentre(fleet, links, latency, clock.now, CommandHistory(self._folder("commands"))),
-            rates=CallRates(_is_ssm),
+            rates=CallRates(is_ssm),
             faults=Faults(is_served, seed=self._settings.seed),
             misfits=self._misfits,
             volumes=Volumes(self._folder("volumes")),
         )
         self._control = Control(self.world, lambda: self._renew(self._settings.clock))
-        self._aws = DomainDispatcherApplication(lambda service: _application(service, self.world, self._keep))
+        self._aws = DomainDispatcherApplication(lambda service: application(service, self.world, self._keep))
         return self.world
 
     def close(self) -> None:
@@ -241,53 +233,6 @@ def _start(settings: Settings, kept: Mapping[str, Any] | None) -> datetime | Non
     if settings.clock is not None and settings.clock < now:
         raise ServerError(f"it is {now:%FT%TZ} in the AWS of {settings.state}, and time does not go back")
     return settings.clock or now
-
-
-def _application(service: Any, world: World, keep: Callable[[], None]) -> Any:
-    """moto's Flask application for a service, with the rehearsal's class behind it where there is one.
-
-    `keep` is called after what may change something, whatever became of it, and before it is answered.
-    """
-    application = create_backend_app(service)
-    if ours := _OURS.get(service):
-        bound: Any = type(f"Bound{ours.__name__}", (ours,), {"world": world})
-        for endpoint in application.view_functions:
-            application.view_functions[endpoint] = convert_to_flask_response(bound.dispatch)
-    for endpoint, view in application.view_functions.items():
-        checking = checked(world.misfits, service, _OURS.get(service), view)
-        application.view_functions[endpoint] = meeting(world.faults, service, checking)
-    application.before_request(lambda: world.calls.note(service, request))
-
-    def keep_changes(response: Response) -> Response:
-        try:
-            if may_change(operation_of(service, request)):
-                keep()
-        except KeepingError as error:
-            # A client would try a 5xx again for minutes.
-            logging.getLogger(__name__).exception("%s", request.path)
-            return Response(str(error), status=400)
-        return response
-
-    def keep_lost(error: BaseException | None) -> None:
-        if error is not None:
-            keep()
-
-    application.after_request(keep_changes)
-    application.teardown_request(keep_lost)
-    return application
-
-
-def _is_ssm(operation: str) -> bool:
-    return hasattr(RehearsalSSM, camelcase_to_underscores(operation))
-
-
-def _make_moto_strict() -> None:
-    """moto's own switches for being stricter: images and instance types must exist."""
-    count_loopback_as_secure()
-    moto_settings.ENABLE_AMI_VALIDATION = True
-    # Its 1,300 general images take a second to make, per region and reset; the rehearsal has its own few.
-    moto_settings.ec2_load_default_amis = lambda: False
-    moto_settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
 
 
 @contextmanager

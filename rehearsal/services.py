@@ -1,0 +1,84 @@
+"""moto's Flask application for each service, and where the rehearsal takes part in it.
+
+The rehearsal's response classes, subclasses of moto's, stand behind EC2, IAM, Service Quotas and SSM; requests and
+answers of every service are checked, meet the faults that were asked for, are counted, and what they changed is kept.
+One method of moto's is replaced, by `s3`, which says why.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from flask import request
+from moto import settings as moto_settings
+from moto.core.utils import camelcase_to_underscores, convert_to_flask_response
+from moto.moto_server.werkzeug_app import create_backend_app
+from werkzeug.wrappers import Response
+
+from rehearsal.calls import operation_of
+from rehearsal.checking import checked
+from rehearsal.ec2 import RehearsalEC2
+from rehearsal.iam import RehearsalIAM
+from rehearsal.keeping import KeepingError, may_change
+from rehearsal.mishaps import meeting
+from rehearsal.s3 import count_loopback_as_secure
+from rehearsal.service_quotas import RehearsalServiceQuotas
+from rehearsal.ssm import RehearsalSSM
+from rehearsal.world import World
+
+_OURS: dict[str, type[Any]] = {
+    "ec2": RehearsalEC2,
+    "iam": RehearsalIAM,
+    "servicequotas": RehearsalServiceQuotas,
+    "ssm": RehearsalSSM,
+}
+"""The response classes that stand in place of moto's, by service."""
+
+
+def application(service: Any, world: World, keep: Callable[[], None]) -> Any:
+    """moto's Flask application for a service, with the rehearsal's class behind it where there is one.
+
+    `keep` is called after what may change something, whatever became of it, and before it is answered.
+    """
+    made = create_backend_app(service)
+    if ours := _OURS.get(service):
+        bound: Any = type(f"Bound{ours.__name__}", (ours,), {"world": world})
+        for endpoint in made.view_functions:
+            made.view_functions[endpoint] = convert_to_flask_response(bound.dispatch)
+    for endpoint, view in made.view_functions.items():
+        checking = checked(world.misfits, service, _OURS.get(service), view)
+        made.view_functions[endpoint] = meeting(world.faults, service, checking)
+    made.before_request(lambda: world.calls.note(service, request))
+
+    def keep_changes(response: Response) -> Response:
+        try:
+            if may_change(operation_of(service, request)):
+                keep()
+        except KeepingError as error:
+            # A client would try a 5xx again for minutes.
+            logging.getLogger(__name__).exception("%s", request.path)
+            return Response(str(error), status=400)
+        return response
+
+    def keep_lost(error: BaseException | None) -> None:
+        if error is not None:
+            keep()
+
+    made.after_request(keep_changes)
+    made.teardown_request(keep_lost)
+    return made
+
+
+def is_ssm(operation: str) -> bool:
+    return hasattr(RehearsalSSM, camelcase_to_underscores(operation))
+
+
+def make_moto_strict() -> None:
+    """moto's own switches for being stricter: images and instance types must exist."""
+    count_loopback_as_secure()
+    moto_settings.ENABLE_AMI_VALIDATION = True
+    # Its 1,300 general images take a second to make, per region and reset; the rehearsal has its own few.
+    moto_settings.ec2_load_default_amis = lambda: False
+    moto_settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
