@@ -33,7 +33,7 @@ help:
 	@echo "make rehearse STATE=DIR             keep the rehearsal in a folder, and take it up again"
 	@echo "make test              every check and test"
 	@echo "make check             ruff, mypy, shellcheck only"
-	@echo "make check-faults      kills and faults at random, for half an hour; SEED=2 for others, PART=setup for one part"
+	@echo "make check-faults      kills and faults at random, for forty minutes; SEED=2 for others, PART=setup for one part"
 	@echo "make bench             what README claims about speed, measured here; ROUNDS=9 for more rounds than 5"
 	@echo "make setup             the Python environment and cdktf-cli only"
 	@echo "make lock              lock the packages anew"
