@@ -15,7 +15,8 @@ from pathlib import Path
 
 from rehearsal import remains
 from rehearsal.clock import ClockError, check_speed, parse_instant
-from rehearsal.hosts.machine import HostError, MachineFactory
+from rehearsal.hosts.errors import HostError
+from rehearsal.hosts.machine import MachineFactory
 from rehearsal.hosts.mixed import BOOTED, MixedFactory
 from rehearsal.keeping import KeepingError, choose_suite, make_folder
 from rehearsal.latency import PRESETS

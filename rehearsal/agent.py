@@ -22,7 +22,8 @@ from datetime import datetime, timezone
 from typing import Literal
 
 from rehearsal.documents import Step
-from rehearsal.hosts.machine import KILLED, HostError, Machine, Script, ScriptResult
+from rehearsal.hosts.errors import HostError
+from rehearsal.hosts.machine import KILLED, Machine, Script, ScriptResult
 
 Outcome = Literal["ended", "vanished", "interrupted"]
 Status = Literal["Pending", "InProgress", "Success", "Failed", "TimedOut", "Cancelled", "Skipped"]

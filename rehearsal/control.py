@@ -15,7 +15,7 @@ from werkzeug.wrappers import Request, Response
 from rehearsal import host_control
 from rehearsal.clock import ClockError, parse_instant
 from rehearsal.errors import SettingsError
-from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.errors import HostError
 from rehearsal.world import World
 
 PREFIX = "/_rehearsal/"

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from rehearsal.host_folders import HostFolders, HostRecord
-from rehearsal.hosts.machine import HostError, Labelled, Machine, MachineFactory, Rebootable
+from rehearsal.hosts.errors import HostError
+from rehearsal.hosts.machine import Labelled, Machine, MachineFactory, Rebootable
 from rehearsal.hosts.volumes import Volume
 
 _BROKEN = "broken, as asked for"

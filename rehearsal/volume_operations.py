@@ -21,7 +21,7 @@ from moto.core.responses import ActionResult
 
 from rehearsal.ec2_operations import EC2Operations
 from rehearsal.errors import AwsError
-from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.volumes import Volume
 from rehearsal.launches import GP3_THROUGHPUT
 

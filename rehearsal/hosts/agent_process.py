@@ -16,7 +16,8 @@ from collections.abc import Mapping
 
 from rehearsal.hosts import processes
 from rehearsal.hosts.enclosure import BARE_ENVIRONMENT, Enclosure
-from rehearsal.hosts.machine import KILLED, Ended, HostError, Script, ScriptResult
+from rehearsal.hosts.errors import HostError
+from rehearsal.hosts.machine import KILLED, Ended, Script, ScriptResult
 
 DEFAULT_FOLDER = "/usr/bin"
 _AGENT_TIMEOUT = 90.0

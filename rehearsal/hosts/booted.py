@@ -9,7 +9,7 @@ from rehearsal.hosts.certificates import Authority
 from rehearsal.hosts.code_server_package import CodeServerPackage
 from rehearsal.hosts.container import Container
 from rehearsal.hosts.enclosed import EnclosedHost
-from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.netns import NetworkNamespace
 from rehearsal.hosts.requirements import missing
 from rehearsal.hosts.rootfs import Rootfs

@@ -11,7 +11,7 @@ import re
 import subprocess
 
 from rehearsal.hosts import processes
-from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.errors import HostError
 
 _NAME = re.compile(r"torchneuron-rehearsal-(?P<pid>\d+)-(?P<started>\d+)-.+")
 _serial = itertools.count(1)

@@ -13,7 +13,7 @@ from typing import IO
 from rehearsal.hosts import cgroups, processes
 from rehearsal.hosts.disk import Disk
 from rehearsal.hosts.enclosure import BARE_ENVIRONMENT, IN_CHILD, Enclosure
-from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.netns import NetworkNamespace
 from rehearsal.hosts.rootfs import Rootfs
 

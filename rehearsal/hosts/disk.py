@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rehearsal.hosts.enclosure import BARE_ENVIRONMENT
-from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.errors import HostError
 
 _RELEASE_TIMEOUT = 20.0
 _POLL = 0.02

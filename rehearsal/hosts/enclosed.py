@@ -13,8 +13,9 @@ from rehearsal.hosts import seed
 from rehearsal.hosts.agent_process import run_script
 from rehearsal.hosts.disk import Disk
 from rehearsal.hosts.enclosure import Enclosure
+from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.forward import Forward
-from rehearsal.hosts.machine import HostError, Script, ScriptResult
+from rehearsal.hosts.machine import Script, ScriptResult
 from rehearsal.hosts.netns import NetworkNamespace
 from rehearsal.hosts.volumes import Slots, Volume
 

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from rehearsal.hosts import cache
 from rehearsal.hosts.code_server_package import CodeServerPackage
-from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.rootfs import SUITES, Rootfs
 
 

@@ -23,7 +23,7 @@ from rehearsal.hosts import cache, processes, requirements, seed
 from rehearsal.hosts.disk import Disk
 from rehearsal.hosts.enclosed import EnclosedHost
 from rehearsal.hosts.enclosure import BARE_ENVIRONMENT, Enclosure
-from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.netns import NetworkNamespace
 from rehearsal.hosts.rootfs import Rootfs
 

@@ -10,7 +10,7 @@ import struct
 import time
 from pathlib import Path
 
-from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.errors import HostError
 
 _CONTROL = Path("/dev/loop-control")
 # linux/loop.h. LOOP_CONFIGURE takes a struct loop_config: file, block size, a struct loop_info64, reserve.

@@ -21,19 +21,6 @@ KILLED = 137
 Ended = Literal["exited", "timed-out", "cancelled"]
 
 
-class HostError(Exception):
-    """A host could not be booted, entered or reached.
-
-    Says what happened, why, and what to do about it; `str()` gives all three.
-    """
-
-    def __init__(self, what: str, *, why: str, remedy: str) -> None:
-        super().__init__(f"{what}: {why}\n{remedy}")
-        self.what = what
-        self.why = why
-        self.remedy = remedy
-
-
 @dataclass(frozen=True)
 class Script:
     """A script to be run as root the way the SSM agent runs a step.

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.errors import HostError
 
 _CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS = 0x8914

@@ -8,7 +8,8 @@ import re
 import time
 from pathlib import Path
 
-from rehearsal.hosts.machine import KILLED, HostError, Script, ScriptResult
+from rehearsal.hosts.errors import HostError
+from rehearsal.hosts.machine import KILLED, Script, ScriptResult
 from rehearsal.hosts.volumes import Volume
 
 _SLEEP = re.compile(r"^sleep (\d+(?:\.\d+)?)$", re.MULTILINE)

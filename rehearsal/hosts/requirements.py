@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rehearsal.hosts.code_server_package import CodeServerPackage
-from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.rootfs import Rootfs
 
 # Program and Debian package. Building needs the second group too, as long as the image isn't in the cache.

@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.errors import HostError
 
 _LINES_SHOWN = 15
 

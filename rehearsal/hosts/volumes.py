@@ -14,8 +14,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO
 
+from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.loop import LoopDevice
-from rehearsal.hosts.machine import HostError
 
 RECORDS = "/var/lib/rehearsal/volumes"
 """The folder in a host with a file for each volume it has: what `image/volumes.sh` makes a device of."""

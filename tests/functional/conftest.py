@@ -15,7 +15,8 @@ import boto3
 import pytest
 from botocore.config import Config as ClientConfig
 
-from rehearsal.hosts.machine import KILLED, HostError, Script, ScriptResult
+from rehearsal.hosts.errors import HostError
+from rehearsal.hosts.machine import KILLED, Script, ScriptResult
 from rehearsal.hosts.volumes import Volume
 from rehearsal.latency import Delays
 from rehearsal.server import Settings, serving

@@ -4,7 +4,7 @@ import pytest
 
 from torchneuron.capacity_blocks import offerings, purchase, reservations, shown
 from torchneuron.capacity_blocks.journal import PATIENCE
-from torchneuron.capacity_blocks.offerings import SearchRequest
+from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.wanted import want
 from torchneuron.errors import InputError, NotFoundError, PurchaseUnknownError
 

@@ -6,7 +6,7 @@ import pytest
 
 from torchneuron import saved_block
 from torchneuron.capacity_blocks import offerings, purchase, reservations
-from torchneuron.capacity_blocks.offerings import SearchRequest
+from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.wanted import want
 from torchneuron.errors import InputError, NotFoundError
 

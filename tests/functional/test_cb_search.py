@@ -16,7 +16,7 @@ import pytest
 
 from tests.functional.invoking import on_a_terminal
 from torchneuron.capacity_blocks import offerings
-from torchneuron.capacity_blocks.offerings import SearchRequest
+from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ import pytest
 
 from rehearsal.hosts import registry_proxy
 from rehearsal.hosts.booted import factory
-from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.rootfs import SUITES
 from tests.functional.hosts_support import booted, eventually, run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.hosts import cache, code_server_package, images, requirements
-from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.rootfs import SUITES, Rootfs
 from rehearsal.hosts.tools import run_tool
 

@@ -11,8 +11,9 @@ import pytest
 from rehearsal.fleet import run_all
 from rehearsal.hosts import light
 from rehearsal.hosts.booted import factory
+from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.light import OWN, LightHost
-from rehearsal.hosts.machine import KILLED, HostError
+from rehearsal.hosts.machine import KILLED
 from rehearsal.hosts.mixed import MixedFactory
 from tests.functional.hosts_support import SCRIPT, booted, eventually, light_host, run
 

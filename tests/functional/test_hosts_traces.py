@@ -15,7 +15,7 @@ import pytest
 from rehearsal.hosts import light
 from rehearsal.hosts.booted import factory
 from rehearsal.hosts.code_server_package import CodeServerPackage
-from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.rootfs import Rootfs
 from rehearsal.hosts.sweep import sweep
 from rehearsal.hosts.volumes import Volume

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from rehearsal.hosts.booted import factory
+from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.loop import LoopDevice
-from rehearsal.hosts.machine import HostError
 from rehearsal.hosts.requirements import missing
 from rehearsal.hosts.rootfs import SUITES
 from rehearsal.hosts.volumes import Volume

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from tests.exactly_once import Killed, run, run_until_told
 from torchneuron.aws import Aws
 from torchneuron.capacity_blocks import offerings, reservations
-from torchneuron.capacity_blocks.offerings import SearchRequest
 from torchneuron.capacity_blocks.purchase import purchase
+from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.wanted import Wanted
 
 REGION = "sa-east-1"

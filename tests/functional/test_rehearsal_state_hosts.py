@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.hosts import disk, light
-from rehearsal.hosts.machine import HostError
+from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.requirements import missing
 from rehearsal.hosts.sweep import sweep
 from tests.functional.hosts_support import require, run, traces, up

@@ -6,8 +6,9 @@ from decimal import Decimal
 from hypothesis import strategies as st
 
 from tests.unit.capacity_fakes import REGION, START, ZONE
-from torchneuron.capacity_blocks.offerings import Offering, SearchRequest, Segment
+from torchneuron.capacity_blocks.offerings import Offering, Segment
 from torchneuron.capacity_blocks.rules import SOLD_HOURS
+from torchneuron.capacity_blocks.search_request import SearchRequest
 
 REQUEST = SearchRequest("trn2.3xlarge", 24, 1, REGION)
 SEGMENTS_REQUEST = SearchRequest("trn1.32xlarge", 24, 20, "us-west-2")

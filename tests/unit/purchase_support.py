@@ -8,8 +8,8 @@ from botocore.exceptions import ReadTimeoutError
 from botocore.parsers import ResponseParserError
 
 from tests.unit.capacity_fakes import NOW, REGION, refusal
-from torchneuron.capacity_blocks.offerings import SearchRequest
 from torchneuron.capacity_blocks.purchase import purchase
+from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.wanted import Wanted
 
 WANTED = Wanted("cb-1", SearchRequest("trn2.3xlarge", 24, 1, REGION), "a-project", Path("state"))

@@ -5,9 +5,10 @@ from decimal import Decimal
 
 from tests.unit.capacity_fakes import REGION, START
 from tests.unit.offerings_support import REQUEST, block, of_segments, of_ultraservers
-from torchneuron.capacity_blocks.offerings import SearchRequest, in_order
+from torchneuron.capacity_blocks.offerings import in_order
 from torchneuron.capacity_blocks.query import Query
 from torchneuron.capacity_blocks.refusals import NotSoldError, Refusal
+from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.searching import Results
 from torchneuron.capacity_blocks.suggestions import Suggestion
 from torchneuron.errors import AwsError

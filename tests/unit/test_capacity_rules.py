@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torchneuron.capacity_blocks.offerings import Offering, SearchRequest
+from torchneuron.capacity_blocks.offerings import Offering
 from torchneuron.capacity_blocks.rules import (
     SOLD_HOURS,
     check_count,
@@ -16,6 +16,7 @@ from torchneuron.capacity_blocks.rules import (
     next_shorter,
     reclaimed_before_end,
 )
+from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.errors import InputError
 
 START = datetime(2026, 1, 12, 11, 30, tzinfo=timezone.utc)

@@ -13,8 +13,8 @@ from tests.exactly_once import run, run_until_told
 from tests.unit.capacity_fakes import REGION
 from tests.unit.unreliable_ec2 import EXTENSION_OFFERING, KILLS, LOST, OUTCOMES, RESERVATION, UnreliableEc2
 from torchneuron.capacity_blocks.extend import WantedExtension, extend
-from torchneuron.capacity_blocks.offerings import SearchRequest
 from torchneuron.capacity_blocks.purchase import purchase
+from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.wanted import Wanted
 
 CALLS_OF_A_RUN = 8

@@ -4,7 +4,7 @@ from tests.unit import golden
 from tests.unit.capacity_fakes import REGION, FakeEc2, offering, reservation
 from tests.unit.offerings_support import block, of_segments, of_ultraservers
 from torchneuron.capacity_blocks import offerings, reservations, show_purchase
-from torchneuron.capacity_blocks.offerings import SearchRequest
+from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.errors import InputError
 
 REQUEST = SearchRequest("trn2.3xlarge", 24, 1, REGION)

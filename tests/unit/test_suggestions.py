@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from tests.unit.capacity_fakes import REGION, START
 from torchneuron.capacity_blocks import suggestions
-from torchneuron.capacity_blocks.offerings import SearchRequest
 from torchneuron.capacity_blocks.query import Query
 from torchneuron.capacity_blocks.rules import SOLD_HOURS
+from torchneuron.capacity_blocks.search_request import SearchRequest
 
 ASKED = SearchRequest("trn2.3xlarge", 24, 1, REGION)
 

@@ -9,7 +9,7 @@ from tests.unit.capacity_fakes import REGION
 from tests.unit.offerings_support import block, of_ultraservers
 from torchneuron import config
 from torchneuron.capacity_blocks import shown
-from torchneuron.capacity_blocks.offerings import SearchRequest
+from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.wanted import want
 from torchneuron.errors import InputError
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from torchneuron.capacity_blocks.offerings import Offering, SearchRequest, Segment
+from torchneuron.capacity_blocks.offerings import Offering, Segment
 from torchneuron.capacity_blocks.refusals import Refusal
+from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.searching import Results
 from torchneuron.capacity_blocks.words import iso
 from torchneuron.errors import AwsError

@@ -27,35 +27,13 @@ from torchneuron.capacity_blocks.rules import (
     instances_in,
     reclaimed_before_end,
 )
+from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.errors import AwsError, InputError, NotFoundError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 _HOUR = timedelta(hours=1)
-
-
-@dataclass(frozen=True)
-class SearchRequest:
-    """What is searched for: `count` instances of a type, for `duration_hours` in one go, in one region.
-
-    With an `ultraserver_type`, `count` UltraServers, and no instance type. The block starts between `start_after`
-    and `start_before`, aware, both included. `all_zones`: also zones the account has not opted in to.
-    """
-
-    instance_type: str
-    duration_hours: int
-    count: int
-    region: str
-    ultraserver_type: str = ""
-    start_after: datetime | None = None
-    start_before: datetime | None = None
-    all_zones: bool = False
-
-    @property
-    def what(self) -> str:
-        """The type searched for, of instance or of UltraServer."""
-        return self.ultraserver_type or self.instance_type
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from datetime import datetime
 from decimal import Decimal
 
 from torchneuron import options
-from torchneuron.capacity_blocks.offerings import SearchRequest
 from torchneuron.capacity_blocks.rules import (
     DEFAULT_HOURS,
     LATEST_START,
@@ -23,6 +22,7 @@ from torchneuron.capacity_blocks.rules import (
     check_ultraserver_count,
     days,
 )
+from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.words import either, iso
 from torchneuron.errors import InputError
 

@@ -16,7 +16,7 @@ from torchneuron.capacity_blocks.words import either
 from torchneuron.errors import AccessError, AwsError, InputError, TorchNeuronError, UnreachableError
 
 if TYPE_CHECKING:
-    from torchneuron.capacity_blocks.offerings import SearchRequest
+    from torchneuron.capacity_blocks.search_request import SearchRequest
 
 _NOT_SOLD = ("Unsupported", "UnsupportedOperation")
 _REFUSED = ("InvalidParameterValue", "InvalidParameterCombination", "InvalidParameter")

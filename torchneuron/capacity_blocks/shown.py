@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from torchneuron import display, files
-from torchneuron.capacity_blocks.offerings import Offering, SearchRequest, Segment
+from torchneuron.capacity_blocks.offerings import Offering, Segment
+from torchneuron.capacity_blocks.search_request import SearchRequest
 
 _FILE = "offerings-shown.json"
 

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 
-from torchneuron.capacity_blocks.offerings import Offering, SearchRequest
+from torchneuron.capacity_blocks.offerings import Offering
 from torchneuron.capacity_blocks.query import Query
 from torchneuron.capacity_blocks.rules import days, next_longer, next_shorter
+from torchneuron.capacity_blocks.search_request import SearchRequest
 
 MOST_NEARBY = 12
 """Searches beside those of other regions."""

@@ -19,10 +19,11 @@ from torchneuron import display
 from torchneuron.aws import Aws, Wait
 from torchneuron.aws_errors import is_about_sign_in
 from torchneuron.capacity_blocks import offerings
-from torchneuron.capacity_blocks.offerings import Offering, SearchRequest
+from torchneuron.capacity_blocks.offerings import Offering
 from torchneuron.capacity_blocks.once import Clock
 from torchneuron.capacity_blocks.pacing import Pace
 from torchneuron.capacity_blocks.refusals import Refusal
+from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.errors import AwsError, InputError
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from torchneuron.capacity_blocks import shown
-from torchneuron.capacity_blocks.offerings import Offering, SearchRequest
+from torchneuron.capacity_blocks.offerings import Offering
 from torchneuron.capacity_blocks.rules import DEFAULT_HOURS
+from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.words import iso, price
 from torchneuron.config import Config
 from torchneuron.errors import InputError
