@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 # Tests mostly wait, for Terraform and for hosts; PYTEST holds more options for it.
-WORKERS ?= 2
+WORKERS ?= 4
 PYTEST ?=
 
 export PIPENV_VENV_IN_PROJECT := 1

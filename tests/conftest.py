@@ -21,8 +21,14 @@ _ABOUT_TRACES = (
 )
 
 
+# Its tests share nothing, and each takes a minute or three.
+_APART = "tests/e2e/test_scenarios.py"
+
+
 class _Together(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
     """A module's tests stay on one worker, in their order, and those on one machine do: what they share is made once.
+
+    Only the stories, which share nothing, go wherever there is room.
 
     xdist's own `loadgroup` would be told by marks, but has no effect with pytest 9.2 (it writes a name that pytest no
     longer reads), and nothing says so.
@@ -30,6 +36,8 @@ class _Together(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
 
     def _split_scope(self, nodeid: str) -> str:
         module, _, test = nodeid.partition("::")
+        if module == _APART:
+            return nodeid
         machine = re.search(r"\[(?:.+-)?(trixie|bookworm)(?:-.+)?\]$", test)
         if machine and module.startswith("tests/e2e/"):
             return machine[1]
