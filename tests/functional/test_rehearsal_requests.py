@@ -21,6 +21,15 @@ PLACED = "<CreateBucketConfiguration><LocationConstraint>{}</LocationConstraint>
 ROLE = "arn:aws:iam::123456789012:role/reader"
 
 
+def answered(request):
+    """Sends a request; the status and the body of its answer, an error's too."""
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
 @pytest.fixture
 def ask(rehearsal_endpoint):
     """Sends parameters as they are: `ask("ec2", Action="DescribeVpcs", …)`; the status and the body."""
@@ -30,11 +39,7 @@ def ask(rehearsal_endpoint):
         if target:
             headers |= {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1"}
         data = (body if body is not None else urllib.parse.urlencode(parameters)).encode()
-        try:
-            with urllib.request.urlopen(urllib.request.Request(rehearsal_endpoint, data, headers)) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+        return answered(urllib.request.Request(rehearsal_endpoint, data, headers))
 
     return send
 
@@ -174,15 +179,9 @@ def ask_s3(rehearsal_endpoint):
         signed = {"Authorization": SCOPE.format(region=REGION, service="s3")}
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         url = f"{rehearsal_endpoint}/kept-{REGION}{path}"
-        asked = urllib.request.Request(url, body.encode(), signed | named, method=method)
-        try:
-            with urllib.request.urlopen(asked) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+        return answered(urllib.request.Request(url, body.encode(), signed | named, method=method))
 
-    created = PLACED.format(REGION)
-    assert send("PUT", "", created)[0] in (200, 409)
+    assert send("PUT", "", PLACED.format(REGION))[0] in (200, 409)
     return send
 
 
@@ -207,12 +206,7 @@ UNVERSIONED = "<VersioningConfiguration><Status>Off</Status></VersioningConfigur
         ("PUT", "?encryption", "<ServerSideEncryptionConfiguration/>", "MalformedXML"),
         ("PUT", "?encryption", "encrypted, please", "MalformedXML"),
         ("PUT", "?encryption", "", "MissingRequestBodyError"),
-        (
-            "PUT",
-            "?versioning",
-            UNVERSIONED,
-            "MalformedXML",
-        ),
+        ("PUT", "?versioning", UNVERSIONED, "MalformedXML"),
         ("PUT", "-elsewhere", PLACED.format("mars-1"), "InvalidLocationConstraint"),
     ],
 )
