@@ -38,11 +38,13 @@ class Calls:
 
 
 def operation_of(service: str, request: Any) -> str:
-    """The operation a request is for, wherever the service's protocol puts it; "" for none."""
+    """The operation a request is for, wherever the service's protocol puts it; "" for none.
+
+    What was sent has been read whole before (`services`), else a form in it would be taken out of it: S3's bodies may
+    be said to be forms (`curl --data`).
+    """
     if target := request.headers.get("X-Amz-Target"):
         return str(target).rpartition(".")[2]
-    # What is sent is kept before a form is looked for in it: S3's bodies may be said to be forms (`curl --data`).
-    request.get_data()
     if action := request.form.get("Action") or request.args.get("Action"):
         return str(action)
     try:

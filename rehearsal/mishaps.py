@@ -34,8 +34,6 @@ def meeting(faults: Faults, service: str, view: View) -> View:
         fault = faults.meet(service, operation)
         if fault is None:
             return view(*arguments, **named)
-        # What was sent is read in any case: it would be taken for the connection's next request.
-        request.get_data()
         time.sleep(fault.seconds)
         answer = view(*arguments, **named) if fault.takes_effect else None
         return answer if fault.kind == "delay" else _spoilt(service, operation, fault)

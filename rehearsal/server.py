@@ -212,7 +212,8 @@ class _Application:
 def _handler(now: Callable[[], datetime]) -> type[Any]:
     """moto's request handler, with the rehearsal's date in every answer: AWS's clients tell the time by it.
 
-    A request whose answer is to be lost ends with a ConnectionError: werkzeug sends nothing then.
+    A request whose answer is to be lost, or that did not come whole, ends with a ConnectionError: werkzeug sends
+    nothing then.
     """
 
     class Handler(MotoRequestHandler):  # type: ignore[misc] # moto has no types

@@ -15,6 +15,7 @@ from flask import request
 from moto import settings as moto_settings
 from moto.core.utils import camelcase_to_underscores, convert_to_flask_response
 from moto.moto_server.werkzeug_app import create_backend_app
+from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Response
 
 from rehearsal.calls import operation_of
@@ -50,6 +51,7 @@ def application(service: Any, world: World, keep: Callable[[], None]) -> Any:
     for endpoint, view in made.view_functions.items():
         checking = checked(world.misfits, service, _OURS.get(service), view)
         made.view_functions[endpoint] = meeting(world.faults, service, checking)
+    made.before_request(_take_whole)
     made.before_request(lambda: world.calls.note(service, request))
 
     def keep_changes(response: Response) -> Response:
@@ -69,6 +71,19 @@ def application(service: Any, world: World, keep: Callable[[], None]) -> Any:
     made.after_request(keep_changes)
     made.teardown_request(keep_lost)
     return made
+
+
+def _take_whole() -> None:
+    """Read what was sent, once for everything that looks at it, and in any case: the rest of it would be taken for the
+    connection's next request.
+
+    A client that is gone before all of it came has asked for nothing and gets no answer: a ConnectionError, see
+    `server`.
+    """
+    try:
+        request.get_data()
+    except ClientDisconnected as error:
+        raise ConnectionAbortedError(f"{request.path}: cut short by the client") from error
 
 
 def is_ssm(operation: str) -> bool:

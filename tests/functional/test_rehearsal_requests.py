@@ -1,6 +1,7 @@
 """Requests as other clients than botocore might send them: what AWS would refuse is refused in its words."""
 
 import json
+import socket
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -242,6 +243,35 @@ def test_what_moto_fails_at_is_refused_at_once(ask_s3):
     ask_s3("PUT", "/dated", "content")
     status, told = ask_s3("GET", "/dated", If_Modified_Since="yesterday")
     assert (status, "<Code>UnsupportedOperation</Code>" in told, "ValueError" in told) == (400, True, True), told
+
+
+@pytest.mark.parametrize(
+    ("service", "line", "body"),
+    [
+        ("ec2", "POST /", "Action=CreateVpc&CidrBlock=10.9.0.0%2F16"),
+        ("ssm", "POST /\r\nX-Amz-Target: AmazonSSM.PutParameter", '{"Name": "/a", "Value": "b", "Type": "String"}'),
+        ("ssm", "POST /\r\nX-Amz-Target: AmazonSSM.PutParameter", '{"Name": "/a", '),
+        ("s3", "PUT /cut-short", PLACED.format(REGION)),
+        ("sts", "POST /", "Action=GetCallerIdentity&Version=2011-06-15"),
+    ],
+)
+def test_what_is_cut_short_is_no_request(rehearsal_endpoint, server, client, service, line, body):
+    """A client that is killed while it sends: AWS does nothing, and has nobody to answer."""
+    place = urllib.parse.urlsplit(rehearsal_endpoint)
+    first, *others = line.split("\r\n")
+    scope = f"Authorization: {SCOPE.format(region=REGION, service=service)}"
+    length = f"Content-Length: {len(body) + 100}"
+    sent = "\r\n".join([f"{first} HTTP/1.1", f"Host: {place.netloc}", scope, length, *others, "", body])
+    before = server.world.calls.shown()
+    with socket.create_connection((place.hostname, place.port)) as connection:
+        connection.sendall(sent.encode())
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
+    assert server.world.calls.shown() == before
+    assert server.world.misfits.shown() == {"misfits": []}
+    assert [vpc["CidrBlock"] for vpc in client("ec2").describe_vpcs()["Vpcs"]] == ["172.31.0.0/16"]
+    assert refusal(client("ssm").get_parameter, Name="/a") == "ParameterNotFound"
+    assert client("s3").list_buckets()["Buckets"] == []
 
 
 def own_operations_with_dry_run():
