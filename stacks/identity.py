@@ -7,6 +7,7 @@ import json
 from constructs import Construct
 
 from stacks.provider import IamInstanceProfile, IamRole, IamRolePolicyAttachment
+from torchneuron import marks
 
 SESSION_MANAGER_POLICY = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
 
@@ -16,8 +17,8 @@ class MachineIdentity(Construct):
 
     def __init__(self, scope: Construct, name: str, *, project: str) -> None:
         super().__init__(scope, name)
-        # IAM is global and takes 38 characters here; the suffix the provider adds keeps regions apart.
-        name_prefix = f"{project[:37]}-"
+        # IAM is global: the suffix the provider adds keeps regions apart.
+        name_prefix = marks.role_prefix(project)
         role = IamRole(
             self,
             "role",

@@ -25,6 +25,7 @@ from stacks.provider import (
     LaunchTemplateMetadataOptions,
     LaunchTemplateTagSpecifications,
 )
+from torchneuron import marks
 
 
 class MachineTemplate(Construct):
@@ -49,7 +50,7 @@ class MachineTemplate(Construct):
         template = LaunchTemplate(
             self,
             "template",
-            name_prefix=f"{project}-",
+            name_prefix=marks.name_prefix(project),
             update_default_version=True,
             instance_type=instance_type,
             instance_market_options=market,

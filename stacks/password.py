@@ -6,6 +6,7 @@ from cdktf import TerraformStack
 from constructs import Construct
 
 from stacks.provider import SecretsmanagerSecret, SecretsmanagerSecretVersion
+from torchneuron import marks
 
 LENGTH = 32
 
@@ -24,7 +25,7 @@ class GeneratedPassword(Construct):
             self,
             "secret",
             # A fixed name would stay taken after `destroy`.
-            name_prefix=f"{project}-",
+            name_prefix=marks.name_prefix(project),
             description="code-server password",
             # It opens a machine that is gone once this is deleted: there is nothing to recover.
             recovery_window_in_days=0,

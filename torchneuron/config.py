@@ -21,8 +21,6 @@ from torchneuron.schema import Problem, find_problems, read_json
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 CONFIG_VARIABLE = "TORCHNEURON_CONFIG"
 HTTPS_PORT = 443
-DATA_TAG = "torchneuron:volume"
-"""Tells a data volume, by the value `data`, from the root volumes that have the project's tags as well."""
 
 
 @dataclass(frozen=True)

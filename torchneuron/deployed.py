@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torchneuron import display
+from torchneuron import display, marks
 from torchneuron.aws import Aws
 from torchneuron.aws_errors import calling
 from torchneuron.capacity_blocks import reservations
 from torchneuron.capacity_blocks.reservations import Reservation
-from torchneuron.config import DATA_TAG
 from torchneuron.errors import AccessError, AwsError, NotFoundError
 
 if TYPE_CHECKING:
@@ -97,12 +96,12 @@ def by_tags(aws: Aws, project: str) -> Deployed:
     """What carries the project's tags in the region, without any state. Raises NotFoundError when nothing does."""
     if not (machines := _with_blocks(aws, living(aws.ec2(), project))):
         raise nothing(aws.region)
-    groups = machines[0].security_group_ids
+    groups, secrets = machines[0].security_group_ids, secret_arns(aws, project)
     return Deployed(
         region=aws.region,
         machines=tuple(sorted(machines, key=lambda machine: machine.instance_id)),
         security_group_id=groups[0] if groups else "",
-        secret_arn=_secret(aws, project),
+        secret_arn=secrets[0] if len(secrets) == 1 else "",
         data_volume_ids=tuple(sorted(one["VolumeId"] for one in _data_volumes(aws.ec2(), {"tag:Project": [project]}))),
         from_state=False,
     )
@@ -115,12 +114,8 @@ def ids_in(outputs: Mapping[str, Any]) -> list[str]:
 
 def living(ec2: EC2Client, project: str) -> list[Machine]:
     """The instances with the project's tags that are not lost."""
-    which = {
-        "tag:Project": [project],
-        "tag:ManagedBy": ["torchneuron"],
-        "instance-state-name": ["pending", "running", "stopping", "stopped"],
-    }
-    return _machines(ec2, [{"Name": name, "Values": values} for name, values in which.items()])
+    alive: FilterTypeDef = {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}
+    return _machines(ec2, [*marks.filters(marks.of(project)), alive])
 
 
 def running_with(ec2: EC2Client, tag: str, value: str) -> list[Machine]:
@@ -160,8 +155,8 @@ def _attached(ec2: EC2Client, instance_ids: Sequence[str]) -> dict[str, str]:
 
 
 def _data_volumes(ec2: EC2Client, which: Mapping[str, Sequence[str]]) -> list[VolumeTypeDef]:
-    wanted = {"tag:ManagedBy": ["torchneuron"], f"tag:{DATA_TAG}": ["data"], **which}
-    filters: list[FilterTypeDef] = [{"Name": name, "Values": list(values)} for name, values in wanted.items()]
+    filters: list[FilterTypeDef] = [{"Name": name, "Values": list(values)} for name, values in which.items()]
+    filters += marks.filters({**marks.MANAGED, marks.DATA: "data"})
     with calling("look for data volumes"):
         pages = ec2.get_paginator("describe_volumes").paginate(Filters=filters)
         return [volume for page in pages for volume in page["Volumes"]]
@@ -206,15 +201,13 @@ def _machine(raw: InstanceTypeDef) -> Machine:
     )
 
 
-def _secret(aws: Aws, project: str) -> str:
-    """The secret with the project's tags, and a name that begins with the project's; empty when there is not one."""
+def secret_arns(aws: Aws, project: str) -> list[str]:
+    """The secrets with the project's tags, and a name that begins with the project's."""
     with calling("look for the secret"):
         pages = (
             aws.secrets()
             .get_paginator("list_secrets")
-            .paginate(Filters=[{"Key": "tag-key", "Values": ["ManagedBy"]}, {"Key": "name", "Values": [f"{project}-"]}])
+            .paginate(Filters=[{"Key": "name", "Values": [marks.name_prefix(project)]}])
         )
         secrets = [secret for page in pages for secret in page["SecretList"]]
-    tag = {"Key": "Project", "Value": project}
-    found = [secret["ARN"] for secret in secrets if tag in secret.get("Tags", [])]
-    return found[0] if len(found) == 1 else ""
+    return [one["ARN"] for one in secrets if marks.are_in(marks.of(project), one.get("Tags", []))]

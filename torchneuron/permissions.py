@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torchneuron import marks
 from torchneuron.setup.document import NAME_PREFIX, RUN_SHELL_SCRIPT
 
 ALL = "all"
@@ -30,8 +31,8 @@ _DOCUMENTS = (f"arn:aws:ssm:*:*:document/{NAME_PREFIX}*",)
 _RUN_SHELL_SCRIPT = f"arn:aws:ssm:*::document/{RUN_SHELL_SCRIPT}"
 _BUCKET = "arn:aws:s3:::{bucket}"
 _STATES = f"{_BUCKET}/{{project}}/*"
-_ROLES = "arn:aws:iam::*:role/{role}-*"
-_PROFILES = "arn:aws:iam::*:instance-profile/{role}-*"
+_ROLES = "arn:aws:iam::*:role/{role}*"
+_PROFILES = "arn:aws:iam::*:instance-profile/{role}*"
 _SECRETS = ("arn:aws:secretsmanager:*:*:secret:{project}-*",)
 # Else whoever may deploy could give a machine's role, and so themselves, any permission there is.
 _ONLY_SESSION_MANAGER = {"ArnEquals": {"iam:PolicyARN": "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"}}
@@ -311,7 +312,8 @@ _REACH = (_FORWARD, _OWN_SESSIONS)
 _SET_UP = (_SEE_COMMANDS, _SEE_WHY_UNREACHED, _FIND_DOCUMENTS, _MAKE_DOCUMENTS, _RUN)
 _INFO = (_READ_STATE, _SEE_INSTANCES, _SEE_BLOCKS)
 # Where there is no state at hand.
-_FIND = (_SEE_VOLUMES, Grant("FindSecret", "the secret by its tags", _of("secretsmanager", "ListSecrets")))
+_FIND_SECRET = Grant("FindSecret", "the secret by its tags", _of("secretsmanager", "ListSecrets"))
+_FIND = (_SEE_VOLUMES, _FIND_SECRET)
 _PLAN = (_READ_STATE, _WRITE_STATE, _UNLOCK_STATE, _READ_SAVED, _READ_IMAGE, _MAKE_PASSWORD)
 _SEE = (_SEE_MACHINE, _SEE_ROLE, _SEE_SECRET)
 _MAKE = (_MAKE_MACHINE, _MAKE_ROLE, _LET_IT_BE_MANAGED, _MAKE_SECRET)
@@ -381,4 +383,4 @@ def _filled(template: str, scope: Scope) -> list[str]:
     if template == "{ami}":
         return [f"arn:aws:ssm:*:*:parameter/{name.lstrip('/')}" for name in dict.fromkeys(scope.ami_parameters)]
     # IAM takes names of 64 characters, and Terraform's suffix 26 of them: the stack cuts the project's name here.
-    return [template.format(project=scope.project, role=scope.project[:37], bucket=scope.bucket)]
+    return [template.format(project=scope.project, role=marks.role_prefix(scope.project), bucket=scope.bucket)]

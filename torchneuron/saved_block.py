@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from torchneuron import options, parameters, subnets
+from torchneuron import marks, options, parameters, subnets
 from torchneuron.capacity_blocks import reservations
 from torchneuron.capacity_blocks.reservations import GONE, Reservation
 from torchneuron.capacity_blocks.words import iso, iso_or_none
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 T = TypeVar("T")
-_MADE_HERE = {"ManagedBy": "torchneuron"}
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def save(
         reservation.end,
         replaced="" if saved == reservation.id else saved,
     )
-    parameters.write_all(ssm, region, block.values, before, {"Project": project, **_MADE_HERE})
+    parameters.write_all(ssm, region, block.values, before, marks.of(project))
     return block
 
 
@@ -153,7 +152,7 @@ def update_end(ssm: SSMClient, region: str, reservation_id: str, end: datetime) 
     if saved.get(names.reservation) != reservation_id:
         return False
     if saved.get(names.end, "") < iso(end):
-        parameters.write(ssm, names.end, iso(end), _MADE_HERE, exists=names.end in saved)
+        parameters.write(ssm, names.end, iso(end), marks.MANAGED, exists=names.end in saved)
     return True
 
 

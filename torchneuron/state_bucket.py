@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torchneuron import display
+from torchneuron import display, marks
 from torchneuron.aws_errors import calling
 from torchneuron.config import Config, save_state_bucket
 from torchneuron.errors import AwsError, InputError
@@ -149,7 +149,7 @@ class _Bucket:
             ("TLS only", self._refuse_plain_http),
             ("encrypted", self._encrypt),
             ("versioned", self._keep_versions),
-            ("tagged", lambda: self._tag({"Project": project, "ManagedBy": "torchneuron"})),
+            ("tagged", lambda: self._tag(marks.of(project))),
         )
 
     def _exists(self) -> bool:
@@ -236,7 +236,7 @@ class _Bucket:
         tags = {tag["Key"]: tag["Value"] for tag in now.get("TagSet", [])}
         if wanted.items() <= tags.items():
             return False
-        tag_set: Any = [{"Key": key, "Value": value} for key, value in {**tags, **wanted}.items()]
+        tag_set: Any = marks.listed({**tags, **wanted})
         with calling(f"tag {self.name}"):
             self._s3.put_bucket_tagging(Tagging={"TagSet": tag_set}, **self._which)
         return True

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from torchneuron import display
+from torchneuron import display, marks
 from torchneuron.aws_errors import may_pass
 from torchneuron.capacity_blocks import offerings, once, reservations, turned_away
 from torchneuron.capacity_blocks.intent import (
@@ -204,12 +204,11 @@ def _send(ec2_once: EC2Client, offering: Offering, wanted: Wanted) -> list[Reser
 
 
 def _request(offering: Offering, wanted: Wanted) -> dict[str, Any]:
-    tags = {"Project": wanted.project, "ManagedBy": "torchneuron", **tags_for(offering, wanted.offering_id)}
-    written = [{"Key": key, "Value": value} for key, value in tags.items()]
+    tags = {**marks.of(wanted.project), **tags_for(offering, wanted.offering_id)}
     return {
         "CapacityBlockOfferingId": offering.id,
         "InstancePlatform": "Linux/UNIX",
-        "TagSpecifications": [{"ResourceType": "capacity-reservation", "Tags": written}],
+        "TagSpecifications": [{"ResourceType": "capacity-reservation", "Tags": marks.listed(tags)}],
     }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from torchneuron import marks
 from torchneuron.aws_errors import calling
 from torchneuron.errors import AwsError, InputError, SetupError, UnreachableError
 from torchneuron.reach.online import not_managed, online
@@ -121,7 +122,7 @@ class Commands:
                     DocumentType="Command",
                     DocumentFormat="JSON",
                     TargetType="/AWS::EC2::Instance",
-                    Tags=[{"Key": "ManagedBy", "Value": "torchneuron"}],
+                    Tags=marks.listed(marks.MANAGED),
                 )
             if created["DocumentDescription"].get("Status") == "Active":
                 return
