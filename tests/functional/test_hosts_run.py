@@ -83,8 +83,8 @@ class TestRun:
 
     def test_timeout_kills_the_whole_process_group(self, host):
         started = time.monotonic()
-        result = run(host, "echo begun; sleep 4321 & sleep 4321", timeout=0.5)
-        assert time.monotonic() - started < 3
+        result = run(host, "echo begun; sleep 4321 & sleep 4321", timeout=2)
+        assert time.monotonic() - started < 30
         assert (result.exit_code, result.ended, result.stdout) == (KILLED, "timed-out", "begun\n")
         assert run(host, "pgrep -f '[s]leep 4321'").stdout == ""
 
@@ -94,7 +94,7 @@ class TestRun:
             running = pool.submit(run, host, "sleep 5432 | sleep 5432", cancelled=cancelled)
             time.sleep(0.3)
             cancelled.set()
-            result = running.result(timeout=5)
+            result = running.result(timeout=30)
         assert (result.exit_code, result.ended) == (KILLED, "cancelled")
         assert run(host, "pgrep -f '[s]leep 5432'").stdout == ""
 
@@ -107,14 +107,14 @@ class TestRun:
         assert run(host, f"{'# ' + 'x' * 100}\n" * 10_000 + "echo end").stdout == "end\n"
 
     def test_a_job_let_go_properly_survives(self, host):
-        result = run(host, "nohup sleep 7654 >/dev/null 2>&1 &", timeout=5)
+        result = run(host, "nohup sleep 7654 >/dev/null 2>&1 &", timeout=30)
         assert (result.exit_code, result.ended) == (0, "exited")
         assert run(host, "pgrep -c -f '[s]leep 7654'").stdout == "1\n"
 
     def test_a_job_in_another_session_does_not_hold_the_timeout_up(self, host):
         started = time.monotonic()
-        result = run(host, "setsid sleep 20 & echo said; sleep 20", timeout=0.3)
-        assert time.monotonic() - started < 5
+        result = run(host, "setsid sleep 60 & echo said; sleep 60", timeout=2)
+        assert time.monotonic() - started < 30
         assert (result.ended, result.stdout) == ("timed-out", "said\n")
 
     def test_takes_milliseconds(self, host):
@@ -170,8 +170,9 @@ class TestHost:
         host.write_file("/etc/kept", "kept")
         run(host, "touch /run/forgotten; nohup sleep 8765 >/dev/null 2>&1 &")
         with ThreadPoolExecutor() as pool:
-            running = pool.submit(run, host, "echo begun; sleep 9876", path="/var/lib/amazon/ssm/long.sh")
-            time.sleep(0.3)
+            begun = "echo begun; touch /run/begun; sleep 9876"
+            running = pool.submit(run, host, begun, path="/var/lib/amazon/ssm/long.sh")
+            assert eventually(lambda: run(host, "test -e /run/begun", path="/run/look.sh").exit_code == 0)
             host.reboot()
             ended = running.result(timeout=20)
         assert (ended.stdout, ended.exit_code != 0) == ("begun\n", True)

@@ -58,7 +58,8 @@ def test_commands_reach_the_machine_as_the_agent_brings_them(ssm, instance, mach
     assert done["CommandPlugins"][0]["Output"] == "one\n\n----------ERROR-------\ntwo\n"
 
 
-def test_statuses_come_in_order_and_output_when_a_step_has_ended(ssm, instance, document, machines):
+def test_statuses_come_in_order_and_output_when_a_step_has_ended(ssm, instance, document, machines, control):
+    control("latency", {"visible": 1, "delivery": 3})  # time to see each, however busy the machine is
     name = document(("first", ["out early", "wait"]), ("second", ["out late"]))
     command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
     ask = {"CommandId": command_id, "InstanceId": instance, "PluginName": "first"}

@@ -20,17 +20,17 @@ def took(call):
 
 def test_each_call_takes_as_long_and_those_at_the_same_time_wait_at_the_same_time(ec2, ssm, control):
     ssm.describe_instance_information()
-    control("latency", {"request": 0.2})
-    assert took(ec2.describe_vpcs) >= 0.2
+    control("latency", {"request": 1})
+    assert took(ec2.describe_vpcs) >= 1
     with ThreadPoolExecutor(8) as pool:
-        assert took(lambda: list(pool.map(lambda _: ssm.describe_instance_information(), range(8)))) < 8 * 0.2
-    assert took(lambda: control("status")) < 0.2
+        assert took(lambda: list(pool.map(lambda _: ssm.describe_instance_information(), range(8)))) < 8
+    assert took(lambda: control("status")) < 1
 
 
 def test_what_is_shown_of_a_command_lags_behind(ssm, launch, document, machines, control):
     (instance,) = launch()
     eventually(lambda: online(ssm) == {instance})
-    control("latency", {"lag": 0.5, "visible": 0, "delivery": 0})
+    control("latency", {"lag": 2, "visible": 0, "delivery": 0})
     name = document(("first", ["out x"]), ("second", ["wait"]))
     command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
 
@@ -45,7 +45,7 @@ def test_what_is_shown_of_a_command_lags_behind(ssm, launch, document, machines,
     machines.made[instance].proceed.set()
     begun = time.monotonic()
     eventually(lambda: shown()[0] == "Success")
-    assert 0.4 < time.monotonic() - begun < 2
+    assert time.monotonic() - begun > 1.9
 
 
 def test_a_command_takes_the_time_of_its_delivery(ssm, launch, document, machines, control):

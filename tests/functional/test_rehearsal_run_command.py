@@ -142,7 +142,7 @@ class TestTargets:
 
     def test_to_one_then_two_more_then_ever_more(self, ssm, fleet, document, machines, control):
         ids = fleet(7)
-        control("latency", {"wave": 0.5})
+        control("latency", {"wave": 1.5})
         name = document(("first", ["wait"]))
         ssm.send_command(Targets=[{"Key": "tag:Fleet", "Values": ["one"]}], DocumentName=name)
         seen: list[int] = []
