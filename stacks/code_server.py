@@ -49,7 +49,7 @@ class CodeServerStack(TerraformStack):
             ports={"nginx": deployment.nginx_port, **({"nginx, HTTPS": HTTPS_PORT} if deployment.https else {})},
             allowed_ips=deployment.allowed_ips,
         )
-        identity = MachineIdentity(self, "identity", project=project)
+        identity = MachineIdentity(self, "identity", project=project, region=region)
         password = GeneratedPassword(self, "password", project=project)
         image = MachineImage(self, "image", ami_parameter=deployment.ami_parameter)
         template = MachineTemplate(

@@ -15,21 +15,22 @@ SESSION_MANAGER_POLICY = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
 class MachineIdentity(Construct):
     """The role and its instance profile. `permission` is what must stand before a machine boots with it."""
 
-    def __init__(self, scope: Construct, name: str, *, project: str) -> None:
+    def __init__(self, scope: Construct, name: str, *, project: str, region: str) -> None:
         super().__init__(scope, name)
-        # IAM is global: the suffix the provider adds keeps regions apart.
-        name_prefix = marks.role_prefix(project)
+        # IAM is global: the suffix the provider adds keeps regions apart, and the tag tells which is which.
+        name_prefix, here = marks.role_prefix(project), {marks.REGION: region}
         role = IamRole(
             self,
             "role",
             name_prefix=name_prefix,
             description="The code-server machine: Session Manager and Run Command, nothing else",
             assume_role_policy=_trust("ec2.amazonaws.com"),
+            tags=here,
         )
         role.override_logical_id("machine")
         self.permission = IamRolePolicyAttachment(self, "permission", role=role.name, policy_arn=SESSION_MANAGER_POLICY)
         self.permission.override_logical_id("session_manager")
-        profile = IamInstanceProfile(self, "profile", name_prefix=name_prefix, role=role.name)
+        profile = IamInstanceProfile(self, "profile", name_prefix=name_prefix, role=role.name, tags=here)
         profile.override_logical_id("machine")
         self.profile_name = profile.name
 

@@ -6,13 +6,13 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torchneuron import adoption, choices, deployed, display, locks, preflight
+from torchneuron import adoption, choices, deployed, display, locks, preflight, remains
 from torchneuron.aws import Aws
 from torchneuron.choices import Choices
 from torchneuron.config import PROJECT_ROOT, Config, S3Backend
@@ -106,7 +106,7 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
         changes = terraform.plan_removal(keep=() if delete_data else (DATA_VOLUME,)).changes
         if not changes:
             display.note(f"Nothing is deployed in {aws.region}.{_kept(kept, aws.region)}")
-            adoption.warn_of(strangers, config.project_name, aws.region)
+            _warn_of_the_rest(aws, config.project_name, strangers)
             return
         display.table(["what goes", "address"], [(change.type, change.address) for change in changes])
         if kept:
@@ -118,7 +118,7 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
             return
         terraform.apply()
     display.note(f"Removed.{_kept(kept, aws.region)}")
-    adoption.warn_of(strangers, config.project_name, aws.region)
+    _warn_of_the_rest(aws, config.project_name, strangers, removed=[change.identity for change in changes])
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,17 @@ def _take_strays(aws: Aws, config: Config, project: _Project, outputs: Mapping[s
         project.synthesize({**_LOOKING, "region": aws.region, "count": count})
         adoption.take(project.terraform, adoption.places(project.terraform, ours, count=count))
     return [one.instance_id for one in strangers]
+
+
+def _warn_of_the_rest(
+    aws: Aws, project: str, strangers: Sequence[str], *, removed: Collection[str] = frozenset()
+) -> None:
+    """Say what has the project's tags and is in no state. What is in use cannot be told from what is not, where any
+    of its machines run: then only those are named.
+    """
+    adoption.warn_of(strangers, project, aws.region)
+    if not strangers:
+        remains.warn_of(aws, project, removed=removed)
 
 
 def _release_data(terraform: Terraform, region: str) -> None:

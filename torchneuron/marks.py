@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MANAGED = {"ManagedBy": "torchneuron"}
 """On everything, of whatever project."""
+REGION = "Region"
+"""Tells by its value which region's deployment has something that IAM keeps for all regions."""
 DATA = "torchneuron:volume"
 """Tells a data volume, by the value `data`, from the root volumes that have the project's tags as well."""
 

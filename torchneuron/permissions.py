@@ -228,6 +228,11 @@ _REMOVE_ROLE = Grant(
     _of("iam", "DeleteInstanceProfile", "DeleteRole", "RemoveRoleFromInstanceProfile"),
     (_ROLES, _PROFILES),
 )
+_SEE_REMAINS = Grant(
+    "SeeRemains",
+    "what a deploy that was killed may have left: asked for by destroy, which can do without",
+    _of("iam", "ListInstanceProfiles", "ListRoles"),
+)
 _READ_SECRET = Grant(
     "ReadPassword",
     "the password Terraform made; for a secret of your own (setup --secret-arn), name that one instead",
@@ -333,7 +338,7 @@ NEEDED: Mapping[str, tuple[Grant, ...]] = {
     "deploy": (*_PLAN, _SEE_BLOCKS, _SEE_ROOM, *_SEE, *_MAKE, *_REMOVE, *_SET_UP, *_REACH),
     "info": (*_INFO, *_FIND, *_REACH),
     "password": (*_INFO, *_FIND, _READ_SECRET),
-    "destroy": (*_PLAN, *_SEE, *_REMOVE),
+    "destroy": (*_PLAN, *_SEE, *_REMOVE, _SEE_REMAINS, _FIND_SECRET),
     "setup": (*_INFO, *_FIND, _READ_SECRET, *_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
     "setup.logs": (*_INFO, *_FIND, _SEE_COMMANDS, _RUN_SCRIPTS),
     "run-tasks": (*_INFO, *_FIND, *_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
@@ -382,5 +387,4 @@ def _joined(statements: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _filled(template: str, scope: Scope) -> list[str]:
     if template == "{ami}":
         return [f"arn:aws:ssm:*:*:parameter/{name.lstrip('/')}" for name in dict.fromkeys(scope.ami_parameters)]
-    # IAM takes names of 64 characters, and Terraform's suffix 26 of them: the stack cuts the project's name here.
     return [template.format(project=scope.project, role=marks.role_prefix(scope.project), bucket=scope.bucket)]

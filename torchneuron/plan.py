@@ -21,7 +21,7 @@ _TEMPLATE = "aws_launch_template"
 
 @dataclass(frozen=True)
 class Change:
-    """One resource in a plan.
+    """One resource in a plan. `identity` is the id of what there is of it now, empty where there is nothing.
 
     `because` names the attributes that force a replacement. `differences` are those that differ, with both values.
     """
@@ -31,6 +31,7 @@ class Change:
     actions: tuple[str, ...]
     because: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
+    identity: str = ""
 
     @property
     def verb(self) -> str:
@@ -81,6 +82,7 @@ def _changes(plan: Mapping[str, Any]) -> tuple[Change, ...]:
             actions=tuple(one["change"]["actions"]),
             because=tuple(_path(path) for path in one["change"].get("replace_paths", [])),
             differences=tuple(_differences(one["change"])),
+            identity=str((one["change"].get("before") or {}).get("id") or ""),
         )
         for one in plan.get("resource_changes", [])
         if one["change"]["actions"] not in _NOTHING

@@ -236,7 +236,9 @@ def test_destroy_removes_the_data_only_when_that_is_said(deployment, first):
     assert re.search(r"aws_ebs_volume +│ aws_ebs_volume\.data\[0\]", told)
     assert deployment.machines() == {}
     assert deployment.data_volumes() == {}
-    assert "Nothing is deployed" in deployment.invoke("destroy", "--yes")
+    nothing = deployment.invoke("destroy", "--yes")
+    assert "Nothing is deployed" in nothing
+    assert "in no state" not in told + nothing
     assert "Nothing is deployed" in deployment.refused("info")
     left = deployment.aws("secretsmanager").list_secrets()["SecretList"]
     assert left == []

@@ -1,7 +1,8 @@
 """`invoke deploy` with the real Terraform, interrupted at any moment, under faults, and taken up by the same command.
 
 What the account has decides, against what Terraform's state says: one machine on the block and one of everything it
-needs, nothing that no state knows, and nothing at all once it is destroyed.
+needs, nothing that no state knows, and nothing at all once it is destroyed and what destroy names besides is removed by
+the commands that it shows.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ SHORT = [3]
 LANES = 3 if THOROUGH else 1
 HARMS = (
     *("machines too many", "in no state", "in the state only", "second deploy changed something"),
-    *("locked without a kill", "left locked", "left after destroy"),
+    *("locked without a kill", "left locked", "left after destroy", "removed without cause"),
 )
 DEPLOY = ("deploy", "--use-capacity-block", "--skip-setup", "-r", REGION)
 OPERATIONS = (
@@ -71,7 +72,8 @@ KINDS = {
     "aws_secretsmanager_secret": "secret",
 }
 # Terraform writes its state down every 20 seconds and at its end. What a cut keeps it from writing down, the next
-# deploy takes over where it is a machine (`torchneuron.adoption`); these it makes anew, and they are counted.
+# deploy takes over where it is a machine (`torchneuron.adoption`); these it makes anew, they are counted, and destroy
+# says how to remove them (`torchneuron.remains`).
 FREE = ("security group", "launch template", "role", "instance profile", "secret")
 
 
@@ -98,10 +100,11 @@ class Run:
         self._check(before)
         if "Nothing to change." not in self._calmly(*DEPLOY).told:
             self.found.harms["second deploy changed something"] += 1
-        self._calmly("destroy", "--yes", "-r", REGION)
-        if left := self._account() - before - self.abandoned:
+        self._remove_remains(self._calmly("destroy", "--yes", "-r", REGION).told)
+        if left := self._account() - before:
             self.found.harms["left after destroy"] += len(left)
             self.found.broken += f"left after destroy: {sorted(left)}\n"
+        self.found.harms["removed without cause"] += len(before - self._account())
         return self.found
 
     def _until_deployed(self, trouble) -> None:
@@ -184,6 +187,15 @@ class Run:
             self.found.seen["lock taken away"] += 1
             # An answer of S3 that is lost makes Terraform take its own lock for another's.
             self.found.harms["locked without a kill"] += not (self._was(KILLS) or self.faulty)
+
+    def _remove_remains(self, told: str) -> None:
+        """Remove what destroy says is left, by the commands that it shows."""
+        shown = re.findall(r"^ +(aws \S+ (?:delete|detach|remove)-.+)$", told, flags=re.MULTILINE)
+        for command in shown:
+            subprocess.run(
+                command, shell=True, env=dict(self.sandbox.environment), check=True, capture_output=True, timeout=60
+            )
+        self.found.seen["command of destroy's given"] += len(shown)
 
     def _check(self, before: set[tuple[str, str]]) -> None:
         there, held, harms = self._account() - before, self._state(), self.found.harms

@@ -28,14 +28,19 @@ esac
 """
 
 
+SEEN = {
+    "describe_instances": [{"Reservations": []}],
+    "describe_instance_type_offerings": [{"InstanceTypeOfferings": [{"Location": "sa-east-1b"}]}],
+}
+
+
 class Ec2:
-    """A region without machines, where every type is offered and no quota can be told."""
+    """A region without machines, where every type is offered; the rest may not be looked at, quotas neither."""
 
     def get_paginator(self, operation):
-        self.pages = {
-            "describe_instances": [{"Reservations": []}],
-            "describe_instance_type_offerings": [{"InstanceTypeOfferings": [{"Location": "sa-east-1b"}]}],
-        }[operation]
+        if operation not in SEEN:
+            raise refusal("UnauthorizedOperation")
+        self.pages = SEEN[operation]
         return self
 
     def paginate(self, **_):
@@ -50,6 +55,13 @@ class Sts:
         return {}
 
 
+class Denied:
+    """A service of which nothing may be looked at."""
+
+    def get_paginator(self, operation):
+        raise refusal("AccessDeniedException")
+
+
 class FakeAws:
     """A region that may be looked at until `expired` says otherwise."""
 
@@ -58,6 +70,12 @@ class FakeAws:
 
     def sts(self):
         return Sts()
+
+    def iam(self):
+        return Denied()
+
+    def secrets(self):
+        return Denied()
 
     def ec2(self):
         if self.expired():
