@@ -9,6 +9,8 @@ machine can be taken into the state as the one that was meant.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from torchneuron import deployed, display
 from torchneuron.aws import Aws
@@ -18,42 +20,68 @@ from torchneuron.plan import MACHINE
 from torchneuron.terraform import Terraform
 
 
-def strays(
-    aws: Aws, terraform: Terraform, *, project: str, known: Collection[str]
-) -> tuple[list[Machine], list[Machine]]:
-    """The project's machines that no state knows: those launched from a template of this one, and the others.
+@dataclass(frozen=True)
+class Unnamed:
+    """The project's machines that run and that the outputs do not name.
 
-    `known` are the instances of the outputs: where there are no more, the state is not even read.
+    `held` are in the state all the same, from a deploy that did not get as far as its outputs. `ours` were launched
+    from a template of this state, `strangers` were not. `state` is what the state holds, by address.
     """
+
+    held: tuple[Machine, ...] = ()
+    ours: tuple[Machine, ...] = ()
+    strangers: tuple[Machine, ...] = ()
+    state: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def places_held(self) -> dict[str, str]:
+        """The instances of the state by their addresses, those that are gone as well."""
+        return {
+            address: str(held.get("id")) for address, held in self.state.items() if address.startswith(f"{MACHINE}.")
+        }
+
+
+def look(aws: Aws, terraform: Terraform, *, project: str, known: Collection[str]) -> Unnamed:
+    """The project's machines besides those `known`, which the outputs name: without any, the state is not even read."""
     found = [one for one in deployed.living(aws.ec2(), project) if one.instance_id not in known]
     if not found:
-        return [], []
-    ids = {values.get("id") for values in terraform.resources().values()}
-    found = [one for one in found if one.instance_id not in ids]
-    return [one for one in found if one.template_id in ids], [one for one in found if one.template_id not in ids]
+        return Unnamed()
+    state = terraform.resources()
+    ids = {values.get("id") for values in state.values()}
+    strays = [one for one in found if one.instance_id not in ids]
+    return Unnamed(
+        held=tuple(one for one in found if one.instance_id in ids),
+        ours=tuple(one for one in strays if one.template_id in ids),
+        strangers=tuple(one for one in strays if one.template_id not in ids),
+        state=state,
+    )
 
 
-def places(terraform: Terraform, ours: Sequence[Machine], *, count: int) -> dict[str, str]:
-    """Their ids, by the address that each can have in the state, as far as `count` has room."""
-    held = terraform.resources()
-    free = [address for address in (f"{MACHINE}.machine[{index}]" for index in range(count)) if address not in held]
-    return {address: stray.instance_id for address, stray in zip(free, ours, strict=False)}
+def places(aws: Aws, unnamed: Unnamed, *, count: int) -> dict[str, str]:
+    """The ids of what is `ours`, by the address each is to have, as far as `count` has room.
 
-
-def find(aws: Aws, terraform: Terraform, *, project: str, count: int, known: Collection[str]) -> dict[str, str]:
-    """The project's machines that no state knows: ids by the address each is to have.
-
-    Raises InputError for a machine that cannot be told to be this deployment's, and for more of them than `count`.
+    A place is free where the machine that the state has there is gone.
     """
-    ours, strangers = strays(aws, terraform, project=project, known=known)
-    found = places(terraform, ours, count=count) if ours else {}
-    _refuse([*strangers, *ours[len(found) :]], project, aws.region)
-    return found
+    if not unnamed.ours:
+        return {}
+    held = unnamed.places_held
+    there = {one.instance_id for one in deployed.there(aws.ec2(), list(held.values()))}
+    every = [f"{MACHINE}.machine[{index}]" for index in range(count)]
+    free = [address for address in every if held.get(address) not in there]
+    return {address: stray.instance_id for address, stray in zip(free, unnamed.ours, strict=False)}
 
 
-def take(terraform: Terraform, found: Mapping[str, str]) -> None:
-    """Write what `find` found into the state. Raises TerraformError."""
+def refuse_others(aws: Aws, unnamed: Unnamed, found: Mapping[str, str], *, project: str) -> None:
+    """Raise InputError for a machine that cannot be told to be this deployment's, and for one that got no place."""
+    others = [*unnamed.strangers, *(one for one in unnamed.ours if one.instance_id not in found.values())]
+    _refuse(others, project, aws.region)
+
+
+def take(terraform: Terraform, unnamed: Unnamed, found: Mapping[str, str]) -> None:
+    """Write what `places` found into the state, in place of what is gone. Raises TerraformError."""
     for address, instance_id in found.items():
+        if address in unnamed.state:
+            terraform.forget([address])
         terraform.adopt(address, instance_id)
         display.note(f"{instance_id} was launched by a deploy that could not finish: it is taken over.")
 

@@ -25,7 +25,7 @@ from torchneuron.errors import (
     TerraformError,
     TorchNeuronError,
 )
-from torchneuron.plan import DATA_VOLUME, Change, refuse_losses
+from torchneuron.plan import DATA_VOLUME, Change, Plan, refuse_losses
 from torchneuron.processes import run_to_its_end
 from torchneuron.terraform import Terraform
 
@@ -52,19 +52,22 @@ def deploy(
         known = deployed.ids_in(outputs)
         memory = _remembered(aws, project.terraform, outputs)
         wanted = choices.merged(memory.choices, given)
-        strays = adoption.find(
-            aws, project.terraform, project=config.project_name, count=wanted.get("count", 1), known=known
-        )
-        running = deployed.there(aws.ec2(), [*known, *strays.values()])
+        unnamed = adoption.look(aws, project.terraform, project=config.project_name, known=known)
+        strays = adoption.places(aws, unnamed, count=wanted.get("count", 1))
+        adoption.refuse_others(aws, unnamed, strays, project=config.project_name)
+        held = [one.instance_id for one in unnamed.held]
+        running = deployed.there(aws.ec2(), [*known, *held, *strays.values()])
         wanted = _settle(aws, config, memory, given, wanted, running=running, allow_replace=allow_replace)
         terraform = project.synthesize(wanted)
-        adoption.take(terraform, strays)
+        adoption.take(terraform, unnamed, strays)
         guard = functools.partial(refuse_losses, allow_replace=allow_replace, refresh_ami=bool(given.get("refreshAmi")))
         if release_data:
             # What else would be lost has to be known before the volumes are forgotten.
-            guard([change for change in terraform.plan().changes if change.type != DATA_VOLUME])
+            changes = _plan(terraform, allow_replace=allow_replace).changes
+            guard([change for change in changes if change.type != DATA_VOLUME])
             _release_data(terraform, aws.region)
-        changed = _apply(terraform, guard, home=config.home_folder)
+        plan = _plan(terraform, allow_replace=allow_replace)
+        changed = _apply(terraform, plan, guard, home=config.home_folder)
         outputs = terraform.outputs()
     if not changed:
         return deployed.from_outputs(aws, outputs)
@@ -144,12 +147,12 @@ def _remembered(aws: Aws, terraform: Terraform, outputs: Mapping[str, Any]) -> _
 def _take_strays(aws: Aws, config: Config, project: _Project, outputs: Mapping[str, Any]) -> Sequence[str]:
     """Take over the machines that no state knows, so that they are removed, too; returns those that are not ours."""
     known = deployed.ids_in(outputs)
-    ours, strangers = adoption.strays(aws, project.terraform, project=config.project_name, known=known)
-    if ours:
-        count = len(known) + len(ours)
+    unnamed = adoption.look(aws, project.terraform, project=config.project_name, known=known)
+    if unnamed.ours:
+        count = len(unnamed.places_held) + len(unnamed.ours)
         project.synthesize({**_LOOKING, "region": aws.region, "count": count})
-        adoption.take(project.terraform, adoption.places(project.terraform, ours, count=count))
-    return [one.instance_id for one in strangers]
+        adoption.take(project.terraform, unnamed, adoption.places(aws, unnamed, count=count))
+    return [one.instance_id for one in unnamed.strangers]
 
 
 def _warn_of_the_rest(
@@ -175,9 +178,24 @@ def _release_data(terraform: Terraform, region: str) -> None:
         )
 
 
-def _apply(terraform: Terraform, guard: Callable[[Sequence[Change]], None], *, home: str) -> bool:
-    """Plan, and carry out what passes the guard; whether anything was to change."""
+def _plan(terraform: Terraform, *, allow_replace: bool) -> Plan:
+    """Plan, and keep what a deploy that was cut had launched or made and Terraform would make anew for that alone.
+
+    An interrupt or a lost network while the provider waits for a machine to run has Terraform note it as unfinished: it
+    runs, on a paid block that has no room for another. Whoever allows replacing may have marked it so on purpose.
+    """
     plan = terraform.plan()
+    unfinished = [change for change in plan.changes if change.is_loss and change.is_unfinished]
+    if not unfinished or allow_replace:
+        return plan
+    for change in unfinished:
+        terraform.keep(change.address)
+        display.note(f"{change.identity} was made by a deploy that could not finish: it is taken over.")
+    return terraform.plan()
+
+
+def _apply(terraform: Terraform, plan: Plan, guard: Callable[[Sequence[Change]], None], *, home: str) -> bool:
+    """Carry out the plan, if it passes the guard; whether anything was to change."""
     guard(plan.changes)
     if not plan.changes:
         display.note("Nothing to change.")

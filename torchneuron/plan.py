@@ -1,6 +1,6 @@
 """What a plan of Terraform's would change, and why: read from its JSON, before anything is applied.
 
-Source: Terraform's documentation, "JSON Output Format" (actions, replace_paths).
+Source: Terraform's documentation, "JSON Output Format" (actions, action_reason, replace_paths).
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ _TEMPLATE = "aws_launch_template"
 class Change:
     """One resource in a plan. `identity` is the id of what there is of it now, empty where there is nothing.
 
-    `because` names the attributes that force a replacement. `differences` are those that differ, with both values.
+    `is_unfinished` tells what was cut while it was made and is there all the same: Terraform calls it tainted, and
+    would make it anew. `because` names the attributes that force a replacement. `differences` are those that differ,
+    with both values.
     """
 
     address: str
@@ -32,6 +34,7 @@ class Change:
     because: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
     identity: str = ""
+    is_unfinished: bool = False
 
     @property
     def verb(self) -> str:
@@ -83,6 +86,7 @@ def _changes(plan: Mapping[str, Any]) -> tuple[Change, ...]:
             because=tuple(_path(path) for path in one["change"].get("replace_paths", [])),
             differences=tuple(_differences(one["change"])),
             identity=str((one["change"].get("before") or {}).get("id") or ""),
+            is_unfinished=one.get("action_reason") == "replace_because_tainted",
         )
         for one in plan.get("resource_changes", [])
         if one["change"]["actions"] not in _NOTHING

@@ -176,6 +176,10 @@ class Terraform:
         with display.waiting(f"terraform import {identity}"):
             self._quietly("import", "-input=false", "-no-color", "-lock-timeout=60s", address, identity)
 
+    def keep(self, address: str) -> None:
+        """Take something for finished that was cut while it was made. Raises TerraformError."""
+        self._quietly("untaint", "-lock-timeout=60s", address)
+
     def forget(self, addresses: Collection[str]) -> None:
         """Take things out of the state, and leave them as they are. Raises TerraformError."""
         self._quietly("state", "rm", "-lock-timeout=60s", *addresses)

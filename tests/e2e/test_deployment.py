@@ -183,8 +183,9 @@ def test_destroy_keeps_the_data_for_the_next_deploy(deployment, first):
     assert f"Its data is in {first[1]}" in deployment.refused("info")
 
 
-def test_a_machine_that_a_killed_deploy_launched_is_taken_over(deployment, first):
-    folder = deployment.sandbox.folder / "cdktf.out" / "invoke" / REGION / "stacks" / STACK
+def cut_while_launching(deployment, number, *, after=0.0):
+    """A deploy that a signal to all of it cuts `after` seconds from the launch of its machine; the machine's id."""
+    before = set(deployment.machines())
     deploy = subprocess.Popen(
         [sys.executable, "-m", "invoke", *DEPLOY, "--use-capacity-block"],
         cwd=PROJECT,
@@ -194,13 +195,32 @@ def test_a_machine_that_a_killed_deploy_launched_is_taken_over(deployment, first
         start_new_session=True,
     )
     deadline = time.monotonic() + 120
-    while not deployment.machines():
+    while deployment.machines().keys() <= before:
         assert time.monotonic() < deadline
         assert deploy.poll() is None
-    os.killpg(deploy.pid, signal.SIGKILL)
+    time.sleep(after)
+    os.killpg(deploy.pid, number)
     deploy.wait()
-    (machine,) = deployment.machines()
+    (machine,) = deployment.machines().keys() - before
+    return machine
 
+
+def test_a_machine_that_an_interrupted_deploy_waited_for_is_taken_over(deployment, first):
+    """Terraform has noted it as one to make anew, and the block has no room for another."""
+    machine = cut_while_launching(deployment, signal.SIGINT, after=2)
+    told = deployment.invoke(*DEPLOY, "--use-capacity-block")
+    assert f"{machine} was made by a deploy that could not finish: it is taken over." in told
+    assert list(deployment.machines()) == [machine]
+    attached = deployment.data_volumes()[first[1]]["Attachments"]
+    assert [one["InstanceId"] for one in attached] == [machine]
+
+
+def test_a_machine_that_a_killed_deploy_launched_is_taken_over_in_place_of_one_that_is_gone(deployment, first):
+    (gone,) = deployment.machines()
+    deployment.aws("ec2").terminate_instances(InstanceIds=[gone])  # as AWS does at the end of a block
+    machine = cut_while_launching(deployment, signal.SIGKILL)
+
+    folder = deployment.sandbox.folder / "cdktf.out" / "invoke" / REGION / "stacks" / STACK
     (bucket,) = [one["Name"] for one in deployment.aws("s3").list_buckets()["Buckets"]]
     lock = f"{STACK}/{REGION}/terraform.tfstate.tflock"
     held = json.loads(deployment.aws("s3").get_object(Bucket=bucket, Key=lock)["Body"].read())

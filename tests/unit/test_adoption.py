@@ -10,7 +10,7 @@ TEMPLATE = "lt-1"
 
 
 class Ec2:
-    """Instances with the project's tags, as `describe_instances` lists them."""
+    """Instances with the project's tags, as `describe_instances` lists them: all, or those asked for by id."""
 
     def __init__(self, *instances):
         self.instances = instances
@@ -20,8 +20,10 @@ class Ec2:
         return self
 
     def paginate(self, Filters):  # noqa: N803 - boto3's own
-        assert {"Name": "tag:Project", "Values": ["a-project"]} in Filters
-        return [{"Reservations": [{"Instances": list(self.instances)}]}]
+        wanted = {one["Name"]: one["Values"] for one in Filters}
+        assert wanted.get("tag:Project", ["a-project"]) == ["a-project"]
+        ids = wanted.get("instance-id") or [one["InstanceId"] for one in self.instances]
+        return [{"Reservations": [{"Instances": [one for one in self.instances if one["InstanceId"] in ids]}]}]
 
 
 class Aws:
@@ -40,7 +42,7 @@ class FakeTerraform:
             f"aws_instance.machine[{index}]": {"id": one} for index, one in enumerate(held.get("machines", ()))
         }
         self.held["aws_launch_template.machine"] = {"id": TEMPLATE}
-        self.asked, self.taken = 0, []
+        self.asked, self.taken, self.forgotten = 0, [], []
 
     def resources(self):
         self.asked += 1
@@ -48,6 +50,9 @@ class FakeTerraform:
 
     def adopt(self, address, identity):
         self.taken.append((address, identity))
+
+    def forget(self, addresses):
+        self.forgotten += addresses
 
 
 def instance(instance_id, template=TEMPLATE):
@@ -60,8 +65,16 @@ def instance(instance_id, template=TEMPLATE):
     }
 
 
+def look(terraform, *instances, known=()):
+    return adoption.look(Aws(*instances), terraform, project="a-project", known=known)
+
+
 def find(terraform, *instances, count=1, known=()):
-    return adoption.find(Aws(*instances), terraform, project="a-project", count=count, known=known)
+    """The places of strays, once those that are not this deployment's are refused."""
+    aws, unnamed = Aws(*instances), look(terraform, *instances, known=known)
+    found = adoption.places(aws, unnamed, count=count)
+    adoption.refuse_others(aws, unnamed, found, project="a-project")
+    return found
 
 
 def test_where_all_machines_are_known_the_state_is_not_even_read():
@@ -79,8 +92,9 @@ def test_strays_get_the_places_that_are_free():
     terraform = FakeTerraform(machines=["i-1"])
     found = find(terraform, instance("i-1"), instance("i-2"), instance("i-3"), count=3, known=["i-1"])
     assert found == {"aws_instance.machine[1]": "i-2", "aws_instance.machine[2]": "i-3"}
-    adoption.take(terraform, found)
+    adoption.take(terraform, adoption.Unnamed(state=terraform.held), found)
     assert terraform.taken == [("aws_instance.machine[1]", "i-2"), ("aws_instance.machine[2]", "i-3")]
+    assert terraform.forgotten == []
 
 
 def test_one_from_another_template_is_somebody_elses():
@@ -91,7 +105,7 @@ def test_one_from_another_template_is_somebody_elses():
 
 def test_more_of_them_than_there_is_room_for_are_not_forgotten():
     with pytest.raises(InputError, match="i-3 runs with this project's tags"):
-        find(FakeTerraform(machines=["i-1"]), instance("i-2"), instance("i-3"), count=2, known=["i-1"])
+        find(FakeTerraform(machines=["i-1"]), *map(instance, ("i-1", "i-2", "i-3")), count=2, known=["i-1"])
 
 
 def test_what_still_runs_after_all_is_removed_is_told(capsys):
@@ -101,12 +115,23 @@ def test_what_still_runs_after_all_is_removed_is_told(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_strays_are_told_from_strangers():
-    ours, strangers = adoption.strays(
-        Aws(instance("i-1"), instance("i-2"), instance("i-3", "lt-9")),
-        FakeTerraform(machines=["i-1"]),
-        project="a-project",
+def test_strays_are_told_from_strangers_and_from_those_that_the_state_has():
+    unnamed = look(
+        FakeTerraform(machines=["i-1", "i-4"]),
+        *(instance("i-1"), instance("i-2"), instance("i-3", "lt-9"), instance("i-4")),
         known=["i-1"],
     )
-    assert [one.instance_id for one in ours] == ["i-2"]
-    assert [one.instance_id for one in strangers] == ["i-3"]
+    assert [one.instance_id for one in unnamed.held] == ["i-4"]
+    assert [one.instance_id for one in unnamed.ours] == ["i-2"]
+    assert [one.instance_id for one in unnamed.strangers] == ["i-3"]
+    assert list(unnamed.places_held.values()) == ["i-1", "i-4"]
+
+
+def test_a_stray_takes_the_place_of_a_machine_that_is_gone():
+    """As after the end of a block, and a deploy on the next one that was killed."""
+    terraform = FakeTerraform(machines=["i-gone"])
+    found = find(terraform, instance("i-2"), known=["i-gone"])
+    assert found == {"aws_instance.machine[0]": "i-2"}
+    adoption.take(terraform, look(terraform, instance("i-2")), found)
+    assert terraform.forgotten == ["aws_instance.machine[0]"]
+    assert terraform.taken == [("aws_instance.machine[0]", "i-2")]

@@ -90,6 +90,18 @@ def test_what_is_secret_or_not_known_yet_is_not_shown():
     assert seen.differences == ("b 2 -> 5",)
 
 
+@pytest.mark.parametrize(
+    ("reason", "unfinished"), [("replace_because_tainted", True), ("replace_because_cannot_update", False)]
+)
+def test_what_was_cut_while_it_was_made_is_known_by_the_reason(reason, unfinished):
+    one = {
+        **planned("aws_instance.machine[0]", "aws_instance", ["delete", "create"], {"id": "i-1"}, {}),
+        "action_reason": reason,
+    }
+    (seen,) = read({"resource_changes": [one]}).changes
+    assert (seen.is_unfinished, seen.identity) == (unfinished, "i-1")
+
+
 def test_outputs_alone_may_change():
     assert read({"output_changes": {"choices": {"actions": ["update"]}, "region": {"actions": ["no-op"]}}}).outputs
     assert not read({"output_changes": {"region": {"actions": ["no-op"]}}}).outputs
