@@ -154,6 +154,12 @@ def _attached(ec2: EC2Client, instance_ids: Sequence[str]) -> dict[str, str]:
     return {instance_id: at[instance_id] for instance_id in instance_ids if instance_id in at}
 
 
+def loose_data_volumes(aws: Aws, project: str) -> list[str]:
+    """The ids of the project's data volumes that no machine has."""
+    which = {"tag:Project": [project], "status": ["available"]}
+    return sorted(one["VolumeId"] for one in _data_volumes(aws.ec2(), which))
+
+
 def _data_volumes(ec2: EC2Client, which: Mapping[str, Sequence[str]]) -> list[VolumeTypeDef]:
     filters: list[FilterTypeDef] = [{"Name": name, "Values": list(values)} for name, values in which.items()]
     filters += marks.filters({**marks.MANAGED, marks.DATA: "data"})

@@ -1,21 +1,17 @@
-"""From settings to running machines and back: synth, plan, guard, apply, destroy."""
+"""From settings to running machines: synth, plan, guard, apply. The way back: `removal`."""
 
 from __future__ import annotations
 
 import functools
-import json
-import os
-import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from torchneuron import adoption, choices, deployed, display, locks, preflight, remains
+from torchneuron import adoption, choices, deployed, display, locks, preflight
 from torchneuron.aws import Aws
 from torchneuron.choices import Choices
-from torchneuron.config import PROJECT_ROOT, Config, S3Backend
+from torchneuron.config import Config
 from torchneuron.deployed import Deployed, Machine
 from torchneuron.errors import (
     Detached,
@@ -25,14 +21,9 @@ from torchneuron.errors import (
     TerraformError,
     TorchNeuronError,
 )
-from torchneuron.plan import DATA_VOLUME, Change, Plan, refuse_losses
-from torchneuron.processes import run_to_its_end
+from torchneuron.plan import DATA_VOLUME, MACHINE, Change, Plan, refuse_losses
+from torchneuron.project import connected, refuse_without_state
 from torchneuron.terraform import Terraform
-
-# Long enough for a command that only looks; one that deploys or removes takes longer, and is not waited for.
-_BUSY_SECONDS = 15.0
-# One-off settings that hold for any deployment: for connecting to its state, and for removing it.
-_LOOKING = {"dataVolumeSize": 0, "allowedIps": [], "remember": False}
 
 
 def deploy(
@@ -45,9 +36,9 @@ def deploy(
     when Terraform fails, SetupError when what was made cannot be looked at.
     """
     config.check(given)
-    _refuse_without_state(config, aws.region)
+    refuse_without_state(config, aws.region)
     preflight.check_account(aws)
-    with _connected(config, aws.region) as project:
+    with connected(config, aws.region) as project:
         outputs = project.outputs()
         known = deployed.ids_in(outputs)
         memory = _remembered(aws, project.terraform, outputs)
@@ -65,6 +56,8 @@ def deploy(
             # What else would be lost has to be known before the volumes are forgotten.
             changes = _plan(terraform, allow_replace=allow_replace).changes
             guard([change for change in changes if change.type != DATA_VOLUME])
+            if config.deployment(wanted).data_volume_size:
+                _refuse_to_release_what_is_in_use(running, changes, aws.region)
             _release_data(terraform, aws.region)
         plan = _plan(terraform, allow_replace=allow_replace)
         changed = _apply(terraform, plan, guard, home=config.home_folder)
@@ -83,7 +76,7 @@ def info(config: Config, aws: Aws) -> Deployed:
     Raises NotFoundError when nothing is.
     """
     try:
-        with _connected(config, aws.region) as project:
+        with connected(config, aws.region) as project:
             outputs = project.outputs()
         return deployed.from_outputs(aws, outputs)
     except (InputError, TerraformError, NotFoundError, locks.BusyError) as error:
@@ -93,35 +86,6 @@ def info(config: Config, aws: Aws) -> Deployed:
             raise error from None
         display.warn(f"found by its tags, not by a state. {error.what}")
         return found
-
-
-def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -> None:
-    """Remove the deployment in the region, after a yes that follows the list of what goes.
-
-    Data volumes stay, and the next deploy uses them, unless `delete_data`. What is removed is what was listed:
-    nobody else gets at the plan while the question stands. Raises Declined after a no.
-    """
-    with _connected(config, aws.region) as project:
-        terraform = project.terraform
-        outputs = project.outputs()
-        strangers = _take_strays(aws, config, project, outputs)
-        kept = () if delete_data else tuple(outputs.get("data_volume_ids") or ())
-        changes = terraform.plan_removal(keep=() if delete_data else (DATA_VOLUME,)).changes
-        if not changes:
-            display.note(f"Nothing is deployed in {aws.region}.{_kept(kept, aws.region)}")
-            _warn_of_the_rest(aws, config.project_name, strangers)
-            return
-        display.table(["what goes", "address"], [(change.type, change.address) for change in changes])
-        if kept:
-            display.note(f"Stays: {', '.join(kept)} (data, kept for the next deploy).")
-        if not yes and not display.confirm(
-            _question(changes), otherwise="Add --yes.", unchanged="Nothing was removed."
-        ):
-            display.note("Nothing was removed.")
-            return
-        terraform.apply()
-    display.note(f"Removed.{_kept(kept, aws.region)}")
-    _warn_of_the_rest(aws, config.project_name, strangers, removed=[change.identity for change in changes])
 
 
 @dataclass(frozen=True)
@@ -144,26 +108,16 @@ def _remembered(aws: Aws, terraform: Terraform, outputs: Mapping[str, Any]) -> _
     return _Memory(choices.of_kept_data(volumes), next((one["availability_zone"] for one in volumes), ""))
 
 
-def _take_strays(aws: Aws, config: Config, project: _Project, outputs: Mapping[str, Any]) -> Sequence[str]:
-    """Take over the machines that no state knows, so that they are removed, too; returns those that are not ours."""
-    known = deployed.ids_in(outputs)
-    unnamed = adoption.look(aws, project.terraform, project=config.project_name, known=known)
-    if unnamed.ours:
-        count = len(unnamed.places_held) + len(unnamed.ours)
-        project.synthesize({**_LOOKING, "region": aws.region, "count": count})
-        adoption.take(project.terraform, unnamed, adoption.places(aws, unnamed, count=count))
-    return [one.instance_id for one in unnamed.strangers]
-
-
-def _warn_of_the_rest(
-    aws: Aws, project: str, strangers: Sequence[str], *, removed: Collection[str] = frozenset()
-) -> None:
-    """Say what has the project's tags and is in no state. What is in use cannot be told from what is not, where any
-    of its machines run: then only those are named.
-    """
-    adoption.warn_of(strangers, project, aws.region)
-    if not strangers:
-        remains.warn_of(aws, project, removed=removed)
+def _refuse_to_release_what_is_in_use(running: Sequence[Machine], changes: Sequence[Change], region: str) -> None:
+    """A machine that stays has its volume where the new one is to be attached: EC2 would refuse that, each time."""
+    ending = [change for change in changes if change.type == MACHINE and "delete" in change.actions]
+    if len(running) > len(ending):
+        raise InputError(
+            f"{', '.join(one.instance_id for one in running)} runs with the data volumes. Nothing was changed.",
+            why="A new volume would have to be where the machine has its volume now.",
+            do="To go on without data volumes, add --data-volume-size 0. To begin with empty ones, end the machine"
+            f" first: invoke destroy -r {region}",
+        )
 
 
 def _release_data(terraform: Terraform, region: str) -> None:
@@ -267,95 +221,6 @@ def _settle(
     if launching or allow_replace or given.get("refreshAmi"):
         preflight.check_place(aws, deployment, launching=launching)
     return wanted
-
-
-class _Project:
-    """The folder of a region's deployment, where its configuration is synthesized for Terraform.
-
-    Each region has a folder of its own, apart from the one plain `cdktf` writes.
-    """
-
-    def __init__(self, config: Config, region: str) -> None:
-        self._config = config
-        self._region = region
-        self.folder = _folder(config, region)
-        # Enough to connect to the state, whatever the choices are: they are read from there.
-        self.terraform = self.synthesize({**_LOOKING, "region": region})
-
-    def outputs(self) -> dict[str, Any]:
-        """What the state says is deployed. Raises InputError when that is another region's."""
-        found = self.terraform.outputs()
-        _refuse_another_region(found, self._region)
-        return found
-
-    def synthesize(self, overrides: Mapping[str, Any]) -> Terraform:
-        """Run main.py as cdktf would, with `overrides` as CDKTF's context."""
-        environment = {
-            **os.environ,
-            "TORCHNEURON_CONFIG": str(self._config.path),
-            "CDKTF_CONTEXT_JSON": json.dumps(overrides),
-            "CDKTF_OUTDIR": str(self.folder),
-            "CHECKPOINT_DISABLE": "1",
-        }
-        with display.waiting("Synthesizing"):
-            command = [sys.executable, str(PROJECT_ROOT / "main.py")]
-            done = run_to_its_end(command, folder=PROJECT_ROOT, environment=environment)
-        if done.status != 0:
-            raise TerraformError("Synthesis failed.", why=done.stderr.strip()[-4000:])
-        return Terraform(self.folder / "stacks" / self._config.project_name)
-
-
-def _folder(config: Config, region: str) -> Path:
-    return config.output_dir / "invoke" / region
-
-
-@contextmanager
-def _connected(config: Config, region: str) -> Iterator[_Project]:
-    """The region's deployment, connected to its state, and nobody else's meanwhile.
-
-    Its folder holds one synthesis and one plan at a time, hence the lock.
-    """
-    _refuse_without_state(config, region)
-    folder = _folder(config, region)
-    with locks.held(folder.with_name(f"{region}.lock"), f"the deployment in {region}", seconds=_BUSY_SECONDS):
-        project = _Project(config, region)
-        project.terraform.init()
-        project.terraform.recover()
-        yield project
-
-
-def _refuse_without_state(config: Config, region: str) -> None:
-    backend = config.backend_for(region)
-    if isinstance(backend, S3Backend) and backend.bucket is None:
-        raise InputError(
-            "There is no state bucket yet.",
-            why="Terraform keeps what it has made in S3, and the settings name no bucket.",
-            do=f"Run: invoke bootstrap -r {region}",
-        )
-
-
-def _refuse_another_region(outputs: Mapping[str, Any], region: str) -> None:
-    """A workspace that serves two regions would have the machines of the first taken for gone."""
-    there = outputs.get("region", region)
-    if there != region:
-        raise InputError(
-            f"This state holds the deployment in {there}, not one in {region}.",
-            do='Give each region a workspace of its own: "workspace": "a-name-{region}" in the settings.',
-        )
-
-
-def _question(changes: Sequence[Change]) -> str:
-    lost = [change for change in changes if change.type == DATA_VOLUME]
-    return "Remove all of this, the data on the volumes, too?" if lost else "Remove all of this?"
-
-
-def _kept(volumes: Sequence[str], region: str) -> str:
-    if not volumes:
-        return ""
-    return (
-        f" The data stays in {', '.join(volumes)}, which costs money; the next invoke deploy uses it."
-        f" To remove it, too: invoke destroy --delete-data -r {region}"
-    )
 
 
 def _summary(changes: Sequence[Change]) -> str:

@@ -15,6 +15,7 @@ from torchneuron import (
     display,
     options,
     passwords,
+    removal,
     show_deployment,
     state_bucket,
 )
@@ -59,7 +60,7 @@ def info(region: str, output: str) -> None:
 def destroy(region: str, *, yes: bool, delete_data: bool) -> None:
     """`invoke destroy`, and `invoke deploy --destroy`."""
     settings = config.load()
-    deployment.destroy(settings, Aws(settings.region(region)), yes=yes, delete_data=delete_data)
+    removal.destroy(settings, Aws(settings.region(region)), yes=yes, delete_data=delete_data)
 
 
 def show_password(region: str) -> None:

@@ -335,7 +335,10 @@ NEEDED: Mapping[str, tuple[Grant, ...]] = {
     "cb.save-params": (_SEE_BLOCKS, _FIND_SUBNETS, _READ_SAVED, _SAVE_BLOCK),
     "cb.load-params": (_READ_SAVED,),
     "bootstrap": (_MAKE_BUCKET,),
-    "deploy": (*_PLAN, _SEE_BLOCKS, _SEE_ROOM, *_SEE, *_MAKE, *_REMOVE, *_SET_UP, *_REACH),
+    "deploy": (
+        *(*_PLAN, _SEE_BLOCKS, _SEE_ROOM, *_SEE, *_MAKE, *_REMOVE, *_SET_UP, *_REACH),
+        *(_SEE_REMAINS, _FIND_SECRET),  # --destroy
+    ),
     "info": (*_INFO, *_FIND, *_REACH),
     "password": (*_INFO, *_FIND, _READ_SECRET),
     "destroy": (*_PLAN, *_SEE, *_REMOVE, _SEE_REMAINS, _FIND_SECRET),

@@ -2,13 +2,14 @@
 
 Terraform writes its state down every 20 seconds and at its end. What it had made since then, when it was killed, the
 next deploy makes anew under another name. A machine is taken over (`adoption`). The rest costs little or nothing, but
-stays; that it is not another deployment's of the same name no tag can tell, so a person removes it.
+for a data volume, and stays; that it is not another deployment's of the same name no tag can tell, so a person removes
+it.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,49 +30,72 @@ class Left:
     commands: tuple[str, ...]
 
 
-def warn_of(aws: Aws, project: str, *, removed: Collection[str]) -> None:
+def warn_of(aws: Aws, project: str, *, known: Collection[str]) -> None:
     """Say what is left with the project's tags in the region, and how to remove it.
 
-    `removed` are the ids of what was removed just now: AWS may list it for some seconds more. What cannot be looked at
-    is said, too, and is no failure: what was asked for has been done.
+    `known` are the ids of what is kept, and of what was removed just now: AWS may list it for some seconds more. What
+    cannot be looked at is said, too, and is no failure: what was asked for has been done.
     """
-    found: list[Left] = []
     unseen: list[str] = []
     with display.waiting("Looking for what a killed deploy left"):
-        for look in _LOOKS:
-            try:
-                found += look(aws, project)
-            except AwsError as error:
-                unseen.append(error.what)
-    commands = [command for one in found if one.identity not in removed for command in one.commands]
-    if commands:
+        volumes = _found(_volumes, aws, project, known, unseen)
+        others = [one for look in _LOOKS for one in _found(look, aws, project, known, unseen)]
+    if others:
         display.warn(
-            f"some things have this project's tags, and are in no state: a deploy that was killed left them, or another"
-            f" deployment called {project} has them. If nobody uses them, this removes them:\n  "
-            + "\n  ".join(commands)
+            "some things have this project's tags, and are in no state: a deploy that was killed left them, or another"
+            f" deployment called {project} has them. If nobody uses them, this removes them:{_removing(others)}"
+        )
+    if volumes:
+        display.warn(
+            "data volumes with this project's tags are in no state, and cost money: --release-data or a deploy that was"
+            f" killed left them, or another deployment called {project} keeps them. There may be data on them. If"
+            f" nobody needs it, this removes them:{_removing(volumes)}"
         )
     if unseen:
         display.warn(f"what a deploy that was killed may have left cannot be seen. {' '.join(unseen)}")
 
 
+_Look = Callable[[Aws, str], Iterator[Left]]
+
+
+def _found(look: _Look, aws: Aws, project: str, known: Collection[str], unseen: list[str]) -> list[Left]:
+    """What a look finds that is not `known`; what keeps it from looking goes to `unseen`."""
+    found: list[Left] = []
+    try:
+        for one in look(aws, project):
+            if one.identity not in known:
+                found.append(one)
+    except AwsError as error:
+        unseen.append(error.what)
+    return found
+
+
+def _removing(found: Sequence[Left]) -> str:
+    return "".join(f"\n  {command}" for one in found for command in one.commands)
+
+
+def _volumes(aws: Aws, project: str) -> Iterator[Left]:
+    for identity in deployed.loose_data_volumes(aws, project):
+        yield Left(identity, (_command(aws, "ec2 delete-volume", "--volume-id", identity),))
+
+
 def _groups(aws: Aws, project: str) -> Iterator[Left]:
-    remove = f"aws ec2 delete-security-group --region {aws.region} --group-id"
     ours = marks.filters(marks.of(project))
     for one in _listed(aws.ec2(), "describe_security_groups", "SecurityGroups", Filters=ours):
-        yield Left(one["GroupId"], (f"{remove} {one['GroupId']}",))
+        yield Left(one["GroupId"], (_command(aws, "ec2 delete-security-group", "--group-id", one["GroupId"]),))
 
 
 def _templates(aws: Aws, project: str) -> Iterator[Left]:
-    remove = f"aws ec2 delete-launch-template --region {aws.region} --launch-template-id"
     ours = marks.filters(marks.of(project))
     for one in _listed(aws.ec2(), "describe_launch_templates", "LaunchTemplates", Filters=ours):
-        yield Left(one["LaunchTemplateId"], (f"{remove} {one['LaunchTemplateId']}",))
+        identity = one["LaunchTemplateId"]
+        yield Left(identity, (_command(aws, "ec2 delete-launch-template", "--launch-template-id", identity),))
 
 
 def _secrets(aws: Aws, project: str) -> Iterator[Left]:
-    remove = f"aws secretsmanager delete-secret --region {aws.region} --force-delete-without-recovery --secret-id"
+    remove = "secretsmanager delete-secret"
     for arn in deployed.secret_arns(aws, project):
-        yield Left(arn, (f"{remove} {arn}",))
+        yield Left(arn, (_command(aws, remove, "--force-delete-without-recovery", "--secret-id", arn),))
 
 
 def _profiles(aws: Aws, project: str) -> Iterator[Left]:
@@ -79,9 +103,9 @@ def _profiles(aws: Aws, project: str) -> Iterator[Left]:
     for one in _listed(iam, "list_instance_profiles", "InstanceProfiles"):
         name = one["InstanceProfileName"]
         if _is_ours(aws, project, name, functools.partial(iam.get_instance_profile, InstanceProfileName=name)):
-            take_out = f"aws iam remove-role-from-instance-profile --instance-profile-name {name} --role-name"
-            roles = [f"{take_out} {role['RoleName']}" for role in one["Roles"]]
-            yield Left(name, (*roles, f"aws iam delete-instance-profile --instance-profile-name {name}"))
+            which, take_out = ("--instance-profile-name", name), "iam remove-role-from-instance-profile"
+            emptied = [_command(aws, take_out, *which, "--role-name", role["RoleName"]) for role in one["Roles"]]
+            yield Left(name, (*emptied, _command(aws, "iam delete-instance-profile", *which)))
 
 
 def _roles(aws: Aws, project: str) -> Iterator[Left]:
@@ -89,14 +113,19 @@ def _roles(aws: Aws, project: str) -> Iterator[Left]:
     for one in _listed(iam, "list_roles", "Roles"):
         name = one["RoleName"]
         if _is_ours(aws, project, name, functools.partial(iam.get_role, RoleName=name)):
-            take_away = f"aws iam detach-role-policy --role-name {name} --policy-arn"
-            policies = _listed(iam, "list_attached_role_policies", "AttachedPolicies", RoleName=name)
-            taken = [f"{take_away} {policy['PolicyArn']}" for policy in policies]
-            yield Left(name, (*taken, f"aws iam delete-role --role-name {name}"))
+            which, take_away = ("--role-name", name), "iam detach-role-policy"
+            attached = _listed(iam, "list_attached_role_policies", "AttachedPolicies", RoleName=name)
+            freed = [_command(aws, take_away, *which, "--policy-arn", policy["PolicyArn"]) for policy in attached]
+            yield Left(name, (*freed, _command(aws, "iam delete-role", *which)))
 
 
 # A role cannot be deleted while it is in a profile: profiles come first.
-_LOOKS: tuple[Callable[[Aws, str], Iterator[Left]], ...] = (_groups, _templates, _secrets, _profiles, _roles)
+_LOOKS: tuple[_Look, ...] = (_groups, _templates, _secrets, _profiles, _roles)
+
+
+def _command(aws: Aws, operation: str, *words: str) -> str:
+    """With the region, IAM's too: it says in which of AWS's partitions the account is."""
+    return f"aws {operation} --region {aws.region} {' '.join(words)}"
 
 
 def _listed(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -47,6 +48,7 @@ class Terraform:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._in_a_shell = shlex.quote(str(folder))
         if shutil.which("terraform") is None:
             raise InputError(
                 "Terraform is not installed.",
@@ -65,7 +67,7 @@ class Terraform:
                 f"This deployment's state is in {before.name}, and the settings now say {now.name}.",
                 why="Terraform would take what the old state holds, a running machine too, for not there.",
                 do=f"Put the settings back, or move the state: {self._ways_to_move({before.kind, now.kind})}\n"
-                f"If nothing is deployed from the old state: rm -r {self._folder / '.terraform'}",
+                f"If nothing is deployed from the old state: rm -r {self._in_a_shell}/.terraform",
             )
         # Of HCP Terraform's settings none can be kept from before, and Terraform refuses to be told so.
         anew = [] if self._is_cloud() else ["-reconfigure"]
@@ -73,13 +75,13 @@ class Terraform:
             self._quietly("init", "-input=false", "-no-color", *anew)
 
     def _ways_to_move(self, kinds: Collection[str]) -> str:
-        terraform = f"terraform -chdir={self._folder}"
+        terraform = f"terraform -chdir={self._in_a_shell}"
         if "cloud" not in kinds:
             return f"{terraform} init -migrate-state"
         # Terraform refuses that option with HCP Terraform, and moves nothing from one workspace to another by itself.
         return (
             f"\n  with the old settings: invoke info; {terraform} state pull > moved.tfstate;"
-            f" rm -r {self._folder / '.terraform'}"
+            f" rm -r {self._in_a_shell}/.terraform"
             f"\n  with the new ones: invoke info; {terraform} state push - < moved.tfstate"
         )
 
@@ -109,10 +111,22 @@ class Terraform:
     def recover(self) -> None:
         """Upload what an earlier apply had made when it lost its way to the state. Raises TerraformError."""
         left = self._folder / _ERRORED_STATE
-        if left.exists():
+        if not left.exists():
+            return
+        try:
             self._quietly("state", "push", _ERRORED_STATE)
-            left.unlink()
-            display.note("An earlier run could not save its state; it is saved now.")
+        except LockedError:
+            raise
+        except TerraformError as error:
+            aside = shlex.quote(str(left.with_suffix(".old")))
+            raise TerraformError(
+                f"An earlier run could not save its state, and it cannot be saved now: it is in {left}.",
+                why=error.why,
+                do="Where another run has changed the deployment since, the newer state is right. Then set this one"
+                f" aside, and give the same command again:\n  mv {shlex.quote(str(left))} {aside}",
+            ) from error
+        left.unlink()
+        display.note("An earlier run could not save its state; it is saved now.")
 
     def plan(self) -> Plan:
         """Plan, keep the plan for `apply`, and say what it would change."""
@@ -122,15 +136,13 @@ class Terraform:
         """Plan what `addresses` name, and what that needs, and nothing else."""
         return self._plan(*(f"-target={address}" for address in addresses))
 
-    def plan_removal(self, *, keep: Collection[str] = ()) -> Plan:
-        """Plan to remove everything but resources of the types `keep`.
+    def plan_removal(self, held: Collection[str], *, keep: Collection[str] = ()) -> Plan:
+        """Plan to remove what the state holds, by their addresses `held`, but for those to `keep`.
 
         Where there are none of them the state is empty afterwards, and nothing is remembered.
         """
-        # `terraform state list` would fail where there is no state yet.
-        held = list(self.resources()) if keep else []
-        going = [address for address in held if address.split(".")[0] not in keep]
-        if keep and not going:
+        going = [address for address in held if address not in keep]
+        if not going:
             return Plan(())
         parts = [f"-target={address}" for address in going] if len(going) < len(held) else []
         try:
@@ -234,7 +246,7 @@ class Terraform:
             "Terraform's state is locked. Nothing was changed.",
             why=why,
             do="If that run is still at work, wait for its end. If it was killed, take its lock away and run the same"
-            f" command again:\n  terraform -chdir={self._folder} force-unlock -force {lock}",
+            f" command again:\n  terraform -chdir={self._in_a_shell} force-unlock -force {lock}",
         )
 
     def _run(self, *arguments: str, on_line: Callable[[str], None] = lambda line: None) -> Finished:

@@ -126,6 +126,12 @@ def test_a_volume_in_use_does_not_go_even_when_that_is_allowed(deployment, first
     assert list(deployment.data_volumes()) == [first[1]]
 
 
+def test_a_volume_is_not_released_from_under_its_machine(deployment, first):
+    told = deployment.refused(*DEPLOY, "--release-data")
+    assert f"{first[0]} runs with the data volumes. Nothing was changed." in told
+    assert "Nothing to change." in deployment.invoke(*DEPLOY)
+
+
 def test_a_volume_grows_in_place(deployment, first):
     assert "resize2fs" in deployment.invoke(*DEPLOY, "--data-volume-size", "30")
     assert deployment.data_volumes()[first[1]]["Size"] == 30

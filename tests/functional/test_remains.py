@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.functional.aws_cli import AwsCli
+from tests.functional.support import AMI_PARAMETER
 from torchneuron import remains
 
 REGION, ELSEWHERE = "sa-east-1", "us-east-2"
@@ -49,8 +50,8 @@ def make(client):
 def told(aws, capsys):
     """What is said of a project's remains."""
 
-    def say(project=PROJECT, removed=()):
-        remains.warn_of(aws, project, removed=removed)
+    def say(project=PROJECT, known=()):
+        remains.warn_of(aws, project, known=known)
         return capsys.readouterr().err
 
     return say
@@ -76,7 +77,7 @@ def test_the_commands_that_are_shown_remove_all_of_it_and_nothing_else(make, tol
         "iam delete-role",
     ]
     assert not any(one in said.split() for one in kept)
-    cli = AwsCli({}, ELSEWHERE)  # the region is in the commands
+    cli = AwsCli({}, "")  # the region is in the commands
     for command in commands:
         cli(command)
     assert told() == ""
@@ -98,7 +99,7 @@ def test_what_is_not_this_deployments_is_not_named(make, told, others):
 
 
 def test_what_was_removed_just_now_may_be_listed_for_some_time(make, told):
-    assert told(removed=make(f"{PROJECT}-1")) == ""
+    assert told(known=make(f"{PROJECT}-1")) == ""
 
 
 def test_what_is_gone_between_the_list_and_the_look_is_not_named(make, told, fail):
@@ -107,6 +108,29 @@ def test_what_is_gone_between_the_list_and_the_look_is_not_named(make, told, fai
     assert "iam delete-instance-profile" in (said := told())
     assert "iam delete-role" not in said
     assert "cannot be seen" not in said
+
+
+def test_data_volumes_are_told_by_themselves_and_only_those_that_no_machine_has(client, told):
+    ec2 = client("ec2")
+    data = [*tags(), {"Key": "torchneuron:volume", "Value": "data"}]
+
+    image = client("ssm").get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
+    machine = ec2.run_instances(ImageId=image, InstanceType="inf2.xlarge", MinCount=1, MaxCount=1)["Instances"][0]
+    zone = machine["Placement"]["AvailabilityZone"]
+
+    def volume(marked):
+        made = ec2.create_volume(
+            AvailabilityZone=zone, Size=8, TagSpecifications=[{"ResourceType": "volume", "Tags": marked}]
+        )
+        return made["VolumeId"]
+
+    loose, kept, root, used = volume(data), volume(data), volume(tags()), volume(data)
+    ec2.attach_volume(VolumeId=used, InstanceId=machine["InstanceId"], Device="/dev/sdf")
+    said = told(known=[kept])
+    assert "There may be data on them." in said
+    assert f"aws ec2 delete-volume --region {REGION} --volume-id {loose}" in said
+    assert not any(one in said for one in (kept, root, used))
+    assert told(known=[kept, loose]) == ""
 
 
 def test_what_may_not_be_looked_at_is_said_beside_what_may(make, told, faults):
@@ -129,4 +153,4 @@ def test_there_may_be_many_roles(make, client, told):
     for number in range(120):
         iam.create_role(RoleName=f"a-{number}", AssumeRolePolicyDocument="{}")
     make(f"{PROJECT}-1")
-    assert f"aws iam delete-role --role-name {PROJECT}-1" in told()
+    assert f"aws iam delete-role --region {REGION} --role-name {PROJECT}-1" in told()

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.unit.capacity_fakes import refusal
-from torchneuron import config, deployment, display, locks
-from torchneuron.errors import AccessError, Detached, InputError, NotFoundError, SetupError, TorchNeuronError
+from torchneuron import config, deployment, display, locks, project, removal
+from torchneuron.errors import AccessError, Declined, Detached, InputError, NotFoundError, SetupError, TorchNeuronError
 
 MAIN = """\
 import json, os, pathlib
@@ -94,8 +94,8 @@ def settings(tmp_path, monkeypatch):
     program.write_text(TERRAFORM)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
-    monkeypatch.setattr(deployment, "PROJECT_ROOT", tmp_path)
-    monkeypatch.setattr(deployment, "_BUSY_SECONDS", 0)
+    monkeypatch.setattr(project, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr(project, "_BUSY_SECONDS", 0)
     return config.load(tmp_path / "config.json")
 
 
@@ -118,7 +118,7 @@ def test_nobody_gets_at_the_plan_while_destroy_asks(settings, monkeypatch):
     told = []
 
     def asked(question, **rest):
-        for other in (lambda: deployment.destroy(settings, FakeAws(), yes=True), lambda: look(settings, "sa-east-1")):
+        for other in (lambda: removal.destroy(settings, FakeAws(), yes=True), lambda: look(settings, "sa-east-1")):
             with pytest.raises(TorchNeuronError, match="Another command is at work") as refused:
                 other()
             told.append(refused.value.exit_status)
@@ -127,11 +127,26 @@ def test_nobody_gets_at_the_plan_while_destroy_asks(settings, monkeypatch):
         return True
 
     monkeypatch.setattr(display, "confirm", asked)
-    deployment.destroy(settings, FakeAws(), yes=False)
+    removal.destroy(settings, FakeAws(), yes=False)
     assert told == [1, 1]
     ran = (stack(settings, "sa-east-1") / "ran").read_text().split()
     assert ran == ["init", "output", "show", "plan", "show", "apply"]
     assert (stack(settings, "us-east-2") / "ran").read_text().split() == ["init", "output"]
+
+
+def test_after_a_no_nothing_is_removed(settings, monkeypatch):
+    monkeypatch.setattr(display, "confirm", lambda *_, **__: False)
+    with pytest.raises(Declined, match="Nothing was removed") as declined:
+        removal.destroy(settings, FakeAws(), yes=False)
+    assert declined.value.exit_status == 1
+    assert "apply" not in (stack(settings, "sa-east-1") / "ran").read_text().split()
+
+
+def test_what_may_not_be_looked_at_does_not_fail_a_removal(settings, capsys):
+    removal.destroy(settings, FakeAws(), yes=True)
+    told = capsys.readouterr().err
+    assert "Removed." in told
+    assert "may have left cannot be seen" in told
 
 
 def look(settings, region):

@@ -1,6 +1,7 @@
 """Connecting to a state: never, without a word, to another one than before."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -103,7 +104,7 @@ def answering(tmp_path, monkeypatch):
 
 def test_nothing_is_removed_where_there_is_no_state(answering):
     terraform, _ = answering("""[ "$1" = show ] && echo '{"format_version": "1.0"}'""")
-    assert terraform.plan_removal(keep=("aws_ebs_volume",)).changes == ()
+    assert terraform.plan_removal(terraform.resources()).changes == ()
 
 
 LOCKED = """\
@@ -217,6 +218,30 @@ def test_a_state_that_could_not_be_uploaded_is_uploaded_by_the_next_run(answerin
     assert not (folder / "errored.tfstate").exists()
 
 
+NEWER = """\
+echo 'Failed to write state: cannot import state with serial 3 over newer state with serial 7' >&2; exit 1
+"""
+
+
+def test_a_state_that_is_older_than_the_one_that_is_kept_can_be_set_aside(answering):
+    terraform, folder = answering(NEWER)
+    left = folder / "errored.tfstate"
+    left.write_text("{}")
+    with pytest.raises(TerraformError, match="cannot be saved now") as failed:
+        terraform.recover()
+    assert "serial 3 over newer state" in failed.value.why
+    subprocess.run(failed.value.do.splitlines()[-1], shell=True, check=True)
+    assert not left.exists()
+    terraform.recover()
+
+
+def test_a_state_that_is_locked_is_told_as_locked(answering):
+    terraform, folder = answering(LOCKED)
+    (folder / "errored.tfstate").write_text("{}")
+    with pytest.raises(TerraformError, match="state is locked"):
+        terraform.recover()
+
+
 REMOVING = """\
 echo "$*" >> ran
 case $1 in
@@ -231,10 +256,10 @@ def test_a_removal_leaves_what_is_to_be_kept(answering):
     addresses = ("aws_ebs_volume.data[0]", "aws_iam_role.machine", "aws_instance.machine[0]")
     there = [data, *({"address": one, "mode": "managed", "values": {}} for one in addresses)]
     (folder / "state.json").write_text(json.dumps({"values": {"root_module": {"resources": there}}}))
-    terraform.plan_removal(keep=("aws_ebs_volume",))
+    terraform.plan_removal(terraform.resources(), keep=("aws_ebs_volume.data[0]",))
     planned = next(line for line in (folder / "ran").read_text().splitlines() if line.startswith("plan"))
     assert planned.endswith("-destroy -target=aws_iam_role.machine -target=aws_instance.machine[0]")
-    terraform.plan_removal()
+    terraform.plan_removal(terraform.resources())
     assert "-target" not in (folder / "ran").read_text().splitlines()[-2]
 
 
@@ -243,6 +268,6 @@ def test_a_removal_of_all_there_is_leaves_no_memory(answering):
     terraform, folder = answering(REMOVING)
     there = [{"address": "aws_iam_role.machine", "mode": "managed", "values": {}}]
     (folder / "state.json").write_text(json.dumps({"values": {"root_module": {"resources": there}}}))
-    terraform.plan_removal(keep=("aws_ebs_volume",))
+    terraform.plan_removal(terraform.resources())
     (planned,) = [line for line in (folder / "ran").read_text().splitlines() if line.startswith("plan")]
     assert planned.endswith("-destroy")

@@ -1,0 +1,100 @@
+"""The folder of a region's deployment: its configuration synthesized for Terraform, and the way to its state.
+
+`main.py` runs as another process, as cdktf would run it: the library never imports cdktf.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torchneuron import display, locks
+from torchneuron.config import PROJECT_ROOT, Config, S3Backend
+from torchneuron.errors import InputError, TerraformError
+from torchneuron.processes import run_to_its_end
+from torchneuron.terraform import Terraform
+
+# Long enough for a command that only looks; one that deploys or removes takes longer, and is not waited for.
+_BUSY_SECONDS = 15.0
+LOOKING = {"dataVolumeSize": 0, "allowedIps": [], "remember": False}
+"""One-off settings that hold for any deployment: for connecting to its state, and for removing it."""
+
+
+class Project:
+    """The folder of a region's deployment, where its configuration is synthesized for Terraform.
+
+    Each region has a folder of its own, apart from the one plain `cdktf` writes.
+    """
+
+    def __init__(self, config: Config, region: str) -> None:
+        self._config = config
+        self._region = region
+        self.folder = _folder(config, region)
+        # Enough to connect to the state, whatever the choices are: they are read from there.
+        self.terraform = self.synthesize({**LOOKING, "region": region})
+
+    def outputs(self) -> dict[str, Any]:
+        """What the state says is deployed. Raises InputError when that is another region's."""
+        found = self.terraform.outputs()
+        _refuse_another_region(found, self._region)
+        return found
+
+    def synthesize(self, overrides: Mapping[str, Any]) -> Terraform:
+        """Run main.py as cdktf would, with `overrides` as CDKTF's context."""
+        environment = {
+            **os.environ,
+            "TORCHNEURON_CONFIG": str(self._config.path),
+            "CDKTF_CONTEXT_JSON": json.dumps(overrides),
+            "CDKTF_OUTDIR": str(self.folder),
+            "CHECKPOINT_DISABLE": "1",
+        }
+        with display.waiting("Synthesizing"):
+            command = [sys.executable, str(PROJECT_ROOT / "main.py")]
+            done = run_to_its_end(command, folder=PROJECT_ROOT, environment=environment)
+        if done.status != 0:
+            raise TerraformError("Synthesis failed.", why=done.stderr.strip()[-4000:])
+        return Terraform(self.folder / "stacks" / self._config.project_name)
+
+
+def _folder(config: Config, region: str) -> Path:
+    return config.output_dir / "invoke" / region
+
+
+@contextmanager
+def connected(config: Config, region: str) -> Iterator[Project]:
+    """The region's deployment, connected to its state, and nobody else's meanwhile.
+
+    Its folder holds one synthesis and one plan at a time, hence the lock.
+    """
+    refuse_without_state(config, region)
+    folder = _folder(config, region)
+    with locks.held(folder.with_name(f"{region}.lock"), f"the deployment in {region}", seconds=_BUSY_SECONDS):
+        project = Project(config, region)
+        project.terraform.init()
+        project.terraform.recover()
+        yield project
+
+
+def refuse_without_state(config: Config, region: str) -> None:
+    backend = config.backend_for(region)
+    if isinstance(backend, S3Backend) and backend.bucket is None:
+        raise InputError(
+            "There is no state bucket yet.",
+            why="Terraform keeps what it has made in S3, and the settings name no bucket.",
+            do=f"Run: invoke bootstrap -r {region}",
+        )
+
+
+def _refuse_another_region(outputs: Mapping[str, Any], region: str) -> None:
+    """A workspace that serves two regions would have the machines of the first taken for gone."""
+    there = outputs.get("region", region)
+    if there != region:
+        raise InputError(
+            f"This state holds the deployment in {there}, not one in {region}.",
+            do='Give each region a workspace of its own: "workspace": "a-name-{region}" in the settings.',
+        )
