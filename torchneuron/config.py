@@ -21,6 +21,8 @@ from torchneuron.schema import Problem, find_problems, read_json
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 CONFIG_VARIABLE = "TORCHNEURON_CONFIG"
 HTTPS_PORT = 443
+# GovCloud, China, the European Sovereign Cloud and the isolated regions, as botocore's partitions have them.
+_OTHER_PARTITIONS = ("us-gov-", "cn-", "eusc-", "us-iso", "eu-iso")
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,14 @@ class Config:
         return self.tls != "off"
 
     def region(self, name: str | None) -> str:
-        """`name`, or the default region when it is empty. Raises InputError if it is not configured."""
+        """`name`, or the default region when it is empty. Raises InputError if it is not configured, or cannot be."""
         region = name or self.default_region
+        if region.startswith(_OTHER_PARTITIONS):
+            raise InputError(
+                f"Nothing can be deployed in {region}: it is in another partition of AWS.",
+                why="The role of a machine, and the permissions that a deploy needs, have other names there.",
+                do="Name a commercial region.",
+            )
         if region not in self.ami_parameters:
             raise InputError(
                 f"Region {region!r} is not configured.",

@@ -1,5 +1,6 @@
 import json
 
+import boto3
 import pytest
 
 from torchneuron import code_server
@@ -125,6 +126,7 @@ def test_a_deployment_is_the_settings_with_one_off_values_over_them(write):
     ("overrides", "told"),
     [
         ({"region": "eu-west-1"}, "'eu-west-1' is not configured"),
+        ({"region": "us-gov-west-1"}, "in another partition"),
         ({"regoin": "us-east-2"}, "did you mean 'region'"),
         ({"allowedIps": ["300.1.1.1/8"]}, "not a CIDR block"),
         ({"subnetId": "subnet-XYZ"}, "a subnet's id"),
@@ -184,3 +186,12 @@ def test_a_data_volume_needs_a_zone(write):
 def test_a_workspace_may_be_named_by_region(write):
     hcp = write(backend={"type": "hcp", "organization": "an-org", "workspace": "code-{region}-x"})
     assert hcp.backend_for("us-east-2") == settings.HcpBackend("an-org", "code-us-east-2-x")
+
+
+def test_every_partition_but_the_commercial_one_is_known_by_its_regions():
+    session = boto3.Session()
+    others = [name for name in session.get_available_partitions() if name != "aws"]
+    regions = {name: session.get_available_regions("ec2", partition_name=name) for name in others}
+    assert regions["aws-us-gov"]
+    assert all(region.startswith(settings._OTHER_PARTITIONS) for found in regions.values() for region in found)
+    assert not any(region.startswith(settings._OTHER_PARTITIONS) for region in session.get_available_regions("ec2"))
