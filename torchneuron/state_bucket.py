@@ -72,6 +72,7 @@ def bootstrap(s3: S3Client, sts: STSClient, config: Config, region: str) -> Buck
     region = (config.backend.get("region") or region) if named else region
     bucket = _Bucket(s3, name, region, account)
     created = bucket.create_unless_there()
+    region = bucket.region
     changed = tuple(setting for setting, apply in bucket.settings(config.project_name) if apply())
     saved = (named, config.backend.get("region")) != (name, region)
     if saved:
@@ -111,11 +112,14 @@ def bucket_pattern(project: str) -> str:
 
 
 class _Bucket:
-    """One bucket of one account: every call names its owner, so that S3 refuses anyone else's."""
+    """One bucket of one account: every call names its owner, so that S3 refuses anyone else's.
+
+    `region` is where it is to be made, and where it is once that is known.
+    """
 
     def __init__(self, s3: S3Client, name: str, region: str, account: str) -> None:
         self._s3 = s3
-        self._region = region
+        self.region = region
         self._account = account
         self.name = name
         self._which: Any = {"Bucket": name, "ExpectedBucketOwner": account}
@@ -124,14 +128,14 @@ class _Bucket:
         """Whether the bucket had to be made. Raises InputError when it is somebody else's."""
         if self._exists():
             return False
-        place: Any = {"CreateBucketConfiguration": {"LocationConstraint": self._region}}
+        place: Any = {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
         try:
             with calling(f"make the bucket {self.name}"):
                 self._s3.create_bucket(
                     Bucket=self.name,
                     ObjectOwnership="BucketOwnerEnforced",
                     # S3 takes no location for us-east-1: it is where a bucket is by default.
-                    **({} if self._region == "us-east-1" else place),
+                    **({} if self.region == "us-east-1" else place),
                 )
         except AwsError as error:
             if error.code == "BucketAlreadyOwnedByYou":
@@ -155,13 +159,15 @@ class _Bucket:
     def _exists(self) -> bool:
         try:
             with calling(f"look for the bucket {self.name}"):
-                self._s3.head_bucket(**self._which)
+                found = self._s3.head_bucket(**self._which)
         except AwsError as error:
             if error.code in ("404", "NoSuchBucket"):
                 return False
             if error.code in ("403", "AccessDenied"):
                 raise self._not_ours(error) from error
             raise
+        # boto3 follows a bucket to another region, Terraform does not.
+        self.region = found.get("BucketRegion") or self.region
         return True
 
     def _not_ours(self, error: AwsError) -> InputError:

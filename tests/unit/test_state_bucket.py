@@ -51,7 +51,8 @@ class FakeS3:
     def head_bucket(self, **which):
         if which["Bucket"] not in self.buckets:
             raise refusal("404", "Not Found", status=404)
-        self._ours(which)
+        place = self._ours(which)["location"]
+        return {"BucketRegion": place} if place else {}
 
     def create_bucket(self, **request):
         if request["Bucket"] in self.buckets:
@@ -203,6 +204,15 @@ def test_the_bucket_the_settings_name_is_kept_for_every_region(project):
     assert (report.name, report.region) == ("our-own-state", "us-east-2")
     assert s3.buckets["our-own-state"]["location"] == "us-east-2"
     assert not report.settings_saved
+
+
+@pytest.mark.parametrize("said", [{}, {"region": "us-east-2"}])
+def test_the_region_of_a_bucket_is_where_it_is_whatever_the_settings_say(project, said):
+    """Terraform's backend fails in another one."""
+    s3 = FakeS3()
+    s3.add("our-own-state")["location"] = "eu-west-1"
+    report = bootstrap(s3, FakeSts(), project(type="s3", bucket="our-own-state", **said), REGION)
+    assert (report.region, report.settings_saved) == ("eu-west-1", True)
 
 
 def test_state_kept_in_files_on_purpose_stays_there(project):
