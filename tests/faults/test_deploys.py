@@ -151,7 +151,7 @@ class Run:
             wait_for, pause = self._time(self.chance.uniform(0.3, 16)), 0.0
         else:
             service, operation = self.chance.choice(MAKES)
-            wait_for, pause = self._call(service, operation), self.chance.choice((0, 0.02, 0.3, 1.5))
+            wait_for, pause = self._call(service, operation), self.chance.choice((0, 0.02, 0.3, 1.5, 3))
         while not command.has_ended and not wait_for():
             time.sleep(0.02)
         if command.wait(pause):
