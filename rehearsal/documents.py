@@ -179,15 +179,16 @@ def _values(declared: Mapping[str, Any], given: Mapping[str, Sequence[str]]) -> 
 
 def _check_value(name: str, declared: Mapping[str, Any], value: Any) -> None:
     pattern, allowed = declared.get("allowedPattern"), declared.get("allowedValues")
-    sizes = {"Items": [len(value)], "Chars": map(len, value)} if isinstance(value, list) else {"Chars": [len(value)]}
-    for unit, lengths in sizes.items():
+    texts = [_text(one) for one in (value if isinstance(value, list) else [value])]
+    sizes = {"Items": [len(texts)]} if isinstance(value, list) else {}
+    for unit, lengths in {**sizes, "Chars": [len(text) for text in texts]}.items():
         least, most = declared.get(f"min{unit}", 0), declared.get(f"max{unit}", math.inf)
         if not all(least <= length <= most for length in lengths):
             raise AwsError("InvalidParameters", f"Parameter {name} must have {least} to {most} {unit.lower()}.")
-    for text in value if isinstance(value, list) else [value]:
-        if pattern is not None and not re.fullmatch(pattern, str(text)):
+    for text in texts:
+        if pattern is not None and not re.fullmatch(pattern, text):
             raise AwsError("InvalidParameters", f"Parameter {name} does not match the pattern {pattern}.")
-        if allowed is not None and text not in allowed:
+        if allowed is not None and text not in [_text(one) for one in allowed]:
             raise AwsError("InvalidParameters", f"Parameter {name} is not one of the allowed values.")
 
 
@@ -222,10 +223,14 @@ def _interpolated(value: Any, values: Mapping[str, Any]) -> Any:
     def text(match: re.Match[str]) -> str:
         if match[1] not in values:
             return match[0]
-        found = values[match[1]]
-        return found if isinstance(found, str) else json.dumps(found)
+        return _text(values[match[1]])
 
     return _REFERENCE.sub(text, value)
+
+
+def _text(value: Any) -> str:
+    """A value as it stands in a script. A request gives texts only, a document's defaults are of any JSON type."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _timeout(given: Any) -> float:

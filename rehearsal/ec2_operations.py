@@ -34,7 +34,7 @@ class EC2Operations(RehearsalResponse, EC2Response):  # type: ignore[misc] # mot
 
     def _filtered(self, found: list[dict[str, Any]], known: Mapping[str, str]) -> list[dict[str, Any]]:
         for each in self._get_param("Filters", []):
-            name, values = each["Name"], each.get("Values", [])
+            name, values = each.get("Name", "null"), each.get("Values", [])
             found = [one for one in found if matches(_filter_value(one, name, known), values)]
             if not found:
                 _filter_value({}, name, known)

@@ -11,6 +11,8 @@ Sources
   (InvalidParameterCombination with this text: gardener/machine-controller-manager-provider-aws 114,
   hashicorp/terraform-provider-aws 43881); the market type needs a target (EC2 user guide, "Launch instances into
   Capacity Blocks"; the code for leaving it out is not published, EC2's general one for such pairs stands in).
+- ImageId has to be in the request or its template: botocore's model, RunInstances.ImageId; MissingParameter and
+  InvalidAMIID.NotFound: EC2 API reference, "Error codes".
 - Blocks have default tenancy only: EC2 user guide, "Capacity Blocks for ML".
 - Idempotency by ClientToken: EC2 developer guide, "Ensuring idempotency".
 """
@@ -151,9 +153,20 @@ class LaunchResponse(RehearsalResponse, EC2Response):  # type: ignore[misc] # mo
                 return by_zone[one]
         raise AwsError("MissingInput", f"No default subnet for availability zone: '{', '.join(zones)}'.")
 
+    def _image(self) -> Any:
+        """The image asked for; AwsError when neither request nor template names one, or it is not there (any more)."""
+        image_id = self._get_param("ImageId")
+        if not image_id:
+            raise AwsError("MissingParameter", "The request must contain the parameter ImageId")
+        found = self.ec2_backend.describe_images(ami_ids=[image_id])
+        if not found:
+            # moto finds nothing, and says nothing, for one that was deregistered.
+            raise AwsError("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
+        return found[0]
+
     def _check_root_volume(self) -> None:
         """AwsError when the root volume asked for is smaller than the image's snapshot; adds one if none is."""
-        image = self.ec2_backend.describe_images(ami_ids=[self._get_param("ImageId")])[0]
+        image = self._image()
         root = image.block_device_mappings[0]
         mappings = self._get_param("BlockDeviceMappings") or []
         asked = next((one for one in mappings if one.get("DeviceName") == image.root_device_name), None)

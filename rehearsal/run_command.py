@@ -9,6 +9,8 @@ Sources
   reference, by operation. A registered instance whose agent is out of reach takes commands, which wait (user guide,
   "Understanding command statuses"), although the API reference lists "SSM Agent isn't running" under
   InvalidInstanceId.
+- InvokedAfter and InvokedBefore are timestamps: SSM API reference, CommandFilter; what a value that is none gets, and
+  that one without a zone is UTC, are assumed.
 - Lists are empty for a command that is not known, for all that the API reference has InvalidCommandId among their
   errors: aws-cli 3546, aws-sdk 190 (of invocations; that it is so of commands, too, is assumed).
 """
@@ -16,7 +18,7 @@ Sources
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
@@ -30,7 +32,8 @@ from rehearsal.invocations import ENDED, Command, Request, aggregated
 from rehearsal.managed_instances import PAGE, InstanceResponse, passes
 
 _VALUES_A_TAG = 5
-_FILTERS = ("InvokedAfter", "InvokedBefore", "Status", "DocumentName")
+_INSTANTS = {"InvokedAfter", "InvokedBefore"}
+_FILTERS = (*sorted(_INSTANTS), "Status", "DocumentName")
 
 
 class CommandResponse(InstanceResponse):
@@ -110,6 +113,8 @@ class CommandResponse(InstanceResponse):
         filters = {each["key"]: each["value"] for each in self._get_param("Filters") or []}
         if unknown := filters.keys() - set(known):
             raise AwsError("InvalidFilterKey", f"The filter key {', '.join(sorted(unknown))} is not valid.")
+        for key in _INSTANTS & filters.keys():
+            _instant(key, filters[key])
         return filters
 
     def _commands(self, command_id: str | None) -> list[Command]:
@@ -174,11 +179,18 @@ def _command_passes(command: Command, status: tuple[str, str], requested: dateti
             return False
         if key == "DocumentName" and command.request.document_name != value:
             return False
-        if key in ("InvokedAfter", "InvokedBefore"):
-            instant = datetime.fromisoformat(value.replace("Z", "+00:00"))
-            if (requested < instant) is (key == "InvokedAfter"):
-                return False
+        if key in _INSTANTS and (requested < _instant(key, value)) is (key == "InvokedAfter"):
+            return False
     return True
+
+
+def _instant(key: str, value: str) -> datetime:
+    """The instant that a filter names, UTC where it names no zone; AwsError when it is none."""
+    try:
+        instant = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError as error:
+        raise AwsError("ValidationException", f"The value {value} of the filter {key} is not a timestamp.") from error
+    return instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)
 
 
 def _chosen(records: Sequence[StepRecord], plugin: str | None) -> StepRecord:

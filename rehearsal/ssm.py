@@ -9,6 +9,7 @@ Command's operations, so there are none until the control API sets some.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from moto.core.responses import ActionResult
@@ -35,12 +36,12 @@ class DocumentResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type:
             kept[RUN_SHELL_SCRIPT] = _amazons_document(RUN_SHELL_SCRIPT)
 
     def create_document(self) -> ActionResult:
+        # botocore's model does not require a type, and moto refuses a document without: that it is Command is assumed.
+        self.body = json.dumps({"DocumentType": "Command", **self._given_json()})
         if self._get_param("DocumentType") == "Command":
             documents.parse(self._get_param("Content"), self._get_param("DocumentFormat", "JSON"))
         super().create_document()
-        name = self._get_param("Name")
-        self.ssm_backend._documents[name].get_latest_version().platform_types = ["Linux", "MacOS"]
-        return ActionResult({"DocumentDescription": self.ssm_backend.describe_document(name, None, None)})
+        return self._made(self._get_param("Name"))
 
     def list_documents(self) -> ActionResult:
         """moto's, with the dates that it leaves out (SSM API reference, DocumentIdentifier)."""
@@ -58,10 +59,21 @@ class DocumentResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type:
         kept = self.ssm_backend._documents.get(self._get_param("Name"))
         if kept is not None and kept.get_default_version().document_type == "Command":
             documents.parse(self._get_param("Content"), self._get_param("DocumentFormat", "JSON"))
-        answer = super().update_document()
-        if kept is not None:
-            kept.get_latest_version().platform_types = ["Linux", "MacOS"]
-        return answer
+        super().update_document()
+        return self._made(self._get_param("Name"))
+
+    def _made(self, name: str) -> ActionResult:
+        """The document's latest version, described as AWS has it where moto doesn't.
+
+        AWS's model knows two types of parameters in a description, String and StringList; that all others of a
+        document's are shown as String is assumed.
+        """
+        made = self.ssm_backend._documents[name].get_latest_version()
+        made.platform_types = ["Linux", "MacOS"]
+        for one in made.parameter_list or []:
+            one["Type"] = one["Type"] if one["Type"] == "StringList" else "String"
+        description = self.ssm_backend.describe_document(name, made.document_version, None)
+        return ActionResult({"DocumentDescription": description})
 
 
 class RehearsalSSM(CommandResponse, DocumentResponse, ServiceSettingResponse):

@@ -1,6 +1,7 @@
 from datetime import timedelta
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.functional.support import AMI_PARAMETER, eventually, refusal
 
@@ -97,6 +98,7 @@ def test_another_type_than_the_blocks(ec2, request_on_block):
         ({"CapacityReservationSpecification": {}}, "InvalidParameterCombination"),
         ({"Placement": {"Tenancy": "dedicated"}}, "InvalidParameterValue"),
         ({"ImageId": "ami-0123456789abcdef0"}, "InvalidAMIID.NotFound"),
+        ({"ImageId": ""}, "MissingParameter"),
         ({"InstanceType": "trn9.huge"}, "InvalidParameterValue"),
         ({"DryRun": True}, "DryRunOperation"),
     ],
@@ -104,6 +106,23 @@ def test_another_type_than_the_blocks(ec2, request_on_block):
 def test_a_launch_aws_refuses(ec2, request_on_block, change, code):
     assert refusal(ec2.run_instances, **{**request_on_block, **change}) == code
     assert available(ec2) == 1
+
+
+def test_an_image_has_to_be_named_and_to_be_there_still(ec2, image):
+    request = {"InstanceType": "inf2.xlarge", "MinCount": 1, "MaxCount": 1}
+    with pytest.raises(ClientError) as refused:
+        ec2.run_instances(**request)
+    error = refused.value.response["Error"]
+    assert (error["Code"], error["Message"]) == (
+        "MissingParameter",
+        "The request must contain the parameter ImageId",
+    )
+    copy = ec2.copy_image(Name="a copy", SourceImageId=image, SourceRegion="sa-east-1")["ImageId"]
+    ec2.deregister_image(ImageId=copy)
+    with pytest.raises(ClientError) as refused:
+        ec2.run_instances(**request, ImageId=copy)
+    error = refused.value.response["Error"]
+    assert (error["Code"], error["Message"]) == ("InvalidAMIID.NotFound", f"The image id '[{copy}]' does not exist")
 
 
 def test_a_target_and_a_preference_exclude_each_other(ec2, request_on_block):

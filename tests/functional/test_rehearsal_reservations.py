@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.functional.support import refusal
 
@@ -138,6 +139,13 @@ def test_a_block_can_be_impaired(ec2, control, active_block):
     control("market", {"health": {active_block["CapacityReservationId"]: "impaired"}})
     (status,) = ec2.describe_capacity_block_status()["CapacityBlockStatuses"]
     assert (status["InterconnectStatus"], status["TotalUnavailableCapacity"]) == ("impaired", 1)
+
+
+def test_a_filter_without_a_name(ec2, block):
+    with pytest.raises(ClientError) as refused:
+        ec2.describe_capacity_reservations(Filters=[{"Values": ["active"]}])
+    error = refused.value.response["Error"]
+    assert (error["Code"], error["Message"]) == ("InvalidParameterValue", "The filter 'null' is invalid")
 
 
 def tags_of(ec2, reservation_id):

@@ -87,6 +87,22 @@ class TestRequests:
         long = {"commands": ["x"], "workingDirectory": ["x" * 4097]}
         assert refusal(send, InstanceIds=[instance], Parameters=long) == "InvalidParameters"
 
+    def test_defaults_are_of_any_type(self, ssm, instance, document, machines):
+        parameters = {
+            "Times": {"type": "Integer", "default": 5, "allowedValues": [5, 6], "allowedPattern": "[0-9]"},
+            "Loud": {"type": "Boolean", "default": True},
+            "Both": {"type": "StringMap", "default": {"a": 1}, "maxChars": 8},
+        }
+        name = document(("step", ["out {{ Times }} {{Loud}} {{ Both }}"]), parameters=parameters)
+        run(ssm, instance, name)
+        run(ssm, instance, name, Parameters={"Times": ["6"], "Loud": ["false"]})
+        assert [one.text for one in machines.made[instance].calls] == [
+            'out 5 true {"a": 1}\n',
+            'out 6 false {"a": 1}\n',
+        ]
+        wrong = {"InstanceIds": [instance], "DocumentName": name, "Parameters": {"Times": ["7"]}}
+        assert refusal(ssm.send_command, **wrong) == "InvalidParameters"
+
     def test_what_parameter_store_has_is_put_in(self, ssm, send, instance, machines):
         ssm.put_parameter(Name="/word", Value="hello", Type="String")
         ssm.put_parameter(Name="/secret", Value="s", Type="SecureString")
@@ -117,6 +133,14 @@ class TestDocuments:
             refusal(ssm.create_document, Name="Bad", DocumentType="Command", Content=json.dumps(content))
             == "InvalidDocumentContent"
         )
+
+    def test_without_a_type_it_is_a_command_document(self, ssm, instance):
+        step = {"action": "aws:runShellScript", "name": "a", "inputs": {"runCommand": ["out mine"]}}
+        content = json.dumps({"schemaVersion": "2.2", "mainSteps": [step]})
+        made = ssm.create_document(Name="Mine", Content=content)["DocumentDescription"]
+        assert made["DocumentType"] == "Command"
+        assert run(ssm, instance, "Mine")["CommandPlugins"][0]["Output"] == "mine\n"
+        assert refusal(ssm.create_document, Name="Bad", Content="{}") == "InvalidDocumentContent"
 
 
 class TestTargets:
@@ -238,6 +262,9 @@ class TestListing:
         assert found(ExecutionStage="Executing") == set()
         assert found(ssm.list_command_invocations, Status="Failed") == {bad["CommandId"]}
         assert found(InvokedAfter="2100-01-01T00:00:00Z") == set()
+        assert found(InvokedBefore="2100-01-01", InvokedAfter="2024-07-07T00:00:00") == {good, bad["CommandId"]}
+        nonsense = [{"key": "InvokedAfter", "value": "yesterday"}]
+        assert refusal(ssm.list_commands, Filters=nonsense) == "ValidationException"
         stage = [{"key": "ExecutionStage", "value": "Complete"}]
         assert refusal(ssm.list_command_invocations, Filters=stage) == "InvalidFilterKey"
 
