@@ -119,7 +119,8 @@ def give_up(records: Sequence[StepRecord]) -> None:
     """What the agent makes of a command whose worker is gone: a failure of the first step, in these words."""
     first = records[0]
     first.status, first.details = "Failed", "Failed"
-    first.code = first.code if first.ended else 0
+    # The agent has no code, so 0, and makes 1 of that in a failure: agent/contracts, prepareRuntimeStatus.
+    first.code = (first.code if first.ended else 0) or 1
     first.ended = first.ended or _now()
     first.said = _WORKER_GONE
 

@@ -154,7 +154,7 @@ class CommandCentre:
                 if one.instance_id != instance_id:
                     continue
                 if one.unsent is not None:
-                    one.note(time.monotonic(), one.unsent)
+                    one.note(time.monotonic(), _unless_cancelling(one, one.unsent))
                     one.unsent = None
                     self._history.note(command, one)
                 if one.cancelling:
@@ -286,8 +286,7 @@ class CommandCentre:
     def _hear(self, command: Command, invocation: Invocation, seen: Seen) -> None:
         """An agent reports; what it can't send is kept, the latest of it."""
         with self._changed:
-            if invocation.cancelling and not seen.ended:
-                seen = replace(seen, status="Cancelling", details="Cancelling")
+            seen = _unless_cancelling(invocation, seen)
             if invocation.lost:
                 return
             if self._links.connected(invocation.instance_id):
@@ -295,3 +294,10 @@ class CommandCentre:
             else:
                 invocation.unsent = seen
             self._history.note(command, invocation)
+
+
+def _unless_cancelling(invocation: Invocation, seen: Seen) -> Seen:
+    """What an agent reports that is still at work; it may not have heard that the command is being cancelled."""
+    if invocation.cancelling and not seen.ended:
+        return replace(seen, status="Cancelling", details="Cancelling")
+    return seen

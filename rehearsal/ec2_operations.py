@@ -46,7 +46,7 @@ class EC2Operations(RehearsalResponse, EC2Response):  # type: ignore[misc] # mot
         return ActionResult({key: shown, "NextToken": token})
 
 
-def check_tags(new: Mapping[str, str], there: Mapping[str, str]) -> None:
+def check_tags(new: Mapping[str, str | None], there: Mapping[str, str]) -> None:
     """AwsError for tags that a resource with those that are there may not get.
 
     Source: EC2 user guide, "Tag your Amazon EC2 resources", Tag restrictions; the codes: EC2 API, "Error codes".

@@ -192,7 +192,7 @@ class ReservationOperations(EC2Operations):
         if not ids or not all(one.startswith("cr-") for one in ids):
             return None
         reservations = [self._reservation(one) for one in ids]
-        pairs = {tag["Key"]: tag.get("Value", "") for tag in self._get_param("Tags", [])}
+        pairs = {tag["Key"]: tag.get("Value") for tag in self._get_param("Tags", [])}
         for one in reservations:
             check(pairs, one.tags)
         self._dry_run()
@@ -241,12 +241,16 @@ def _check_end(end_type: str | None, end: datetime | None) -> None:
         raise AwsError("InvalidParameterCombination", "EndDateType limited and EndDate must be specified together.")
 
 
-def _with(tags: dict[str, str], pairs: Mapping[str, str]) -> None:
-    tags.update(pairs)
+def _with(tags: dict[str, str], pairs: Mapping[str, str | None]) -> None:
+    tags.update({key: value or "" for key, value in pairs.items()})
 
 
-def _without(tags: dict[str, str], pairs: Mapping[str, str]) -> None:
-    """DeleteTags: a tag goes when its key is named, and its value too if one is given."""
-    for key, value in pairs.items():
-        if key in tags and value in ("", tags[key]):
+def _without(tags: dict[str, str], pairs: Mapping[str, str | None]) -> None:
+    """A tag goes when its key is named, and its value too if one is given, be it empty; all go when none is named.
+
+    AWS's own stay: botocore's model, DeleteTags.Tags.
+    """
+    own = [key for key in tags if not key.startswith("aws:")]
+    for key in own:
+        if not pairs or (key in pairs and pairs[key] in (None, tags[key])):
             del tags[key]

@@ -93,6 +93,18 @@ class TestAgentOutOfReach:
         do("restore-agent")
         eventually(lambda: shown(sent) == ("Cancelled", {"first": "Cancelled", "second": "Cancelled"}))
 
+    def test_what_it_tells_late_does_not_take_a_cancel_back(self, ssm, do, shown, sent, server):
+        eventually(lambda: shown(sent)[1].get("first") == "InProgress")
+        do("lose-agent")
+        (command,) = server.world.commands.commands("sa-east-1")
+        (invocation,) = command.invocations
+        invocation.unsent = invocation.now  # as after a step that began meanwhile
+        ssm.cancel_command(CommandId=sent)
+        do("restore-agent")
+        eventually(lambda: shown(sent)[0] == "Cancelled")
+        statuses_seen = [seen.status for _, seen in invocation.history]
+        assert "InProgress" not in statuses_seen[statuses_seen.index("Cancelling") :]
+
     def test_a_command_that_waits_can_be_cancelled(self, ssm, do, shown, instance, document, machine):
         do("lose-agent")
         name = document(("only", ["out x"]))
@@ -115,7 +127,7 @@ class TestReboot:
         assert statuses(done) == {"first": "Failed", "second": "InProgress", "third": "Pending"}
         first = done["CommandPlugins"][0]
         assert first["Output"].startswith(WORKER_GONE)
-        assert first["ResponseCode"] == 0
+        assert first["ResponseCode"] == 1
         assert (len(machine.calls), machine.reboots) == (2, 1)
 
     def test_nothing_else_is_lost(self, ssm, instance, do, machine):

@@ -169,6 +169,25 @@ def test_tags_that_no_resource_may_have(ec2, block, offering, tags, code):
     assert refusal(ec2.purchase_capacity_block, **asked, TagSpecifications=specification) == code
 
 
+@pytest.mark.parametrize(
+    ("named", "left"),
+    [
+        ({}, set()),
+        ({"Tags": [{"Key": "full"}, {"Key": "empty"}]}, {"other"}),
+        ({"Tags": [{"Key": "full", "Value": ""}, {"Key": "empty", "Value": ""}]}, {"full", "other"}),
+        ({"Tags": [{"Key": "full", "Value": "a"}, {"Key": "other", "Value": "a"}]}, {"empty", "other"}),
+        ({"Tags": [{"Key": "aws:mine"}]}, {"full", "empty", "other"}),
+    ],
+)
+def test_tags_are_deleted_by_key_by_value_or_all(ohio, on_demand, named, left):
+    reservation_id = on_demand["CapacityReservationId"]
+    ohio.delete_tags(Resources=[reservation_id])
+    tags = {"full": "a", "empty": "", "other": "b"}
+    ohio.create_tags(Resources=[reservation_id], Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+    ohio.delete_tags(Resources=[reservation_id], **named)
+    assert {one["Key"] for one in tags_of(ohio, reservation_id)} == left
+
+
 def test_an_account_has_256_instances_across_blocks_at_most(ohio, control):
     control("market", {"ultraservers": True})
     longest = {"CapacityDurationHours": 182 * 24}
