@@ -11,6 +11,7 @@ from rehearsal.image_operations import ImageOperations
 from rehearsal.launches import LaunchResponse
 from rehearsal.offering_operations import OfferingOperations
 from rehearsal.reservation_operations import ReservationOperations
+from rehearsal.terminations import TerminationOperations
 from rehearsal.volume_operations import VolumeOperations
 
 SEARCH = "DescribeCapacityBlockOfferings"
@@ -22,6 +23,7 @@ class RehearsalEC2(
     VolumeOperations,
     DefaultVpcOperations,
     ImageOperations,
+    TerminationOperations,
     LaunchResponse,
     EC2Response,  # type: ignore[misc] # moto has no types
 ):

@@ -80,11 +80,6 @@ class LaunchResponse(RehearsalResponse, EC2Response):  # type: ignore[misc] # mo
             raise NotImplementedError("instances on on-demand Capacity Reservations")
         return _target(self.params)
 
-    def terminate_instances(self) -> ActionResult:
-        answer = super().terminate_instances()
-        self.world.gone(self._get_param("InstanceIds", []))
-        return answer
-
     def stop_instances(self) -> ActionResult:
         self._refuse_with_host("StopInstances")
         return super().stop_instances()
@@ -205,11 +200,12 @@ class LaunchResponse(RehearsalResponse, EC2Response):  # type: ignore[misc] # mo
         return on_demand_quotas.admit(asked, self.world.market.settings.on_demand_quotas, running)
 
     def _finish(self, instances: list[Any], target: Target) -> None:
-        """What moto leaves out of new instances: market, reservation, volumes' speed, profiles, hosts."""
+        """What moto leaves out of new instances: market, reservation, protection, volumes' speed, profiles, hosts."""
         profile = self._get_param("IamInstanceProfile") or {}
         for index, instance in enumerate(instances):
             instance.launch_time = self.world.clock.now().replace(tzinfo=None)
             instance.lifecycle = target.market_type
+            instance.disable_api_termination = bool(self._get_param("DisableApiTermination"))
             instance.capacity_reservation_id = target.reservation_id
             instance.capacity_reservation_specification = _specification(target)
             instance.security_groups = instance.security_groups or instance.nics[0].group_set

@@ -18,6 +18,13 @@ AGENT_VERSION = "3.3.3185.0"
 PAGE = 50
 _INSTANCES_A_PAGE = 10
 """Unless another number is asked for: SSM API reference, DescribeInstanceInformation."""
+_KEYS = (
+    *("ActivationIds", "AgentVersion", "InstanceIds", "PingStatus"),
+    *("PlatformTypes", "ResourceType", "SourceIds", "SourceTypes"),
+)
+_NOT_MODELLED = ("AssociationStatus", "IamRole")
+"""These and `tag-key`, `tag:…` are the keys there are: botocore's model, InstanceInformationStringFilter.Key. An
+instance of EC2 has no activation."""
 
 
 class InstanceResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type: ignore[misc] # moto has no types
@@ -25,9 +32,7 @@ class InstanceResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type:
 
     def describe_instance_information(self) -> ActionResult:
         found = [one for one in self._instances() if self._registered(one)]
-        filters = [(each["Key"], each["Values"]) for each in self._get_param("Filters") or []]
-        filters += [(each["key"], each["valueSet"]) for each in self._get_param("InstanceInformationFilterList") or []]
-        for key, values in filters:
+        for key, values in self._wanted():
             found = [one for one in found if passes(one, key, values, self.world.links.ping(one.id).status)]
         shown, token = page(
             found,
@@ -44,6 +49,19 @@ class InstanceResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type:
         reachable = self.world.fleet.ready(target) is not None and self.world.links.connected(target)
         managed = any(one.id == target and self._registered(one) for one in self._instances())
         return ActionResult({"Target": target, "Status": "connected" if reachable and managed else "notconnected"})
+
+    def _wanted(self) -> list[tuple[str, list[str]]]:
+        """The filters of a request; AwsError for those that exclude each other (the code is assumed)."""
+        filters, legacy = self._get_param("Filters") or [], self._get_param("InstanceInformationFilterList") or []
+        if filters and legacy:
+            raise AwsError("ValidationException", "Specify either Filters or InstanceInformationFilterList.")
+        wanted = [(each["Key"], each["Values"]) for each in filters]
+        wanted += [(each["key"], each["valueSet"]) for each in legacy]
+        if len({key.startswith("tag") for key, _ in wanted}) > 1:
+            raise AwsError("ValidationException", "Tag filters can't be combined with other filter types.")
+        for key, _ in wanted:
+            _check_key(key)
+        return wanted
 
     def _instances(self) -> list[Any]:
         return list(ec2_backends[self.current_account][self.region].all_instances())
@@ -128,12 +146,23 @@ def passes(instance: Any, key: str, values: Sequence[str], ping: str = "Online")
         return name in tags and matches(tags[name], values)
     if key == "tag-key":
         return any(matches(name, values) for name in tags)
+    _check_key(key)
     known = {
+        "ActivationIds": "",
+        "AgentVersion": AGENT_VERSION,
         "InstanceIds": instance.id,
         "PingStatus": ping,
         "PlatformTypes": "Linux",
         "ResourceType": "EC2Instance",
+        "SourceIds": instance.id,
+        "SourceTypes": "AWS::EC2::Instance",
     }
-    if key not in known:
-        raise AwsError("InvalidFilterKey", f"The filter key {key} is not valid.")
     return known[key] in values
+
+
+def _check_key(key: str) -> None:
+    """AwsError for a filter that there is not; NotImplementedError for one that the rehearsal can't answer."""
+    if key in _NOT_MODELLED:
+        raise NotImplementedError(f"DescribeInstanceInformation by {key}")
+    if key not in _KEYS and key != "tag-key" and not key.startswith("tag:"):
+        raise AwsError("InvalidFilterKey", f"The filter key {key} is not valid.")

@@ -8,7 +8,7 @@ Sources
 - InvalidInstanceId, DuplicateInstanceId, InvalidFilterKey, InvalidPluginName, InvocationDoesNotExist: SSM API
   reference, by operation. A registered instance whose agent is out of reach takes commands, which wait (user guide,
   "Understanding command statuses"), although the API reference lists "SSM Agent isn't running" under
-  InvalidInstanceId.
+  InvalidInstanceId. That CancelCommand answers this for an instance that the command did not go to is assumed.
 - InvokedAfter and InvokedBefore are timestamps: SSM API reference, CommandFilter; what a value that is none gets, and
   that one without a zone is UTC, are assumed.
 - Lists are empty for a command that is not known, for all that the API reference has InvalidCommandId among their
@@ -17,7 +17,7 @@ Sources
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -106,7 +106,9 @@ class CommandResponse(InstanceResponse):
 
     def cancel_command(self) -> ActionResult:
         command = self.world.commands.command(self.region, self._get_param("CommandId"))
-        self.world.commands.cancel(command, self._get_param("InstanceIds") or [])
+        named = self._get_param("InstanceIds") or []
+        _check_instances(named, command.request.instance_ids, self.current_account)
+        self.world.commands.cancel(command, named)
         return EmptyResult()
 
     def _filters(self, *known: str) -> dict[str, str]:
@@ -133,14 +135,8 @@ class CommandResponse(InstanceResponse):
             raise AwsError("ValidationException", "Specify either InstanceIds or Targets.")
         registered = {one.id: one for one in self._instances() if self._registered(one)}
         by_id = [each for each in targets if _names_instances(each)]
-        unknown = [one for one in [*named, *(one for each in by_id for one in each["Values"])] if one not in registered]
-        if unknown:
-            raise AwsError(
-                "InvalidInstanceId",
-                f"Instances [[{', '.join(unknown)}]] not in a valid state for account {self.current_account}",
-            )
-        if len(set(named)) != len(named):
-            raise AwsError("DuplicateInstanceId", "You can't specify an instance ID more than once.")
+        mentioned = named or sorted({one for each in by_id for one in each["Values"]})
+        _check_instances(mentioned, registered, self.current_account)
         return list(named) or [
             name for name, one in registered.items() if all(_is_target(one, each) for each in targets)
         ]
@@ -152,6 +148,15 @@ class CommandResponse(InstanceResponse):
             why = "does not exist" if parameter is None else "is a SecureString"
             raise AwsError("InvalidParameters", f"The parameter {name} that is referred to {why}.")
         return str(parameter.value)
+
+
+def _check_instances(named: Sequence[str], there: Collection[str], account: str) -> None:
+    """AwsError when one of those named is not there, or is named twice."""
+    if unknown := [one for one in named if one not in there]:
+        told = f"Instances [[{', '.join(unknown)}]] not in a valid state for account {account}"
+        raise AwsError("InvalidInstanceId", told)
+    if len(set(named)) != len(named):
+        raise AwsError("DuplicateInstanceId", "You can't specify an instance ID more than once.")
 
 
 def _names_instances(target: Mapping[str, Any]) -> bool:

@@ -33,6 +33,35 @@ def test_any_policy_that_allows_it_will_do(client, ssm, launch, profile):
     eventually(lambda: online(ssm) == {instance_id})
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("SourceTypes", "AWS::EC2::Instance", True),
+        ("SourceTypes", "AWS::IoT::Thing", False),
+        ("SourceIds", "i-0123456789abcdef0", False),
+        ("ActivationIds", "0" * 36, False),
+        ("AgentVersion", "1.0", False),
+        ("ResourceType", "EC2Instance", True),
+    ],
+)
+def test_instances_by_what_is_known_of_them(ssm, instance, key, value, found):
+    told = ssm.describe_instance_information(Filters=[{"Key": key, "Values": [value]}])["InstanceInformationList"]
+    assert bool(told) == found
+
+
+def test_filters_that_are_refused(ssm, rehearsal_endpoint):
+    ids = {"Key": "InstanceIds", "Values": ["i-0123456789abcdef0"]}
+    for code, *filters in (
+        ("InvalidFilterKey", {"Key": "Colour", "Values": ["blue"]}),
+        ("UnsupportedOperation", {"Key": "AssociationStatus", "Values": ["Success"]}),
+        ("ValidationException", ids, {"Key": "tag:a", "Values": ["b"]}),
+    ):
+        assert refusal(ssm.describe_instance_information, Filters=filters) == code
+    legacy = [{"key": "PingStatus", "valueSet": ["Online"]}]
+    both = {"Filters": [ids], "InstanceInformationFilterList": legacy}
+    assert refusal(ssm.describe_instance_information, **both) == "ValidationException"
+
+
 def test_a_terminated_instance_is_not_managed(ec2, ssm, instance):
     ec2.terminate_instances(InstanceIds=[instance])
     assert online(ssm) == set()
@@ -149,6 +178,8 @@ def test_cancelling_kills_and_keeps_the_rest_from_running(ssm, instance, documen
     name = document(("long", ["wait"]), ("never", ["out never"]))
     command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
     eventually(lambda: ssm.list_commands(CommandId=command_id)["Commands"][0]["Status"] == "InProgress")
+    for code, named in (("InvalidInstanceId", ["i-0123456789abcdef0"]), ("DuplicateInstanceId", [instance, instance])):
+        assert refusal(ssm.cancel_command, CommandId=command_id, InstanceIds=named) == code
     ssm.cancel_command(CommandId=command_id)
     (done,) = ended(ssm, command_id)
     assert done["Status"] == "Cancelled"

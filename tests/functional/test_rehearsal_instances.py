@@ -173,6 +173,33 @@ def test_without_a_block_an_instance_is_on_demand(ec2, image):
         assert one["SecurityGroups"][0]["GroupName"] == "default"
 
 
+def test_a_protected_instance_keeps_those_of_its_zone(ec2, image, machines):
+    def launch(zone, **more):
+        request = {"ImageId": image, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1, **more}
+        return launched(ec2, {**request, "Placement": {"AvailabilityZone": zone}})
+
+    def states():
+        return [instance(ec2, one)["State"]["Name"] == "running" for one in ids]
+
+    ids = [launch("sa-east-1a"), launch("sa-east-1c"), launch("sa-east-1c", DisableApiTermination=True)]
+    eventually(lambda: all(machines.made[one].booted for one in ids))
+    with pytest.raises(ClientError) as refused:
+        ec2.terminate_instances(InstanceIds=ids)
+    error = refused.value.response["Error"]
+    assert (error["Code"], ids[2] in error["Message"]) == ("OperationNotPermitted", True)
+    assert states() == [False, True, True]
+    eventually(lambda: machines.made[ids[0]].destroyed)
+    assert not machines.made[ids[1]].destroyed
+    assert refusal(ec2.terminate_instances, InstanceIds=[ids[1], "i-0123456789abcdef0"]) == "InvalidInstanceID.NotFound"
+    assert states() == [False, True, True]
+    ec2.modify_instance_attribute(InstanceId=ids[2], DisableApiTermination={"Value": False})
+    told = ec2.terminate_instances(InstanceIds=ids)["TerminatingInstances"]
+    assert {one["InstanceId"]: one["PreviousState"]["Name"] for one in told} == dict(
+        zip(ids, ["terminated", "running", "running"], strict=True)
+    )
+    assert states() == [False, False, False]
+
+
 def test_instances_are_terminated_half_an_hour_before_the_end(
     ec2, request_on_block, active_block, machines, move_clock
 ):
