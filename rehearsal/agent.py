@@ -6,9 +6,11 @@ agent/plugins/pluginutil (status by exit code), agent/plugins/runscript (error l
 What becomes of a command when its instance reboots for another reason than the command itself: agent/framework/
 processor (documents under way are taken up again), executer/outofproc/master.go (their worker is gone: after 3 seconds
 the document has failed, and its *first* step is the one that is reported so, whichever was under way).
-Three things there surprise:
+These things there surprise:
 
-- A step that is skipped is told to SSM as a success whose output says why.
+- A step that is skipped is told to SSM as a success, and only the one text of both streams says why: that of the
+  streams is empty. What the agent notes of a step that ends the document is the other way round: the one text has been
+  made by then.
 - `onFailure: exit` answers a failed step only: after one that timed out the next step runs.
 - A script that ends with 137 of its own accord counts as timed out.
 """
@@ -44,7 +46,8 @@ _ORCHESTRATION = "/var/lib/amazon/ssm/{instance}/document/orchestration/{command
 class StepRecord:
     """How far a step is. `code` is -1 until it has ended; texts are whole and stay empty until then.
 
-    `details`: where they are not what goes with the status.
+    `details`: where they are not what goes with the status. `said`: the one text of both streams, or what the agent
+    says in its place, where that is not what the streams come to.
     """
 
     name: str
@@ -59,7 +62,7 @@ class StepRecord:
 
     @property
     def output(self) -> str:
-        """Both streams in the one text that ListCommandInvocations shows, or what the agent says in its place."""
+        """The one text that ListCommandInvocations shows."""
         return self.said if self.said is not None else combined(self.stdout, self.stderr, OUTPUT_KEPT)
 
     @property
@@ -98,7 +101,7 @@ def run(
         last = index == len(job.steps) - 1
         if _left(job.steps[:index], records[:index]) and not (step.finally_step and last):
             reason = "due to prior step with an exit condition"
-            record.stdout = f"Plugin with name aws:runShellScript and id {step.name} skipped {reason}"
+            record.said = f"Plugin with name aws:runShellScript and id {step.name} skipped {reason}"
             record.status, record.code = "Skipped", 0
         elif cancelled.is_set():
             record.status, record.code = "Cancelled", 1
@@ -186,7 +189,8 @@ def _run_step(job: Job, step: Step, machine: Machine, record: StepRecord, cancel
 
 
 def _apply_exit(step: Step, record: StepRecord) -> None:
-    """Note in the step's output that it ends the document, where it does."""
+    """Note in the step's streams that it ends the document, where it does."""
+    record.said = record.output
     if record.code == EXIT_WITH_SUCCESS:
         record.status, record.stderr = "Success", ""
         record.stdout += _exit_note("Step exited with code 168. Therefore, marking step as succeeded.")

@@ -126,7 +126,10 @@ def test_a_document_of_steps(cli, machines, tmp_path):
     assert cli(f"{look} --plugin-name first --query StandardOutputContent") == "hello you\n"
     status, output = cli(f"{look} --plugin-name second --query '[Status,StandardOutputContent]'")
     assert (status, output.splitlines()[0]) == ("Failed", "on")
-    assert "skipped due to prior step" in cli(f"{look} --plugin-name third --query StandardOutputContent")
+    assert cli(f"{look} --plugin-name third --query StandardOutputContent") == ""
+    output = "CommandInvocations[0].CommandPlugins[2].Output"
+    told = cli(f"ssm list-command-invocations --command-id {command} --details --query {output}")
+    assert "skipped due to prior step" in told
     assert "(InvalidPluginName)" in cli.refused(look)
     cli("ssm delete-document --name Team-Look")
     assert "(InvalidDocument)" in cli.refused("ssm get-document --name Team-Look")

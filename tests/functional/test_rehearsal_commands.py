@@ -130,8 +130,13 @@ def test_a_failed_step_that_exits_leaves_the_rest_skipped_as_successes(ssm, inst
     assert (fails["ResponseCode"], never["ResponseCode"]) == (3, 0)
     assert "skipped due to prior step with an exit condition" in never["Output"]
     assert len(machines.made[instance].calls) == 1
+    assert fails["Output"] == "\n----------ERROR-------\nno\nfailed to run commands: exit status 3"
     got = ssm.get_command_invocation(CommandId=done["CommandId"], InstanceId=instance, PluginName="fails")
-    assert got["StandardErrorContent"].startswith("no\nfailed to run commands: exit status 3\n")
+    assert got["StandardErrorContent"].startswith(
+        "no\nfailed to run commands: exit status 3\nStep was found to have on"
+    )
+    got = ssm.get_command_invocation(CommandId=done["CommandId"], InstanceId=instance, PluginName="never")
+    assert (got["Status"], got["StandardOutputContent"]) == ("Success", "")
 
 
 def test_without_on_failure_the_next_step_runs(ssm, instance, document):
@@ -163,6 +168,9 @@ def test_exit_codes_that_mean_something(ssm, instance, document, machines, lines
     done = run(ssm, instance, document(("special", lines), ("next", ["out on"])))
     special = done["CommandPlugins"][0]
     assert (special["Status"], special["ResponseCode"]) == (status, code)
+    assert "Further document steps" not in special["Output"]
+    got = ssm.get_command_invocation(CommandId=done["CommandId"], InstanceId=instance, PluginName="special")
+    assert ("Further document steps" in got["StandardOutputContent"]) is (ran == 1)
     assert len(machines.made[instance].calls) == ran
 
 
