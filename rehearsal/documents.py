@@ -7,7 +7,9 @@ Sources
 - Schema 2.2, `onFailure`, `onSuccess`, `finallyStep`, `timeoutSeconds` as inputs of a step: Systems Manager user
   guide, "Command document plugin reference" and "Document components"; amazon-ssm-agent,
   agent/framework/runpluginutil, reads them from a step's inputs and nowhere else.
-- 64 KB a document (MaxDocumentSizeExceeded), InvalidDocumentContent: SSM API reference, CreateDocument.
+- 64 KB a document (MaxDocumentSizeExceeded), InvalidDocumentContent: SSM API reference, CreateDocument; "this quota
+  also includes the content specified for input parameters at runtime": botocore's model, CreateDocument.Content. That
+  this is the sum of their values' bytes is assumed.
 - Schema 1.2, whose `runtimeConfig` names a plugin and its properties: the same, "Schemas, features, and examples".
   The rehearsal takes one plugin with one set of properties; its name is the step's.
 - `{{ssm:name}}` in a parameter's value is replaced by what Parameter Store has, which may not be a SecureString: the
@@ -57,8 +59,7 @@ class Step:
 
 def parse(content: str, document_format: str) -> dict[str, Any]:
     """A Command document's content, checked as CreateDocument checks it; AwsError with its codes otherwise."""
-    if len(content.encode()) > MOST_BYTES:
-        raise AwsError("MaxDocumentSizeExceeded", "The size limit of a document is 64 KB.")
+    check_size(content, {})
     try:
         document = yaml.safe_load(content) if document_format == "YAML" else json.loads(content)
     except (ValueError, yaml.YAMLError) as error:
@@ -77,6 +78,13 @@ def parse(content: str, document_format: str) -> dict[str, Any]:
         if name not in (document.get("parameters") or {}) and name != "platformType":
             raise _invalid(f'Parameter "{name}" is used in the document but not defined in its parameters.')
     return document
+
+
+def check_size(content: str, given: Mapping[str, Sequence[str]]) -> None:
+    """AwsError for a document that is too large, by itself or with the values that its parameters are given."""
+    texts = [content, *(text for texts in given.values() for text in texts)]
+    if sum(len(text.encode()) for text in texts) > MOST_BYTES:
+        raise AwsError("MaxDocumentSizeExceeded", "The size limit of a document is 64 KB.")
 
 
 def plan(

@@ -43,16 +43,18 @@ class CommandResponse(InstanceResponse):
         instance_ids = self._targeted()
         name, version = self._get_param("DocumentName"), self._get_param("DocumentVersion") or "$DEFAULT"
         wanted = None if version == "$DEFAULT" else version
-        content = self.ssm_backend.get_document(name, wanted, None, "JSON")
-        if content["DocumentType"] != "Command":
+        document = self.ssm_backend._get_documents(name).find(wanted)
+        if document.document_type != "Command":
             raise AwsError("InvalidDocument", f"Document {name} is not a Command document.")
         parameters = self._get_param("Parameters") or {}
+        documents.check_size(document.content, parameters)
+        content = documents.parse(document.content, document.document_format)
         command = self.world.commands.send(
             Request(
                 region=self.region,
                 document_name=name,
                 document_version=version,
-                steps=documents.plan(documents.parse(content["Content"], "JSON"), parameters, self._stored),
+                steps=documents.plan(content, parameters, self._stored),
                 instance_ids=instance_ids,
                 parameters=parameters,
                 targets=self._get_param("Targets") or [],

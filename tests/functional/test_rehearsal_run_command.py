@@ -134,6 +134,21 @@ class TestDocuments:
             == "InvalidDocumentContent"
         )
 
+    def test_parameters_count_as_part_of_it(self, ssm, send, instance, document):
+        amazons = len(ssm.get_document(Name="AWS-RunShellScript")["Content"])
+        room = 64 * 1024 - amazons
+        large = {"InstanceIds": [instance], "Parameters": {"commands": ["out " + "x" * (room - 4)]}}
+        ended(ssm, send(**large)["Command"]["CommandId"])
+        large["Parameters"]["executionTimeout"] = ["9"]
+        assert refusal(send, **large) == "MaxDocumentSizeExceeded"
+
+    def test_it_is_as_large_as_it_was_given(self, ssm, instance):
+        """Written anew, with a space after each comma, it would not be a document any more."""
+        step = {"action": "aws:runShellScript", "name": "a", "inputs": {"runCommand": ["out x"] * 7_900}}
+        content = json.dumps({"schemaVersion": "2.2", "mainSteps": [step]}, separators=(",", ":"))
+        ssm.create_document(Name="Mine", DocumentType="Command", Content=content)
+        assert run(ssm, instance, "Mine")["Status"] == "Success"
+
     def test_without_a_type_it_is_a_command_document(self, ssm, instance):
         step = {"action": "aws:runShellScript", "name": "a", "inputs": {"runCommand": ["out mine"]}}
         content = json.dumps({"schemaVersion": "2.2", "mainSteps": [step]})
