@@ -83,6 +83,7 @@ class Control:
         instance_id, port = body.get("instance_id"), body.get("port")
         if not isinstance(instance_id, str) or not isinstance(port, int):
             raise _BadRequestError('send {"instance_id": "i-…", "port": 80}')
+        self._world.settle()
         machine = self._world.fleet.running(instance_id)
         if machine is None:
             state = self._world.fleet.states().get(instance_id, "unknown")
@@ -90,6 +91,7 @@ class Control:
         return {"port": machine.forward(port)}
 
     def _do_to_host(self, body: dict[str, Any]) -> dict[str, Any]:
+        self._world.settle()
         return host_control.do(self._world, body)
 
     def _market(self, _: dict[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,9 @@ from rehearsal.world import World
 LOOPBACK = "127.0.0.1"
 _BACKLOG = 128
 """Connections that wait to be taken, as werkzeug has it."""
+_SETTLE_EVERY = 1.0
+"""Seconds between looks at what time has done where nobody asks."""
+_LAST_SETTLING = 5.0
 _one_server = threading.Lock()
 
 
@@ -83,6 +86,9 @@ class RunningServer:
         self._application = application
         self._thread = threading.Thread(target=server.serve_forever, name="rehearsal", daemon=True)
         self._thread.start()
+        self._ended = threading.Event()
+        self._settling = threading.Thread(target=self._settle, name="settling", daemon=True)
+        self._settling.start()
 
     @property
     def endpoint(self) -> str:
@@ -100,11 +106,25 @@ class RunningServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+        self._ended.set()
+        # It may be waiting for a launch, which ends with the hosts only.
+        self._settling.join(_LAST_SETTLING)
         try:
             self._application.close()
         finally:
             moto_api_backend.reset()
             _one_server.release()
+
+    def _settle(self) -> None:
+        """Take back what has ended, by whatever world there is, also while nobody asks for anything: a client that
+        works on a host only, through a forward, must lose it in time.
+        """
+        while not self._ended.wait(_SETTLE_EVERY):
+            try:
+                self.world.settle()
+            except Exception:
+                # Such as of a world that is being replaced.
+                logging.getLogger(__name__).exception("what time has done could not be settled")
 
 
 def start(settings: Settings, machine_factory: MachineFactory | None) -> RunningServer:

@@ -54,7 +54,7 @@ class World:
     def settle(self) -> None:
         """Bring all up to date with the clock: instances on blocks near their end are terminated, commands expire.
 
-        Called before every answer and after every move of the clock, so nobody sees a state that is past.
+        Called before every answer, after every move of the clock and every second, so nobody sees or uses what is past.
         Source: EC2 user guide, "Work with Capacity Blocks": termination begins 30 minutes before the end.
         """
         with self.launching:

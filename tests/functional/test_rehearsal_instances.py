@@ -1,3 +1,4 @@
+import urllib.error
 from datetime import timedelta
 
 import pytest
@@ -209,6 +210,24 @@ def test_instances_are_terminated_half_an_hour_before_the_end(
     move_clock(active_block["EndDate"] - timedelta(minutes=30))
     assert instance(ec2, instance_id)["State"]["Name"] == "terminated"
     eventually(lambda: machines.made[instance_id].destroyed)
+
+
+def test_a_host_goes_with_its_block_though_nobody_asks(ec2, request_on_block, active_block, machines, server):
+    instance_id = launched(ec2, request_on_block)
+    server.world.clock.move_to(active_block["EndDate"] - timedelta(minutes=30))
+    eventually(lambda: machines.made[instance_id].destroyed)
+
+
+@pytest.mark.parametrize(("path", "more"), [("forward", {"port": 80}), ("host", {"do": "reboot"})])
+def test_nothing_is_done_with_a_host_after_its_block(
+    ec2, control, request_on_block, active_block, machines, server, path, more
+):
+    instance_id = launched(ec2, request_on_block)
+    eventually(lambda: machines.made[instance_id].booted)
+    server.world.clock.move_to(active_block["EndDate"] - timedelta(minutes=30))
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        control(path, {"instance_id": instance_id, **more})
+    assert refused.value.code == 400
 
 
 def test_a_host_is_booted_and_destroyed_with_its_instance(ec2, control, machines, request_on_block):
