@@ -12,7 +12,8 @@ These things there surprise:
   streams is empty. What the agent notes of a step that ends the document is the other way round: the one text has been
   made by then.
 - `onFailure: exit` answers a failed step only: after one that timed out the next step runs.
-- A script that ends with 137 of its own accord counts as timed out.
+- A script that ends with 137 of its own accord counts as timed out, and so does one that is killed by SIGKILL: the `sh`
+  that it is run by says 137 then (`hosts.agent_process`).
 """
 
 from __future__ import annotations

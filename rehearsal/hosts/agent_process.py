@@ -3,6 +3,9 @@
 The model is the agent's own (aws/amazon-ssm-agent, agent/task and the runscript plugin): the text goes to a
 file that `sh -c` runs, so a shebang counts; the process leads a group of its own, which gets SIGKILL at the
 timeout or on a cancel; the step ends when the process has ended and its pipes are closed.
+
+`sh` is dash in Debian and Ubuntu, which forks for the script even so: what a signal ends, be it `kill -9 $$` or the OOM
+killer, is the script's process, and `sh` exits with 128 and the signal's number, on a machine in AWS as here.
 """
 
 import contextlib

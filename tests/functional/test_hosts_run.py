@@ -39,9 +39,10 @@ class TestRun:
     def test_keeps_output_whole(self, host):
         assert len(run(host, "head -c 300000 /dev/zero | tr '\\0' x").stdout) == 300_000
 
-    def test_a_signal_is_an_exit_code_as_in_a_shell(self, host):
-        result = run(host, "kill -TERM $$")
-        assert (result.exit_code, result.ended) == (143, "exited")
+    @pytest.mark.parametrize(("signal", "code"), [("TERM", 143), ("KILL", KILLED)])
+    def test_a_signal_is_an_exit_code_as_in_a_shell(self, host, signal, code):
+        result = run(host, f"kill -{signal} $$")
+        assert (result.exit_code, result.ended) == (code, "exited")
 
     def test_has_a_services_bare_environment_and_what_was_given(self, host):
         lines = run(host, "#!/usr/bin/env -S sh -c 'exec cat /proc/self/environ'", ONE="a b", TWO="$HOME").stdout
