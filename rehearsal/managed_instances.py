@@ -57,10 +57,10 @@ class InstanceResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type:
             raise AwsError("ValidationException", "Specify either Filters or InstanceInformationFilterList.")
         wanted = [(each["Key"], each["Values"]) for each in filters]
         wanted += [(each["key"], each["valueSet"]) for each in legacy]
-        if len({key.startswith("tag") for key, _ in wanted}) > 1:
-            raise AwsError("ValidationException", "Tag filters can't be combined with other filter types.")
         for key, _ in wanted:
             _check_key(key)
+        if len({key.startswith("tag") for key, _ in wanted}) > 1:
+            raise AwsError("ValidationException", "Tag filters can't be combined with other filter types.")
         return wanted
 
     def _instances(self) -> list[Any]:

@@ -27,6 +27,11 @@ class TerminationOperations(EC2Operations):
 
     def terminate_instances(self) -> ActionResult:
         self._dry_run()
+        # Not while the end of a block takes the same ones: moto can't terminate what has just been.
+        with self.world.launching:
+            return self._terminate()
+
+    def _terminate(self) -> ActionResult:
         asked = self.ec2_backend.get_multi_instances_by_id(self._get_param("InstanceIds", []))
         living = [one for one in asked if one.state != _ENDED["Name"]]
         protected = [one for one in living if one.disable_api_termination]

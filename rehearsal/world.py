@@ -31,8 +31,8 @@ ACCOUNT = DEFAULT_ACCOUNT_ID
 
 @dataclass
 class World:
-    """One AWS. `launching` is held while instances are launched, and volumes attached, so that two launches can't
-    take one slot, nor two instances one volume.
+    """One AWS. `launching` is held while instances are launched or terminated, and volumes attached, so that two
+    launches can't take one slot, nor two instances one volume, and nothing is terminated twice at once.
     """
 
     clock: Clock

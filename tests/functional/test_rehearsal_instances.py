@@ -182,7 +182,15 @@ def test_a_protected_instance_keeps_those_of_its_zone(ec2, image, machines):
     def states():
         return [instance(ec2, one)["State"]["Name"] == "running" for one in ids]
 
-    ids = [launch("sa-east-1a"), launch("sa-east-1c"), launch("sa-east-1c", DisableApiTermination=True)]
+    for protected in (True, False):
+        data = {"DisableApiTermination": protected}
+        ec2.create_launch_template(LaunchTemplateName=f"protected-{protected}", LaunchTemplateData=data)
+    template = {"LaunchTemplateName": "protected-True"}
+    ids = [
+        launch("sa-east-1a", LaunchTemplate={"LaunchTemplateName": "protected-False"}),
+        launch("sa-east-1c", LaunchTemplate=template, DisableApiTermination=False),
+        launch("sa-east-1c", LaunchTemplate=template),
+    ]
     eventually(lambda: all(machines.made[one].booted for one in ids))
     with pytest.raises(ClientError) as refused:
         ec2.terminate_instances(InstanceIds=ids)
