@@ -115,6 +115,15 @@ def test_a_task_too_large_for_a_document_is_refused(tmp_path):
             documents(rendered(tmp_path, large), mode)
 
 
+def test_one_by_one_amazons_own_document_takes_some_of_the_room(tmp_path):
+    (least,) = documents(rendered(tmp_path, [task("task-a", "#")]))
+    rest = MAX_BYTES - len(least.content.encode())
+    nearly = rendered(tmp_path, [task("task-a", "#" + "x" * rest)])
+    assert len(documents(nearly)[0].content.encode()) == MAX_BYTES
+    with pytest.raises(InputError, match="larger"):
+        documents(nearly, STEP)
+
+
 def test_every_unsafe_place_is_named_at_once(tmp_path):
     tasks = [task("task-a", "echo {{USER}}"), task("task-b", onlyIf="[ {{USER}} ]"), task("task-c", "echo {{T}}")]
     with pytest.raises(InputError, match=r"tasks\[0\](.|\n)*tasks\[1\](.|\n)*tasks\[2\].*secret T"):

@@ -3,7 +3,8 @@
 Rules from the Systems Manager user guide and the SSM API reference: schema 2.2, a document is at
 most 64 KB, its name matches [a-zA-Z0-9_.-]{3,128}, a step's name is letters, digits, _ and -.
 `onFailure` belongs to a step's *inputs*: the agent looks for it there and nowhere else
-(amazon-ssm-agent, agent/framework/runpluginutil/runpluginutil.go).
+(amazon-ssm-agent, agent/framework/runpluginutil/runpluginutil.go). Of the 64 KB the values given to parameters are a
+part: botocore's model, CreateDocument.Content.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from torchneuron.setup.render import RenderedTask, identify
 NAME_PREFIX = "torchneuron-setup-"
 RUN_SHELL_SCRIPT = "AWS-RunShellScript"
 MAX_BYTES = 64 * 1024
+# Of AWS-RunShellScript there are some 1,300; what they are is Amazon's.
+_AMAZONS_BYTES = 4096
 
 DOCUMENT, STEP, AUTO = "document", "step", "auto"
 MODES = (AUTO, DOCUMENT, STEP)
@@ -46,7 +49,7 @@ def compile_plan(plan: Plan, mode: str) -> tuple[Request, ...]:
     Raises InputError, naming them all, for tasks that are too large for a document.
     """
     scripts = plan.scripts()
-    _check_sizes(scripts)
+    _check_sizes(scripts, mode)
     if mode == STEP:
         return tuple(_shell_script(task, script) for task, script in scripts)
     requests: list[Request] = []
@@ -69,14 +72,25 @@ def identities(content: str) -> dict[str, str]:
     return dict(found for script in scripts if (found := identify(script)))
 
 
-def _check_sizes(scripts: Sequence[tuple[RenderedTask, str]]) -> None:
-    sizes = {task.id: len(_content([(task, script)]).encode()) for task, script in scripts}
+def _check_sizes(scripts: Sequence[tuple[RenderedTask, str]], mode: str) -> None:
+    size = _size_as_parameters if mode == STEP else _size_as_document
+    sizes = {task.id: size(task, script) for task, script in scripts}
     if large := [f"  {task}: {size / 1024:.0f} KB" for task, size in sizes.items() if size > MAX_BYTES]:
         raise InputError(
             f"A task is larger than an SSM document may be ({MAX_BYTES // 1024} KB).",
             why="\n".join(large),
             do="Split it, or have it fetch what it needs.",
         )
+
+
+def _size_as_document(task: RenderedTask, script: str) -> int:
+    return len(_content([(task, script)]).encode())
+
+
+def _size_as_parameters(task: RenderedTask, script: str) -> int:
+    """The values of parameters count with the document that they are for."""
+    values = (value for values in _shell_script(task, script).parameters.values() for value in values)
+    return _AMAZONS_BYTES + sum(len(value.encode()) for value in values)
 
 
 def _shell_script(task: RenderedTask, script: str) -> Request:
