@@ -139,10 +139,11 @@ class Terraform:
     def plan_removal(self, held: Collection[str], *, keep: Collection[str] = ()) -> Plan:
         """Plan to remove what the state holds, by their addresses `held`, but for those to `keep`.
 
-        Where there are none of them the state is empty afterwards, and nothing is remembered.
+        Where there are none of them the state is empty afterwards, and nothing is remembered. A state that holds
+        nothing is planned for, too: another run may be at work on it, which its lock tells.
         """
         going = [address for address in held if address not in keep]
-        if not going:
+        if held and not going:
             return Plan(())
         parts = [f"-target={address}" for address in going] if len(going) < len(held) else []
         try:

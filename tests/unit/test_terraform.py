@@ -103,8 +103,15 @@ def answering(tmp_path, monkeypatch):
 
 
 def test_nothing_is_removed_where_there_is_no_state(answering):
-    terraform, _ = answering("""[ "$1" = show ] && echo '{"format_version": "1.0"}'""")
+    terraform, folder = answering("""echo "$1" >> ran; [ "$1" != show ] || echo '{"format_version": "1.0"}'""")
     assert terraform.plan_removal(terraform.resources()).changes == ()
+    assert (folder / "ran").read_text().split() == ["show", "plan", "show"]
+
+
+def test_nothing_is_planned_where_all_there_is_stays(answering):
+    terraform, folder = answering('echo "$1" >> ran')
+    assert terraform.plan_removal(["aws_ebs_volume.data[0]"], keep=["aws_ebs_volume.data[0]"]).changes == ()
+    assert not (folder / "ran").exists()
 
 
 LOCKED = """\
