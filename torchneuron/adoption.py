@@ -16,7 +16,7 @@ from torchneuron import deployed, display
 from torchneuron.aws import Aws
 from torchneuron.deployed import Machine
 from torchneuron.errors import InputError
-from torchneuron.plan import MACHINE
+from torchneuron.plan import MACHINE, of_type
 from torchneuron.terraform import Terraform
 
 
@@ -36,9 +36,7 @@ class Unnamed:
     @property
     def places_held(self) -> dict[str, str]:
         """The instances of the state by their addresses, those that are gone as well."""
-        return {
-            address: str(held.get("id")) for address, held in self.state.items() if address.startswith(f"{MACHINE}.")
-        }
+        return {address: str(held.get("id")) for address, held in of_type(self.state, MACHINE).items()}
 
 
 def look(aws: Aws, terraform: Terraform, *, project: str, known: Collection[str]) -> Unnamed:

@@ -120,8 +120,8 @@ def living(ec2: EC2Client, project: str) -> list[Machine]:
 
 def running_with(ec2: EC2Client, tag: str, value: str) -> list[Machine]:
     """The instances with a tag, whoever's they are, that run or are about to."""
-    which = {f"tag:{tag}": [value], "instance-state-name": ["pending", "running"]}
-    return _machines(ec2, [{"Name": name, "Values": values} for name, values in which.items()])
+    alive: FilterTypeDef = {"Name": "instance-state-name", "Values": ["pending", "running"]}
+    return _machines(ec2, [*marks.filters({tag: value}), alive])
 
 
 def there(ec2: EC2Client, instance_ids: Sequence[str]) -> list[Machine]:

@@ -21,7 +21,7 @@ from torchneuron.errors import (
     TerraformError,
     TorchNeuronError,
 )
-from torchneuron.plan import DATA_VOLUME, MACHINE, Change, Plan, refuse_losses
+from torchneuron.plan import ATTACHMENT, DATA_VOLUME, MACHINE, Change, Plan, of_type, refuse_losses
 from torchneuron.project import connected, refuse_without_state
 from torchneuron.terraform import Terraform
 
@@ -102,7 +102,7 @@ def _remembered(aws: Aws, terraform: Terraform, outputs: Mapping[str, Any]) -> _
     if not outputs or deployed.there(aws.ec2(), deployed.ids_in(outputs)):
         return _Memory(before)
     held = terraform.resources()
-    volumes = [values for address, values in held.items() if address.split(".")[0] == DATA_VOLUME]
+    volumes = list(of_type(held, DATA_VOLUME).values())
     if before and len(volumes) < len(held):
         return _Memory(before)
     return _Memory(choices.of_kept_data(volumes), next((one["availability_zone"] for one in volumes), ""))
@@ -123,10 +123,9 @@ def _refuse_to_release_what_is_in_use(running: Sequence[Machine], changes: Seque
 def _release_data(terraform: Terraform, region: str) -> None:
     """Leave the data volumes where they are, and forget them: they are a person's to look after from now on."""
     held = terraform.resources()
-    volumes = {address: str(values.get("id")) for address, values in held.items() if address.startswith(DATA_VOLUME)}
-    if volumes:
-        terraform.forget([*(address for address in held if address.startswith("aws_volume_attachment.")), *volumes])
-        ids = ", ".join(volumes.values())
+    if volumes := of_type(held, DATA_VOLUME):
+        terraform.forget([*of_type(held, ATTACHMENT), *volumes])
+        ids = ", ".join(str(one.get("id")) for one in volumes.values())
         display.note(
             f"Released: {ids}, with the data. It costs money until aws ec2 delete-volume --region {region} ends it."
         )

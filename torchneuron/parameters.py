@@ -11,13 +11,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from torchneuron import display
+from torchneuron import display, marks
 from torchneuron.aws_errors import calling
 from torchneuron.errors import AccessError, AwsError, TorchNeuronError, UnreachableError
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
-    from mypy_boto3_ssm.type_defs import TagTypeDef
 
 _PUT_BACK = "What had been written before that was put back as it was."
 
@@ -31,11 +30,10 @@ def read(ssm: SSMClient, names: Collection[str], doing: str) -> dict[str, str]:
 
 def write(ssm: SSMClient, name: str, value: str, tags: Mapping[str, str], *, exists: bool) -> None:
     """Put one parameter. Tags can only be given to one while it is made, so one that `exists` keeps its own."""
-    listed: list[TagTypeDef] = [{"Key": key, "Value": tag} for key, tag in tags.items()]
     if not exists:
         try:
             with calling(f"write {name}"):
-                ssm.put_parameter(Name=name, Value=value, Type="String", Tags=listed)
+                ssm.put_parameter(Name=name, Value=value, Type="String", Tags=marks.listed(tags))
                 return
         except AwsError as error:
             # Made meanwhile: by this very call, repeated by botocore after a lost answer, or by a teammate.

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from torchneuron.errors import ReplacementRefusedError
 
 # What a person may be working on, or has their work on: never deleted or replaced by surprise.
 MACHINE, DATA_VOLUME = "aws_instance", "aws_ebs_volume"
+ATTACHMENT = "aws_volume_attachment"
 _PRECIOUS = {MACHINE, DATA_VOLUME}
-_ON_A_MACHINE = ("aws_volume_attachment",)
 _NOTHING = (["no-op"], ["read"])
 _TEMPLATE = "aws_launch_template"
+
+Held = TypeVar("Held")
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,15 @@ class Plan:
         None where anything of it goes: a group or a volume goes only after the machine that has it, which the whole
         plan knows and a part of it does not.
         """
-        before = [change for change in self.changes if change.type not in (MACHINE, *_ON_A_MACHINE)]
+        before = [change for change in self.changes if change.type not in (MACHINE, ATTACHMENT)]
         if any("delete" in change.actions for change in before):
             return ()
         return tuple(change.address for change in before)
+
+
+def of_type(held: Mapping[str, Held], kind: str) -> dict[str, Held]:
+    """Those of what a state holds, by address, that are of a type."""
+    return {address: one for address, one in held.items() if address.startswith(f"{kind}.")}
 
 
 def read(plan: Mapping[str, Any]) -> Plan:

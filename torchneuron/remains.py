@@ -8,10 +8,11 @@ it.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from botocore import xform_name
 
 from torchneuron import deployed, display, marks
 from torchneuron.aws import Aws
@@ -99,24 +100,20 @@ def _secrets(aws: Aws, project: str) -> Iterator[Left]:
 
 
 def _profiles(aws: Aws, project: str) -> Iterator[Left]:
-    iam = aws.iam()
-    for one in _listed(iam, "list_instance_profiles", "InstanceProfiles"):
+    for one in _ours_in_iam(aws, project, "InstanceProfile"):
         name = one["InstanceProfileName"]
-        if _is_ours(aws, project, name, functools.partial(iam.get_instance_profile, InstanceProfileName=name)):
-            which, take_out = ("--instance-profile-name", name), "iam remove-role-from-instance-profile"
-            emptied = [_command(aws, take_out, *which, "--role-name", role["RoleName"]) for role in one["Roles"]]
-            yield Left(name, (*emptied, _command(aws, "iam delete-instance-profile", *which)))
+        which, take_out = ("--instance-profile-name", name), "iam remove-role-from-instance-profile"
+        emptied = [_command(aws, take_out, *which, "--role-name", role["RoleName"]) for role in one["Roles"]]
+        yield Left(name, (*emptied, _command(aws, "iam delete-instance-profile", *which)))
 
 
 def _roles(aws: Aws, project: str) -> Iterator[Left]:
-    iam = aws.iam()
-    for one in _listed(iam, "list_roles", "Roles"):
+    for one in _ours_in_iam(aws, project, "Role"):
         name = one["RoleName"]
-        if _is_ours(aws, project, name, functools.partial(iam.get_role, RoleName=name)):
-            which, take_away = ("--role-name", name), "iam detach-role-policy"
-            attached = _listed(iam, "list_attached_role_policies", "AttachedPolicies", RoleName=name)
-            freed = [_command(aws, take_away, *which, "--policy-arn", policy["PolicyArn"]) for policy in attached]
-            yield Left(name, (*freed, _command(aws, "iam delete-role", *which)))
+        which, take_away = ("--role-name", name), "iam detach-role-policy"
+        attached = _listed(aws.iam(), "list_attached_role_policies", "AttachedPolicies", RoleName=name)
+        freed = [_command(aws, take_away, *which, "--policy-arn", policy["PolicyArn"]) for policy in attached]
+        yield Left(name, (*freed, _command(aws, "iam delete-role", *which)))
 
 
 # A role cannot be deleted while it is in a profile: profiles come first.
@@ -133,16 +130,20 @@ def _listed(client: Any, operation: str, key: str, **arguments: Any) -> Iterator
         yield from client.get_paginator(operation).paginate(**arguments).search(f"{key}[]")
 
 
-def _is_ours(aws: Aws, project: str, name: str, get: Callable[[], Mapping[str, Any]]) -> bool:
-    """Whether something of IAM's is the project's, in this region. Lists have no tags: each is got by itself."""
-    if not name.startswith(marks.role_prefix(project)):
-        return False
-    try:
-        with calling(f"look at {name}"):
-            answer = get()
-    except AwsError as error:
-        if error.code == _GONE:
-            return False
-        raise
-    whole = answer.get("InstanceProfile") or answer["Role"]
-    return marks.are_in({**marks.of(project), marks.REGION: aws.region}, whole.get("Tags", []))
+def _ours_in_iam(aws: Aws, project: str, kind: str) -> Iterator[Any]:
+    """What IAM has of a kind that is the project's, in this region. Lists have no tags: each is got by itself."""
+    iam, word = aws.iam(), xform_name(kind)
+    ours = {**marks.of(project), marks.REGION: aws.region}
+    for listed in _listed(iam, f"list_{word}s", f"{kind}s"):
+        name = listed[f"{kind}Name"]
+        if not name.startswith(marks.role_prefix(project)):
+            continue
+        try:
+            with calling(f"look at {name}"):
+                whole = getattr(iam, f"get_{word}")(**{f"{kind}Name": name})[kind]
+        except AwsError as error:
+            if error.code == _GONE:
+                continue
+            raise
+        if marks.are_in(ours, whole.get("Tags", [])):
+            yield whole

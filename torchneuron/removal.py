@@ -9,7 +9,7 @@ from torchneuron import adoption, deployed, display, remains
 from torchneuron.aws import Aws
 from torchneuron.config import Config
 from torchneuron.errors import Declined
-from torchneuron.plan import DATA_VOLUME, Change
+from torchneuron.plan import DATA_VOLUME, Change, of_type
 from torchneuron.project import LOOKING, Project, connected
 
 
@@ -24,8 +24,8 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
         outputs = project.outputs()
         strangers = _take_strays(aws, config, project, outputs)
         held = terraform.resources()
-        keep = () if delete_data else [address for address in held if address.split(".")[0] == DATA_VOLUME]
-        kept = [str(held[address]["id"]) for address in keep]
+        keep = {} if delete_data else of_type(held, DATA_VOLUME)
+        kept = [str(one["id"]) for one in keep.values()]
         changes = terraform.plan_removal(held, keep=keep).changes
         if not changes:
             display.note(f"Nothing is deployed in {aws.region}.{_kept(kept, aws.region)}")

@@ -181,20 +181,21 @@ class Run:
     def _unlock(self, told: str) -> None:
         """Take away the lock that a killed run left, by the command that is shown; a person knows it was killed."""
         if shown := re.search(r"^ +(terraform -chdir=\S+ force-unlock -force \S+)$", told, flags=re.MULTILINE):
-            subprocess.run(
-                shown[1], shell=True, env=dict(self.sandbox.environment), check=True, capture_output=True, timeout=60
-            )
+            self._give(shown[1])
             self.found.seen["lock taken away"] += 1
             # An answer of S3 that is lost makes Terraform take its own lock for another's.
             self.found.harms["locked without a kill"] += not (self._was(KILLS) or self.faulty)
+
+    def _give(self, shown: str) -> None:
+        """Give a command as it was shown; it has to work."""
+        environment = dict(self.sandbox.environment)
+        subprocess.run(shown, shell=True, env=environment, check=True, capture_output=True, timeout=60)
 
     def _remove_remains(self, told: str) -> None:
         """Remove what destroy says is left, by the commands that it shows."""
         shown = re.findall(r"^ +(aws \S+ (?:delete|detach|remove)-.+)$", told, flags=re.MULTILINE)
         for command in shown:
-            subprocess.run(
-                command, shell=True, env=dict(self.sandbox.environment), check=True, capture_output=True, timeout=60
-            )
+            self._give(command)
         self.found.seen["command of destroy's given"] += len(shown)
 
     def _check(self, before: set[tuple[str, str]]) -> None:
