@@ -34,6 +34,7 @@ help:
 	@echo "make test              every check and test"
 	@echo "make check             ruff, mypy, shellcheck only"
 	@echo "make check-faults      kills and faults at random, for forty minutes; SEED=2 for others, PART=setup for one part"
+	@echo "make check-attacks     every attack that must fail, against a booted rehearsal, and a table of what held"
 	@echo "make bench             what README claims about speed, measured here; ROUNDS=9 for more rounds than 5"
 	@echo "make setup             the Python environment and cdktf-cli only"
 	@echo "make lock              lock the packages anew"
@@ -102,6 +103,13 @@ test: programs
 check-faults: programs .venv/.synced
 	@TORCHNEURON_THOROUGH=1 TORCHNEURON_SEED=$(or $(SEED),1) TORCHNEURON_ONLY=$(ONLY) \
 		$(RUN)python -m pytest -q -s tests/faults$(if $(PART),/test_$(PART).py)
+
+# The short attacks are in `make test` as well.
+.PHONY: check-attacks
+check-attacks: programs
+	@tools/debian-packages.sh $(HOST_PACKAGES) chromium
+	@$(MAKE) -s --no-print-directory -j3 .venv/.synced node_modules/.synced images-trixie
+	@TORCHNEURON_THOROUGH=1 $(RUN)python -m pytest -q -m attack -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST)
 
 # Not of `make test`: what it finds depends on the machine and the hour.
 .PHONY: bench

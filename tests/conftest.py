@@ -1,9 +1,12 @@
 """What holds for all tests: Ctrl-C works, and how they are shared out when several run at once (`make test`)."""
 
+import os
 import re
 import signal
 
 import pytest
+from rich.console import Console
+from rich.table import Table
 from xdist.scheduler import LoadScopeScheduling
 
 
@@ -47,3 +50,29 @@ class _Together(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     return _Together(config, log)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Carry what an attack does into its report; leave long attacks to `make check-attacks`."""
+    thorough = bool(os.environ.get("TORCHNEURON_THOROUGH"))
+    left_out = []
+    for item in items:
+        for mark in item.iter_markers("attack"):
+            item.user_properties.append(("attack", mark.args[0]))
+            if mark.kwargs.get("long") and not thorough:
+                left_out.append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Print one row for each attack, when attacks were asked for by `-m attack`."""
+    if config.getoption("markexpr") != "attack":
+        return
+    table = Table("Attack", "Test", "Held", title="Attacks")
+    for outcome, held in (("failed", "NO"), ("error", "not run"), ("skipped", "not run"), ("passed", "yes")):
+        for report in terminalreporter.stats.get(outcome, []):
+            if what := dict(report.user_properties).get("attack"):
+                table.add_row(what, report.nodeid.rpartition("/")[2], held)
+    Console(width=160).print(table)
