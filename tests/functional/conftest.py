@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -32,7 +33,20 @@ THROW_AWAY = {
     "AWS_DEFAULT_REGION": REGION,
     "AWS_REGION": REGION,
 }
+DAYS = sorted(
+    datetime.fromisoformat(day)
+    for day in os.environ.get(
+        "TORCHNEURON_TEST_DAYS", "2026-03-02T09:00+00:00 2026-11-30T17:00+00:00 2028-02-29T10:45+00:00"
+    ).split()
+)
+"""When the rehearsal's clock begins: tests of what is on sale run on each of these days, the others on the first."""
 UNSET = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+
+
+def pytest_generate_tests(metafunc):
+    """Run a test that is marked `every_day`, or whose module is, on each of `DAYS`."""
+    if metafunc.definition.get_closest_marker("every_day") and "day" in metafunc.fixturenames:
+        metafunc.parametrize("day", DAYS, ids=[f"{day:%F}" for day in DAYS])
 
 
 class FakeMachine:
@@ -151,7 +165,8 @@ def machines() -> Machines:
 
 @pytest.fixture(scope="session")
 def server(machines):
-    with serving(Settings(delays=Delays(visible=0.05, delivery=0.1, given_up=0.1)), machines) as server:
+    delays = Delays(visible=0.05, delivery=0.1, given_up=0.1)
+    with serving(Settings(clock=DAYS[0], delays=delays), machines) as server:
         yield server
         misfits = server.world.misfits.shown()["misfits"]
         assert not misfits, f"answers that are not as AWS's model has them: {misfits}"
@@ -183,9 +198,17 @@ def fail(faults):
 
 
 @pytest.fixture
-def rehearsal_endpoint(server, control, machines, monkeypatch) -> Iterator[str]:
+def day():
+    """When the test begins, by the rehearsal's clock."""
+    return DAYS[0]
+
+
+@pytest.fixture
+def rehearsal_endpoint(server, control, machines, monkeypatch, day) -> Iterator[str]:
     """The URL of an empty AWS; this process's environment, and its children's, point to it and to nothing else."""
     control("reset", {})
+    if day != DAYS[0]:
+        control("clock", {"to": day.isoformat()})
     machines.made.clear()
     machines.prepare = lambda machine: None
     for name in UNSET:

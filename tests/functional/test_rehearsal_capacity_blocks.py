@@ -4,6 +4,7 @@ import pytest
 
 from tests.functional.support import refusal
 
+pytestmark = pytest.mark.every_day
 QUESTION = {"InstanceType": "trn2.3xlarge", "InstanceCount": 1, "CapacityDurationHours": 24}
 
 

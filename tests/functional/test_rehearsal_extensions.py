@@ -6,6 +6,7 @@ import pytest
 
 from tests.functional.support import refusal
 
+pytestmark = pytest.mark.every_day
 DAY = timedelta(days=1)
 
 
@@ -161,18 +162,20 @@ def test_a_dry_run_buys_nothing(ec2, offers, statuses, paid_block):
     assert statuses() == []
 
 
-def test_capacity_that_is_sold_after_the_end_is_not_on_offer(ec2, offers, paid_block):
+def test_capacity_that_is_sold_after_the_end_is_not_on_offer(ec2, offers, paid_block, move_clock):
     assert offers()
-    for offering in ec2.describe_capacity_block_offerings(
-        InstanceType="trn2.3xlarge", InstanceCount=4, CapacityDurationHours=24, StartDateRange=paid_block["EndDate"]
-    )["CapacityBlockOfferings"]:
-        if offering["StartDate"] == paid_block["EndDate"]:
-            ec2.purchase_capacity_block(
-                CapacityBlockOfferingId=offering["CapacityBlockOfferingId"], InstancePlatform="Linux/UNIX"
-            )
-            break
-    else:
-        pytest.fail("nothing is on sale on the day after the block")
+    move_clock(paid_block["StartDate"] + timedelta(hours=1))
+    # The soonest day is always on sale: now the one that begins when the block ends.
+    next_day = ec2.describe_capacity_block_offerings(
+        InstanceType="trn2.3xlarge", InstanceCount=4, CapacityDurationHours=24
+    )["CapacityBlockOfferings"]
+    (after,) = [
+        offering
+        for offering in next_day
+        if (offering["StartDate"], offering["AvailabilityZone"])
+        == (paid_block["EndDate"], paid_block["AvailabilityZone"])
+    ]
+    ec2.purchase_capacity_block(CapacityBlockOfferingId=after["CapacityBlockOfferingId"], InstancePlatform="Linux/UNIX")
     assert offers() == []
 
 

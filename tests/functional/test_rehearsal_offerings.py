@@ -7,6 +7,7 @@ from rehearsal.offerings import Query, find
 from rehearsal.pools import POOLS
 from tests.functional.support import refusal
 
+pytestmark = pytest.mark.every_day
 QUESTION = {"InstanceType": "trn2.3xlarge", "InstanceCount": 1, "CapacityDurationHours": 24}
 TRN1 = {"InstanceType": "trn1.32xlarge", "CapacityDurationHours": 24}
 TRN2_ULTRASERVERS = {"UltraserverType": "u-trn2x64", "CapacityDurationHours": 24}

@@ -7,6 +7,7 @@ from botocore.exceptions import ClientError
 
 from tests.functional.support import refusal
 
+pytestmark = pytest.mark.every_day
 QUESTION = {
     "InstanceType": "trn1.32xlarge",
     "InstancePlatform": "Linux/UNIX",
