@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ import jsonschema
 from jsonschema.exceptions import ValidationError, best_match
 
 from torchneuron.errors import InputError
+
+# A `$` that is neither escaped nor in a set of characters; what it could be mistaken for comes first.
+_DOLLAR = re.compile(r"(\\.|\[(?:\\.|[^\]\\])*\])|\$")
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,24 @@ def read_json(path: Path) -> Any:
 
 def find_problems(document: Any, schema: Mapping[str, Any]) -> list[Problem]:
     """Everything in `document` that `schema` does not allow, in document order."""
-    validator = jsonschema.Draft202012Validator(schema)
+    validator = _Validator(schema)
     return [
         problem
         for error in sorted(validator.iter_errors(document), key=lambda error: _json_path(error))
         for problem in _explain(error)
     ]
+
+
+def _check_pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
+    """The keyword `pattern`, whose `$` is ECMA 262's (JSON Schema core, 6.4): Python's also ends before a newline."""
+    anchored = _DOLLAR.sub(lambda found: found[1] or r"\Z", pattern)
+    if validator.is_type(value, "string") and not re.search(anchored, value):
+        yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+
+_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft202012Validator, {"pattern": _check_pattern}
+)
 
 
 def _json_path(error: ValidationError) -> str:

@@ -108,6 +108,38 @@ def test_the_setup_is_told_of_the_certificate(write):
     ]
 
 
+@pytest.mark.attack("ends a setting with a newline, which Python's $ lets through")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"projectName": "a-project\n"},
+        {"codeServerUser": "coder\n"},
+        {"codeServerVersion": "4.139.1\n"},
+        {"homeFolder": "/work\n"},
+        {"tlsKey": "/etc/key\n"},
+        {"defaultInstanceType": "trn2.3xlarge\n"},
+        {"regions": {"sa-east-1": {"amiParameter": "/aws/image\n"}}},
+        {"regions": {"sa-east-1": {"amiParameter": "/aws/image"}, "sa-east-2\n": {"amiParameter": "/aws/image"}}},
+        {"backend": {"type": "s3", "bucket": "bucket\n"}},
+    ],
+    ids=json.dumps,
+)
+def test_no_setting_ends_with_a_newline(write, changes):
+    with pytest.raises(InputError, match=r"\\n"):
+        write(**changes)
+
+
+@pytest.mark.attack("ends an id among the one-off settings with a newline")
+@pytest.mark.parametrize(
+    "overrides",
+    [{"capacityReservationId": "cr-0123456789abcdef0\n", "useCapacityBlock": True}, {"subnetId": "subnet-01234567\n"}],
+    ids=json.dumps,
+)
+def test_no_one_off_setting_ends_with_a_newline(write, overrides):
+    with pytest.raises(InputError, match=r"\\n' is not allowed here"):
+        write().deployment(overrides)
+
+
 def test_a_file_that_is_not_json_is_refused_with_its_line(tmp_path):
     path = tmp_path / "config.json"
     path.write_text('{\n  "projectName": nonsense\n}')

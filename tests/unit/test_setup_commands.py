@@ -1,7 +1,8 @@
 """SendCommand is sent once: a lost answer is settled by looking, never by sending again."""
 
+import boto3
 import pytest
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from tests.unit.setup_support import rendered, task
 from torchneuron.errors import InputError, SetupError
@@ -51,6 +52,23 @@ def test_one_that_cannot_be_found_is_said_to_be_unknown(request_, monkeypatch):
     ssm = FakeSsm(takes=False)
     with pytest.raises(SetupError, match="it first looks for one under way"):
         Commands(ssm, ssm).send(request_, Targets(("i-1",)))
+
+
+class ForgetfulSsm:
+    """Answers as the API reference of ListCommandInvocations has it for an id that is not known."""
+
+    def get_paginator(self, operation):
+        return self
+
+    def paginate(self, **request):
+        raise ClientError({"Error": {"Code": "InvalidCommandId"}}, "ListCommandInvocations")
+
+
+@pytest.mark.attack("leaves a state file with a command's id that SSM, or botocore, refuses")
+@pytest.mark.parametrize(("ssm", "command_id"), [(None, "no id"), (ForgetfulSsm(), "0" * 36)], ids=["botocore", "SSM"])
+def test_nothing_is_known_of_a_command_whose_id_is_refused(ssm, command_id):
+    ssm = ssm or boto3.client("ssm", region_name="sa-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    assert Commands(ssm, ssm).invocations(command_id, []) == {}
 
 
 @pytest.mark.parametrize(

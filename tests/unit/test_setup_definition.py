@@ -53,6 +53,50 @@ def test_an_id_too_short_for_ssm_is_refused(tmp_path):
         definition.load(write_task_file(tmp_path, [task("one")]))
 
 
+@pytest.mark.attack("ends a task's id or a variable's name with a newline")
+def test_no_id_or_name_ends_with_a_newline(tmp_path):
+    path = write_task_file(tmp_path, [task("task-a\n")], {"USER\n": "coder"})
+    with pytest.raises(InputError) as refused:
+        definition.load(path)
+    told = str(refused.value)
+    assert "tasks[0].id: 'task-a\\n' is not allowed here" in told
+    assert "'USER\\n'" in told
+
+
+@pytest.mark.attack("gives a variable with a pattern a value that ends with a newline")
+def test_no_value_ends_with_a_newline(tmp_path):
+    loaded = definition.load(write_task_file(tmp_path, [task("task-a")], {"USER": {"pattern": "^[a-z]+$"}}))
+    with pytest.raises(InputError, match="USER: must be one line"):
+        definition.fill(loaded, {"USER": "coder\n"})
+
+
+def scripted(name):
+    return {"id": "task-a", "name": "a", "script": name}
+
+
+@pytest.mark.attack("has a task file send a file from elsewhere on the laptop, by a symbolic link")
+@pytest.mark.parametrize("link", ["a.sh", "scripts"])
+def test_a_script_does_not_leave_the_folder_by_a_link(tmp_path, link):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "a.sh").write_text("echo the private key")
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    (folder / link).symlink_to(tmp_path / "secrets" / ("a.sh" if link == "a.sh" else ""))
+    script = link if link == "a.sh" else f"{link}/a.sh"
+    with pytest.raises(InputError, match=rf"tasks\[0\].script: '{script}' is a symbolic link that leads out"):
+        definition.load(write_task_file(folder, [scripted(script)]))
+
+
+def test_a_link_within_the_folder_is_followed_and_so_is_one_to_the_folder(tmp_path):
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    (folder / "b.sh").write_text("echo b")
+    (folder / "a.sh").symlink_to("b.sh")
+    write_task_file(folder, [scripted("a.sh")])
+    (tmp_path / "mine").symlink_to(folder)
+    assert definition.load(tmp_path / "mine" / "tasks.json").tasks[0].text == "echo b"
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [

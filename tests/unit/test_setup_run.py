@@ -186,12 +186,27 @@ def test_one_by_one_stops_at_a_failure_and_the_command_to_see_it_needs_no_plugin
     assert "--plugin-name" not in failed.value.why
 
 
-def test_a_damaged_state_file_is_set_aside_not_trusted_not_deleted(tmp_path):
+RUNNING = {"commandId": "c", "document": "d", "tasks": {}}
+
+
+@pytest.mark.attack("leaves a state file that holds something else than a state")
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"version": 1, "finished": {"01-a"',
+        "[]",
+        json.dumps({"version": 2, "finished": {}, "running": None}),
+        json.dumps({"version": 1, "finished": {"01-a": {"digest": 7, "commandId": "c", "at": ""}}, "running": None}),
+        *(json.dumps({"version": 1, "finished": {}, "running": RUNNING | {name: 7}}) for name in RUNNING),
+    ],
+)
+def test_a_damaged_state_file_is_set_aside_not_trusted_not_deleted(tmp_path, text, capsys):
     store = StateStore(tmp_path, INSTANCE)
-    store.path.write_text('{"version": 1, "finished": {"01-a"')
+    store.path.write_text(text)
     assert store.load().digests == {}
     (aside,) = tmp_path.glob("*.damaged-*")
-    assert aside.read_text().startswith('{"version": 1')
+    assert aside.read_text() == text
+    assert f"{store.path.name} cannot be read. It is kept as {aside.name}" in capsys.readouterr().err
 
 
 def test_the_state_file_is_the_users_alone(tmp_path, run, tasks):
@@ -224,9 +239,16 @@ def test_a_command_that_ssm_does_not_show_yet_is_waited_for_when_attaching(run, 
     assert len(commands.commands) == 1
 
 
-def test_a_command_that_ssm_has_forgotten_is_no_obstacle(tmp_path, run, tasks):
-    StateStore(tmp_path, INSTANCE).save(State(running=Running("long-ago", "torchneuron-setup-x", {})))
+@pytest.mark.attack("leaves a state file with a command that SSM does not know")
+def test_a_state_with_a_command_that_ssm_does_not_know_is_set_aside(tmp_path, run, tasks, capsys):
+    store = StateStore(tmp_path, INSTANCE)
+    finished = State().with_finished("01-a", tasks[0].digest, "long-ago")
+    store.save(finished.with_running(Running("long-ago", "torchneuron-setup-x", {})))
     assert run.on(tasks).ran == ("01-a", "02-b", "03-c")
+    (aside,) = tmp_path.glob("*.unknown-command-*")
+    assert json.loads(aside.read_text())["finished"].keys() == {"01-a"}
+    assert f"does not know, long-ago. It is kept as {aside.name}" in capsys.readouterr().err
+    assert run.on(tasks).ran == ()
 
 
 def test_a_machine_that_is_gone_is_not_waited_for_for_ever(run, commands, tasks):

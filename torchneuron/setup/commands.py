@@ -47,6 +47,8 @@ _DELIVERY_SECONDS = 600
 # Seconds between looks for a command whose answer was lost: Run Command is eventually consistent.
 _LOOKS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 _ACTIVE_SECONDS = 60
+# botocore's model: CommandId. It refuses other ids before it sends anything.
+_COMMAND_ID_LENGTH = 36
 
 
 @dataclass(frozen=True)
@@ -213,8 +215,15 @@ class Commands:
 
         `instance_id`: only there.
         """
+        if len(command_id) != _COMMAND_ID_LENGTH:
+            return {}
         which = {"InstanceId": instance_id} if instance_id else {}
-        with_steps = self._invocations(CommandId=command_id, Details=True, **which)
+        try:
+            with_steps = list(self._invocations(CommandId=command_id, Details=True, **which))
+        except AwsError as error:
+            if error.code != "InvalidCommandId":
+                raise
+            return {}
         return {one["InstanceId"]: _invocation(one, tasks) for one in with_steps}
 
     def _invocations(self, **which: Any) -> Iterator[CommandInvocationTypeDef]:

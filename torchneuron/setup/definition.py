@@ -113,7 +113,7 @@ def _variable(name: str, given: str | Mapping[str, Any]) -> Variable:
 
 
 def _task(path: str, given: Mapping[str, Any], folder: Path) -> Task:
-    text = _script(folder / given["script"]).rstrip("\n") if "script" in given else "\n".join(given["commands"])
+    text = _script(folder, given["script"]).rstrip("\n") if "script" in given else "\n".join(given["commands"])
     return Task(
         path=path,
         id=given["id"],
@@ -127,7 +127,11 @@ def _task(path: str, given: Mapping[str, Any], folder: Path) -> Task:
     )
 
 
-def _script(path: Path) -> str:
+def _script(folder: Path, name: str) -> str:
+    """The text of a script. Raises ValueError for a path that leaves the task file's folder, OSError, UnicodeError."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ValueError("is a symbolic link that leads out of the task file's folder: put a copy there")
     return path.read_text(encoding="utf-8")
 
 
@@ -171,7 +175,7 @@ def _texts(where: str, task: Mapping[str, Any], folder: Path) -> dict[str, str]:
     texts = {f"{where}.onlyIf": task["onlyIf"]} if "onlyIf" in task else {}
     if "script" not in task:
         return texts | {f"{where}.commands[{line}]": text for line, text in enumerate(task["commands"])}
-    script = _script(folder / task["script"])
+    script = _script(folder, task["script"])
     if not script.strip():
         raise ValueError("has nothing to run")
     return texts | {f"{where}.script": script}

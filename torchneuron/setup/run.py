@@ -253,7 +253,13 @@ class Runner:
     def _note(self, instance_id: str, ended: Ended, chain: Chain) -> None:
         if not chain.attached:
             self._before[instance_id] = self._before.get(instance_id, frozenset()) | ended.before
-        if ended.succeeded or (chain.attached and _is_past(ended)):
+        if chain.attached and ended.invocation is None and not ended.lost:
+            store = self._members[instance_id].store
+            store.set_aside(
+                "unknown-command", f"names an SSM command that SSM does not know, {ended.running.command_id}"
+            )
+            return
+        if ended.succeeded or (chain.attached and ended.at_once and ended.is_cancelled):
             return
         chain.alive.remove(instance_id)
         failure = failures.failure(self._words, self._commands, instance_id, ended)
@@ -305,13 +311,6 @@ class Runner:
                 failed_optional=tuple(one for one in ran if one not in finished),
             )
             self._monitor.ended(self._outcomes[instance_id])
-
-
-def _is_past(ended: Ended) -> bool:
-    """Whether an earlier run's command is of no more interest: SSM has forgotten it, or somebody had cancelled it."""
-    if ended.invocation is None:
-        return not ended.lost
-    return ended.at_once and ended.is_cancelled
 
 
 def _allowed(rate: str, members: int) -> int:

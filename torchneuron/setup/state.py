@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from torchneuron import files, locks
+from torchneuron import display, files, locks
 
 _VERSION = 1
 
@@ -83,16 +83,21 @@ class StateStore:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError):
-            self._set_aside()
+            self.set_aside("damaged", "cannot be read")
             return None
 
     def save(self, state: State) -> None:
         text = json.dumps(_to_json(self._instance_id, state), indent=2) + "\n"
         files.write_atomically(self.path, text, mode=0o600)
 
-    def _set_aside(self) -> None:
+    def set_aside(self, kind: str, why: str) -> None:
+        """Rename the file, so that the next `find` returns None, and say so. `why` completes "The state file … "."""
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
-        self.path.replace(self.path.with_suffix(f".damaged-{stamp}"))
+        aside = self.path.with_suffix(f".{kind}-{stamp}")
+        self.path.replace(aside)
+        display.warn(
+            f"The state file {self.path.name} {why}. It is kept as {aside.name}; the machine says what is finished."
+        )
 
 
 def _to_json(instance_id: str, state: State) -> dict[str, Any]:
@@ -115,7 +120,19 @@ def _from_json(document: Mapping[str, Any]) -> State:
     running = document["running"]
     return State(
         finished={
-            task: Finished(done["digest"], done["commandId"], done["at"]) for task, done in document["finished"].items()
+            task: Finished(*(_text(done[name]) for name in ("digest", "commandId", "at")))
+            for task, done in document["finished"].items()
         },
-        running=Running(running["commandId"], running["document"], running["tasks"]) if running else None,
+        running=running
+        and Running(
+            _text(running["commandId"]),
+            _text(running["document"]),
+            {task: _text(digest) for task, digest in running["tasks"].items()},
+        ),
     )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value
