@@ -57,7 +57,7 @@ class BootedHost(EnclosedHost):
     def _serve(self, network: NetworkNamespace, authority: Authority) -> None:
         packages = cache.directory() / "debian-packages"
         listener = network.listen(registry_proxy.ADDRESS, registry_proxy.PORT)
-        self._undo.append(Service(listener, registry_proxy.handler(packages)).close)
+        self._undo.append(Service(listener, registry_proxy.handler(packages, self._rootfs.archives)).close)
         outside = NetworkNamespace()
         self._undo.append(outside.close)
         _lay_cable(network, outside)

@@ -3,19 +3,26 @@
 It answers plain-HTTP GETs for absolute addresses, which is what apt sends; there is no CONNECT. Packages are
 kept in the cache, as the file behind a package's address never changes; all else (indexes, which do) is asked
 for anew.
+
+The proxy runs on this machine's own network, so it serves addresses below the host's package archives only, follows
+redirects only to those, and connects to no address of this machine or its link, whatever a name resolves to.
 """
 
 import hashlib
+import http.client
+import ipaddress
 import os
 import shutil
+import socket
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 from http.client import HTTPResponse
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import IO
-from urllib.parse import urlsplit
+from typing import IO, Any
+from urllib.parse import unquote, urlsplit
 
 ADDRESS = "127.0.0.1"
 PORT = 3128
@@ -31,24 +38,92 @@ _ASKED = ("User-Agent", "Accept", "Cache-Control", "If-Modified-Since", "If-Rang
 _ANSWERED = ("Content-Type", "Content-Length", "Content-Range", "Last-Modified", "ETag", "Accept-Ranges")
 
 
-def handler(packages: Path) -> type[BaseHTTPRequestHandler]:
-    """A handler that keeps packages in that folder, which any number of proxies may share."""
+Connect = Callable[..., socket.socket]
+"""As `socket.create_connection`."""
+
+
+def connect_outside(address: tuple[str, int], *arguments: Any) -> socket.socket:
+    """`socket.create_connection`, but never to this machine or its link. Raises OSError."""
+    found = [entry[4][0] for entry in socket.getaddrinfo(*address, type=socket.SOCK_STREAM)]
+    if forbidden := [ip for ip in found if not _is_outside(str(ip))]:
+        raise PermissionError(f"{address[0]} is {forbidden[0]}, an address of this machine or its link")
+    # To an address that was checked: the name may resolve to another one the next time.
+    return socket.create_connection((str(found[0]), address[1]), *arguments)
+
+
+def handler(
+    packages: Path, archives: Collection[str], connect: Connect = connect_outside
+) -> type[BaseHTTPRequestHandler]:
+    """A handler that keeps packages in that folder, which any number of proxies may share.
+
+    `archives`: the addresses below which it serves, such as "http://archive.example/debian".
+    """
     packages.mkdir(parents=True, exist_ok=True)
+    roots = tuple(f"{archive.rstrip('/')}/" for archive in archives)
 
     class Handler(_RegistryProxy):
         folder = packages
+        fetch = urllib.request.build_opener(_Redirects(roots), _Archives(connect)).open
+
+        def is_served(self, address: str) -> bool:
+            return _is_below(address, roots)
 
     return Handler
+
+
+def _is_outside(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    return not (ip.is_loopback or ip.is_link_local or ip.is_unspecified or ip.is_multicast)
+
+
+def _is_below(address: str, roots: tuple[str, ...]) -> bool:
+    steps = unquote(urlsplit(address).path).replace("\\", "/").split("/")
+    return address.startswith(roots) and ".." not in steps and "." not in steps
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    def __init__(self, roots: tuple[str, ...]) -> None:
+        self._roots = roots
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if not _is_below(newurl, self._roots):
+            raise PermissionError(f"redirected to {newurl}, which is no package archive")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _Archives(urllib.request.HTTPHandler):
+    """Connects as it is told to, except to the proxy that this machine's own environment names."""
+
+    def __init__(self, connect: Connect) -> None:
+        super().__init__()
+        self._connect = connect
+
+    def http_open(self, req: urllib.request.Request) -> HTTPResponse:
+        connect = socket.create_connection if req.has_proxy() else self._connect
+
+        class Connection(http.client.HTTPConnection):
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
+                self._create_connection = connect
+
+        return self.do_open(Connection, req)
 
 
 class _RegistryProxy(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     folder: Path
+    fetch: Callable[..., Any]
+
+    def is_served(self, address: str) -> bool:
+        raise NotImplementedError
 
     def do_GET(self) -> None:
         address = urlsplit(self.path)
         if address.scheme != "http" or not address.hostname:
             self.send_error(HTTPStatus.BAD_REQUEST, "This proxy serves http:// addresses only")
+        elif not self.is_served(self.path):
+            self.send_error(HTTPStatus.FORBIDDEN, "This proxy serves package archives only")
         elif address.path.endswith(".deb") and "Range" not in self.headers:
             self._send_package(self.folder / _file_name(address.netloc, address.path))
         else:
@@ -73,7 +148,7 @@ class _RegistryProxy(BaseHTTPRequestHandler):
         headers = {name: value for name in _ASKED if (value := self.headers.get(name))}
         request = urllib.request.Request(self.path, headers=headers)
         try:
-            response = urllib.request.urlopen(request, timeout=_TIMEOUT)
+            response = self.fetch(request, timeout=_TIMEOUT)
         except urllib.error.HTTPError as answer:  # 304 and 404 are answers like any other
             response = answer
         except OSError as error:

@@ -5,6 +5,7 @@ There is no Ubuntu archive everywhere a rehearsal runs. The versions in Ubuntu 2
 Debian 12 (bookworm) and 13 (trixie), so a setup that works on both has little left to fail on there.
 """
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,13 @@ class Rootfs:
     def neuron_repository(self) -> Path:
         """A folder with the index files (InRelease, Packages) of Neuron's package repository."""
         return self.path / "neuron"
+
+    @property
+    def archives(self) -> set[str]:
+        """The package archives that its apt fetches from over plain HTTP."""
+        apt = self.tree / "etc/apt"
+        texts = [file.read_text() for file in (apt / "sources.list", *apt.glob("sources.list.d/*")) if file.exists()]
+        return set(re.findall(r"http://\S+", "\n".join(texts)))
 
     def build(self, target: Path) -> None:
         """Make the file system in `target`, which doesn't exist yet. Raises HostError."""

@@ -19,6 +19,12 @@ from rehearsal.hosts import certificates, open_vsx, registry_proxy, standins
 from rehearsal.hosts.forward import Forward
 from rehearsal.hosts.service import Service
 
+UNUSED = "127.0.0.1:9"
+# Each a way to say an address of this machine, or of its link.
+NAMES = (
+    *("127.0.0.1", "127.8.9.10", "localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0.0.0.0", "0"),
+    *("[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "169.254.169.254", "[fe80::1]", "[::]", "2852039166"),
+)
 PACKAGE = b"!<arch>\n" + bytes(range(256)) * 4000
 
 
@@ -32,6 +38,11 @@ class Archive(BaseHTTPRequestHandler):
         self.asked.append(self.path)
         if self.headers.get("If-Modified-Since"):
             self.send_response(304)
+            self.end_headers()
+        elif self.path.startswith("/pool/redirected/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/pool/redirected/"))
+            self.send_header("Content-Length", "0")
             self.end_headers()
         elif self.path == "/pool/short.deb":
             self.send_response(200)
@@ -60,9 +71,21 @@ def archive():
 
 
 @pytest.fixture
-def proxy(tmp_path):
+def proxy(tmp_path, archive):
+    """One that may connect to loopback, where the archive of these tests is."""
     listener = listening()
-    with closing(Service(listener, registry_proxy.handler(tmp_path / "packages"))):
+    archives = [f"http://{archive[0]}", f"http://{UNUSED}"]
+    handler = registry_proxy.handler(tmp_path / "packages", archives, socket.create_connection)
+    with closing(Service(listener, handler)):
+        yield listener.getsockname()[1]
+
+
+@pytest.fixture
+def guarded(tmp_path, archive):
+    """A proxy as hosts have it, for an archive that is on this machine under each of the names in `NAMES`."""
+    listener = listening()
+    archives = [f"http://{name}:{archive[0].rpartition(':')[2]}" for name in NAMES]
+    with closing(Service(listener, registry_proxy.handler(tmp_path / "packages", archives))):
         yield listener.getsockname()[1]
 
 
@@ -119,9 +142,34 @@ class TestRegistryProxy:
             assert b" 501 " in connection.recv(100)
 
     def test_an_archive_out_of_reach_is_a_bad_gateway(self, proxy):
-        with closing(listening()) as unused:
-            address = f"127.0.0.1:{unused.getsockname()[1]}"
-        assert get(proxy, f"http://{address}/pool/one.deb")[0] == 502
+        assert get(proxy, f"http://{UNUSED}/pool/one.deb")[0] == 502
+
+    @pytest.mark.attack("A task asks the package proxy for a service on this machine, by any spelling of its address")
+    @pytest.mark.parametrize("name", NAMES)
+    def test_never_connects_to_this_machine_or_its_link(self, guarded, archive, name):
+        site, asked = archive
+        status, _, body = get(guarded, f"http://{name}:{site.rpartition(':')[2]}/pool/one.deb")
+        assert (status, asked) == (502, []), body
+
+    @pytest.mark.attack("A task asks the package proxy for a site that is no package archive, or leaves the archive")
+    @pytest.mark.parametrize("path", ["http://{0}.example.com/pool/", "http://{0}@example.com/", "http://u@{0}/pool/"])
+    def test_serves_package_archives_only(self, proxy, archive, path):
+        assert get(proxy, path.format(archive[0]) + "one.deb")[0] == 403
+        assert archive[1] == []
+
+    @pytest.mark.attack("A task climbs out of an archive's folder")
+    @pytest.mark.parametrize("path", ["/../private", "/pool/%2e%2e/%2e%2e/private", "/./../private", "/..%2fprivate"])
+    def test_does_not_leave_the_archive(self, proxy, archive, path):
+        assert get(proxy, f"http://{archive[0]}{path}")[0] == 403
+        assert archive[1] == []
+
+    @pytest.mark.attack("An archive redirects the package proxy to a service on this machine")
+    def test_follows_no_redirect_out_of_the_archives(self, proxy, archive):
+        with closing(listening()) as listener, closing(Service(listener, type("Other", (Archive,), {"asked": []}))):
+            other = f"http://127.0.0.1:{listener.getsockname()[1]}/pool/one.deb"
+            assert get(proxy, f"http://{archive[0]}/pool/redirected/{other}")[0] == 502
+        inside = f"http://{archive[0]}/pool/two.deb"
+        assert get(proxy, f"http://{archive[0]}/pool/redirected/{inside}")[2] == PACKAGE
 
 
 @pytest.fixture(scope="module")
