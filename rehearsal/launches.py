@@ -60,7 +60,7 @@ class LaunchResponse(RehearsalResponse, EC2Response):  # type: ignore[misc] # mo
         with self.world.launching:
             if token[1] and token in self.world.launches_by_token:
                 return ActionResult(self.world.launches_by_token[token])
-            self.params = _laid_over(self.params, self._template())
+            self.params = laid_over(self.params, self._template())
             target = self._target()
             zone = self._place(target)
             check_offered(self.region, zone, self._get_param("InstanceType", "m1.small"))
@@ -237,7 +237,7 @@ class LaunchResponse(RehearsalResponse, EC2Response):  # type: ignore[misc] # mo
                 )
 
 
-def _laid_over(request: Mapping[str, Any], template: Mapping[str, Any]) -> dict[str, Any]:
+def laid_over(request: Mapping[str, Any], template: Mapping[str, Any]) -> dict[str, Any]:
     """The request with the template under it; tags of both, the request's value where a key is in both."""
     # moto lays the template's user data under the request by itself. Terraform's provider sends an empty one for
     # none, which moto would keep as user data that is empty.

@@ -18,6 +18,7 @@ from moto.moto_server.werkzeug_app import create_backend_app
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Response
 
+from rehearsal.authorization import authorized
 from rehearsal.calls import operation_of
 from rehearsal.checking import checked
 from rehearsal.ec2 import RehearsalEC2
@@ -49,7 +50,7 @@ def application(service: Any, world: World, keep: Callable[[], None]) -> Any:
         for endpoint in made.view_functions:
             made.view_functions[endpoint] = convert_to_flask_response(bound.dispatch)
     for endpoint, view in made.view_functions.items():
-        checking = checked(world.misfits, service, _OURS.get(service), view)
+        checking = checked(world.misfits, service, _OURS.get(service), authorized(world, service, view))
         made.view_functions[endpoint] = meeting(world.faults, service, checking)
     made.before_request(_take_whole)
     made.before_request(lambda: world.calls.note(service, request))
