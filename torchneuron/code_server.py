@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from torchneuron.aws import Aws
@@ -23,10 +23,11 @@ NO_HASHES = Hashes(
 )
 
 
-def variables(config: Config, hashes: Hashes, *, data_volume: str = "") -> dict[str, str]:
+def variables(config: Config, hashes: Hashes, *, data_volume: str = "", is_open: bool = False) -> dict[str, str]:
     """The values of the code-server tasks' variables. The password itself is not among them.
 
-    `data_volume` is the id of the EBS volume that the home folder is on; empty for the root volume.
+    `data_volume` is the id of the EBS volume that the home folder is on; empty for the root volume. `is_open`: nginx is
+    for other hosts, too.
     """
     return {
         "USER": config.code_server_user,
@@ -34,13 +35,20 @@ def variables(config: Config, hashes: Hashes, *, data_volume: str = "") -> dict[
         "DATA_VOLUME": data_volume,
         "INTERNAL_PORT": str(config.internal_port),
         "NGINX_PORT": str(config.nginx_port),
+        "NGINX_LISTEN": "everywhere" if is_open else "loopback",
         "TLS": config.tls,
         "TLS_CERTIFICATE": config.tls_certificate,
         "TLS_KEY": config.tls_key,
         "CODE_SERVER_VERSION": config.code_server_version,
+        "CODE_SERVER_SHA256": _sums(config.code_server_sha256),
+        "EXTENSIONS": " ".join(config.extensions),
         "CODE_SERVER_PASSWORD_HASH": hashes.code_server,
         "ACCOUNT_PASSWORD_HASH": hashes.account,
     }
+
+
+def _sums(by_architecture: Mapping[str, str]) -> str:
+    return " ".join(f"{architecture}={by_architecture[architecture]}" for architecture in sorted(by_architecture))
 
 
 @dataclass(frozen=True)
@@ -73,10 +81,14 @@ def setup(
     *,
     hashes: Hashes,
     data_volumes: Mapping[str, str],
+    opened: Collection[str],
 ) -> tuple[Outcome, ...]:
     """Set code-server up on instances, each with its home folder on its data volume, if it has one.
 
-    Returns as `run_task_file` does.
+    Those in `opened` serve other hosts, too. Returns as `run_task_file` does.
     """
-    given = {one: variables(config, hashes, data_volume=data_volumes.get(one, "")) for one in instance_ids}
+    given = {
+        one: variables(config, hashes, data_volume=data_volumes.get(one, ""), is_open=one in opened)
+        for one in instance_ids
+    }
     return run_task_file(aws, config.state_dir, definition.load(TASK_FILE), given, options, words)

@@ -6,7 +6,6 @@ are relative to that file, so a copy of it in another folder keeps its outputs t
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,11 +15,14 @@ from typing import Any
 
 from torchneuron import files
 from torchneuron.errors import InputError
+from torchneuron.networks import check_cidr, everyone_in
 from torchneuron.schema import Problem, find_problems, read_json
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 CONFIG_VARIABLE = "TORCHNEURON_CONFIG"
 HTTPS_PORT = 443
+EXTENSIONS = ("amazonwebservices.aws-toolkit-vscode", "amazonwebservices.amazon-q-vscode", "saoudrizwan.claude-dev")
+"""What the editor comes with unless the settings say otherwise."""
 # GovCloud, China, the European Sovereign Cloud and the isolated regions, as botocore's partitions have them.
 _OTHER_PARTITIONS = ("us-gov-", "cn-", "eusc-", "us-iso", "eu-iso")
 
@@ -96,6 +98,8 @@ class Config:
     data_volume_size: int
     code_server_user: str
     code_server_version: str
+    code_server_sha256: Mapping[str, str]
+    extensions: tuple[str, ...]
     home_folder: str
     internal_port: int
     nginx_port: int
@@ -112,6 +116,11 @@ class Config:
     def https(self) -> bool:
         """Whether nginx serves HTTPS, at HTTPS_PORT."""
         return self.tls != "off"
+
+    @property
+    def served_ports(self) -> tuple[int, ...]:
+        """Where nginx listens."""
+        return (self.nginx_port, HTTPS_PORT) if self.https else (self.nginx_port,)
 
     def region(self, name: str | None) -> str:
         """`name`, or the default region when it is empty. Raises InputError if it is not configured, or cannot be."""
@@ -134,14 +143,14 @@ class Config:
         """Raise InputError for overrides that no deployment takes, whatever else holds for it."""
         _refuse(find_problems(dict(overrides), _deployment_schema()), "These settings are refused.")
         self.region(overrides.get("region"))
-        _addresses(overrides.get("allowedIps") or (), overrides)
+        self._addresses(overrides.get("allowedIps") or (), overrides)
 
     def deployment(self, overrides: Mapping[str, Any]) -> Deployment:
         """The deployment these settings and `overrides` (`$defs/deployment` in the schema) describe.
 
         Raises InputError for unknown names, values that are not allowed, a region that is not
-        configured, block ids without `useCapacityBlock`, a port open to everyone without `openToWorld`, and a
-        data volume that no zone is known for.
+        configured, block ids without `useCapacityBlock`, a port open to everyone without `openToWorld` or without
+        HTTPS, and a data volume that no zone is known for.
         """
         self.check(overrides)
         region = self.region(overrides.get("region"))
@@ -153,7 +162,7 @@ class Config:
                 do="Add --use-capacity-block (useCapacityBlock: true), or leave the reservation out.",
             )
         chosen = overrides.get("allowedIps")
-        allowed_ips = _addresses(self.allowed_ips if chosen is None else chosen, overrides)
+        allowed_ips = self._addresses(self.allowed_ips if chosen is None else chosen, overrides)
         subnet = overrides.get("subnetId")
         data_volume_size = overrides.get("dataVolumeSize", self.data_volume_size)
         if data_volume_size and not (subnet or use_block):
@@ -181,6 +190,29 @@ class Config:
             refresh_ami=bool(overrides.get("refreshAmi", False)),
             remember=bool(overrides.get("remember", True)),
         )
+
+    def _addresses(self, cidrs: Iterable[str], overrides: Mapping[str, Any]) -> tuple[str, ...]:
+        """Canonical CIDR blocks, each once: EC2 refuses a group with the same rule twice.
+
+        Everyone needs `openToWorld`, and that needs HTTPS.
+        """
+        checked = tuple(dict.fromkeys(check_cidr(cidr) for cidr in cidrs))
+        open_to_world = overrides.get("openToWorld")
+        everyone = everyone_in(checked)
+        if everyone and not open_to_world:
+            raise InputError(
+                f"{' and '.join(everyone)} would open the machine to everyone on the internet.",
+                why="What is behind that port is a shell with administrator's rights.",
+                do="Name your own addresses, or add --open-to-world (openToWorld: true) if everyone is meant.",
+            )
+        if open_to_world and not self.https:
+            raise InputError(
+                "--open-to-world needs HTTPS, which is off in the settings.",
+                why="The password, and everything you do, would cross the internet as plain text.",
+                do=f'Set "tls" to "self-signed" or "given" in {self.path}, or name your own addresses (--allowed-ip),'
+                " or none (--closed).",
+            )
+        return checked
 
     def backend_for(self, region: str) -> Backend:
         """Where the state of the deployment in `region` is kept: one state a region."""
@@ -222,6 +254,8 @@ def load(path: Path | None = None) -> Config:
         data_volume_size=document.get("dataVolumeSize", 0),
         code_server_user=document.get("codeServerUser", "coder"),
         code_server_version=document.get("codeServerVersion", "4.139.1"),
+        code_server_sha256=dict(document.get("codeServerSha256", {})),
+        extensions=tuple(document.get("extensions", EXTENSIONS)),
         home_folder=document.get("homeFolder", "/work"),
         internal_port=document.get("internalPort", 8080),
         nginx_port=document.get("nginxPort", 80),
@@ -243,18 +277,6 @@ def save_state_bucket(config: Config, bucket: str, region: str) -> None:
     files.write_atomically(config.path, json.dumps(document, indent=2) + "\n")
 
 
-def check_cidr(text: str) -> str:
-    """`text` as a canonical CIDR block. Raises InputError; a bare address is taken as one host."""
-    try:
-        return str(ipaddress.ip_network(text))
-    except ValueError as error:
-        raise InputError(
-            f"{text!r} is not a CIDR block.",
-            why=f"{error}.",
-            do="Give one such as 203.0.113.7/32 or 2001:db8::/64.",
-        ) from error
-
-
 def _port_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     """What of the ports a schema cannot say: nobody else may have them."""
     inside, outside = document.get("internalPort", 8080), document.get("nginxPort", 80)
@@ -272,29 +294,6 @@ def _tls_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     for name in ("tlsCertificate", "tlsKey"):
         if document.get("tls") == "given" and not document.get(name):
             yield Problem(name, 'is needed where tls is "given"')
-
-
-def _addresses(cidrs: Iterable[str], overrides: Mapping[str, Any]) -> tuple[str, ...]:
-    """Canonical CIDR blocks, each once: EC2 refuses a group with the same rule twice. Everyone needs `openToWorld`."""
-    checked = tuple(dict.fromkeys(check_cidr(cidr) for cidr in cidrs))
-    if not overrides.get("openToWorld"):
-        _refuse_everyone(checked)
-    return checked
-
-
-def _refuse_everyone(cidrs: tuple[str, ...]) -> None:
-    """Also in parts: 0.0.0.0/1 and 128.0.0.0/1 are everyone."""
-    networks = [ipaddress.ip_network(cidr) for cidr in cidrs]
-    for version in (4, 6):
-        together = ipaddress.collapse_addresses(one for one in networks if one.version == version)  # type: ignore[type-var]
-        if not any(one.prefixlen == 0 for one in together):
-            continue
-        everyone = [str(one) for one in networks if one.version == version]
-        raise InputError(
-            f"{' and '.join(everyone)} would open the machine to everyone on the internet.",
-            why="What is behind that port is a shell with administrator's rights.",
-            do="Name your own addresses, or add --open-to-world (openToWorld: true) if everyone is meant.",
-        )
 
 
 def _schema() -> dict[str, Any]:

@@ -48,7 +48,8 @@ class Machine:
 
 @dataclass(frozen=True)
 class Deployed:
-    """A deployment that exists. `lost` are instances it had that are no more.
+    """A deployment that exists. `lost` are instances it had that are no more. `open_to` are the CIDR blocks, or ids of
+    groups and prefix lists, that may reach its nginx.
 
     `from_state` tells Terraform's outputs from what was found by tags.
     """
@@ -58,7 +59,7 @@ class Deployed:
     security_group_id: str
     secret_arn: str
     data_volume_ids: tuple[str, ...] = ()
-    is_open: bool = False
+    open_to: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     from_state: bool = True
 
@@ -88,7 +89,7 @@ def from_outputs(aws: Aws, outputs: Mapping[str, Any]) -> Deployed:
         security_group_id=outputs["security_group_id"],
         secret_arn=outputs["secret_arn"],
         data_volume_ids=volumes,
-        is_open=bool(outputs.get("allowed_ips")),
+        open_to=tuple(outputs.get("allowed_ips") or ()),
     )
 
 

@@ -13,6 +13,7 @@ from torchneuron import (
     config,
     deployment,
     display,
+    openings,
     options,
     passwords,
     removal,
@@ -45,7 +46,7 @@ def deploy_and_set_up(given: Mapping[str, Any], *, skip_setup: bool, allow_repla
             hashes = passwords.hash_password(passwords.read_secret(aws.secrets(), made.secret_arn))
             machines = Machines(made.instance_ids, region=aws.region)
             set_up_machines(settings, aws, machines, RunOptions(wait=True), hashes, words)
-    show_deployment.show(made, settings)
+    show_deployment.show(openings.look(aws, settings, made), settings)
 
 
 def info(region: str, output: str) -> None:
@@ -54,7 +55,7 @@ def info(region: str, output: str) -> None:
     settings = config.load()
     aws = Aws(settings.region(region))
     show = show_deployment.show_json if form == "json" else show_deployment.show
-    show(deployment.info(settings, aws), settings)
+    show(openings.look(aws, settings, deployment.info(settings, aws)), settings)
 
 
 def destroy(region: str, *, yes: bool, delete_data: bool) -> None:

@@ -70,6 +70,7 @@ _SEE_OFFERINGS = Grant("SeeOfferings", "what is on sale", _of("ec2", "DescribeCa
 _SEE_BLOCKS = Grant("SeeBlocks", "which blocks are yours already", _of("ec2", "DescribeCapacityReservations"))
 _SEE_HEALTH = Grant("SeeHealth", "the health of blocks", _of("ec2", "DescribeCapacityBlockStatus"))
 _SEE_INSTANCES = Grant("SeeInstances", "what runs", _of("ec2", "DescribeInstances"))
+_SEE_OPENINGS = Grant("SeeOpenings", "who may reach the machine", _of("ec2", "DescribeSecurityGroups"))
 _SEE_VOLUMES = Grant("SeeVolumes", "data volumes", _of("ec2", "DescribeVolumes"))
 _SEE_ROOM = Grant(
     "SeeRoom",
@@ -339,10 +340,10 @@ NEEDED: Mapping[str, tuple[Grant, ...]] = {
         *(*_PLAN, _SEE_BLOCKS, _SEE_ROOM, *_SEE, *_MAKE, *_REMOVE, *_SET_UP, *_REACH),
         *(_SEE_REMAINS, _FIND_SECRET),  # --destroy
     ),
-    "info": (*_INFO, *_FIND, *_REACH),
+    "info": (*_INFO, *_FIND, _SEE_OPENINGS, *_REACH),
     "password": (*_INFO, *_FIND, _READ_SECRET),
     "destroy": (*_PLAN, *_SEE, *_REMOVE, _SEE_REMAINS, _FIND_SECRET),
-    "setup": (*_INFO, *_FIND, _READ_SECRET, *_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
+    "setup": (*_INFO, *_FIND, _SEE_OPENINGS, _READ_SECRET, *_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
     "setup.logs": (*_INFO, *_FIND, _SEE_COMMANDS, _RUN_SCRIPTS),
     "run-tasks": (*_INFO, *_FIND, *_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
     "doctor": (_SEE_REGIONS,),

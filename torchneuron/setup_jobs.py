@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torchneuron import code_server, config, deployed, deployment, display, passwords, task_runs
+from torchneuron import code_server, config, deployed, deployment, display, openings, passwords, task_runs
 from torchneuron.aws import Aws
 from torchneuron.config import Config
 from torchneuron.errors import InputError, NotFoundError, SetupError
@@ -86,7 +86,8 @@ def set_up_machines(
     """Set code-server up on machines that are known by their ids."""
     ids = machines.instance_ids
     volumes = deployed.data_volumes_of(aws, ids)
-    code_server.setup(settings, aws, ids, options, words, hashes=hashes, data_volumes=volumes)
+    opened = openings.opened(aws, settings, ids)
+    code_server.setup(settings, aws, ids, options, words, hashes=hashes, data_volumes=volumes, opened=opened)
 
 
 def run_tasks(machines: Machines, options: RunOptions, file: str, pairs: list[str]) -> None:

@@ -2,7 +2,8 @@
 
 The JSON's names stay as they are; times are ISO 8601 in UTC; null stands for what does not apply or is not known.
 `region`, `securityGroupId`, `secretArn`, `dataVolumeIds`, `foundBy` (`state` or `tags`), `lost` (ids of instances
-that are gone); `instances`, each `id`,
+that are gone), `openTo` (CIDR blocks that may reach nginx, or ids of groups and prefix lists), `https`;
+`instances`, each `id`,
 `state`, `type`, `zone`, `publicDns`, `url` (of nginx, where addresses were let in), `capacityReservationId`,
 `instancesTerminated` (when AWS begins to), `secondsToTermination`, `setup`: `finished` and `tasks` by number.
 """
@@ -17,6 +18,7 @@ from torchneuron.capacity_blocks.words import iso_or_none, seconds_to, when
 from torchneuron.code_server import Progress
 from torchneuron.config import Config
 from torchneuron.deployed import Deployed, Machine
+from torchneuron.networks import everyone_in
 
 LOCAL_PORT = 8080
 
@@ -29,12 +31,19 @@ def show(deployed: Deployed, config: Config) -> None:
         facts += _machine(machine, progress[machine.instance_id], deployed, config)
     facts += [
         ("gone", f"{', '.join(deployed.lost)}: invoke deploy replaces what is gone" if deployed.lost else ""),
+        ("open to", _open_to(deployed, config)),
         ("security group", deployed.security_group_id),
         ("secret", deployed.secret_arn or "not found"),
         ("data volume", ", ".join(deployed.data_volume_ids)),
         ("password", f"invoke password -r {deployed.region}"),
     ]
     display.facts([(name, value) for name, value in facts if value])
+    if deployed.open_to and not config.https:
+        display.warn(
+            "the machine is open over plain HTTP: anyone on the way can read the password and all you do."
+            f' Set "tls" in {config.path.name}, then: invoke deploy -r {deployed.region}.'
+            f" Or close it: invoke deploy --closed -r {deployed.region}"
+        )
 
 
 def show_json(deployed: Deployed, config: Config) -> None:
@@ -45,6 +54,8 @@ def show_json(deployed: Deployed, config: Config) -> None:
         "foundBy": "state" if deployed.from_state else "tags",
         "instances": [_as_json(one, progress[one.instance_id], deployed, config) for one in deployed.machines],
         "lost": list(deployed.lost),
+        "openTo": list(deployed.open_to),
+        "https": config.https,
         "securityGroupId": deployed.security_group_id or None,
         "secretArn": deployed.secret_arn or None,
         "dataVolumeIds": list(deployed.data_volume_ids),
@@ -89,8 +100,20 @@ def _forward(machine: Machine, region: str, config: Config) -> str:
     )
 
 
+def _open_to(deployed: Deployed, config: Config) -> str:
+    if not deployed.open_to:
+        return ""
+    everyone = "everyone on the internet: " if everyone_in(filter(_is_cidr, deployed.open_to)) else ""
+    ports = " and ".join(map(str, config.served_ports))
+    return f"{everyone}{', '.join(deployed.open_to)}, at port {ports}"
+
+
+def _is_cidr(source: str) -> bool:
+    return "/" in source
+
+
 def _url(machine: Machine, deployed: Deployed, config: Config) -> str | None:
-    if not (deployed.is_open and machine.public_dns):
+    if not (deployed.open_to and machine.public_dns):
         return None
     if config.https:
         return f"https://{machine.public_dns}"

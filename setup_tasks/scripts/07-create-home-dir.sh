@@ -45,6 +45,12 @@ format_if_blank() {
 
 is_mounted_from_disk() { [[ $(mountpoint --fs-devno "$HOME_DIR") == "$(mountpoint --devno "$disk")" ]]; }
 
+has_safe_options() {
+  local options
+  options=$(findmnt --noheadings --output OPTIONS --mountpoint "$HOME_DIR")
+  [[ ,$options, == *,nosuid,* && ,$options, == *,nodev,* ]]
+}
+
 check_mount_point() {
   if mountpoint --quiet "$HOME_DIR"; then
     is_mounted_from_disk || fail "$(findmnt --noheadings --output SOURCE --mountpoint "$HOME_DIR" | tail -n 1) is mounted at $HOME_DIR, not volume $DATA_VOLUME: unmount it (umount $HOME_DIR) or choose another home folder"
@@ -69,16 +75,22 @@ write_fstab() { # LINE, or nothing: what is ours for HOME_DIR from now on
   fi
 }
 
+# nosuid, nodev: a volume may come from elsewhere, with programs and devices on it that would give root to anyone.
 # nofail: a host without its volume still boots, so that it can be reached and mended. The editor's unit waits for the
 # mount and stays down without it, rather than write to the root disk.
 mount_volume() {
-  write_fstab "UUID=$uuid $HOME_DIR $type defaults,nofail,x-systemd.device-timeout=60s,$mark 0 2"
+  write_fstab "UUID=$uuid $HOME_DIR $type defaults,nosuid,nodev,nofail,x-systemd.device-timeout=60s,$mark 0 2"
   if ! mountpoint --quiet "$HOME_DIR"; then
     install -d -o root -g root -m 755 "$HOME_DIR" # so that nobody else writes there while the volume is away
     mount "$HOME_DIR"
+  elif is_mounted_from_disk && ! has_safe_options; then # by an earlier version of the setup
+    mount -o remount "$HOME_DIR"
   fi
   is_mounted_from_disk || fail "$HOME_DIR could not be mounted from volume $DATA_VOLUME"
 }
+
+# What it leads to would be given to the user.
+[[ ! -L $HOME_DIR ]] || fail "$HOME_DIR is a symbolic link to $(readlink "$HOME_DIR"): name that as the home folder"
 
 where=
 if [[ $DATA_VOLUME ]]; then
@@ -107,10 +119,15 @@ case $owner in
   *) fail "$HOME_DIR belongs to $(stat -c %U "$HOME_DIR") ($owner), not to $USER ($uid)$where: choose another home folder, or give it to $USER (chown -R --from=$owner $USER: $HOME_DIR)" ;;
 esac
 
+# By the user: root would write wherever a link in the home leads.
 if [[ $(getent passwd "$USER" | cut -d: -f6) == "$HOME_DIR" ]]; then
   for file in /etc/skel/.[!.]*; do
-    [[ -e $HOME_DIR/${file##*/} ]] || install -o "$USER" -g "$(id -g "$USER")" -m 644 "$file" "$HOME_DIR"
+    [[ -e $HOME_DIR/${file##*/} || -L $HOME_DIR/${file##*/} ]] ||
+      runuser -u "$USER" -- install --no-target-directory --mode 644 "$file" "$HOME_DIR/${file##*/}"
   done
 fi
+
+# The logs of all tasks are root's and the user's: others may not even see the folder.
+[[ ! -d /var/log/torchneuron ]] || chgrp --recursive "$(id -g "$USER")" /var/log/torchneuron
 
 echo "$HOME_DIR belongs to $USER$where" >&2

@@ -1,16 +1,22 @@
 #!/bin/bash
 # Two places, because shells read different files: /etc/profile.d for everyone's login shells, .bashrc for the
-# editor's terminals. The block in .bashrc is replaced as a whole; what the user wrote around it stays.
+# editor's terminals. The block in .bashrc is replaced as a whole; what the user wrote around it stays. The user's own
+# process writes there: root would write wherever a link in the home leads.
 set -euo pipefail
 
 readonly profile=/etc/profile.d/neuron-tools.sh
 readonly begin='# >>> code-server setup >>>' end='# <<< code-server setup <<<'
-bashrc=$(readlink -m "$(getent passwd "$USER" | cut -d: -f6)/.bashrc")
-temporary=()
-trap 'rm -f "${temporary[@]}"' EXIT
+home=$(getent passwd "$USER" | cut -d: -f6)
+as_user() { runuser -u "$USER" -- env -i HOME="$home" PATH="$PATH" LC_ALL=C.UTF-8 "$@"; }
+bashrc=$(as_user readlink -m "$home/.bashrc")
+if [[ $bashrc != "$(readlink -f "$home")"/* ]]; then
+  echo "$home/.bashrc is a symbolic link out of the home, to $bashrc: put a file there that reads it (. $bashrc), then run the setup again" >&2
+  exit 1
+fi
+temporary=$(mktemp "$profile.XXXXXX") written=
+trap 'rm -f "$temporary"; [[ ! $written ]] || as_user rm -f "$written"' EXIT
 
-temporary+=("$(mktemp "$profile.XXXXXX")")
-cat >"${temporary[0]}" <<'SH'
+cat >"$temporary" <<'SH'
 # Written by the code-server setup: Neuron's and EFA's tools, where the image has them.
 for directory in /opt/amazon/openmpi/bin /opt/amazon/efa/bin /opt/aws/neuron/bin; do
   case ":$PATH:" in
@@ -21,12 +27,12 @@ done
 unset directory
 export PATH
 SH
-sh -n "${temporary[0]}"
-chmod 644 "${temporary[0]}"
+sh -n "$temporary"
+chmod 644 "$temporary"
 
-temporary+=("$(mktemp "$bashrc.XXXXXX")")
+written=$(as_user mktemp "$bashrc.XXXXXX")
 {
-  [[ ! -f $bashrc ]] || sed "/^$begin\$/,/^$end\$/d" "$bashrc"
+  [[ ! -f $bashrc ]] || as_user sed "/^$begin\$/,/^$end\$/d" "$bashrc"
   echo "$begin"
   cat <<'BASH'
 . /etc/profile.d/neuron-tools.sh
@@ -53,12 +59,11 @@ elif [ "${NEURON_VENV-}" != none ]; then
 fi
 BASH
   echo "$end"
-} >"${temporary[1]}"
-bash -n "${temporary[1]}"
-chown "$USER:" "${temporary[1]}"
-chmod 644 "${temporary[1]}"
+} | as_user tee "$written" >/dev/null
+as_user bash -n "$written"
+as_user chmod 644 "$written"
 
-mv "${temporary[0]}" "$profile"
-mv "${temporary[1]}" "$bashrc"
+mv "$temporary" "$profile"
+as_user mv --no-target-directory "$written" "$bashrc"
 
 echo "shells of $USER find the Neuron tools; $(compgen -G '/opt/aws_neuronx_venv_*' | wc -l) Neuron environments on this host" >&2

@@ -4,22 +4,25 @@
 set -euo pipefail
 
 home=$(getent passwd "$USER" | cut -d: -f6)
-group=$(id -g "$USER")
+# The user's own process writes there: root would write wherever a link in the home leads.
+as_user() { runuser -u "$USER" -- env -i HOME="$home" PATH="$PATH" LC_ALL=C.UTF-8 "$@"; }
 directory=$home
 for part in .local share code-server User; do
   directory+=/$part
-  [[ -d $directory ]] || install -d -o "$USER" -g "$group" -m 700 "$directory"
+  [[ -d $directory ]] || as_user mkdir -m 700 "$directory"
 done
 
 target=$directory/settings.json
-temporary=$(mktemp "$target.XXXXXX")
-trap 'rm -f "$temporary"' EXIT
-cat >"$temporary" <<'JSON'
+temporary=$(as_user mktemp "$target.XXXXXX")
+trap 'as_user rm -f "$temporary"' EXIT
+as_user tee "$temporary" >/dev/null <<'JSON'
 {
   "telemetry.telemetryLevel": "off",
   "aws.telemetry": false,
   "amazonQ.telemetry": false,
   "update.mode": "none",
+  "extensions.autoUpdate": false,
+  "extensions.autoCheckUpdates": false,
   "workbench.startupEditor": "none",
   "workbench.secondarySideBar.defaultVisibility": "hidden",
   "security.workspace.trust.enabled": false,
@@ -33,12 +36,11 @@ cat >"$temporary" <<'JSON'
   }
 }
 JSON
-python3 -m json.tool "$temporary" /dev/null
-chown "$USER:$group" "$temporary"
-chmod 644 "$temporary"
-if [[ -f $target ]] && ! cmp --quiet "$temporary" "$target"; then
-  cp --preserve "$target" "$target.before-setup"
+as_user python3 -m json.tool "$temporary" /dev/null
+as_user chmod 644 "$temporary"
+if [[ -f $target ]] && ! as_user cmp --quiet "$temporary" "$target"; then
+  as_user cp --preserve --remove-destination "$target" "$target.before-setup"
 fi
-mv "$temporary" "$target"
+as_user mv --no-target-directory "$temporary" "$target"
 
-echo "VS Code settings of $USER are written, telemetry off" >&2
+echo "VS Code settings of $USER are written, telemetry off, extensions do not update themselves" >&2

@@ -78,27 +78,51 @@ CONFIG
   mv "$trial.pem" "$own"
 }
 
-write_server() { # PORT FLAGS MORE
-  local listen6=
-  [[ ! -e /proc/net/if_inet6 ]] || listen6="listen [::]:$1 $2;"
+write_listen() { # PORT FLAGS
+  local address addresses=(127.0.0.1 "[::1]")
+  [[ $NGINX_LISTEN == loopback ]] || addresses=(0.0.0.0 "[::]")
+  [[ -e /proc/net/if_inet6 ]] || unset 'addresses[1]'
+  for address in "${addresses[@]}"; do
+    echo "    listen $address:$1 $2;"
+  done
+}
+
+# A client's own words about where its request comes from, goes to and is for are dropped: code-server takes
+# X-Forwarded-Host and Forwarded for the host that an origin has to match, the editor others for its own address. With
+# X-Forwarded-Host set here, and a port in it, code-server would refuse websockets. Of the cookies only the session is
+# kept from scripts: others may be of the user's own servers, below /proxy/. Day-long timeouts keep an idle terminal's
+# websocket open.
+write_server() { # PORT FLAGS COOKIE-FLAGS MORE
   cat <<NGINX
 
 server {
-    listen $1 $2;
-    $listen6
+$(write_listen "$1" "$2")
     server_name _;
     server_tokens off;
     client_max_body_size 0;
-$3
+    limit_req zone=code_server_address;
+    limit_req zone=code_server_outside;
+    limit_req_status 429;
+    error_page 429 @limited;
+$4
+    location @limited {
+        default_type text/plain;
+        add_header Retry-After 60 always;
+        return 429 "One login a minute from an address, two from all together. A port forward of Session Manager has no such limit.\n";
+    }
+
     location / {
         proxy_pass http://127.0.0.1:$INTERNAL_PORT;
         proxy_http_version 1.1;
         proxy_set_header Host \$http_host;
         proxy_set_header X-Real-IP \$remote_addr;
-        proxy_set_header X-Forwarded-For \$proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-For \$remote_addr;
         proxy_set_header X-Forwarded-Proto \$scheme;
+$(printf '        proxy_set_header %s "";\n' Forwarded X-Forwarded-{Host,Port,Prefix,Scheme,Server,Ssl} X-Original-{Host,URI,URL} X-Rewrite-URL)
         proxy_set_header Upgrade \$http_upgrade;
         proxy_set_header Connection \$code_server_connection;
+        proxy_cookie_flags code-server-session httponly $3;
+        ${3:+proxy_cookie_flags ~ $3;}
         proxy_buffering off;
         proxy_request_buffering off;
         proxy_read_timeout 1d;
@@ -108,41 +132,54 @@ $3
 NGINX
 }
 
-# X-Forwarded-Host stays unset: with a port in it code-server refuses websockets. Day-long timeouts keep an idle
-# terminal's websocket open.
+# code-server counts wrong passwords of everyone together, and refuses all logins after 2 a minute and 12 an hour more.
+# So of logins from outside one in 30 s is let through, which its count of a minute always has room for, and one a minute
+# from an address (a /64 of IPv6), so that nobody takes the room of all. Who comes through a Session Manager port forward
+# comes from this host itself: such logins are not limited here, and the count of an hour is theirs alone.
 write_site() {
   cat <<'NGINX'
 map $http_upgrade $code_server_connection {
     default upgrade;
     ''      '';
 }
-NGINX
-  if [[ $TLS == off ]]; then
-    write_server "$NGINX_PORT" default_server ""
-    return
-  fi
-  # Plain requests from this host itself are served, not redirected: they come through a Session Manager port forward,
-  # whose other end, http://localhost on somebody's machine, browsers take for secure, and has no https to go to.
-  # 307: browsers keep to a permanent redirect even when encryption is turned off again.
-  cat <<'NGINX'
 
 geo $code_server_outside {
     default     1;
     127.0.0.0/8 0;
     ::1/128     0;
 }
+
+map $code_server_outside:$request_method:$uri $code_server_login {
+    default                  '';
+    "~*^1:POST:/login(/|$)"  outside;
+}
+
+map $code_server_login:$binary_remote_addr $code_server_login_address {
+    default '';
+    "~(?s)^outside:(?<code_server_network>.{8}).{8}$" $code_server_network;
+    "~(?s)^outside:(?<code_server_host>.{4})$"        $code_server_host;
+}
+
+limit_req_zone $code_server_login_address zone=code_server_address:1m rate=1r/m;
+limit_req_zone $code_server_login zone=code_server_outside:1m rate=2r/m;
 NGINX
-  write_server "$NGINX_PORT" default_server "
+  if [[ $TLS == off ]]; then
+    write_server "$NGINX_PORT" default_server "" ""
+    return
+  fi
+  # Plain requests from this host itself are served, not redirected: they come through a Session Manager port forward,
+  # whose other end, http://localhost on somebody's machine, browsers take for secure, and has no https to go to.
+  # 307: browsers keep to a permanent redirect even when encryption is turned off again.
+  write_server "$NGINX_PORT" default_server "" "
     if (\$code_server_outside) {
         return 307 https://\$host\$request_uri;
     }
 "
   # Marked secure, the session's cookie does not go with a plain request, redirected or not.
-  write_server "$https_port" "ssl default_server" "
+  write_server "$https_port" "ssl default_server" secure "
     ssl_certificate $certificate;
     ssl_certificate_key $key;
     ssl_protocols TLSv1.2 TLSv1.3;
-    proxy_cookie_flags ~ secure;
 "
 }
 
@@ -152,6 +189,8 @@ answers() { # ADDRESS; over https, with the certificate
 }
 show_fingerprint() { openssl x509 -noout -fingerprint -sha256 2>/dev/null; }
 
+whom="for this host alone"
+[[ $NGINX_LISTEN == loopback ]] || whom="for other hosts, too"
 served="port $NGINX_PORT" addresses=("http://127.0.0.1:$NGINX_PORT")
 case $TLS in
   given)
@@ -168,7 +207,7 @@ case $TLS in
 esac
 if [[ $TLS != off ]]; then
   fingerprint=$(show_fingerprint <"$certificate")
-  served="https on port $https_port (SHA-256 ${fingerprint#*=}), redirects from port $NGINX_PORT,"
+  served="https on port $https_port (SHA-256 ${fingerprint#*=}), redirects from port $NGINX_PORT"
   addresses+=("https://127.0.0.1:$https_port")
 fi
 
@@ -186,13 +225,16 @@ write_site >"$trial/code-server"
 sed "s|$enabled/\*|$trial/*|" /etc/nginx/nginx.conf >"$trial.conf"
 nginx -t -q -c "$trial.conf"
 
+# nginx opens new addresses before it closes the old ones, and the two may overlap: 127.0.0.1 is part of 0.0.0.0.
+take_over=reload-or-restart
+cmp --quiet <(grep listen "$available") <(grep listen "$trial/code-server") || take_over=restart
 chmod 644 "$trial/code-server"
 mv "$trial/code-server" "$available"
 ln -sfn "$available" "$enabled/code-server"
 rm -f "$enabled/default"
 
 systemctl enable --quiet nginx
-systemctl reload-or-restart nginx
+systemctl "$take_over" nginx
 # A reload that can't have a port says so in its log only. For a moment those that it replaces still answer.
 for address in "${addresses[@]}"; do
   until answers "$address"; do
@@ -206,4 +248,4 @@ for address in "${addresses[@]}"; do
 done
 [[ $TLS == self-signed ]] || rm -f "$own"
 
-echo "nginx serves $served and forwards to 127.0.0.1:$INTERNAL_PORT" >&2
+echo "nginx serves $served, $whom, and forwards to 127.0.0.1:$INTERNAL_PORT" >&2

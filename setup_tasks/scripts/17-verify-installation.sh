@@ -4,7 +4,7 @@
 set -euo pipefail
 
 readonly unit=code-server@$USER.service
-readonly extensions=(amazonwebservices.aws-toolkit-vscode amazonwebservices.amazon-q-vscode saoudrizwan.claude-dev)
+read -ra wanted <<<"$EXTENSIONS"
 home=$(getent passwd "$USER" | cut -d: -f6) || home=
 certificate=/etc/ssl/code-server.pem
 [[ $TLS != given ]] || certificate=$TLS_CERTIFICATE
@@ -12,12 +12,15 @@ config=$home/.config/code-server/config.yaml
 data=$home/.local/share/code-server
 disk=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_${DATA_VOLUME/-/}
 broken=() missing=()
+listening="for this host alone"
+[[ $NGINX_LISTEN == loopback ]] || listening="for other hosts"
 
 expect() { # WHAT COMMAND...
   "${@:2}" >/dev/null 2>&1 || broken+=("$1")
 }
 belongs_to() { [[ $(stat -c %U "$2") == "$1" ]]; }
 is_alone_of() { [[ $(stat -c '%U %a' "$2") == "$1 600" ]]; }
+are_closed() { [[ $(stat -c %A "$1") == *--- ]]; }
 is_installed() { [[ $(dpkg-query --show --showformat='${db:Status-Status} ${Version}' "$1") == "installed $2" ]]; }
 shows() { [[ $(systemctl show --property "$2" --value "$1") == "$3" ]]; }
 has_line() { # inside the shell: a hash must not be an argument of anything
@@ -26,12 +29,31 @@ has_line() { # inside the shell: a hash must not be an argument of anything
 as_user() { runuser -u "$USER" -- env -i HOME="$home" PATH="$PATH" LC_ALL=C.UTF-8 "$@"; }
 has_password() { [[ $(getent shadow "$USER" | cut -d: -f2) == "$ACCOUNT_PASSWORD_HASH" ]]; }
 has_extension() { # registered, and its files are there
-  grep -qi "\"id\":\"$1\"" "$data/extensions/extensions.json" && compgen -G "$data/extensions/$1-*/package.json"
+  local id=${1%@*} version='[0-9]*'
+  [[ $1 != *@* ]] || version=${1#*@}
+  grep -qi "\"id\":\"$id\"" "$data/extensions/extensions.json" &&
+    { compgen -G "$data/extensions/${id,,}-$version/package.json" || compgen -G "$data/extensions/${id,,}-$version-*/package.json"; }
 }
 is_on_data_volume() {
   [[ -b $disk ]] && [[ $(mountpoint --fs-devno "$HOME_DIR") == "$(mountpoint --devno "$disk")" ]]
 }
+has_safe_options() {
+  local options
+  options=$(findmnt --noheadings --output OPTIONS --mountpoint "$HOME_DIR")
+  [[ ,$options, == *,nosuid,* && ,$options, == *,nodev,* ]]
+}
 comes_back_at_boot() { grep -Eq "^UUID=$(blkid -p -s UUID -o value "$disk") $HOME_DIR " /etc/fstab; }
+listens_as_asked() { # PORT
+  local addresses
+  addresses=$(ss --no-header --listening --tcp --numeric "sport = :$1" | awk '{ print $4 }')
+  if [[ ! $addresses ]]; then # said below
+    return 0
+  elif [[ $NGINX_LISTEN == loopback ]]; then
+    ! grep --quiet --invert-match --fixed-strings --line-regexp -e "127.0.0.1:$1" -e "[::1]:$1" <<<"$addresses" || return 1
+  else
+    grep --quiet --fixed-strings --line-regexp -e "0.0.0.0:$1" <<<"$addresses"
+  fi
+}
 serves_login() { [[ $(curl --insecure --fail --silent --location --max-time 10 "$1/") == *'name="password"'* ]]; }
 passes_websockets() { # without a session code-server refuses an upgrade; what is none is sent to the login page
   local status
@@ -43,13 +65,15 @@ passes_websockets() { # without a session code-server refuses an upgrade; what i
 fingerprint() { openssl x509 -noout -fingerprint -sha256; }
 serves_certificate() { openssl s_client -connect 127.0.0.1:443 </dev/null | fingerprint | cmp - <(fingerprint <"$certificate"); }
 
-expect "needrestart may ask questions" test -s /etc/needrestart/conf.d/50-code-server-setup.conf
+expect "needrestart is held back by an earlier setup" test ! -e /etc/needrestart/conf.d/50-code-server-setup.conf
+expect "everyone on this host can read the tasks' logs" are_closed /var/log/torchneuron
 expect "user $USER does not exist" test -n "$home"
 expect "password of $USER is not the one that was set" has_password
 expect "$USER can't use sudo without a password" as_user sudo --non-interactive true
 expect "$HOME_DIR does not belong to $USER" belongs_to "$USER" "$HOME_DIR"
 if [[ $DATA_VOLUME ]]; then
   expect "$HOME_DIR is not mounted from volume $DATA_VOLUME" is_on_data_volume
+  expect "$HOME_DIR is mounted with programs of other users' (suid) or devices on it" has_safe_options
   expect "/etc/fstab does not mount volume $DATA_VOLUME at $HOME_DIR" comes_back_at_boot
 fi
 expect "$home/.bashrc lacks the Neuron environments" as_user grep -q neuron-venv "$home/.bashrc"
@@ -71,6 +95,10 @@ expect "$unit is not the setup's own" shows "$unit" FragmentPath "/etc/systemd/s
 expect "$unit does not run as $USER" shows "$unit" User "$USER"
 expect "code-server does not answer on port $INTERNAL_PORT" \
   curl --fail --silent --max-time 10 "http://127.0.0.1:$INTERNAL_PORT/healthz"
+for port in "$NGINX_PORT" 443; do
+  [[ $port == "$NGINX_PORT" || $TLS != off ]] || continue
+  expect "nginx does not listen $listening on port $port" listens_as_asked "$port"
+done
 expect "nginx does not serve the login page on port $NGINX_PORT" serves_login "http://127.0.0.1:$NGINX_PORT"
 expect "nginx does not pass websockets on" passes_websockets
 if [[ $TLS != off ]]; then
@@ -84,7 +112,7 @@ fi
 expect "the code command is missing" test -x /usr/local/bin/code
 
 # The editor works without them, and their gallery is nobody's promise: said, but not broken.
-for extension in "${extensions[@]}"; do
+for extension in "${wanted[@]}"; do
   has_extension "$extension" >/dev/null 2>&1 || missing+=("$extension")
 done
 ((${#broken[@]} == 0)) || printf 'broken: %s\n' "${broken[@]}" >&2

@@ -37,7 +37,22 @@ def file(path: str, breaks: str, *told: str, then: str = "true") -> Piece:
 
 
 PIECES = {
-    "needrestart": file("/etc/needrestart/conf.d/50-code-server-setup.conf", "rm", "needrestart may ask questions"),
+    "needrestart": Piece(
+        "mkdir -p /etc/needrestart/conf.d; touch /etc/needrestart/conf.d/50-code-server-setup.conf",
+        ("needrestart is held back by an earlier setup",),
+        mends="rm /etc/needrestart/conf.d/50-code-server-setup.conf",
+    ),
+    "logs": Piece(
+        "chmod o+rx /var/log/torchneuron",
+        ("everyone on this host can read the tasks' logs",),
+        mends="chmod o= /var/log/torchneuron",
+    ),
+    "nginx listens for others": file(
+        SITE,
+        "sed -i s/127.0.0.1:80/80/",
+        "nginx does not listen for this host alone on port 80",
+        then="systemctl restart nginx",
+    ),
     "password": file(
         "/etc/shadow", "sed -i 's/^coder:[^:]*/coder:!/'", "password of coder is not the one that was set"
     ),

@@ -61,7 +61,8 @@ def create_home(host, volume=VOLUME, home="/work"):
 def verify(host):
     """What task 17 says is broken."""
     hashes = {"ACCOUNT_PASSWORD_HASH": "a", "CODE_SERVER_PASSWORD_HASH": "b"}
-    ports = {"INTERNAL_PORT": "8080", "NGINX_PORT": "80", "TLS": "off", "TLS_CERTIFICATE": ""}
+    ports = {"INTERNAL_PORT": "8080", "NGINX_PORT": "80", "NGINX_LISTEN": "loopback", "TLS": "off"}
+    ports |= {"TLS_CERTIFICATE": "", "EXTENSIONS": ""}
     where = {"USER": "coder", "HOME_DIR": "/work", "DATA_VOLUME": VOLUME, "CODE_SERVER_VERSION": "1.2.3"}
     return run(host, (SCRIPTS / "17-verify-installation.sh").read_text(), **hashes, **ports, **where).stderr
 
@@ -208,6 +209,47 @@ def test_a_volume_in_place_of_another_replaces_its_line(host, volume):
     assert create_home(host).exit_code == 0
     changed = ok(host, "diff /tmp/old /etc/fstab || true").splitlines()
     assert [line[0] for line in changed if line[0] in "<>"] == ["<", ">"]
+
+
+def options(host):
+    return set(ok(host, "findmnt -no OPTIONS /work").strip().split(","))
+
+
+@pytest.mark.attack("brings a volume with a program on it that runs as root, or with a device")
+def test_programs_and_devices_on_the_volume_give_nobody_root(host, volume):
+    ok(host, f"mkfs.ext4 -q {LINK} && mount {LINK} /mnt && install -m 4755 /usr/bin/id /mnt/id && umount /mnt")
+    assert create_home(host).exit_code == 0
+    assert {"nosuid", "nodev"} <= options(host)
+    assert ok(host, "runuser -u coder -- /work/id -un") == "coder\n"
+
+
+def test_a_volume_that_an_earlier_setup_mounted_is_mounted_safely_at_once_and_at_boot(host, volume):
+    assert create_home(host).exit_code == 0
+    ok(host, "sed -i s/nosuid,nodev,// /etc/fstab; mount -o remount,suid,dev /work")
+    assert not {"nosuid", "nodev"} & options(host)
+    unsafe = "broken: /work is mounted with programs of other users' (suid) or devices on it\n"
+    assert unsafe in verify(host)
+    assert create_home(host).exit_code == 0
+    assert {"nosuid", "nodev"} <= options(host)
+    assert ",nosuid,nodev," in ok(host, "grep ' /work ' /etc/fstab")
+    assert unsafe not in verify(host)
+
+
+@pytest.mark.attack("has the setup give away what a link in the home folder's place leads to")
+def test_a_home_folder_that_is_a_link_is_refused(host):
+    ok(host, "rm -rf /work; mkdir -p /srv/system; ln -s /srv/system /work")
+    assert "/work is a symbolic link to /srv/system: name that as the home folder" in refused(host, volume="")
+    assert ok(host, "stat -c %U /srv/system; rm /work") == "root\n"
+
+
+@pytest.mark.attack("has the setup write, as root, where a link in the home leads that leads nowhere yet")
+def test_the_first_files_of_a_home_follow_no_link(host):
+    ok(host, "rm -rf /work /srv/new; install -d -o coder /work; runuser -u coder -- ln -s /srv/new /work/.profile")
+    assert create_home(host, volume="").exit_code == 0
+    assert (
+        ok(host, "ls -d /srv/new 2>/dev/null; readlink /work/.profile; stat -c %U /work/.bashrc") == "/srv/new\ncoder\n"
+    )
+    ok(host, "rm -r /work")
 
 
 def test_another_accounts_volume_is_an_error(host, volume):

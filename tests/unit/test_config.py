@@ -189,9 +189,21 @@ def test_saving_the_bucket_leaves_the_rest_of_the_file_as_it_is(write):
     assert after == before
 
 
-@pytest.mark.parametrize("cidrs", [["0.0.0.0/0"], ["203.0.113.7", "::/0"], ["0.0.0.0/1", "128.0.0.0/1"]])
+EVERYONE = [
+    ["0.0.0.0/0"],
+    ["203.0.113.7", "::/0"],
+    ["0.0.0.0/1", "128.0.0.0/1"],
+    ["128.0.0.0/1"],
+    [f"{first}.0.0.0/8" for first in (11, 12)],
+    ["2000::/3"],
+    ["2600::/12"],
+]
+
+
+@pytest.mark.attack("opens the machine to nearly the whole internet without having to say so")
+@pytest.mark.parametrize("cidrs", EVERYONE, ids=" ".join)
 def test_everyone_is_let_in_only_when_that_is_said_also_in_parts(write, cidrs):
-    config = write()
+    config = write(tls="self-signed")
     with pytest.raises(InputError, match="open the machine to everyone"):
         config.check({"allowedIps": cidrs})
     with pytest.raises(InputError, match="open the machine to everyone"):
@@ -199,6 +211,54 @@ def test_everyone_is_let_in_only_when_that_is_said_also_in_parts(write, cidrs):
     opened = config.deployment({"allowedIps": cidrs, "openToWorld": True})
     assert opened.open_to_world
     assert len(opened.allowed_ips) == len(cidrs)
+
+
+@pytest.mark.attack("opens the machine to everyone over plain HTTP")
+@pytest.mark.parametrize("cidrs", EVERYONE, ids=" ".join)
+def test_everyone_is_let_in_over_https_only(write, cidrs):
+    for config, given in ((write(), {"allowedIps": cidrs}), (write(allowedIps=cidrs), {})):
+        with pytest.raises(InputError, match="needs HTTPS"):
+            config.deployment({**given, "openToWorld": True})
+        with pytest.raises(InputError, match="needs HTTPS"):
+            config.check({**given, "openToWorld": True})
+
+
+@pytest.mark.parametrize("cidrs", [["203.0.113.0/24", "2001:db8::/32"], ["10.0.0.0/8", "172.16.0.0/12", "12.0.0.0/8"]])
+def test_networks_that_somebody_has_are_not_everyone(write, cidrs):
+    assert len(write().deployment({"allowedIps": cidrs}).allowed_ips) == len(cidrs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"extensions": ["no-publisher"]}, "extensions[0]: 'no-publisher' is not allowed here"),
+        ({"extensions": ["a.b", "a.b"]}, "non-unique"),
+        ({"extensions": ["a.b@latest"]}, "publisher.name@1.2.3"),
+        ({"extensions": ["--install-extension"]}, "extensions[0]"),
+        ({"codeServerSha256": {"amd64": "A" * 64}}, "codeServerSha256.amd64"),
+        ({"codeServerSha256": {"x86": "a" * 64}}, "unknown name 'x86'"),
+    ],
+)
+def test_bad_extensions_and_sums_are_refused(write, changes, told):
+    with pytest.raises(InputError) as refused:
+        write(**changes)
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "extensions", "sums"),
+    [
+        ({}, " ".join(settings.EXTENSIONS), ""),
+        ({"extensions": [], "codeServerSha256": {"arm64": "b" * 64, "amd64": "a" * 64}}, "", None),
+        ({"extensions": ["A.b@1.2.3", "c-d.e_f"]}, "A.b@1.2.3 c-d.e_f", ""),
+    ],
+)
+def test_the_setup_takes_the_extensions_and_sums(write, changes, extensions, sums):
+    config = write(**changes)
+    code_server.check(config)
+    values = code_server.variables(config, code_server.NO_HASHES)
+    assert values["EXTENSIONS"] == extensions
+    assert values["CODE_SERVER_SHA256"] == (f"amd64={'a' * 64} arm64={'b' * 64}" if sums is None else sums)
 
 
 def test_an_address_named_twice_is_one_rule(write):

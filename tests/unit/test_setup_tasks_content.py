@@ -126,7 +126,7 @@ def test_no_secret_has_a_value_in_the_file():
 
 def test_every_value_passes_its_own_pattern():
     values = {name: rules["value"] for name, rules in TASK_FILE["variables"].items() if "value" in rules}
-    assert len(values) == 9
+    assert len(values) == 12
     assert [name for name, value in values.items() if not matches(name, value)] == []
 
 
@@ -147,6 +147,12 @@ def test_every_value_passes_its_own_pattern():
         ("DATA_VOLUME", "vol-01234567;"),
         ("NGINX_PORT", "0"),
         ("NGINX_PORT", "80;"),
+        ("NGINX_LISTEN", "0.0.0.0"),
+        ("CODE_SERVER_SHA256", "a" * 64),
+        ("CODE_SERVER_SHA256", f"amd64={'a' * 63}"),
+        ("EXTENSIONS", "publisher"),
+        ("EXTENSIONS", "a.b; id"),
+        ("EXTENSIONS", "a.b --force"),
         ("TLS", "on"),
         ("TLS", ""),
         ("TLS_CERTIFICATE", "mine.pem"),

@@ -21,7 +21,7 @@ UNREADABLE = dataclasses.replace(
 )
 ON_DEMAND = Machine("i-00000000000000003", "inf2.xlarge", "pending", ZONE, "")
 DEPLOYMENTS = {
-    "on-a-block": Deployed(REGION, (ON_BLOCK,), "sg-1", "arn:secret", ("vol-1",), is_open=True),
+    "on-a-block": Deployed(REGION, (ON_BLOCK,), "sg-1", "arn:secret", ("vol-1",), open_to=("203.0.113.7/32",)),
     "several": Deployed(REGION, (ON_BLOCK, UNREADABLE), "sg-1", "arn:secret", lost=("i-00000000000000009",)),
     "by-tags": Deployed(REGION, (ON_DEMAND,), "", "", from_state=False),
 }
@@ -50,9 +50,33 @@ def test_with_https_the_address_is_one_and_the_way_through_session_manager_stays
     encrypted = dataclasses.replace(settings, tls="self-signed")
     printed = golden.printed(lambda: show_deployment.show(DEPLOYMENTS["on-a-block"], encrypted))
     plain = golden.printed(lambda: show_deployment.show(DEPLOYMENTS["on-a-block"], settings))
-    assert plain.replace("http://ec2-1.example:8443", "https://ec2-1.example") == printed != plain
+    as_https = plain.replace("http://ec2-1.example:8443", "https://ec2-1.example")
+    assert as_https.replace("at port 8443", "at port 8443 and 443") == printed != plain
     as_json = golden.printed(lambda: show_deployment.show_json(DEPLOYMENTS["on-a-block"], encrypted))
     assert json.loads(as_json)["instances"][0]["url"] == "https://ec2-1.example"
+
+
+@pytest.mark.parametrize(
+    ("open_to", "said"),
+    [
+        (("203.0.113.7/32", "2001:db8::/64"), "203.0.113.7/32, 2001:db8::/64, at port 8443"),
+        (("0.0.0.0/0",), "everyone on the internet: 0.0.0.0/0, at port 8443"),
+        (("0.0.0.0/1", "128.0.0.0/1", "sg-2"), "everyone on the internet: 0.0.0.0/1, 128.0.0.0/1, sg-2, at port 8443"),
+    ],
+)
+def test_to_whom_it_is_open_is_said_with_a_warning_while_it_is_plain_http(settings, open_to, said, capsys):
+    opened = dataclasses.replace(DEPLOYMENTS["several"], open_to=open_to)
+    show_deployment.show(opened, settings)
+    told = capsys.readouterr()
+    assert f"open to         {said}\n" in told.out
+    assert "open over plain HTTP: anyone on the way can read the password" in told.err
+    show_deployment.show(opened, dataclasses.replace(settings, tls="self-signed"))
+    told = capsys.readouterr()
+    assert f"{said} and 443\n" in told.out
+    assert told.err == ""
+    show_deployment.show(DEPLOYMENTS["several"], settings)
+    told = capsys.readouterr()
+    assert "open to" not in told.out + told.err
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)

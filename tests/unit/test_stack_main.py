@@ -91,6 +91,7 @@ def test_outdir_of_cdktf_is_honoured(run_main, tmp_path):
         ({"volumeSize": "600"}, "volumeSize"),
         ({"allowedIps": ["300.1.2.3/32"]}, "'300.1.2.3/32' is not a CIDR block"),
         ({"capacityReservationId": "cr-0123456789abcdef0"}, "useCapacityBlock"),
+        ({"allowedIps": ["0.0.0.0/0"], "openToWorld": True}, "--open-to-world needs HTTPS"),
         ("{useCapacityBlock: true}", "CDKTF_CONTEXT_JSON is not JSON"),
         ("[]", "not an object"),
     ],

@@ -36,7 +36,7 @@ cd {logs} 2>/dev/null || exit 3
 log={task}.log
 if [ ! -f "$log" ]; then
   found=({task}*.log)
-  if [ ${{#found[@]}} -ne 1 ] || [ ! -f "${{found[0]}}" ]; then ls; exit 4; fi
+  if [ ${{#found[@]}} -ne 1 ] || [ ! -f "${{found[0]}}" ]; then ls *.log; exit 4; fi
   log=${{found[0]}}
 fi
 most=2000000
@@ -63,7 +63,7 @@ def read(ssm: SSMClient, instance_id: str, task: str) -> Iterator[bytes]:
 
     Raises NotFoundError when nothing ran there, InputError for a task that did not.
     """
-    yield from _pieces(ssm, instance_id, task, at=0)
+    yield from (data for _, data in _pieces(ssm, instance_id, task, at=0))
 
 
 def follow(
@@ -79,22 +79,26 @@ def follow(
     while True:
         # Asked first: what was written until the end of a run is then read after it.
         last = not goes_on()
-        for data in _pieces(ssm, instance_id, task, at=at):
-            at += len(data)
+        for end, data in _pieces(ssm, instance_id, task, at=at):
+            at = end
             yield data
         if last:
             return
         sleep(_FOLLOW_SECONDS)
 
 
-def _pieces(ssm: SSMClient, instance_id: str, task: str, *, at: int) -> Iterator[bytes]:
+def _pieces(ssm: SSMClient, instance_id: str, task: str, *, at: int) -> Iterator[tuple[int, bytes]]:
+    """What the log has from `at` on, with where each piece ends. A log that was rotated is read from its beginning."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", task):
         raise InputError(f"{task!r} is not the id of a task.")
     while True:
         piece = _fetch(ssm, instance_id, task, at)
+        if piece.size < at:
+            at = 0
+            continue
         at += len(piece.data)
         if piece.data:
-            yield piece.data
+            yield at, piece.data
         if at >= piece.size or not piece.data:
             return
 

@@ -30,7 +30,7 @@ _SCRIPT = """\
 #!/bin/bash
 # {id}: {name}
 set -euo pipefail
-export HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
+export HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 {keep_library}task={id} digest={digest}
 after={after} after_digest={after_digest} forget={forget} retries={retries}

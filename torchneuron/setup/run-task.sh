@@ -11,7 +11,7 @@
 #
 # A task that has finished leaves a mark: the journal that makes a run resumable from any laptop, or from none.
 
-marks=/var/lib/torchneuron logs=/var/log/torchneuron
+marks=/var/lib/torchneuron logs=/var/log/torchneuron most_bytes=10000000
 # An image made from a machine carries its marks along: they count on the machine that made them only.
 machine=${AWS_SSM_INSTANCE_ID-}
 
@@ -19,9 +19,11 @@ finished() { [ "$(cat "$marks/$1.done" 2>/dev/null)" = "$2 $machine" ]; }
 finish() { echo "$digest $machine" >"$marks/$task.new" && mv "$marks/$task.new" "$marks/$task.done"; }
 # The values may have any name, also one of those used here.
 with_values() { values && exec bash "$@"; }
-keep() { exec tee -a "$logs/$task.log" "$logs/all.log" 7>&- 8>&- 9>&-; }
+keep() { umask 027 && exec tee -a "$logs/$task.log" "$logs/all.log" 7>&- 8>&- 9>&-; }
+rotate() { [ "$(stat -c %s "$1" 2>/dev/null || echo 0)" -le "$most_bytes" ] || mv "$1" "$1.1"; }
 
-install -d -m 0755 "$logs"
+# What tasks print is root's. A task may give the folder to a group: what is written there is the group's from then on.
+install -d -m 2750 "$logs"
 # One task at a time, whoever sent it: SSM starts a second command beside the first.
 exec 9>"$marks/lock"
 flock --nonblock 9 || { echo "waiting for another run on this machine" && flock 9; }
@@ -37,6 +39,8 @@ if finished "$task" "$digest"; then
   exit 0
 fi
 rm -f "$marks/$task.done"
+rotate "$logs/$task.log"
+rotate "$logs/all.log"
 printf '==> %s %s <==\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$task" | keep >/dev/null
 
 if [ "$only_if" ]; then

@@ -1,0 +1,276 @@
+"""What attackers try on a machine that is set up: from other addresses, in the browser, with links in the home."""
+
+import http.client
+import re
+import shlex
+import time
+import urllib.parse
+
+import pytest
+
+from rehearsal.hosts import standins
+from rehearsal.hosts.booted import factory
+from rehearsal.login import log_in, upgrade_to_websocket
+from tests.e2e.own_host import run, scripts, set_up, try_
+from torchneuron.passwords import Password
+
+PASSWORD = "the host's own password"
+CONFIGURE, VERIFY = "12-configure-nginx", "17-verify-installation"
+PROFILE, VS_CODE, EXTENSIONS = "08-configure-profile", "11-configure-vscode-settings", "15-install-vscode-extensions"
+OUTSIDE = f"http://{standins.HOST_ADDRESS}"
+"""What is asked there comes from that address too, not from loopback."""
+DATA = "/work/.local/share/code-server"
+FOREIGN = "https://attacker.example"
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dG9yY2huZXVyb24tY29kZQ==",
+}
+MANAGEMENT = "/?type=Management&reconnectionToken=00000000-0000-4000-8000-000000000000&skipWebSocketFrames=false"
+
+
+@pytest.fixture(scope="module")
+def host():
+    """A machine that is closed, as the setup leaves it. Bookworm: its nginx is the older one."""
+    host = factory("bookworm")("i-hardened", region="sa-east-1")
+    try:
+        host.boot()
+        told = set_up(host, PASSWORD)
+        assert told[VERIFY].startswith("all is well: log in at port 80")
+        yield host
+    finally:
+        host.destroy()
+
+
+@pytest.fixture
+def opened(host):
+    """The same, open to others, with nobody's logins counted yet."""
+    configure(host, "everywhere")
+    run(host, "systemctl restart nginx code-server@coder")
+    run(host, "until curl -fso /dev/null http://127.0.0.1/healthz; do sleep 0.1; done")
+    yield host
+    configure(host, "loopback")
+
+
+def attempt(host, task, **values):
+    return try_(host, scripts(Password(PASSWORD, host.name), **values)[task])
+
+
+def configure(host, listen):
+    for task in (CONFIGURE, VERIFY):
+        done = attempt(host, task, NGINX_LISTEN=listen)
+        assert done.exit_code == 0, done.stderr
+
+
+def outside(host, path="/login"):
+    """How a plain request from another address than loopback ends: its status, 000 when nobody takes it."""
+    return run(host, f"curl -so /dev/null -w '%{{http_code}}' {OUTSIDE}{path} || true")
+
+
+def guesses(host, count, *, sources=("",), paths=("/login",), password="a wrong guess", to=OUTSIDE):
+    """The statuses of logins from outside, by turns from each source address and at each path."""
+    lines = []
+    for number in range(count):
+        source = sources[number % len(sources)]
+        given = urllib.parse.urlencode({"password": password})
+        words = ["curl", "-gso", "/dev/null", "-w", "%{http_code}\\n", "--path-as-is", "-d", given]
+        words += ["--interface", source] if source else []
+        lines.append(shlex.join([*words, to + paths[number % len(paths)]]))
+    return run(host, "\n".join(lines)).split()
+
+
+def owner_logs_in(host):
+    return log_in(host.forward(80), PASSWORD)
+
+
+@pytest.mark.attack("asks the nginx of a closed machine from another address")
+def test_a_closed_machine_answers_nobody_but_itself(host):
+    assert outside(host) == "000"
+    assert run(host, "curl -gso /dev/null -w '%{http_code}' http://[::1]/login") == "200"
+    assert owner_logs_in(host).accepted
+    assert attempt(host, VERIFY, NGINX_LISTEN="everywhere").stderr.startswith(
+        "broken: nginx does not listen for other hosts on port 80\n"
+    )
+
+
+def test_a_machine_that_is_opened_answers_and_closed_again_it_does_not(opened):
+    assert outside(opened) == "200"
+    assert attempt(opened, VERIFY).stderr.startswith("broken: nginx does not listen for this host alone on port 80\n")
+    configure(opened, "loopback")
+    assert outside(opened) == "000"
+    assert owner_logs_in(opened).accepted
+
+
+@pytest.mark.attack("reads the session's cookie by a script in the page")
+def test_the_sessions_cookie_is_for_no_script(host):
+    body = urllib.parse.urlencode({"password": PASSWORD})
+    connection = http.client.HTTPConnection("127.0.0.1", host.forward(80), timeout=30)
+    connection.request("POST", "/login", body, {"Content-Type": "application/x-www-form-urlencoded"})
+    cookie = connection.getresponse().getheader("Set-Cookie")
+    connection.close()
+    assert cookie.startswith("code-server-session=")
+    assert "httponly" in cookie.lower().split("; ")
+
+
+@pytest.mark.attack("opens the editor's websocket from a page of another site, by a header that names its host")
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Forwarded-Host": "attacker.example"},
+        {"Forwarded": "host=attacker.example"},
+        {"X-Original-Host": "attacker.example"},
+        {"X-Forwarded-Host": "attacker.example", "X-Forwarded-Proto": "https", "X-Forwarded-Port": "443"},
+    ],
+    ids=lambda headers: "+".join(headers) or "none",
+)
+def test_a_websocket_of_a_foreign_origin_is_refused(host, headers):
+    port, login = host.forward(80), owner_logs_in(host)
+    assert upgrade_to_websocket(port, login.session) == 101
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", MANAGEMENT, headers={**UPGRADE, **headers, "Origin": FOREIGN, "Cookie": login.session})
+    assert connection.getresponse().status == 403
+    connection.close()
+
+
+@pytest.mark.attack("has a server behind the editor see where a request comes from, as the client says")
+def test_what_a_client_says_of_where_it_comes_from_goes_no_further(host):
+    run(
+        host,
+        "cat >/run/echo.py <<'END'\n"
+        "import http.server\n"
+        "class Echo(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        self.send_response(200); self.end_headers(); self.wfile.write(str(self.headers).encode())\n"
+        'http.server.HTTPServer(("127.0.0.1", 9000), Echo).serve_forever()\n'
+        "END\n"
+        "systemd-run --quiet --unit echo python3 /run/echo.py; until ss -Hltn | grep -q :9000; do sleep 0.1; done",
+    )
+    claimed = ["X-Forwarded-For", "X-Real-IP", "X-Forwarded-Host", "X-Forwarded-Prefix", "Forwarded", "X-Original-URL"]
+    session = owner_logs_in(host).session
+    seen = run(
+        host,
+        f"curl -s -b {shlex.quote(session)} {' '.join(f'-H {name}:claimed' for name in claimed)} 127.0.0.1/proxy/9000/",
+    )
+    run(host, "systemctl stop echo")
+    assert "claimed" not in seen
+    assert re.search("^x-real-ip: 127.0.0.1$", seen, flags=re.MULTILINE | re.IGNORECASE)
+
+
+@pytest.mark.attack("guesses 15 passwords from one address, so that the owner is locked out")
+def test_wrong_guesses_of_others_do_not_lock_the_owner_out(opened):
+    paths = ("/login", "/login/", "/LOGIN", "//login", "/login?to=x", "/x/../login", "/%6cogin")
+    statuses = guesses(opened, 15, paths=paths)
+    assert statuses.count("429") == 14
+    assert owner_logs_in(opened).accepted
+
+
+@pytest.mark.attack("guesses passwords from 24 addresses at once, so that the owner is locked out")
+@pytest.mark.parametrize("network", ["198.51.100.{}", "2001:db8:{}::1"])
+def test_wrong_guesses_of_many_do_not_lock_the_owner_out(opened, network):
+    sources = [network.format(number) for number in range(1, 25)]
+    length, to = (128, "http://[2001:db8::80]") if ":" in network else (32, OUTSIDE)
+    added = sources if length == 32 else [*sources, "2001:db8::80"]
+    run(opened, "\n".join(f"ip address add {address}/{length} dev lo nodad" for address in added))
+    statuses = guesses(opened, 24, sources=sources, to=to)
+    assert statuses == ["200", *["429"] * 23]
+    assert owner_logs_in(opened).accepted
+
+
+@pytest.mark.attack("guesses on and on from one network, so that the owner at another one is locked out", long=True)
+@pytest.mark.parametrize("own", ["198.51.100.200", "2001:db8:200::1"])
+def test_one_attacker_leaves_room_for_the_owner_at_another_address(opened, own):
+    if ":" in own:
+        sources, to = [f"2001:db8:99::{number}" for number in range(1, 25)], "http://[2001:db8::81]"
+        added = [f"{address}/128" for address in (*sources, own, "2001:db8::81")]
+    else:
+        sources, to, added = ["198.51.100.199"], OUTSIDE, ["198.51.100.199/32", f"{own}/32"]
+    run(opened, "\n".join(f"ip address add {address} dev lo nodad" for address in added))
+    assert guesses(opened, 5, sources=sources, to=to).count("429") == 4
+    time.sleep(31)
+    assert guesses(opened, 24, sources=sources, to=to) == ["429"] * 24
+    assert guesses(opened, 1, sources=[own], password=PASSWORD, to=to) == ["302"]
+
+
+def test_who_is_refused_a_login_is_told_for_how_long(opened):
+    guesses(opened, 2)
+    told = run(opened, f"curl -si -d password=wrong {OUTSIDE}/login")
+    assert told.startswith("HTTP/1.1 429 ")
+    assert "Retry-After: 60" in told
+    assert "A port forward of Session Manager has no such limit." in told
+
+
+@pytest.mark.attack("has the setup write, as root, where a link in the home leads")
+@pytest.mark.parametrize("link", ["/etc/ssl/mine", "/root/none", "/work/../etc/ssl/mine"])
+def test_bashrc_is_not_followed_out_of_the_home(host, link):
+    run(host, "echo kept >/etc/ssl/mine; cp /work/.bashrc /run/bashrc; chmod 644 /etc/ssl/mine")
+    run(host, f"ln -sf {link} /work/.bashrc; chown -h coder /work/.bashrc")
+    done = attempt(host, PROFILE)
+    run(host, "runuser -u coder -- cp --remove-destination /run/bashrc /work/.bashrc")
+    assert done.exit_code != 0
+    assert "/work/.bashrc is a symbolic link out of the home, to /" in done.stderr
+    assert run(
+        host, "cat /etc/ssl/mine; stat -c %U /etc/ssl/mine; ls /root/none* /etc/ssl/mine?* 2>/dev/null || true"
+    ) == ("kept\nroot\n")
+
+
+def test_a_link_within_the_home_is_followed(host):
+    run(
+        host,
+        "runuser -u coder -- sh -c 'mkdir -p /work/dots; mv /work/.bashrc /work/dots/rc; ln -s dots/rc /work/.bashrc'",
+    )
+    assert attempt(host, PROFILE).exit_code == 0
+    assert run(host, "readlink /work/.bashrc; grep -c '>>> code-server' /work/dots/rc; stat -c %U /work/dots/rc") == (
+        "dots/rc\n1\ncoder\n"
+    )
+    run(host, "runuser -u coder -- mv /work/dots/rc /work/.bashrc")
+
+
+@pytest.mark.attack("has the setup make folders and files, as root, where a folder of the home leads")
+def test_vs_codes_settings_are_not_written_through_a_link(host):
+    run(
+        host,
+        "mkdir -p /srv/elsewhere; runuser -u coder -- sh -c 'cd /work/.local/share/code-server; mv User /work/User'",
+    )
+    run(host, "runuser -u coder -- ln -s /srv/elsewhere /work/.local/share/code-server/User")
+    done = attempt(host, VS_CODE)
+    run(host, "runuser -u coder -- sh -c 'cd /work/.local/share/code-server; rm User; mv /work/User User'")
+    assert done.exit_code != 0
+    assert "Permission denied" in done.stderr
+    assert run(host, "ls -A /srv/elsewhere") == ""
+    assert attempt(host, VS_CODE).exit_code == 0
+
+
+@pytest.mark.attack("has the setup remove a file, as root, where the folder of extensions leads")
+def test_extensions_are_not_looked_after_through_a_link(host):
+    run(host, "mkdir -p /srv/lists; echo '[]' >/srv/lists/extensions.json; chmod 644 /srv/lists/extensions.json")
+    run(
+        host,
+        f"cd {DATA}; runuser -u coder -- sh -c 'mv extensions /work/x; ln -s /srv/lists extensions'",
+    )
+    done = attempt(host, EXTENSIONS)
+    run(host, f"runuser -u coder -- sh -c 'cd {DATA}; rm extensions; mv /work/x extensions'")
+    assert done.exit_code != 0
+    assert run(host, "cat /srv/lists/extensions.json; ls /srv/lists") == "[]\nextensions.json\n"
+
+
+@pytest.mark.attack("reads, as another account of the machine, what tasks printed")
+def test_the_logs_are_roots_and_the_users_alone(host):
+    log = "/var/log/torchneuron/all.log"
+    run(host, "id nosy >/dev/null 2>&1 || useradd nosy")
+    assert run(host, f"runuser -u nosy -- cat {log} 2>/dev/null || echo refused") == "refused\n"
+    assert " 17-verify-installation <==\n" in run(host, f"runuser -u coder -- cat {log}")
+    assert run(host, f"runuser -u coder -- sh -c 'echo x >>{log}' 2>/dev/null || echo refused") == "refused\n"
+
+
+@pytest.mark.attack(
+    "leaves services with known holes running after an update, because needrestart was silenced for good"
+)
+def test_needrestart_is_as_the_image_has_it(host):
+    old = "/etc/needrestart/conf.d/50-code-server-setup.conf"
+    run(host, f"mkdir -p /etc/needrestart/conf.d; echo \"\\$nrconf{{restart}} = 'l';\" >{old}")
+    assert "broken: needrestart is held back by an earlier setup" in attempt(host, VERIFY).stderr
+    assert attempt(host, "01-configure-needrestart").exit_code == 0
+    assert run(host, f"ls {old} 2>/dev/null || echo gone") == "gone\n"
+    assert attempt(host, VERIFY).exit_code == 0
