@@ -1,7 +1,8 @@
 """The one place that writes to the terminal: what a person reads, and how a question is asked.
 
 Results go to standard output and everything about their making (progress, warnings, errors) to
-standard error, so that a pipe gets the results alone.
+standard error, so that a pipe gets the results alone. What others wrote (tags, logs, AWS's messages) passes
+`text.plain` on its way: in `_PlainConsole`, `say` and `stream`.
 """
 
 from __future__ import annotations
@@ -10,20 +11,30 @@ import codecs
 import functools
 import os
 import sys
+import termios
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, JustifyMethod
-from rich.markup import escape
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 from rich.measure import Measurement
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.prompt import Confirm
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
-from torchneuron.errors import InputError, TorchNeuronError
+from torchneuron.errors import Declined, InputError, TorchNeuronError
+from torchneuron.text import PlainStream, plain
 
 # Where there is no terminal to ask, tables get the room their content needs.
 _WIDTH_OF_A_PIPE = 160
+
+
+class _PlainConsole(Console):
+    """A console whose only control sequences and styles are its own."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=plain(segment.text))
 
 
 @functools.cache
@@ -33,8 +44,10 @@ def console(*, stderr: bool) -> Console:
     One of each: a line goes above a progress display only when both are the same console's.
     """
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    # Text here is AWS's and the user's: an ARN with ":secret:" in it is not an emoji.
-    return Console(stderr=stderr, highlight=False, emoji=False, width=None if terminal else _WIDTH_OF_A_PIPE)
+    # Text here is AWS's and the user's: ":secret:" in an ARN is not an emoji, "[red]" in a tag is not a colour.
+    return _PlainConsole(
+        stderr=stderr, highlight=False, markup=False, emoji=False, width=None if terminal else _WIDTH_OF_A_PIPE
+    )
 
 
 def _print_lines(text: str) -> None:
@@ -44,12 +57,12 @@ def _print_lines(text: str) -> None:
 
 
 def say(text: str = "") -> None:
-    """A line of a result, exactly as given: a script or a password has to survive it.
+    """A line of a result, as given but for control characters: a script or a password has to survive it.
 
     Where nobody reads any more (`| head`) it goes nowhere: what a command does is not undone by that.
     """
     try:
-        print(text, flush=True)
+        print(plain(text), flush=True)
     except BrokenPipeError:
         _give_up_stdout()
 
@@ -62,31 +75,34 @@ def _give_up_stdout() -> None:
 
 def stream(pieces: Iterable[bytes]) -> None:
     """Pieces of a text as they come, as a result. Where nobody reads any more, no more of them are asked for."""
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    decoder, shown = codecs.getincrementaldecoder("utf-8")(errors="replace"), PlainStream()
     try:
         for piece in pieces:
-            sys.stdout.write(decoder.decode(piece))
+            sys.stdout.write(shown.feed(decoder.decode(piece)))
             sys.stdout.flush()
+        sys.stdout.write(shown.feed(decoder.decode(b"", final=True)) + shown.finish())
+        sys.stdout.flush()
     except BrokenPipeError:
         _give_up_stdout()
 
 
 def note(text: str) -> None:
     """A line about the work under way."""
-    console(stderr=True).print(text, markup=False, soft_wrap=True)
+    console(stderr=True).print(plain(text), soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    console(stderr=True).print(f"[yellow]Warning:[/yellow] {escape(text)}", soft_wrap=True)
+    console(stderr=True).print(Text.assemble(("Warning:", "yellow"), " ", plain(text)), soft_wrap=True)
 
 
 def show_error(error: TorchNeuronError) -> None:
     """What happened, why, and what to do: a line or more each."""
-    output = console(stderr=True)
-    output.print(f"[red]Error:[/red] {escape(error.what)}", soft_wrap=True)
-    for part in (error.why, error.do):
-        if part:
-            output.print(part, markup=False, soft_wrap=True)
+    if isinstance(error, Declined):
+        note(error.what)
+        return
+    console(stderr=True).print(Text.assemble(("Error:", "red"), " ", plain(error.what)), soft_wrap=True)
+    for part in filter(None, (error.why, error.do)):
+        note(part)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
@@ -96,7 +112,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str 
         right = heading.startswith(">")
         made.add_column(heading.lstrip(">"), justify="right" if right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(escape(cell) for cell in row))
+        made.add_row(*map(plain, row))
     _print_table(made)
 
 
@@ -132,7 +148,7 @@ def _grouped(layout: Layout) -> Table:
         made.add_column(heading.lstrip(">"), justify=justify, overflow="fold", no_wrap=index == 0)
     for group in layout.groups:
         for row in group:
-            made.add_row(*(escape(cell) for cell in row), end_section=lines_between and row is group[-1])
+            made.add_row(*map(plain, row), end_section=lines_between and row is group[-1])
     return made
 
 
@@ -161,30 +177,54 @@ def facts(pairs: Iterable[tuple[str, str]]) -> None:
     listed = list(pairs)
     width = max((len(name) for name, _ in listed), default=0)
     for name, value in listed:
-        lines = value.splitlines() or [""]
+        lines = plain(value).splitlines() or [""]
         _print_lines(f"{name:<{width}}  {lines[0]}")
         for line in lines[1:]:
             _print_lines(" " * (width + 2) + line)
 
 
-def confirm(question: str, *, default: bool = False, otherwise: str, unchanged: str = "") -> bool:
-    """Ask on the terminal. `otherwise` says what to do where nobody answers: InputError is raised then.
+_ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 
-    `unchanged` says what has not happened, where that has to be told after Ctrl-C and where nobody answers, too.
+
+def confirm(question: str, *, default: bool = False, otherwise: str, unchanged: str = "") -> bool:
+    """Ask on the terminal until the answer is yes or no; an empty one is the `default`.
+
+    What was typed before the question is discarded: nobody has agreed to what they have not seen. Raises InputError
+    without a terminal and after Ctrl-D; `otherwise` is what to do then. `unchanged` says what has not happened, for
+    these cases and for Ctrl-C.
     """
-    told = f" {unchanged}" if unchanged else ""
+    why_not = f" {unchanged}" if unchanged else ""
     if not sys.stdin.isatty():
-        raise InputError(f"This needs an answer, and there is no terminal to ask on.{told}", why=question, do=otherwise)
+        raise InputError(f"Not a terminal: the question cannot be asked.{why_not}", why=question, do=otherwise)
+    output = console(stderr=True)
+    termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
     try:
-        return Confirm.ask(escape(question), default=default, console=console(stderr=True))
+        while True:
+            output.print(f"{plain(question)} [{'Y/n' if default else 'y/N'}] ", end="", soft_wrap=True)
+            answer = _typed_line().strip().lower()
+            if not answer:
+                return default
+            if answer in _ANSWERS:
+                return _ANSWERS[answer]
+            output.print("Please answer yes or no.")
     except EOFError:  # Ctrl-D
-        console(stderr=True).print()
-        raise InputError(f"The question was not answered.{told}", why=question, do=otherwise) from None
+        output.print()
+        raise InputError(f"Cancelled.{why_not}", why=question, do=otherwise) from None
     except KeyboardInterrupt:
-        console(stderr=True).print()
+        output.print()
         if unchanged:
             note(unchanged)
         raise
+
+
+def _typed_line() -> str:
+    """A line from the terminal itself: what Python's buffers still hold was typed before. Raises EOFError."""
+    line = b""
+    while not line.endswith(b"\n"):
+        if not (typed := os.read(sys.stdin.fileno(), 1024)):
+            raise EOFError
+        line += typed
+    return line.decode(errors="replace")
 
 
 def waiting(what: str) -> Progress:
@@ -194,16 +234,16 @@ def waiting(what: str) -> Progress:
     """
     progress = Progress(
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),
         console=console(stderr=True),
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    progress.add_task(escape(what), total=None)
+    progress.add_task(plain(what), total=None)
     return progress
 
 
 def retell(progress: Progress, what: str) -> None:
     """Say something else beside the spinner of `waiting`. Safe from any thread."""
-    progress.update(progress.task_ids[0], description=escape(what))
+    progress.update(progress.task_ids[0], description=plain(what))

@@ -92,4 +92,6 @@ class Detached(TorchNeuronError):  # noqa: N818 - not a fault either
 
 
 class Declined(TorchNeuronError):  # noqa: N818 - the person's decision, not a fault
-    """The person said no to a question; nothing was changed."""
+    """The person said no to a question; nothing was changed. That is what they asked for: status 0."""
+
+    exit_status = 0

@@ -50,13 +50,17 @@ class Invoke:
         return done
 
 
+_QUESTION = re.compile(rb"\[(y/N|Y/n)\] \Z")
+
+
 def on_a_terminal(
-    arguments: Sequence[str], columns: int = 80, *, typed: str = "", pipe: bool = False
+    arguments: Sequence[str], columns: int = 80, *, typed: str = "", ahead: str = "", pipe: bool = False
 ) -> tuple[int, str, str]:
-    """Run a command on a terminal `columns` wide, with answers `typed` ahead.
+    """Run a command on a terminal `columns` wide. Each line `typed` answers one question, `ahead` is typed before any.
 
     Its status, what the terminal showed, and what went into a pipe, where results go with `pipe`.
     """
+    answers = typed.splitlines(keepends=True)
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
@@ -69,13 +73,16 @@ def on_a_terminal(
         stderr=follower,
     )
     os.close(follower)
-    os.write(leader, typed.encode())
-    shown = b""
+    os.write(leader, ahead.encode())
+    shown, answered = b"", 0
     while True:
         try:
             shown += os.read(leader, 65536)
         except OSError:  # Linux's word for a terminal nobody holds any more
             break
+        if answers and len(shown) > answered and _QUESTION.search(shown):
+            answered = len(shown)
+            os.write(leader, answers.pop(0).encode())
     os.close(leader)
     piped = process.stdout.read().decode() if process.stdout else ""
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode()).replace("\r\n", "\n")

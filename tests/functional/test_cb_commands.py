@@ -125,10 +125,12 @@ def test_nobody_to_ask_buys_nothing(invoke, proposed):
 @pytest.mark.parametrize(
     ("answers", "status", "told"),
     [
-        ("n\n", 1, "Nothing was bought."),
+        ("n\n", 0, "Nothing was bought."),
+        ("No\n", 0, "Nothing was bought."),
+        ("what?\nyes\nno\n", 0, "is yours"),
         ("y\ny\n", 0, "is yours"),
         ("y\nn\n", 0, "is yours"),
-        (CTRL_D, 2, "The question was not answered. Nothing was bought."),
+        (CTRL_D, 2, "Cancelled. Nothing was bought."),
         (f"y\n{CTRL_D}", 1, "is bought, but was not saved to Parameter Store."),
     ],
 )
@@ -139,3 +141,12 @@ def test_on_a_terminal_the_price_is_named_and_the_answer_counts(invoke, proposed
     assert told in shown
     assert ended == status
     assert ("Parameter Store has" in shown) == (answers == "y\ny\n")
+
+
+@pytest.mark.attack("A newcomer types y and Enter before cb.purchase shows the price")
+def test_a_yes_typed_before_the_price_is_shown_buys_nothing(invoke, proposed):
+    purchase = ["cb.purchase", "--offering-id", proposed[0], "-r", REGION]
+    ended, shown, _ = on_a_terminal(purchase, ahead="y\n" * 5, typed="n\n")
+    assert "Buy this block for 53.64 USD?" in shown
+    assert (ended, "Nothing was bought." in shown) == (0, True)
+    assert invoke("cb.list", "-r", REGION).out == f"No Capacity Block in {REGION}.\n"

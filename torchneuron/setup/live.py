@@ -16,6 +16,7 @@ from torchneuron.setup.failures import named
 from torchneuron.setup.monitor import Monitor, Outcome
 from torchneuron.setup.plan import Plan
 from torchneuron.setup.steps import StepStatus, Word
+from torchneuron.text import plain
 
 _COLOURS = {Word.RUNNING: "cyan", Word.DONE: "green", Word.FAILED: "red", Word.TIMED_OUT: "red"}
 _SIGNS = {
@@ -53,7 +54,7 @@ class _Drawn:
         self.told(f"Attached to SSM command {command_id}" if attached else f"Sent{where} as SSM command {command_id}")
 
     def told(self, text: str) -> None:
-        self._live.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._live.console.print(text, soft_wrap=True)
 
 
 class TaskTable(_Drawn):
@@ -87,7 +88,7 @@ class TaskTable(_Drawn):
     def _draw(self) -> None:
         table = Table("task", "status", Column("seconds", justify="right"), "last line", box=None, pad_edge=False)
         for name in self._names or list(self._steps):
-            table.add_row(name, *self._cells(name))
+            table.add_row(plain(name), *self._cells(name))
         self._live.update(table)
 
     def _cells(self, name: str) -> tuple[Text, Text, Text]:
@@ -100,7 +101,7 @@ class TaskTable(_Drawn):
         return (
             Text(step.word.value, style=_COLOURS.get(step.word, "dim")),
             Text("" if seconds is None else f"{seconds:.1f}"),
-            Text(step.last_line, overflow="ellipsis", no_wrap=True),
+            Text(plain(step.last_line), overflow="ellipsis", no_wrap=True),
         )
 
 
