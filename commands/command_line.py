@@ -7,9 +7,9 @@ can be set to have it run another one. But it loads the commands before it reads
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from invoke import ParseError, Program
+from invoke import Argument, Exit, ParseError, ParserContext, Program
 from invoke.main import program
 
 from commands.command import ended
@@ -17,20 +17,28 @@ from torchneuron.errors import InputError
 
 
 class _Program(Program):  # type: ignore[misc] # Invoke's own types are not read
-    """Invoke's own, but for what it says of a line it cannot read."""
+    """Invoke's own, but for what it says of a line it cannot read, and for options it would ignore."""
 
     def parse_tasks(self) -> None:
+        given = set(self.argv[1:])
         self.core.unparsed = _with_names(self.core.unparsed)
         try:
             super().parse_tasks()
+            _refuse_core_options(self.core[0].args.values(), self.tasks, given, self.core.remainder)
         except ParseError as error:
             raise ended(_told(error, self.parser.contexts)) from None
+        except ValueError as error:  # Invoke's own conversions: --command-timeout abc
+            raise ended(InputError("invoke cannot read this command line.", why=str(error))) from None
+        except InputError as error:
+            raise ended(error) from None
 
     def parse_cleanup(self) -> None:
         try:
             super().parse_cleanup()
         except ParseError as error:  # --help for a command that there is not
             raise ended(_told(error, self.parser.contexts)) from None
+        except Exit as error:  # with a message: --list of a group that there is not
+            raise ended(InputError(error.message, do="See invoke --list.")) if error.message else error from None
 
 
 # Commands with a value that may be left out and needs no name. Invoke knows only such that must be given.
@@ -45,6 +53,60 @@ def _with_names(words: Sequence[str]) -> list[str]:
             named.append(_NAMELESS[named[-1]])
         named.append(word)
     return named
+
+
+# Invoke's own options that work here; each ends without running a command. --version and --print-completion-script do
+# before the commands are loaded, and are ignored behind one.
+_WORKING = {"complete", "help", "list"}
+_OF_LISTS = {"list-depth", "list-format"}
+
+
+def _refuse_core_options(
+    core: Iterable[Argument], commands: Sequence[ParserContext], given: Collection[str], remainder: str
+) -> None:
+    """Raise InputError for an option of Invoke's own that has no effect here: Invoke takes them anywhere.
+
+    Whoever adds --dry to a purchase must not have bought.
+    """
+    options = list(core)
+    used = {option.name for option in options if option.got_value}
+    working = _WORKING | (_OF_LISTS if "list" in used else set())
+    name = commands[-1].name if commands else ""
+    for option in options:
+        if option.got_value and option.name not in working:
+            raise _has_no(option, name, commands, given)
+    if remainder and not used & _WORKING:
+        raise InputError(f"invoke takes nothing after --: {remainder!r}.", do="Put the options before it, or drop it.")
+    known = {flag for option in options for flag in flags(option)}
+    for command in commands:
+        for option in command.args.values():
+            values = option.value if isinstance(option.value, list) else [option.value]
+            if wrong := next((value for value in values if value in known), ""):
+                raise InputError(
+                    f"invoke {command.name}: {flags(option)[0]} needs a value, and {wrong} is an option of invoke.",
+                    do=f"See invoke {command.name} --help.",
+                )
+
+
+def _has_no(option: Argument, name: str, commands: Sequence[ParserContext], given: Collection[str]) -> InputError:
+    written = next((flag for flag in flags(option) if flag in given), flags(option)[0])
+    whose = f"invoke {name}" if name else "invoke"
+    own = [command.name for command in commands if written in command.flags]
+    if own:
+        do = f"Options stand after the command: invoke {own[0]} {written}{'' if option.kind is bool else ' …'}"
+    elif option.name == "dry" and any("--dry-run" in command.flags for command in commands):
+        do = f"To see what would happen, and change nothing: {whose} --dry-run"
+    else:
+        do = f"See {whose} --help."
+    return InputError(
+        f"{whose} has no option {written}. Nothing was run.",
+        why=f"Invoke's own --{option.name} has no effect on this project's commands.",
+        do=do,
+    )
+
+
+def flags(option: Argument) -> list[str]:
+    return [f"--{name.replace('_', '-')}" if len(name) > 1 else f"-{name}" for name in option.names]
 
 
 def take_over() -> None:

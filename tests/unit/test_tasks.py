@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from invoke import Executor
+from invoke.main import program
 from invoke.program import Program
 
 import tasks
+from commands.command_line import flags
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -101,3 +104,106 @@ def test_a_letter_means_the_same_option_everywhere_or_nothing():
         for argument in tasks.namespace[name].get_arguments():
             for letter in argument.names[1:]:
                 assert (name, given[letter]) == (name, argument.names[0])
+
+
+@pytest.fixture
+def cannot_run(monkeypatch):
+    """The running `invoke`, in this process, with no AWS and every command an error of the test."""
+
+    def ran(self, *commands):
+        raise AssertionError(f"ran {commands}")
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(Executor, "execute", ran)
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            program.run(["invoke", *arguments])
+        return ended.value.code
+
+    return run
+
+
+PURCHASE = ("cb.purchase", "--offering-id", "cb-0123456789abcdef0", "--yes")
+VALUES = {
+    "collection": "tasks",
+    "command-timeout": "5",
+    "config": "tasks.py",
+    "hide": "both",
+    "list-depth": "1",
+    "list-format": "flat",
+    "print-completion-script": "bash",
+    "search-root": str(ROOT),
+}
+# Each ends without running a command. Before one, the first two take its name as their value.
+BEFORE = {"help": ["cb.purchase"], "list": ["cb"], "complete": [], "version": [], "print-completion-script": ["bash"]}
+AFTER = {"help", "list", "complete"}
+OWN = {"-d", "-r"}
+"""Letters that mean an option of cb.purchase behind it."""
+CORE = [(argument.name, flag) for argument in program.initial_context.args.values() for flag in flags(argument)]
+
+
+def with_value(option, flag):
+    return [flag, VALUES[option]] if option in VALUES else [flag]
+
+
+@pytest.mark.attack("A newcomer puts --dry, -e or another option of Invoke's before a purchase, and it is bought")
+@pytest.mark.parametrize(("option", "flag"), CORE)
+def test_an_option_of_invoke_s_own_before_a_command_works_or_is_refused(option, flag, cannot_run, capsys):
+    if option in BEFORE:
+        assert cannot_run(flag, *BEFORE[option], *([] if option in ("help", "list") else PURCHASE)) == 0
+        return
+    assert cannot_run(*with_value(option, flag), *PURCHASE) == 2
+    assert f"invoke cb.purchase has no option {flag}. Nothing was run." in capsys.readouterr().err
+
+
+@pytest.mark.attack("A newcomer adds --dry, -R, -c or another option of Invoke's to a purchase, and it is bought")
+@pytest.mark.parametrize(("option", "flag"), [one for one in CORE if one[1] not in OWN])
+def test_an_option_of_invoke_s_own_behind_a_command_works_or_is_refused(option, flag, cannot_run, capsys):
+    assert cannot_run(*PURCHASE, *with_value(option, flag)) == (0 if option in AFTER else 2)
+    assert option in AFTER or f"cb.purchase has no option {flag}. Nothing was run." in capsys.readouterr().err
+
+
+@pytest.mark.attack("A newcomer hides --dry or --dry-run where Invoke ignores it")
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["-yR"], "invoke cb.purchase has no option"),
+        (["--yes", "--", "--dry-run"], "invoke takes nothing after --"),
+        (["--yes", "--subnet-id", "--dry"], "has no option --subnet-id"),
+        (["--yes", "--max-price", "--dry"], "--max-price needs a value, and --dry is an option of invoke"),
+        (["--yes", "-T", "soon"], "cannot read this command line"),
+        (["--yes", "--dry", "cb.list"], "has no option --dry"),
+        (["cb.list", "--dry"], "has no option --dry"),
+        (["--list", "nothing"], "Sub-collection 'nothing' not found"),
+    ],
+)
+def test_an_option_that_invoke_would_ignore_is_refused(more, told, cannot_run, capsys):
+    assert cannot_run("cb.purchase", "--offering-id", "cb-0123456789abcdef0", *more) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_refused_option_says_what_to_run(cannot_run, capsys):
+    cannot_run("cb.purchase", "--dry")
+    assert "invoke cb.purchase --dry-run" in capsys.readouterr().err
+    cannot_run("-r", str(ROOT), "cb.list")
+    assert "Options stand after the command: invoke cb.list -r …" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--list"], "cb.purchase"),
+        (["--list", "cb", "--list-format", "json"], '"name"'),
+        (["--help", "deploy"], "--use-capacity-block"),
+        (["deploy", "--help"], "--use-capacity-block"),
+        (["--version"], "Invoke "),
+        (["--complete", "--", "invoke", "cb.search", "--dur"], "--duration"),
+        (["--complete", "--", "invoke"], "cb.search"),
+        (["--print-completion-script", "bash"], "complete"),
+        ([], "Usage: inv"),
+    ],
+)
+def test_what_ends_without_running_a_command_still_works(arguments, told, cannot_run, capsys):
+    assert cannot_run(*arguments) == 0
+    assert told in capsys.readouterr().out
