@@ -71,6 +71,12 @@ class Aws:
         """The same account and region, with lookups that somebody waits for."""
         return Aws(self.region, self._session, lookups=BRIEF)
 
+    def credentials(self) -> tuple[str, str]:
+        """How botocore found the credentials, by its own name for it (empty without any), and the profile in use."""
+        with calling("read the AWS credentials"):
+            found = self._session.get_credentials()
+        return str(found.method) if found else "", self._session.profile_name
+
     def enabled_regions(self) -> list[str]:
         """The regions enabled for this account, of those that this boto3 knows. One call."""
         with calling("list the account's regions"):

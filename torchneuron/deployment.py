@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from torchneuron import adoption, choices, deployed, display, locks, preflight
+from torchneuron import account, adoption, choices, deployed, display, locks, preflight
 from torchneuron.aws import Aws
 from torchneuron.choices import Choices
 from torchneuron.config import Config
@@ -37,7 +37,7 @@ def deploy(
     """
     config.check(given)
     refuse_without_state(config, aws.region)
-    preflight.check_account(aws)
+    account.announce(aws)
     with connected(config, aws.region) as project:
         outputs = project.outputs()
         known = deployed.ids_in(outputs)

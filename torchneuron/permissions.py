@@ -66,6 +66,9 @@ def _of(service: str, *operations: str) -> tuple[str, ...]:
 
 
 _SEE_REGIONS = Grant("SeeRegions", "which regions the account has", _of("ec2", "DescribeRegions"))
+_SEE_ALIAS = Grant(
+    "SeeAccountAlias", "the account's name, shown before money is spent; optional", _of("iam", "ListAccountAliases")
+)
 _SEE_OFFERINGS = Grant("SeeOfferings", "what is on sale", _of("ec2", "DescribeCapacityBlockOfferings"))
 _SEE_BLOCKS = Grant("SeeBlocks", "which blocks are yours already", _of("ec2", "DescribeCapacityReservations"))
 _SEE_HEALTH = Grant("SeeHealth", "the health of blocks", _of("ec2", "DescribeCapacityBlockStatus"))
@@ -327,8 +330,8 @@ _REMOVE = (_REMOVE_MACHINE, _REMOVE_ROLE, _LET_IT_BE_MANAGED, _REMOVE_SECRET)
 
 NEEDED: Mapping[str, tuple[Grant, ...]] = {
     "cb.search": (_SEE_REGIONS, _SEE_OFFERINGS),
-    "cb.purchase": (_SEE_OFFERINGS, _SEE_BLOCKS, _BUY, _FIND_SUBNETS, _READ_SAVED, _SAVE_BLOCK),
-    "cb.extend": (_SEE_BLOCKS, _SEE_EXTENSIONS, _EXTEND, _READ_SAVED, _SAVE_BLOCK),
+    "cb.purchase": (_SEE_ALIAS, _SEE_OFFERINGS, _SEE_BLOCKS, _BUY, _FIND_SUBNETS, _READ_SAVED, _SAVE_BLOCK),
+    "cb.extend": (_SEE_ALIAS, _SEE_BLOCKS, _SEE_EXTENSIONS, _EXTEND, _READ_SAVED, _SAVE_BLOCK),
     "cb.list": (_SEE_BLOCKS, _SEE_INSTANCES, _SEE_HEALTH),
     "cb.describe": (_SEE_BLOCKS, _SEE_INSTANCES, _SEE_HEALTH, _SEE_EXTENSIONS),
     "cb.wait": (_SEE_BLOCKS, _READ_SAVED),
@@ -337,12 +340,12 @@ NEEDED: Mapping[str, tuple[Grant, ...]] = {
     "cb.load-params": (_READ_SAVED,),
     "bootstrap": (_MAKE_BUCKET,),
     "deploy": (
-        *(*_PLAN, _SEE_BLOCKS, _SEE_ROOM, *_SEE, *_MAKE, *_REMOVE, *_SET_UP, *_REACH),
+        *(_SEE_ALIAS, *_PLAN, _SEE_BLOCKS, _SEE_ROOM, *_SEE, *_MAKE, *_REMOVE, *_SET_UP, *_REACH),
         *(_SEE_REMAINS, _FIND_SECRET),  # --destroy
     ),
     "info": (*_INFO, *_FIND, _SEE_OPENINGS, *_REACH),
     "password": (*_INFO, *_FIND, _READ_SECRET),
-    "destroy": (*_PLAN, *_SEE, *_REMOVE, _SEE_REMAINS, _FIND_SECRET),
+    "destroy": (_SEE_ALIAS, *_PLAN, *_SEE, *_REMOVE, _SEE_REMAINS, _FIND_SECRET),
     "setup": (*_INFO, *_FIND, _SEE_OPENINGS, _READ_SECRET, *_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
     "setup.logs": (*_INFO, *_FIND, _SEE_COMMANDS, _RUN_SCRIPTS),
     "run-tasks": (*_INFO, *_FIND, *_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),

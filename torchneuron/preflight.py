@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def check_account(aws: Aws) -> None:
-    """Refuse to begin without credentials that AWS takes. Raises AccessError."""
-    with calling("sign in to AWS"):
-        aws.sts().get_caller_identity()
-
-
 def check_place(aws: Aws, deployment: Deployment, *, launching: int) -> None:
     """Refuse a place that cannot have `launching` more machines of the deployment's type.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from torchneuron import adoption, deployed, display, remains
+from torchneuron import account, adoption, deployed, display, remains
 from torchneuron.aws import Aws
 from torchneuron.config import Config
 from torchneuron.errors import Declined
 from torchneuron.plan import DATA_VOLUME, Change, of_type
-from torchneuron.project import LOOKING, Project, connected
+from torchneuron.project import LOOKING, Project, connected, refuse_without_state
 
 
 def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -> None:
@@ -19,6 +19,8 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
     Data volumes stay, and the next deploy uses them, unless `delete_data`. What is removed is what was listed:
     nobody else gets at the plan while the question stands. Raises Declined after a no.
     """
+    refuse_without_state(config, aws.region)
+    account.announce(aws)
     with connected(config, aws.region) as project:
         terraform = project.terraform
         outputs = project.outputs()

@@ -61,12 +61,21 @@ class Denied:
     def get_paginator(self, operation):
         raise refusal("AccessDeniedException")
 
+    def list_account_aliases(self):
+        raise refusal("AccessDenied")
+
 
 class FakeAws:
     """A region that may be looked at until `expired` says otherwise."""
 
     def __init__(self, region="sa-east-1", expired=lambda: False):
         self.region, self.expired = region, expired
+
+    def brief(self):
+        return self
+
+    def credentials(self):
+        return "env", "default"
 
     def sts(self):
         return Sts()

@@ -7,10 +7,13 @@ from tests.exactly_once import Killed
 from tests.unit import golden
 from tests.unit.capacity_fakes import NOW, REGION, START, refusal, reservation
 from tests.unit.unreliable_ec2 import END, EXTENSION_OFFERING, RESERVATION, UnreliableEc2
+from torchneuron.account import Account
 from torchneuron.capacity_blocks import show_extension
 from torchneuron.capacity_blocks.extend import WantedExtension, extend, try_out
 from torchneuron.capacity_blocks.journal import PATIENCE
 from torchneuron.errors import AccessError, Declined, InputError, NotFoundError, PurchaseError, PurchaseUnknownError
+
+ACCOUNT = Account("123456789012", "", "arn:aws:iam::123456789012:user/dev", "instance role")
 
 
 class NoneOnSale(UnreliableEc2):
@@ -186,7 +189,9 @@ def test_a_dry_run_asks_aws_and_buys_nothing(ec2, tmp_path):
 
 def test_the_question_names_both_ends_and_the_price(ec2, buy, in_zone):
     in_zone("UTC")
-    golden.check("extend-asked.txt", golden.printed(lambda: buy(ec2, agreed=show_extension.agreement(yes=True))))
+    golden.check(
+        "extend-asked.txt", golden.printed(lambda: buy(ec2, agreed=show_extension.agreement(ACCOUNT, yes=True)))
+    )
 
 
 @pytest.mark.parametrize(("payments", "name"), [(0, "paid"), (1000, "pending")])

@@ -3,16 +3,18 @@ import pytest
 from tests.unit import golden
 from tests.unit.capacity_fakes import REGION, FakeEc2, offering, reservation
 from tests.unit.offerings_support import block, of_segments, of_ultraservers
+from torchneuron.account import Account
 from torchneuron.capacity_blocks import offerings, reservations, show_purchase
 from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.errors import InputError
 
+ACCOUNT = Account("123456789012", "ml-team", "arn:aws:iam::123456789012:user/dev", "profile work (SSO)")
 REQUEST = SearchRequest("trn2.3xlarge", 24, 1, REGION)
 
 
 def test_the_price_is_shown_before_a_yes_counts(capsys):
     (block,) = offerings.search(FakeEc2([offering()]), REQUEST)
-    assert show_purchase.agreement(yes=True)(block)
+    assert show_purchase.agreement(ACCOUNT, yes=True)(block)
     assert "53.64 USD, paid now, 2.28 a usable hour" in capsys.readouterr().out
 
 
@@ -20,7 +22,7 @@ def test_nobody_there_to_say_yes_is_refused_with_the_price(capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: PTH123, SIM115 - closed with the test
     (block,) = offerings.search(FakeEc2([offering()]), REQUEST)
     with pytest.raises(InputError) as refused:
-        show_purchase.agreement(yes=False)(block)
+        show_purchase.agreement(ACCOUNT, yes=False)(block)
     assert "53.64 USD" in refused.value.why
     assert "--yes" in refused.value.do
 
@@ -50,5 +52,5 @@ def test_a_purchase_ends_with_what_was_bought_until_when(capsys, in_zone):
 )
 def test_what_is_about_to_be_bought_is_shown_whole(in_zone, name, offering):
     in_zone("America/Sao_Paulo")
-    agreed = show_purchase.agreement(yes=True)
+    agreed = show_purchase.agreement(ACCOUNT, yes=True)
     golden.check(f"purchase-{name}.txt", golden.printed(lambda: agreed(offering)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from torchneuron import config, display, options, saved_block
+from torchneuron import account, config, display, options, saved_block
 from torchneuron.aws import Aws
 from torchneuron.capacity_blocks import (
     cancelling,
@@ -78,10 +78,11 @@ def purchase(
         count=count,
     )
     aws = Aws(wanted.search.region)
+    whose = account.look(aws)
     if dry_run:
-        show_purchase.tried_out(buying.try_out(aws.ec2(), aws.ec2_once(), wanted))
+        show_purchase.tried_out(buying.try_out(aws.ec2(), aws.ec2_once(), wanted), whose)
         return
-    agreed = show_purchase.agreement(yes=yes)
+    agreed = show_purchase.agreement(whose, yes=yes)
     blocks = buying.purchase(aws.ec2(), aws.ec2_once(), wanted, agreed=agreed, sleep=time.sleep)
     show_purchase.bought(blocks)
     if save and len(blocks) > 1:
@@ -98,9 +99,11 @@ def extend(
     settings, aws = _start(region)
     price = options.amount("--max-price", max_price)
     wanted = WantedExtension(wanted_id, aws.region, duration_hours, settings.state_dir, price)
+    extending.check_hours(wanted)
+    whose = account.look(aws)
     if dry_run:
         if trial := extending.try_out(aws.ec2(), aws.ec2_once(), wanted):
-            show_extension.tried_out(*trial)
+            show_extension.tried_out(*trial, whose)
         return
 
     def told(extension: Extension, block: Reservation) -> None:
@@ -108,7 +111,7 @@ def extend(
         if save and extension.status != PENDING:
             _save_new_end(aws, extension)
 
-    agreed = show_extension.agreement(yes=yes)
+    agreed = show_extension.agreement(whose, yes=yes)
     extending.extend(aws.ec2(), aws.ec2_once(), wanted, agreed=agreed, told=told, sleep=time.sleep)
 
 

@@ -74,7 +74,7 @@ def extend(
     Raises InputError, NotFoundError, AccessError and Declined before anything was bought, PurchaseError when it was
     not bought or the payment failed, PurchaseUnknownError when nobody can tell.
     """
-    _check_hours(wanted)
+    check_hours(wanted)
     journal = Journal(wanted.state_dir)
     block, bought = _look(ec2, wanted, journal, now)
     if not bought:
@@ -112,7 +112,7 @@ def try_out(
 
     Returns the offering that would be bought, and the block; None when it was bought already. Raises as `extend`.
     """
-    _check_hours(wanted)
+    check_hours(wanted)
     block, bought = _look(ec2, wanted, Journal(wanted.state_dir), now)
     if bought:
         return None
@@ -127,7 +127,7 @@ def try_out(
     return offering, block
 
 
-def _check_hours(wanted: WantedExtension) -> None:
+def check_hours(wanted: WantedExtension) -> None:
     """Raise InputError for no duration, too: nobody is to pay for a day they did not name."""
     if not wanted.hours:
         raise InputError("How much longer? --duration is missing.", do="Give it in hours: -d 24 for a day.")

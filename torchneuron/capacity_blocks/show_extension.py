@@ -6,17 +6,18 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from torchneuron import display
+from torchneuron.account import Account
 from torchneuron.capacity_blocks.extensions import PENDING, Extension, ExtensionOffering
 from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.capacity_blocks.rules import days, reclaimed_before_end
 from torchneuron.capacity_blocks.words import price, when
 
 
-def agreement(*, yes: bool) -> Callable[[ExtensionOffering, Reservation], bool]:
-    """The question before an extension is bought: shows what it changes, asks unless `yes`."""
+def agreement(account: Account, *, yes: bool) -> Callable[[ExtensionOffering, Reservation], bool]:
+    """The question before an extension is bought: shows who pays and what it changes, asks unless `yes`."""
 
     def ask(offering: ExtensionOffering, block: Reservation) -> bool:
-        offered(offering, block)
+        offered(offering, block, account)
         return yes or display.confirm(
             f"Extend {block.id} for {price(offering.fee, offering.currency)}? It is paid now, in full, never refunded.",
             otherwise="Add --yes to buy it without being asked.",
@@ -26,11 +27,12 @@ def agreement(*, yes: bool) -> Callable[[ExtensionOffering, Reservation], bool]:
     return ask
 
 
-def offered(offering: ExtensionOffering, block: Reservation) -> None:
-    """What an extension would change, and what it costs."""
+def offered(offering: ExtensionOffering, block: Reservation, account: Account) -> None:
+    """What an extension would change, what it costs, and who pays."""
     per_hour = offering.fee / block.count / offering.hours if block.count else offering.fee / offering.hours
     display.facts(
         [
+            *account.facts,
             ("Reservation", f"{block.id}, {block.count} x {block.instance_type} in {block.zone}"),
             ("Ends now at", when(offering.start)),
             ("Would end at", when(offering.end)),
@@ -41,9 +43,9 @@ def offered(offering: ExtensionOffering, block: Reservation) -> None:
     )
 
 
-def tried_out(offering: ExtensionOffering, block: Reservation) -> None:
+def tried_out(offering: ExtensionOffering, block: Reservation, account: Account) -> None:
     """The last word on a dry run, which EC2 answers by the caller's permissions alone."""
-    offered(offering, block)
+    offered(offering, block, account)
     display.say("It is on sale, and you may buy it (dry run). Nothing was bought.")
 
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from torchneuron import display
+from torchneuron.account import Account
 from torchneuron.capacity_blocks import countdown, offerings_table
 from torchneuron.capacity_blocks.offerings import Offering, Segment
 from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.capacity_blocks.words import price, when
 
 
-def agreement(*, yes: bool) -> Callable[[Offering], bool]:
-    """The question before a purchase: shows the offering as it is quoted now, asks unless `yes`."""
+def agreement(account: Account, *, yes: bool) -> Callable[[Offering], bool]:
+    """The question before a purchase: shows who pays, and the offering as it is quoted now; asks unless `yes`."""
 
     def ask(offering: Offering) -> bool:
-        display.facts(_offering_facts(offering))
+        display.facts([*account.facts, *_offering_facts(offering)])
         if yes:
             return True
         return display.confirm(
@@ -45,10 +46,10 @@ def save_one_of(blocks: Sequence[Reservation]) -> None:
         display.say(f"  invoke cb.save-params --reservation-id {block.id} -r {block.region}")
 
 
-def tried_out(offering: Offering | None) -> None:
+def tried_out(offering: Offering | None, account: Account) -> None:
     """The last word on a dry run, which EC2 answers by the caller's permissions alone."""
     if offering:
-        display.facts(_offering_facts(offering))
+        display.facts([*account.facts, *_offering_facts(offering)])
         display.say("It is on sale, and you may buy it (dry run). Nothing was bought.")
 
 
