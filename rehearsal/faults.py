@@ -34,7 +34,8 @@ class Fault:
     With a `probability` below 1 each of them meets it that likely, and `times` counts those that do.
     `kind`: the connection is cut before or after the request takes effect; AWS answers with a fault of its own,
     before or after; something between here and AWS answers 502 in place of AWS, after; AWS refuses it as `code`,
-    `message` and `status` say; or it is carried out `seconds` later, whether or not anybody still waits.
+    `message` and `status` say; or it is carried out late, whether or not anybody still waits. `seconds`: how long each
+    request waits first, at most until the faults are replaced.
     """
 
     operation: str
@@ -76,6 +77,7 @@ class Faults:
         self._seed = seed
         self._lock = threading.Lock()
         self._coming: list[_Coming] = []
+        self._replaced = threading.Event()
 
     def set(self, body: Mapping[str, Any]) -> None:
         """Replace them by those of `body`, `{"faults": [...]}`: all of them or, with a SettingsError, none."""
@@ -85,6 +87,8 @@ class Faults:
         read = [_Coming(_read(one, self._is_served), number) for number, one in enumerate(given)]
         with self._lock:
             self._coming = read
+            self._replaced.set()
+            self._replaced = threading.Event()
 
     def shown(self) -> dict[str, Sequence[dict[str, Any]]]:
         """Those still to come, as `set` takes them; `times` and `skip` are what is left of them."""
@@ -94,22 +98,29 @@ class Faults:
     def meet(self, service: str, operation: str) -> Fault | None:
         """The fault that a request for a service meets now, which it uses up; None when all goes well.
 
-        One that it is spared by chance leaves it to the next in the list.
+        Returns after the fault's `seconds`, or once the faults are replaced. One that the request is spared by chance
+        leaves it to the next in the list.
         """
         with self._lock:
-            for index, one in enumerate(self._coming):
-                if one.fault.operation not in (operation, f"{service}:{operation}"):
-                    continue
-                if one.fault.skip:
-                    self._coming[index] = replace(one, fault=replace(one.fault, skip=one.fault.skip - 1))
-                    return None
-                if not one.strikes(self._seed):
-                    self._coming[index] = replace(one, asked=one.asked + 1)
-                    continue
-                left = _once_less(one.fault)
-                self._coming[index : index + 1] = [replace(one, fault=left, asked=one.asked + 1)] if left else []
-                return one.fault
-            return None
+            fault, replaced = self._next(service, operation), self._replaced
+        if fault:
+            replaced.wait(fault.seconds)
+        return fault
+
+    def _next(self, service: str, operation: str) -> Fault | None:
+        for index, one in enumerate(self._coming):
+            if one.fault.operation not in (operation, f"{service}:{operation}"):
+                continue
+            if one.fault.skip:
+                self._coming[index] = replace(one, fault=replace(one.fault, skip=one.fault.skip - 1))
+                return None
+            if not one.strikes(self._seed):
+                self._coming[index] = replace(one, asked=one.asked + 1)
+                continue
+            left = _once_less(one.fault)
+            self._coming[index : index + 1] = [replace(one, fault=left, asked=one.asked + 1)] if left else []
+            return one.fault
+        return None
 
 
 def _once_less(fault: Fault) -> Fault | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +33,6 @@ def meeting(faults: Faults, service: str, view: View) -> View:
         fault = faults.meet(service, operation)
         if fault is None:
             return view(*arguments, **named)
-        time.sleep(fault.seconds)
         answer = view(*arguments, **named) if fault.takes_effect else None
         return answer if fault.kind == "delay" else _spoilt(service, operation, fault)
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -241,8 +241,19 @@ def run(sandbox: Sandbox, command: Sequence[str], *, show: bool = False, merge: 
     return "".join(kept)
 
 
-def run_until_killed(sandbox: Sandbox, command: Sequence[str], *, at: str, after: float = 0) -> str:
-    """Run a user's command until `after` seconds after a line with `at`, then end all of it as `kill -9` does.
+def wait_until(holds: Callable[[], bool], what: str, *, seconds: float = 300) -> None:
+    """Wait until it holds. Raises SandboxError, naming `what` was waited for, when it takes longer than `seconds`."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise SandboxError(f"Waited {seconds:.0f} s for {what}.")
+        time.sleep(0.1)
+
+
+def run_until_killed(
+    sandbox: Sandbox, command: Sequence[str], *, at: str, once: Callable[[], bool] = lambda: True
+) -> str:
+    """Run a user's command until a line with `at`, and until `once` holds, then end all of it as `kill -9` does.
 
     Shows and returns what it has printed until then. Raises SandboxError when it ends before.
     """
@@ -256,7 +267,7 @@ def run_until_killed(sandbox: Sandbox, command: Sequence[str], *, at: str, after
                 break
         else:
             raise SandboxError(f"{' '.join(command)} ended with status {process.wait()} before it said {at!r}.")
-        time.sleep(after)
+        wait_until(once, f"{' '.join(command)} to get there")
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -10,11 +10,11 @@ import json
 import shlex
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rehearsal.sandbox import Sandbox, run, run_until_killed
+from rehearsal.sandbox import Sandbox, run, run_until_killed, wait_until
 
 _WIDTH = 110
 
@@ -55,13 +55,13 @@ class Stage:
             print(f"(status {status})", flush=True)
         return told
 
-    def invoke_and_die(self, *arguments: str, at: str, after: float = 0) -> str:
-        """A command typed by the user, whose laptop dies `after` seconds after it has printed `at`.
+    def invoke_and_die(self, *arguments: str, at: str, once: Callable[[], bool] = lambda: True) -> str:
+        """A command typed by the user, whose laptop dies when it has printed `at` and `once` holds.
 
         Everything of it ends at once, as by `kill -9`. Returns what it had printed.
         """
         print(f"$ invoke {shlex.join(arguments)}", flush=True)
-        told = run_until_killed(self.sandbox, ["invoke", *arguments], at=at, after=after)
+        told = run_until_killed(self.sandbox, ["invoke", *arguments], at=at, once=once)
         print("(the laptop is dead)", flush=True)
         return told
 
@@ -70,9 +70,9 @@ class Stage:
         self.say(f"-> {told}")
         return self.sandbox.control(what, body)
 
-    def wait(self, seconds: float, told: str) -> None:
-        """Real time goes by, in which what is `told` happens."""
-        time.sleep(seconds)
+    def wait(self, holds: Callable[[], bool], told: str) -> None:
+        """Wait until what is `told` has happened, which `holds` then."""
+        wait_until(holds, told)
         self.say(f"-> {told}")
 
     def task_file(self, name: str, *commands: str) -> str:

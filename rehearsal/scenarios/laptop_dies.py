@@ -9,7 +9,7 @@ from rehearsal.sandbox import SandboxError
 from rehearsal.scenarios import main_job
 from rehearsal.stage import Stage
 
-_SLOW_SECONDS = 4
+_MOST_SECONDS = 600
 
 
 def play(stage: Stage) -> None:
@@ -26,17 +26,21 @@ def play(stage: Stage) -> None:
 
 def _purchase(stage: Stage, proposed: main_job.Proposed) -> None:
     stage.heading("Buy it, and die while AWS is at it")
-    slow = {"operation": "PurchaseCapacityBlock", "kind": "delay", "seconds": _SLOW_SECONDS}
-    stage.aws("faults", {"faults": [slow]}, f"a purchase takes {_SLOW_SECONDS} seconds today")
+    stage.say("-> a purchase takes long today")
+    _hold(stage, "PurchaseCapacityBlock", "delay")
     purchase = (*proposed.purchase, "-r", stage.region)
-    stage.invoke_and_die(*purchase, at="Price", after=_SLOW_SECONDS / 2)
+    stage.invoke_and_die(*purchase, at="Price", once=lambda: _is_held(stage))
     stage.say(
         "Was it bought? Asked a second time EC2 might sell it twice: the request has no token by which it would know "
         "it again. So the same command looks first, and as long as it cannot tell it sends nothing:"
     )
     stage.heading("The same command")
     stage.invoke(*purchase, status=3)
-    stage.wait(_SLOW_SECONDS, "AWS is through with the purchase")
+    _release(stage)
+    ec2 = stage.sandbox.client("ec2", stage.region)
+    stage.wait(
+        lambda: bool(ec2.describe_capacity_reservations()["CapacityReservations"]), "AWS is through with the purchase"
+    )
     stage.heading("The same command, later")
     stage.invoke(*purchase)
     stage.invoke("cb.list", "-r", stage.region)
@@ -45,7 +49,9 @@ def _purchase(stage: Stage, proposed: main_job.Proposed) -> None:
 def _deploy(stage: Stage) -> None:
     deploy = ("deploy", "--use-capacity-block", "-r", stage.region)
     stage.heading("Deploy, and die while Terraform is at it")
-    stage.invoke_and_die(*deploy, "--skip-setup", at="aws_security_group.machine")
+    _hold(stage, "RunInstances", "lost-before")
+    stage.invoke_and_die(*deploy, "--skip-setup", at="aws_security_group.machine", once=lambda: _is_held(stage))
+    _release(stage)
     stage.heading("The same command")
     told = stage.invoke(*deploy, "--skip-setup", status=1)
     unlock = re.search(r"^ *(terraform .*force-unlock .*)$", told, flags=re.MULTILINE)
@@ -62,3 +68,17 @@ def _setup(stage: Stage) -> None:
     stage.say("The machine goes on by itself: the run is one SSM command, which needs nobody to watch it.")
     stage.heading("The same command attaches to it")
     stage.invoke("setup", "-r", stage.region)
+
+
+def _hold(stage: Stage, operation: str, kind: str) -> None:
+    """Have the next request wait until `_release`: the laptop dies meanwhile, on a slow machine too."""
+    fault = {"operation": operation, "kind": kind, "seconds": _MOST_SECONDS}
+    stage.sandbox.control("faults", {"faults": [fault]})
+
+
+def _is_held(stage: Stage) -> bool:
+    return not stage.sandbox.control("faults")["faults"]
+
+
+def _release(stage: Stage) -> None:
+    stage.sandbox.control("faults", {"faults": []})

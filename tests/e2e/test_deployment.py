@@ -29,6 +29,7 @@ from tests.e2e.conftest import (
     take_ami_from_own_parameter,
 )
 from tests.sandboxes import open_sandbox
+from tests.sessions import await_end, session
 
 STACK = "torchneuron-code-server"
 DEPLOY = ("deploy", "--skip-setup")
@@ -189,31 +190,33 @@ def test_destroy_keeps_the_data_for_the_next_deploy(deployment, first):
     assert f"Its data is in {first[1]}" in deployment.refused("info")
 
 
-def cut_while_launching(deployment, number, *, after=0.0):
-    """A deploy that a signal to all of it cuts `after` seconds from the launch of its machine; the machine's id."""
-    before = set(deployment.machines())
-    deploy = subprocess.Popen(
-        [sys.executable, "-m", "invoke", *DEPLOY, "--use-capacity-block"],
+def cut_while_launching(deployment, number):
+    """Cut a deploy by a signal to all of it while Terraform is at the machine it has launched; the machine's id."""
+    control, before = deployment.sandbox.control, set(deployment.machines())
+    # Terraform reads this of a machine that it has just launched, and of none that is gone.
+    control("faults", {"faults": [{"operation": "DescribeInstanceAttribute", "kind": "delay", "seconds": 600}]})
+    with session(
+        *(sys.executable, "-m", "invoke", *DEPLOY, "--use-capacity-block"),
         cwd=PROJECT,
         env=dict(deployment.sandbox.environment),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while deployment.machines().keys() <= before:
-        assert time.monotonic() < deadline
-        assert deploy.poll() is None
-    time.sleep(after)
-    os.killpg(deploy.pid, number)
-    deploy.wait()
+    ) as deploy:
+        deadline = time.monotonic() + 600
+        while control("faults")["faults"]:
+            assert time.monotonic() < deadline
+            assert deploy.poll() is None
+            time.sleep(0.05)
+        os.killpg(deploy.pid, number)
+        await_end(deploy)
+    control("faults", {"faults": []})
     (machine,) = deployment.machines().keys() - before
     return machine
 
 
 def test_a_machine_that_an_interrupted_deploy_waited_for_is_taken_over(deployment, first):
     """Terraform has noted it as one to make anew, and the block has no room for another."""
-    machine = cut_while_launching(deployment, signal.SIGINT, after=2)
+    machine = cut_while_launching(deployment, signal.SIGINT)
     told = deployment.invoke(*DEPLOY, "--use-capacity-block")
     assert f"{machine} was made by a deploy that could not finish: it is taken over." in told
     assert list(deployment.machines()) == [machine]

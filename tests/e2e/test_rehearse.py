@@ -98,7 +98,7 @@ def kill_outright(running):
 def test_two_at_a_time_beside_two_that_were_killed_then_nothing_is_left(rehearsal, temporary):
     in_deploy, in_setup = rehearsal("--once", "--suite", "none"), rehearsal("--once")
     read_until(in_deploy, "$ invoke deploy")
-    eventually(lambda: list(temporary.glob("*/tmp/plugin*")), 60)
+    eventually(lambda: list(temporary.glob("*/tmp/plugin*")))
     kill_outright(in_deploy)
     read_until(in_setup, "02-cleanup-neuron-repo")
     kill_outright(in_setup)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rehearsal.sandbox import Sandbox
 from tests.functional.invoking import ROOT
+from tests.sessions import running_in_session
 
 _POLL_SECONDS = 0.01
 _PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -82,15 +83,7 @@ class Command:
 
     def at_work(self) -> list[int]:
         """The processes of its session: it and what it has started, as long as they run."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            with contextlib.suppress(OSError, ValueError):
-                # What stands in brackets may hold anything.
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                state, session = fields[0], int(fields[3])
-                if session == self.pid and state not in "ZX":
-                    found.append(int(entry.name))
-        return found
+        return running_in_session(self.pid)
 
     @property
     def status(self) -> int:

@@ -45,11 +45,11 @@ def up(host):
         host.destroy()
 
 
-def run(host, script, *, timeout=30.0, cancelled=None, folder=None, path=SCRIPT, **environment):
+def run(host, script, *, timeout=120.0, cancelled=None, folder=None, path=SCRIPT, **environment):
     return host.run(Script(script, path, timeout, environment, folder, cancelled or threading.Event()))
 
 
-def eventually(condition, seconds=20):
+def eventually(condition, seconds=120):
     """What `condition` gives once that is true, or at last."""
     deadline = time.monotonic() + seconds
     while not (result := condition()) and time.monotonic() < deadline:

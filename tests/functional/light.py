@@ -26,6 +26,10 @@ RAN = "/var/tmp/ran"
 """Where tasks on a machine note that they ran: a line each time."""
 
 
+HELD = f"until [ -e {RAN}-on ]; do sleep 0.1; done"
+"""The command by which a task waits until the test has it go on (`Fleet.release`)."""
+
+
 def note(name: str) -> str:
     """The command by which a task notes that it ran."""
     return f"echo {name} >>{RAN}"
@@ -50,9 +54,13 @@ class Fleet:
         texts = []
         for one in ids:
             which = {"InstanceId": one, "CommandId": sent["Command"]["CommandId"]}
-            ssm.get_waiter("command_executed").wait(**which, WaiterConfig={"Delay": 0.05, "MaxAttempts": 600})
+            ssm.get_waiter("command_executed").wait(**which, WaiterConfig={"Delay": 0.05, "MaxAttempts": 2400})
             texts.append(ssm.get_command_invocation(**which)["StandardOutputContent"])
         return "".join(texts)
+
+    def release(self) -> None:
+        """Let tasks on the first machine that are `HELD` go on."""
+        self.shell(f"touch {RAN}-on")
 
     def ran(self, instance_id: str = "") -> list[str]:
         """What tasks noted, in order, since the last time this was asked."""
@@ -76,7 +84,7 @@ def light_fleet(count: int) -> Iterator[Fleet]:
         )
         fleet.instance_ids += [one["InstanceId"] for one in made["Instances"]]
         known = ssm.get_paginator("describe_instance_information")
-        eventually(lambda: sum(len(page["InstanceInformationList"]) for page in known.paginate()) == count, seconds=60)
+        eventually(lambda: sum(len(page["InstanceInformationList"]) for page in known.paginate()) == count)
         yield fleet
 
 

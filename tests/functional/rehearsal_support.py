@@ -23,7 +23,7 @@ def online(ssm) -> set[str]:
     return {one["InstanceId"] for one in ssm.describe_instance_information()["InstanceInformationList"]}
 
 
-def ended(ssm, command_id, seconds=5.0):
+def ended(ssm, command_id):
     """The command's invocations with details, once all have ended."""
 
     def look():
@@ -31,7 +31,7 @@ def ended(ssm, command_id, seconds=5.0):
         under_way = [one for one in found if one["Status"] in ("Pending", "InProgress", "Cancelling")]
         return [] if under_way else found
 
-    eventually(lambda: bool(look()), seconds)
+    eventually(lambda: bool(look()))
     return look()
 
 

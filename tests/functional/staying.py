@@ -42,7 +42,7 @@ class Served:
 
     def end(self, number=signal.SIGKILL):
         self.process.send_signal(number)
-        self.process.wait(20)
+        self.process.wait(120)
 
     def launch(self, **more):
         """An instance without a role, so one that nobody manages."""
@@ -58,7 +58,7 @@ class Served:
         return made
 
     def await_online(self, instance_id):
-        eventually(lambda: self.host(instance_id) not in (None, "booting"), 30)
+        eventually(lambda: self.host(instance_id) not in (None, "booting"))
         assert self.host(instance_id).startswith("running")
         assert instance_id in online(self.ssm)
 
@@ -80,7 +80,7 @@ class Served:
         """The invocation of a command, once it has ended."""
         waiter = self.ssm.get_waiter("command_executed")
         which = {"InstanceId": instance_id, "CommandId": command_id}
-        waiter.wait(**which, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300})
+        waiter.wait(**which, WaiterConfig={"Delay": 0.1, "MaxAttempts": 1200})
         return self.ssm.get_command_invocation(**which)
 
     def shell(self, instance_id, *lines):
@@ -105,7 +105,7 @@ def serve(tmp_path):
         words = command(tmp_path / "aws", *suite, "--ready-file", str(ready), *arguments)
         process = subprocess.Popen(words, cwd=PROJECT)
         started.append(process)
-        eventually(ready.exists, 30)
+        eventually(ready.exists)
         return Served(process, json.loads(ready.read_text())["endpoint"], tmp_path / "aws")
 
     yield go

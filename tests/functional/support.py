@@ -18,7 +18,7 @@ def refusal(call, **arguments) -> str:
     return refused.value.response["Error"]["Code"]
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 120.0) -> None:
     """Wait until it holds; fail when it doesn't within `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds():

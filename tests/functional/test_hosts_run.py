@@ -84,23 +84,23 @@ class TestRun:
 
     def test_timeout_kills_the_whole_process_group(self, host):
         started = time.monotonic()
-        result = run(host, "echo begun; sleep 4321 & sleep 4321", timeout=2)
-        assert time.monotonic() - started < 30
+        result = run(host, "echo begun; sleep 4321 & sleep 4321", timeout=5)
+        assert time.monotonic() - started < 300
         assert (result.exit_code, result.ended, result.stdout) == (KILLED, "timed-out", "begun\n")
         assert run(host, "pgrep -f '[s]leep 4321'").stdout == ""
 
     def test_cancel_kills_the_whole_process_group(self, host):
         cancelled = threading.Event()
         with ThreadPoolExecutor() as pool:
-            running = pool.submit(run, host, "sleep 5432 | sleep 5432", cancelled=cancelled)
-            time.sleep(0.3)
+            running = pool.submit(run, host, "sleep 5432 | sleep 5432", timeout=600, cancelled=cancelled)
+            assert eventually(lambda: run(host, "pgrep -c -f '[s]leep 5432'", path="/run/look.sh").stdout == "2\n")
             cancelled.set()
-            result = running.result(timeout=30)
+            result = running.result(timeout=300)
         assert (result.exit_code, result.ended) == (KILLED, "cancelled")
         assert run(host, "pgrep -f '[s]leep 5432'").stdout == ""
 
     def test_a_background_job_that_keeps_stdout_holds_the_step_up(self, host):
-        result = run(host, "sleep 6543 & exit 0", timeout=1)
+        result = run(host, "sleep 6543 & exit 0", timeout=3)
         assert (result.exit_code, result.ended) == (KILLED, "timed-out")
         assert run(host, "pgrep -f '[s]leep 6543'").stdout == "", "its group is killed, though the leader is gone"
 
@@ -108,14 +108,14 @@ class TestRun:
         assert run(host, f"{'# ' + 'x' * 100}\n" * 10_000 + "echo end").stdout == "end\n"
 
     def test_a_job_let_go_properly_survives(self, host):
-        result = run(host, "nohup sleep 7654 >/dev/null 2>&1 &", timeout=30)
+        result = run(host, "nohup sleep 7654 >/dev/null 2>&1 &")
         assert (result.exit_code, result.ended) == (0, "exited")
         assert run(host, "pgrep -c -f '[s]leep 7654'").stdout == "1\n"
 
     def test_a_job_in_another_session_does_not_hold_the_timeout_up(self, host):
         started = time.monotonic()
-        result = run(host, "setsid sleep 60 & echo said; sleep 60", timeout=2)
-        assert time.monotonic() - started < 30
+        result = run(host, "setsid sleep 600 & echo said; sleep 600", timeout=5)
+        assert time.monotonic() - started < 300
         assert (result.ended, result.stdout) == ("timed-out", "said\n")
 
     def test_takes_milliseconds(self, host):
@@ -124,8 +124,8 @@ class TestRun:
             assert run(host, "true").exit_code == 0
             return time.monotonic() - started
 
-        # 10 to 20 ms on a machine with nothing else to do; the limit allows for one that has.
-        assert min(seconds() for _ in range(5)) < 0.2
+        # 10 to 20 ms on an idle machine. A poll or a service manager in the way would cost each of them a second.
+        assert min(seconds() for _ in range(10)) < 1
 
     def test_several_at_once(self, host):
         def one(number):
@@ -175,7 +175,7 @@ class TestHost:
             running = pool.submit(run, host, begun, path="/var/lib/amazon/ssm/long.sh")
             assert eventually(lambda: run(host, "test -e /run/begun", path="/run/look.sh").exit_code == 0)
             host.reboot()
-            ended = running.result(timeout=20)
+            ended = running.result(timeout=300)
         assert (ended.stdout, ended.exit_code != 0) == ("begun\n", True)
         assert host.read_file("/etc/kept") == "kept"
         assert run(host, "pgrep -f '[s]leep (8765|9876)'; ls /run/forgotten").stdout == ""
@@ -201,9 +201,9 @@ class TestApart:
         try:
             run_all([host.boot for host in hosts])
             with ThreadPoolExecutor(64) as pool:
-                said = list(pool.map(lambda host: run(host, "sleep 0.5; hostname").stdout.strip(), hosts))
-            # One second to come up and one for the commands on two cores with nothing else to do.
-            assert time.monotonic() - started < 20
+                said = list(pool.map(lambda host: run(host, "sleep 2; hostname").stdout.strip(), hosts))
+            # Some five seconds on two idle cores; one after another the commands alone would take two minutes.
+            assert time.monotonic() - started < 120
             assert said == [host.name for host in hosts]
         finally:
             run_all([host.destroy for host in hosts])
@@ -219,7 +219,7 @@ class TestApart:
 
 def fetch(port):
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/index.html", timeout=5) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/index.html", timeout=60) as response:
             return response.read()
     except OSError:
         return None

@@ -94,7 +94,7 @@ def listening():
 
 
 def get(proxy, address, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", proxy, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", proxy, timeout=60)
     with closing(connection):
         connection.request("GET", address, headers=headers)
         response = connection.getresponse()
@@ -248,7 +248,7 @@ class TestStandIns:
         with closing(listening()) as listener, closing(Service(listener, Archive, authority.server)):
             port = listener.getsockname()[1]
             with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
-                urllib.request.urlopen(f"https://localhost:{port}/", timeout=5)
+                urllib.request.urlopen(f"https://localhost:{port}/", timeout=60)
 
 
 class TestForward:

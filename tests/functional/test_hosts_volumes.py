@@ -48,14 +48,14 @@ def machine(suite, *volumes, name="i-volume"):
 
 
 def ok(host, script, **environment):
-    result = run(host, script, timeout=120, **environment)
+    result = run(host, script, timeout=600, **environment)
     assert result.exit_code == 0, result.stderr
     return result.stdout
 
 
 def create_home(host, volume=VOLUME, home="/work"):
     """Task 07, as the setup sends it but for the wrapper around it."""
-    return run(host, TASK, timeout=120, USER="coder", HOME_DIR=home, DATA_VOLUME=volume)
+    return run(host, TASK, timeout=600, USER="coder", HOME_DIR=home, DATA_VOLUME=volume)
 
 
 def verify(host):

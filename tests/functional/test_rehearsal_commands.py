@@ -148,7 +148,7 @@ def test_without_on_failure_the_next_step_runs(ssm, instance, document):
 def test_a_step_past_its_time_is_killed_and_the_next_runs_even_so(ssm, instance, document, machines):
     name = document(("slow", ["wait"], {"onFailure": "exit", "timeoutSeconds": "5"}), ("next", ["out on"]))
     command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
-    (done,) = ended(ssm, command_id, 20)
+    (done,) = ended(ssm, command_id)
     assert (done["Status"], done["StatusDetails"]) == ("TimedOut", "ExecutionTimedOut")
     slow, following = done["CommandPlugins"]
     assert (slow["Status"], slow["ResponseCode"], slow["StatusDetails"]) == ("TimedOut", 137, "ExecutionTimedOut")

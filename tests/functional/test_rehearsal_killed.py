@@ -28,7 +28,7 @@ def start(ready, temporary, *arguments):
     command = [sys.executable, "-m", "rehearsal", "--ready-file", str(ready), *arguments]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True)
-    assert eventually(ready.exists, 60)
+    assert eventually(ready.exists)
     return process, json.loads(ready.read_text())["endpoint"]
 
 
@@ -66,7 +66,7 @@ def _occupy(endpoint):
         IamInstanceProfile={"Name": make_profile(client("iam"), "managed", PERMITTING)},
     )["Instances"]
     ids = [one["InstanceId"] for one in made]
-    assert eventually(lambda: online(ssm) == set(ids), 90)
+    assert eventually(lambda: online(ssm) == set(ids))
     states = control("status")["hosts"]
     assert sorted(states.values()) == ["running", "running", "running (light)", "running (light)"]
     for kind in ("running", "running (light)"):
@@ -110,7 +110,7 @@ def test_only_loopback_is_listened_on_and_kill_9_leaves_nothing(busy, tmp_path):
     (tmp_path / "ready.json").unlink()
     following, _ = start(tmp_path / "ready.json", temporary, "--host-suite", "trixie")
     following.terminate()
-    said, _ = following.communicate(timeout=30)
+    said, _ = following.communicate(timeout=120)
     swept = re.findall(rf"removed torchneuron-rehearsal-{process.pid}-\S+, left by a rehearsal that was killed", said)
     assert len(swept) == 2
     assert traces(process.pid).cgroups == ()

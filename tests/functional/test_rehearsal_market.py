@@ -102,7 +102,7 @@ def test_a_rehearsal_of_its_own_limits_searches(tmp_path):
     command = [sys.executable, "-m", "rehearsal", "--host-suite", "none", "--with-parent", "--ready-file", str(ready)]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL) as process:
         try:
-            eventually(ready.exists, 30)
+            eventually(ready.exists)
             endpoint = json.loads(ready.read_text())["endpoint"]
             with urllib.request.urlopen(f"{endpoint}/_rehearsal/market") as answer:
                 assert json.load(answer) == {**DEFAULTS, "searches": {"burst": 2, "per_second": 0.5}}

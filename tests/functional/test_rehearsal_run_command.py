@@ -216,7 +216,7 @@ class TestErrors:
         machines.made[ids[0]].proceed.set()
         name = document(("step", ["wait"], {"timeoutSeconds": "5"}))
         sent = ssm.send_command(InstanceIds=ids, DocumentName=name, MaxErrors="1")["Command"]
-        ended(ssm, sent["CommandId"], 20)
+        ended(ssm, sent["CommandId"])
         found = command(ssm, sent["CommandId"])
         assert (found["Status"], found["StatusDetails"], found["ErrorCount"]) == ("Success", "Incomplete", 1)
 

@@ -28,7 +28,7 @@ def process(tmp_path):
         command = [sys.executable, "-m", "rehearsal", "--host-suite", "none", "--ready-file", str(ready), *arguments]
         process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE)
         started.append(process)
-        eventually(ready.exists, 30)
+        eventually(ready.exists)
         return process, json.loads(ready.read_text())["endpoint"], ready
 
     yield go
@@ -43,24 +43,24 @@ def test_it_ends_cleanly_when_told(process, number):
     with urllib.request.urlopen(f"{endpoint}/_rehearsal/status") as answer:
         status = json.load(answer)
         date = answer.headers["Date"]
-    assert status["clock"].startswith("2026-01-05T09:00:")
+    assert status["clock"].startswith("2026-01-05T09:0")
     assert status["hosts"] == {}
-    assert date.startswith("Mon, 05 Jan 2026 09:00:")
+    assert date.startswith("Mon, 05 Jan 2026 09:0")
     running.send_signal(number)
-    assert running.wait(10) == 0
+    assert running.wait(120) == 0
     assert not ready.exists()
 
 
 def test_it_ends_with_the_process_that_started_it(tmp_path):
     ready = tmp_path / "ready.json"
     child = [sys.executable, "-m", "rehearsal", "--host-suite", "none", "--with-parent", "--ready-file", str(ready)]
-    script = f"import subprocess, time\nsubprocess.Popen({child!r})\ntime.sleep(60)"
+    script = f"import subprocess, time\nsubprocess.Popen({child!r})\ntime.sleep(600)"
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=PROJECT, stdout=subprocess.DEVNULL)
-    eventually(ready.exists, 30)
+    eventually(ready.exists)
     pid = json.loads(ready.read_text())["pid"]
     parent.kill()
     parent.wait()
-    eventually(lambda: not _alive(pid), 10)
+    eventually(lambda: not _alive(pid))
 
 
 def test_a_port_that_another_has_is_refused(process):

@@ -89,7 +89,7 @@ def test_a_block_that_ended_meanwhile_took_its_instances(serve):
         InstanceMarketOptions={"MarketType": "capacity-block"},
         CapacityReservationSpecification=target,
     )["InstanceId"]
-    eventually(lambda: first.host(made) == "running (light)", 20)
+    eventually(lambda: first.host(made) == "running (light)")
     first.end(signal.SIGTERM)
     second = serve("--clock", bought["EndDate"].isoformat(), host_suite=None)
     assert second.state_of(made) == "terminated"
@@ -136,7 +136,7 @@ def test_a_command_under_way_is_what_a_reboot_leaves_of_it(serve):
     first.end(signal.SIGTERM)
     second = serve(host_suite=None)
     assert seen(second) == {"first": "Success", "second": "InProgress"}
-    (done,) = ended(second.ssm, told, 20)
+    (done,) = ended(second.ssm, told)
     assert (done["Status"], statuses(done)) == ("Failed", {"first": "Failed", "second": "InProgress"})
     assert done["CommandPlugins"][0]["Output"].startswith(WORKER_GONE)
     assert second.ssm.list_commands(CommandId=told)["Commands"][0]["Status"] == "Failed"
@@ -162,7 +162,7 @@ def test_what_could_not_be_delivered_or_told_is_later_or_expires(serve):
     eventually(lambda: (json.loads(told.read_text())["unsent"] or {}).get("status") == "Success")
     first.end()
     second = serve(host_suite=None)
-    eventually(lambda: second.host(made) == "running (light)", 20)
+    eventually(lambda: second.host(made) == "running (light)")
     second.control("clock", {"advance_seconds": 60})
     listed = {one["CommandId"]: one for one in second.ssm.list_commands()["Commands"]}
     assert listed[soon]["StatusDetails"] == "DeliveryTimedOut"
@@ -250,7 +250,7 @@ def test_a_booted_host_boots_again_with_its_services(serve):
     for aws in (second, None):
         again = aws or serve("--booted", "0", host_suite=None)
         again.await_online(made)
-        eventually(lambda aws=again: aws.host(made) == "running", 30)
+        eventually(lambda aws=again: aws.host(made) == "running")
         assert again.shell(made, look, trust) == f"active\nkept\n{identity}404"
         assert again.result(made, told)["StandardOutputContent"] == identity
         again.end(signal.SIGKILL)

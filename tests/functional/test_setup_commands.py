@@ -10,7 +10,8 @@ import time
 import pytest
 
 from tests.functional.invoking import ROOT
-from tests.functional.light import RAN, light_fleet, note
+from tests.functional.light import HELD, RAN, light_fleet, note
+from tests.functional.support import eventually
 from tests.unit.setup_support import task, write_task_file
 
 
@@ -23,7 +24,7 @@ def fleet():
 @pytest.fixture
 def invoke(fleet, tmp_path):
     """`invoke(…)` in a process of its own, as from a laptop that has no state of the machines."""
-    fleet.shell(f"rm -rf {RAN} /var/lib/torchneuron /var/log/torchneuron", *fleet.instance_ids)
+    fleet.shell(f"rm -rf {RAN} {RAN}-on /var/lib/torchneuron /var/log/torchneuron", *fleet.instance_ids)
     settings = json.loads((fleet.sandbox.folder / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**settings, "stateDir": str(tmp_path / "state")}))
     environment = {**fleet.sandbox.environment, "TORCHNEURON_CONFIG": str(tmp_path / "config.json")}
@@ -41,7 +42,7 @@ def invoke(fleet, tmp_path):
 
     def run(*words, status=0):
         process = start(*words)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == status, err
         assert "Traceback" not in err
         return out, err
@@ -76,10 +77,20 @@ def where(fleet, number=0):
 
 
 def until_ran(fleet, what):
-    deadline = time.monotonic() + 20
-    while what not in fleet.shell(f"cat {RAN} 2>/dev/null || true").split():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    eventually(lambda: what in fleet.shell(f"cat {RAN} 2>/dev/null || true").split())
+
+
+def attach(fleet, invoke, *words):
+    """Run a command that attaches to a run whose task is held, and let that task go on then."""
+    process = invoke.start(*words)
+    told = ""
+    while "Attached to the setup under way" not in told:
+        line = process.stderr.readline()
+        assert line, told
+        told += line
+    fleet.release()
+    _, rest = process.communicate(timeout=300)
+    assert process.returncode == 0, told + rest
 
 
 def test_events_for_programs_are_all_there_is_on_standard_output(fleet, invoke, file):
@@ -111,40 +122,38 @@ def test_a_network_that_comes_back_and_one_that_asks_too_often_stop_nothing(flee
 
 
 def test_credentials_that_expire_end_the_watching_and_not_the_run(fleet, invoke, file, faults):
-    written = file(task("01", note("a"), "sleep 3"), task("02", note("b")))
+    written = file(task("01", note("a"), HELD), task("02", note("b")))
     process = invoke.start("run-tasks", "--file", written, *where(fleet))
     until_ran(fleet, "a")
     faults({"operation": "ListCommandInvocations", "kind": "error", "code": "ExpiredTokenException", "times": 1})
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "credentials have expired" in err
     assert f"The setup goes on, on {fleet.instance_ids[0]}" in err
-    _, err = invoke("run-tasks", "--file", written, *where(fleet))
-    assert "Attached to the setup under way" in err
+    attach(fleet, invoke, "run-tasks", "--file", written, *where(fleet))
     assert fleet.ran() == ["a", "b"]
 
 
 def test_ctrl_c_detaches_and_the_same_command_attaches_again(fleet, invoke, file):
-    written = file(task("01", note("a"), "sleep 3"), task("02", note("b")))
+    written = file(task("01", note("a"), HELD), task("02", note("b")))
     process = invoke.start("run-tasks", "--file", written, *where(fleet))
     until_ran(fleet, "a")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Stopped watching; the setup goes on" in err
     again = re.search(r"To watch it again: invoke (.*)", err)[1].split()
-    _, err = invoke(*again)
-    assert "Attached to the setup under way" in err
+    attach(fleet, invoke, *again)
     assert fleet.ran() == ["a", "b"]
 
 
 def test_cancelled_from_elsewhere_it_stops_and_the_same_command_goes_on(fleet, invoke, file):
-    written = file(task("01", note("a")), task("02", note("b"), "sleep 60"))
+    written = file(task("01", note("a")), task("02", note("b"), HELD))
     process = invoke.start("run-tasks", "--file", written, *where(fleet))
     until_ran(fleet, "b")
     _, err = invoke("run-tasks", "--cancel", *where(fleet))
     assert "Cancelled. What had finished stays finished" in err
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "was cancelled" in err
     _, err = invoke("setup", "--cancel", *where(fleet))
@@ -189,12 +198,13 @@ def test_logs_of_what_never_ran(fleet, invoke):
 
 @pytest.mark.parametrize("mode", ["document", "step"])
 def test_a_machine_that_reboots_in_the_middle_is_taken_up_where_it_was(fleet, invoke, file, mode):
-    written = file(task("01", note("a")), task("02", note("b"), "sleep 2"), task("03", note("c")))
+    once = f"if mkdir {RAN}-on 2>/dev/null; then sleep 600; fi"
+    written = file(task("01", note("a")), task("02", note("b"), once), task("03", note("c")))
     words = ["run-tasks", "--file", written, *where(fleet), "--mode", mode]
     process = invoke.start(*words)
     until_ran(fleet, "b")
     fleet.sandbox.control("host", {"instance_id": fleet.instance_ids[0], "do": "reboot"})
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert f"{fleet.instance_ids[0]}, or the SSM agent on it, was restarted in the middle" in err
     invoke(*words, "--wait")
@@ -208,6 +218,6 @@ def test_a_machine_out_of_reach_for_a_while_goes_on_and_tells_later(fleet, invok
     fleet.sandbox.control("host", {"instance_id": fleet.instance_ids[0], "do": "lose-agent"})
     time.sleep(4)
     fleet.sandbox.control("host", {"instance_id": fleet.instance_ids[0], "do": "restore-agent"})
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert fleet.ran() == ["a", "b"]

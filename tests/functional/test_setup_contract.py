@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from tests.functional.light import RAN, Laptop, light_fleet, note
+from tests.functional.light import HELD, RAN, Laptop, light_fleet, note
+from tests.functional.support import eventually
 from tests.unit.setup_support import task
 from torchneuron.errors import SetupError
 from torchneuron.setup import logs
@@ -24,7 +25,7 @@ def fleet():
 @pytest.fixture(params=["document", "step"])
 def laptop(request, fleet, tmp_path):
     """A laptop of somebody who sends as one document or task by task, and machines that know nothing yet."""
-    fleet.shell(f"rm -rf {RAN} /var/lib/torchneuron /var/log/torchneuron", *fleet.instance_ids)
+    fleet.shell(f"rm -rf {RAN} {RAN}-on /var/lib/torchneuron /var/log/torchneuron", *fleet.instance_ids)
     return Laptop(fleet, tmp_path / "laptop", Way(request.param))
 
 
@@ -178,13 +179,13 @@ def test_two_laptops_at_once_do_not_interleave_and_nothing_runs_twice(fleet, lap
 
 
 def test_cancelled_it_stops_and_the_next_run_takes_up_behind_what_had_finished(fleet, laptop):
-    tasks = [*ids("a"), task("task-b", note("b"), "sleep 60"), *ids("c")]
+    tasks = [*ids("a"), task("task-b", note("b"), "sleep 600"), *ids("c")]
     (instance_id,) = fleet.instance_ids[:1]
     commands = laptop.commands()
 
     def cancel():
         # A deadline, so that a test that fails does not hang.
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline and fleet.shell(f"cat {RAN} 2>/dev/null || true").split()[-1:] != ["b"]:
             time.sleep(0.1)
         commands.cancel(commands.under_way([instance_id])[instance_id].command_id, [instance_id])
@@ -233,18 +234,20 @@ def test_the_whole_output_stays_on_the_machine_and_is_read_from_there(fleet, lap
 def test_following_a_log_ends_with_the_run(fleet, laptop):
     (instance_id,) = fleet.instance_ids[:1]
     commands = laptop.commands()
-    slow = [task("task-slow", "for i in 1 2 3; do echo line $i; sleep 1; done")]
-    run = threading.Thread(target=lambda: laptop.run(slow))
+    slow = [task("task-slow", "echo line 1", HELD, "echo line 2")]
+    run = threading.Thread(target=lambda: laptop.run(slow), daemon=True)
     run.start()
-    while not commands.under_way([instance_id]) or "slow" not in fleet.shell(
-        "ls /var/log/torchneuron 2>/dev/null || true"
-    ):
-        time.sleep(0.1)
+    log = "ls /var/log/torchneuron 2>/dev/null || true"
+    eventually(lambda: bool(commands.under_way([instance_id])) and "slow" in fleet.shell(log))
     goes_on = lambda: bool(commands.under_way([instance_id]))  # noqa: E731
-    pieces = list(logs.follow(fleet.client("ssm"), instance_id, "task-slow", goes_on=goes_on, sleep=time.sleep))
+    pieces = []
+    for piece in logs.follow(fleet.client("ssm"), instance_id, "task-slow", goes_on=goes_on, sleep=time.sleep):
+        pieces.append(piece)
+        if b"line 1" in piece:
+            fleet.release()
     run.join()
     assert len(pieces) > 1
-    assert b"".join(pieces).decode().splitlines()[1:] == ["line 1", "line 2", "line 3"]
+    assert b"".join(pieces).decode().splitlines()[1:] == ["line 1", "line 2"]
 
 
 def test_documents_are_reused(fleet, laptop):

@@ -116,7 +116,7 @@ def test_a_purchase_that_was_turned_away_can_be_made_at_once():
 
 
 def test_two_terminals_that_are_answered_at_once_buy_once():
-    ec2, both_answered, bought = FakeEc2([offering()]), threading.Barrier(2, timeout=10), []
+    ec2, both_answered, bought = FakeEc2([offering()]), threading.Barrier(2, timeout=60), []
     send = ec2.purchase_capacity_block
 
     def send_slowly(**request):
@@ -133,7 +133,7 @@ def test_two_terminals_that_are_answered_at_once_buy_once():
     for terminal in terminals:
         terminal.start()
     for terminal in terminals:
-        terminal.join(timeout=20)
+        terminal.join(timeout=120)
     assert bought == ["cr-1", "cr-1"]
     assert bought_times(ec2) == 1
 

@@ -78,16 +78,16 @@ def test_one_that_is_not_there(install):
 
 
 def test_one_that_never_answers_is_ended_with_all_it_started(install, tmp_path):
-    # The child keeps the output open: waiting for that to be closed would take its half minute.
-    install(f"#!/bin/sh\nsleep 30 & echo $! >{tmp_path}/child\nwait\n")
+    # The child keeps the output open: waiting for that to be closed would take its ten minutes.
+    install(f"#!/bin/sh\nsleep 600 & echo $! >{tmp_path}/child\nwait\n")
     began = time.monotonic()
-    finding = programs.check(TOOL, seconds=1.5)
-    assert (finding.found, finding.verdict) == ("no answer within 1.5 s", Verdict.MISSING)
+    finding = programs.check(TOOL, seconds=5)
+    assert (finding.found, finding.verdict) == ("no answer within 5 s", Verdict.MISSING)
     child = int((tmp_path / "child").read_text())
     while is_running(child):
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 300
         time.sleep(0.05)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 300
 
 
 def is_running(process):
@@ -97,14 +97,17 @@ def is_running(process):
         return False
 
 
-def test_all_are_asked_at_once_and_told_in_order(install):
+def test_all_are_asked_at_once_and_told_in_order(install, tmp_path):
     names = [f"tool{number}" for number in range(4)]
     for name in names:
-        install("#!/bin/sh\nsleep 3; echo 2.0\n", name)
-    began = time.monotonic()
-    found = programs.findings([Program(name, (name,), "", "") for name in names])
-    assert time.monotonic() - began < 9
-    assert [one.name for one in found] == names
+        # Each answers once all have been asked.
+        install(
+            f"#!/bin/sh\ntouch {tmp_path}/{name}.asked\n"
+            f"until [ $(ls {tmp_path} | grep -c asked) = 4 ]; do sleep 0.1; done\necho 2.0\n",
+            name,
+        )
+    found = programs.findings([Program(name, (name,), "", "") for name in names], seconds=60)
+    assert [(one.name, one.verdict) for one in found] == [(name, Verdict.OK) for name in names]
 
 
 def test_no_program_asks_its_maker_for_news(install):

@@ -2,7 +2,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -41,7 +40,7 @@ def test_ctrl_c_is_raised_only_once_the_process_has_finished(tmp_path):
             children.append(int(child))
             # The terminal would send it to both.
             os.kill(int(child), signal.SIGINT)
-            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+            os.kill(os.getpid(), signal.SIGINT)
 
     code = f"import os; open('pid', 'w').write(str(os.getpid()))\n{PATIENT}"
     with pytest.raises(KeyboardInterrupt):
@@ -62,9 +61,9 @@ run_to_its_end([sys.executable, "child.py"], folder=pathlib.Path.cwd(), environm
 print("went on", flush=True)
 """
 ENDS_BY_ITSELF = """
-import time
+import os, time
 print("ready", flush=True)
-time.sleep(0.5)
+while not os.path.exists("end"): time.sleep(0.01)
 print("finished", flush=True)
 open("done", "w").close()
 """
@@ -91,14 +90,16 @@ def test_a_signal_to_all_of_them_ends_this_process_once_the_other_has_finished(t
     process = started(tmp_path, child)
     assert process.stdout.readline() == "told ready\n"
     os.killpg(process.pid, number)
-    out, _ = process.communicate(timeout=20)
+    (tmp_path / "end").touch()
+    out, _ = process.communicate(timeout=120)
     assert (process.returncode, out) == (-number, "told finished\n")
     assert (tmp_path / "done").exists()
 
 
 @pytest.mark.parametrize("gone", ["raise OSError(5, 'the terminal is gone')", "raise SystemExit(1)"])
 def test_where_nobody_reads_any_more_the_process_is_still_read_to_its_end(tmp_path, gone):
+    (tmp_path / "end").touch()
     process = started(tmp_path, ENDS_BY_ITSELF, gone)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=120)
     assert (process.returncode, out) == (0, "told ready\ntold finished\nwent on\n")
     assert (tmp_path / "done").exists()

@@ -1,0 +1,50 @@
+"""Processes that a test started in a session of their own, and their end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+_MOST_SECONDS = 300
+
+
+def running_in_session(leader: int) -> list[int]:
+    """The processes that still run of the session that `leader` began: it and all it has started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            # The name in brackets may hold anything.
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            state, session = fields[0], int(fields[3])
+            if session == leader and state not in "ZX":
+                found.append(int(entry.name))
+    return found
+
+
+def await_end(process: subprocess.Popen[Any]) -> None:
+    """Wait until the process, which began a session, and everything in that session have ended."""
+    end = time.monotonic() + _MOST_SECONDS
+    process.wait(_MOST_SECONDS)
+    while running_in_session(process.pid):
+        assert time.monotonic() < end, f"still running: {running_in_session(process.pid)}"
+        time.sleep(0.05)
+
+
+@contextmanager
+def session(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """Start a command in a session of its own; at the end, also after a failure, nothing of it is left."""
+    with subprocess.Popen(arguments, start_new_session=True, **options) as process:
+        try:
+            yield process
+        finally:
+            for pid in running_in_session(process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            await_end(process)
