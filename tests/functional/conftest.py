@@ -205,7 +205,10 @@ def day():
 
 @pytest.fixture
 def rehearsal_endpoint(server, control, machines, monkeypatch, day) -> Iterator[str]:
-    """The URL of an empty AWS; this process's environment, and its children's, point to it and to nothing else."""
+    """The URL of an empty AWS; this process's environment, and its children's, point to it and to nothing else.
+
+    In this process the product's clock says what the rehearsal's says.
+    """
     control("reset", {})
     if day != DAYS[0]:
         control("clock", {"to": day.isoformat()})
@@ -215,6 +218,13 @@ def rehearsal_endpoint(server, control, machines, monkeypatch, day) -> Iterator[
         monkeypatch.delenv(name, raising=False)
     for name, value in {**THROW_AWAY, "AWS_ENDPOINT_URL": server.endpoint}.items():
         monkeypatch.setenv(name, value)
+
+    class LocalTime(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return server.world.clock.now()
+
+    monkeypatch.setattr("torchneuron.capacity_blocks.once.datetime", LocalTime)
     yield server.endpoint
     for machine in machines.made.values():
         machine.may_boot.set()
@@ -278,6 +288,13 @@ def move_clock(control):
 def pass_time(control):
     """A `sleep` that takes no time here and as long as asked in the rehearsal."""
     return lambda seconds: control("clock", {"advance_seconds": seconds})
+
+
+@pytest.fixture
+def pay(control):
+    """Payments take five minutes, however busy this machine is; `pay()` lets them pass."""
+    control("market", {"payment_seconds": 300})
+    return lambda: control("clock", {"advance_seconds": 300})
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def test_a_block_can_be_neither_cancelled_nor_modified(cli, state, active_block)
     assert state(bought) == before
 
 
-def test_an_extension_and_its_history(cli, state, control, active_block):
+def test_an_extension_and_its_history(cli, state, pay, active_block):
     bought, end = active_block["CapacityReservationId"], active_block["EndDate"]
     history = f"ec2 describe-capacity-block-extension-history --capacity-reservation-ids {bought}"
     assert cli(history) == {"CapacityBlockExtensions": []}
@@ -123,7 +123,7 @@ def test_an_extension_and_its_history(cli, state, control, active_block):
     assert "(DryRunOperation)" in cli.refused(f"{buy} --dry-run")
     (extension,) = cli(buy)["CapacityBlockExtensions"]
     assert extension["CapacityBlockExtensionStatus"] == "payment-pending"
-    control("clock", {"advance_seconds": 60})
+    pay()
     (extension,) = cli(history)["CapacityBlockExtensions"]
     assert extension["CapacityBlockExtensionStatus"] == "payment-succeeded"
     assert state(bought)[3] == datetime.fromisoformat(extension["CapacityBlockExtensionEndDate"])

@@ -84,7 +84,7 @@ def test_more_instances_than_there_are_find_nothing(ec2):
     assert found["CapacityBlockOfferings"] == []
 
 
-def test_a_block_is_pending_then_scheduled_then_active_then_expired(ec2, block, control, move_clock):
+def test_a_block_is_pending_then_scheduled_then_active_then_expired(ec2, pay, block, move_clock):
     def look() -> tuple[str, int]:
         found = ec2.describe_capacity_reservations(CapacityReservationIds=[block["CapacityReservationId"]])
         (one,) = found["CapacityReservations"]
@@ -92,7 +92,7 @@ def test_a_block_is_pending_then_scheduled_then_active_then_expired(ec2, block, 
 
     assert (block["State"], block["AvailableInstanceCount"]) == ("payment-pending", 0)
     assert look() == ("payment-pending", 0)
-    control("clock", {"advance_seconds": 5})
+    pay()
     assert look() == ("scheduled", 0)
     move_clock(block["StartDate"] - timedelta(seconds=30))
     assert look() == ("scheduled", 0)
@@ -183,7 +183,7 @@ def test_a_block_is_never_cancelled(ec2, block):
         ("tag:Nobody", "has", False),
     ],
 )
-def test_filters(ec2, block, name, value, found):
+def test_filters(ec2, pay, block, name, value, found):
     answer = ec2.describe_capacity_reservations(Filters=[{"Name": name, "Values": [value]}])
     assert bool(answer["CapacityReservations"]) is found
 

@@ -11,9 +11,9 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def paid_block(block, control):
+def paid_block(pay, block):
     """The block, scheduled."""
-    control("clock", {"advance_seconds": 5})
+    pay()
     return block
 
 
@@ -75,11 +75,11 @@ def test_an_offer_begins_where_the_block_ends_at_the_blocks_own_price(offers, pa
     assert offers(48) == [offer]
 
 
-def test_the_end_moves_once_it_is_paid(extend, look, statuses, control, paid_block):
+def test_the_end_moves_once_it_is_paid(extend, look, statuses, pay, paid_block):
     bought = extend()
     assert (bought["CapacityBlockExtensionStatus"], bought["UpfrontFee"]) == ("payment-pending", "53.64")
     assert look()["EndDate"] == paid_block["EndDate"]
-    control("clock", {"advance_seconds": 5})
+    pay()
     assert statuses() == ["payment-succeeded"]
     assert look()["EndDate"] == paid_block["EndDate"] + DAY
     assert look()["CapacityReservationId"] == paid_block["CapacityReservationId"]
@@ -93,19 +93,19 @@ def test_what_runs_on_it_runs_on(extend, look, move_clock, paid_block):
     assert look()["State"] == "expired"
 
 
-def test_one_at_a_time_then_another_after_it(extend, offers, ec2, control, paid_block):
+def test_one_at_a_time_then_another_after_it(extend, offers, ec2, pay, paid_block):
     extend()
     question = {"CapacityReservationId": paid_block["CapacityReservationId"], "CapacityBlockExtensionDurationHours": 24}
     assert refusal(ec2.describe_capacity_block_extension_offerings, **question) == "InvalidCapacityReservationState"
-    control("clock", {"advance_seconds": 5})
+    pay()
     (offer,) = offers()
     assert offer["CapacityBlockExtensionStartDate"] == paid_block["EndDate"] + DAY
 
 
-def test_a_payment_that_fails_leaves_the_end(extend, look, statuses, control, paid_block):
+def test_a_payment_that_fails_leaves_the_end(extend, look, statuses, control, pay, paid_block):
     control("market", {"payment_outcome": "failed"})
     extend()
-    control("clock", {"advance_seconds": 5})
+    pay()
     assert statuses() == ["payment-failed"]
     assert look()["EndDate"] == paid_block["EndDate"]
     assert look()["State"] == "scheduled"

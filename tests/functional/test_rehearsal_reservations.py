@@ -116,14 +116,14 @@ def test_a_block_shows_only_after_a_while(ec2, control, offering):
     assert look(ec2, bought["CapacityReservationId"])["State"] == "scheduled"
 
 
-def test_a_payment_that_fails_gives_the_capacity_back(ec2, control, offering):
+def test_a_payment_that_fails_gives_the_capacity_back(ec2, control, pay, offering):
     control("market", {"payment_outcome": "failed"})
     buy = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
     for _ in range(4):
         bought = ec2.purchase_capacity_block(**buy)["CapacityReservation"]
     assert bought["State"] == "payment-pending"
     assert refusal(ec2.purchase_capacity_block, **buy) == "InvalidCapacityBlockOfferingIdExpired"
-    control("clock", {"advance_seconds": 5})
+    pay()
     assert look(ec2, bought["CapacityReservationId"])["State"] == "payment-failed"
     ec2.purchase_capacity_block(**buy)
 
