@@ -10,11 +10,15 @@ from functools import partial
 from pathlib import Path
 
 from rehearsal.host_folders import HostFolders, HostRecord
+from rehearsal.hosts.aws_sites import SiteAnswer, SiteRequest
 from rehearsal.hosts.errors import HostError
-from rehearsal.hosts.machine import Labelled, Machine, MachineFactory, Rebootable
+from rehearsal.hosts.machine import Connectable, Labelled, Machine, MachineFactory, Rebootable
 from rehearsal.hosts.volumes import Volume
 
 _BROKEN = "broken, as asked for"
+
+InstanceSites = Callable[[str, str, SiteRequest], SiteAnswer]
+"""AWS as an instance of a region sees it."""
 
 
 @dataclass
@@ -36,9 +40,12 @@ class Fleet:
     With no factory an instance has no host: its state is `none`, no agent ever registers and nothing is run.
     """
 
-    def __init__(self, factory: MachineFactory | None, folder: Path | None = None) -> None:
-        """`folder`: where hosts outlive this process."""
+    def __init__(
+        self, factory: MachineFactory | None, folder: Path | None = None, sites: InstanceSites | None = None
+    ) -> None:
+        """`folder`: where hosts outlive this process. `sites`: what they reach of AWS."""
         self._factory = factory
+        self._sites = sites
         self._folders = HostFolders(folder)
         self._lock = threading.Lock()
         self._berths: dict[str, _Berth] = {}
@@ -54,6 +61,8 @@ class Fleet:
             return
         before = self._folders.read(instance_id)
         machine = self._factory(instance_id, region=region, folder=self._folders.make(instance_id))
+        if self._sites is not None and isinstance(machine, Connectable):
+            machine.connect(partial(self._sites, instance_id, region))
         for volume in volumes:
             machine.attach_volume(volume)
         berth = _Berth(machine, _BROKEN if before.broken else "booting")

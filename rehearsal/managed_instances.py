@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.ec2.models import ec2_backends
-from moto.iam.models import iam_backends
 from moto.ssm.responses import SimpleSystemManagerResponse
 
 from rehearsal.answers import RehearsalResponse, matches, page
 from rehearsal.errors import AwsError
+from rehearsal.policies import Decision, Request, decide
+from rehearsal.principals import policies_of
+from rehearsal.role_sessions import role_of
 
 AGENT_VERSION = "3.3.3185.0"
 PAGE = 50
@@ -73,7 +74,7 @@ class InstanceResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type:
         """
         if instance.state != "running" or not self.world.fleet.has_been_up(instance.id):
             return False
-        return may_register(instance, self.current_account, self.partition)
+        return may_register(instance, self.current_account)
 
     def _described(self, instance: Any) -> dict[str, Any]:
         name, version = self.world.fleet.system(instance.id)
@@ -95,47 +96,21 @@ class InstanceResponse(RehearsalResponse, SimpleSystemManagerResponse):  # type:
         }
 
 
-def may_register(instance: Any, account: str, partition: str) -> bool:
+def may_register(instance: Any, account: str) -> bool:
     """Whether the role of the instance's profile lets an agent register and take commands.
 
-    AmazonSSMManagedInstanceCore is one policy that does; what counts is what a policy allows.
+    AmazonSSMManagedInstanceCore is one policy that does; what counts is what the policies allow.
     """
-    profile = (instance.iam_instance_profile or {}).get("Arn")
-    if profile is None:
+    role = role_of(instance, account)
+    if role is None:
         return False
-    profiles = iam_backends[account][partition].instance_profiles.values()
-    allowed = [
-        action
-        for one in profiles
-        if one.arn == profile
-        for role in one.roles
-        for document in [
-            *role.policies.values(),
-            *(
-                version.document
-                for policy in role.managed_policies.values()
-                for version in policy.versions
-                if version.is_default
-            ),
-        ]
-        for action in _allowed(json.loads(document) if isinstance(document, str) else document)
-    ]
+    documents = policies_of(role)
 
-    def covers(action: str) -> bool:
-        return any(matches(action.lower(), [pattern.lower()]) for pattern in allowed)
+    def allows(action: str) -> bool:
+        return decide(documents, Request(action, "*")) is Decision.ALLOWED
 
-    messages = covers("ssmmessages:OpenControlChannel") or covers("ec2messages:GetMessages")
-    return covers("ssm:UpdateInstanceInformation") and messages
-
-
-def _allowed(policy: Any) -> list[str]:
-    statements = policy.get("Statement", [])
-    found: list[str] = []
-    for one in statements if isinstance(statements, list) else [statements]:
-        actions = one.get("Action", [])
-        if one.get("Effect") == "Allow":
-            found += actions if isinstance(actions, list) else [actions]
-    return found
+    messages = allows("ssmmessages:OpenControlChannel") or allows("ec2messages:GetMessages")
+    return messages and allows("ssm:UpdateInstanceInformation")
 
 
 def passes(instance: Any, key: str, values: Sequence[str], ping: str = "Online") -> bool:

@@ -1,7 +1,7 @@
 """Who signed a request: an IAM user, a role's session, or anybody else, whom nothing is denied.
 
 Access keys and sessions are moto's: `iam.create_access_key`, `sts.assume_role`. Credentials of an instance's role are
-a session of that role, made by `sts_backends[account]["aws"].assume_role`. Signatures are not checked.
+a session of that role, see `role_sessions`, where their signatures are checked; others' are not.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _user(account: str, name: str) -> Principal:
         user_id=user.id,
         user_name=name,
         tags=by_key(user.tags),
-        policies=[document for holder in holders for document in _policies(holder)],
+        policies=[document for holder in holders for document in policies_of(holder)],
     )
 
 
@@ -78,11 +78,11 @@ def _session(account: str, key: Any) -> Principal:
         user_id=f"{role.id if role else 'AROA'}:{session}",
         user_name=None,
         tags=by_key(role.tags) if role else {},
-        policies=_policies(role) if role else [],
+        policies=policies_of(role) if role else [],
     )
 
 
-def _policies(holder: Any) -> list[Mapping[str, Any]]:
+def policies_of(holder: Any) -> list[Mapping[str, Any]]:
     """The inline and attached policies of a user, group or role."""
     inline = holder.policies.values()
     attached = [

@@ -23,6 +23,7 @@ from wsgiref.handlers import format_date_time
 from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 from werkzeug.wrappers import Response
 
 from rehearsal.capacity_blocks import Market
@@ -32,17 +33,20 @@ from rehearsal.commands import CommandCentre
 from rehearsal.control import PREFIX, Control
 from rehearsal.faults import Faults
 from rehearsal.fleet import Fleet
+from rehearsal.hosts.aws_sites import METADATA, SiteAnswer, SiteRequest
 from rehearsal.hosts.machine import MachineFactory
 from rehearsal.hosts.volumes import Volumes
 from rehearsal.keeping import Keeper, KeepingError
 from rehearsal.latency import Delays, Latency
 from rehearsal.links import Links
 from rehearsal.market_settings import MarketSettings, Searches
+from rehearsal.metadata import Metadata
 from rehearsal.misfits import Misfits
 from rehearsal.mishaps import is_served
+from rehearsal.role_sessions import RoleSessions
 from rehearsal.services import application, is_ssm, make_moto_strict
 from rehearsal.throttling import CallRates
-from rehearsal.world import World
+from rehearsal.world import ACCOUNT, World
 
 LOOPBACK = "127.0.0.1"
 _BACKLOG = 128
@@ -180,8 +184,10 @@ class _Application:
 
     def _renew(self, start: datetime | None) -> World:
         """A new world that begins then, and applications that serve it."""
-        fleet = Fleet(self._machine_factory, self._folder("hosts"))
+        fleet = Fleet(self._machine_factory, self._folder("hosts"), self._answer_host)
         clock = Clock(start, speed=self._settings.speed)
+        sessions = RoleSessions(clock.now, ACCOUNT)
+        self._metadata = Metadata(sessions, ACCOUNT)
         market_settings = MarketSettings(searches=self._settings.searches)
         links, latency = Links(clock.now), Latency(self._settings.delays)
         self.world = World(
@@ -191,6 +197,7 @@ class _Application:
             links=links,
             latency=latency,
             commands=CommandCentre(fleet, links, latency, clock.now, CommandHistory(self._folder("commands"))),
+            role_sessions=sessions,
             rates=CallRates(is_ssm),
             faults=Faults(is_served, seed=self._settings.seed),
             misfits=self._misfits,
@@ -213,6 +220,20 @@ class _Application:
     def _keep(self) -> None:
         if self._keeper:
             self._keeper.save(self.world.kept)
+
+    def _answer_host(self, instance_id: str, region: str, request: SiteRequest) -> SiteAnswer:
+        """What AWS says to a host: by instance metadata, or as it answers anybody who asks with credentials."""
+        if request.site == METADATA:
+            return self._metadata.answer(instance_id, region, request)
+        asked = EnvironBuilder(
+            request.path,
+            f"https://{request.site}",
+            method=request.method,
+            headers=list(request.headers.items()),
+            data=request.body,
+        )
+        body, status, headers = run_wsgi_app(self, asked.get_environ())
+        return SiteAnswer(int(status.split()[0]), dict(headers), b"".join(body))
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         path = environ.get("PATH_INFO", "")

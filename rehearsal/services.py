@@ -50,7 +50,8 @@ def application(service: Any, world: World, keep: Callable[[], None]) -> Any:
         for endpoint in made.view_functions:
             made.view_functions[endpoint] = convert_to_flask_response(bound.dispatch)
     for endpoint, view in made.view_functions.items():
-        checking = checked(world.misfits, service, _OURS.get(service), authorized(world, service, view))
+        trusted = world.role_sessions.trusted(authorized(world, service, view))
+        checking = checked(world.misfits, service, _OURS.get(service), trusted)
         made.view_functions[endpoint] = meeting(world.faults, service, checking)
     made.before_request(_take_whole)
     made.before_request(lambda: world.calls.note(service, request))

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
@@ -25,6 +25,9 @@ from rehearsal.misfits import Misfits
 from rehearsal.on_demand import OnDemandReservations
 from rehearsal.throttling import CallRates, SearchLimits
 
+if TYPE_CHECKING:
+    from rehearsal.role_sessions import RoleSessions
+
 ACCOUNT = DEFAULT_ACCOUNT_ID
 """The one account there is."""
 
@@ -41,6 +44,7 @@ class World:
     links: Links
     latency: Latency
     commands: CommandCentre
+    role_sessions: RoleSessions
     on_demand: OnDemandReservations = field(default_factory=OnDemandReservations)
     search_limits: SearchLimits = field(default_factory=SearchLimits)
     rates: CallRates = field(default_factory=CallRates)

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from rehearsal.hosts import cable, cache, certificates, code_server_package, registry_proxy, seed, standins
+from rehearsal.hosts import aws_sites, cable, cache, certificates, code_server_package, registry_proxy, seed, standins
 from rehearsal.hosts.certificates import Authority
 from rehearsal.hosts.code_server_package import CodeServerPackage
 from rehearsal.hosts.container import Container
@@ -35,7 +35,7 @@ class BootedHost(EnclosedHost):
 
     def _start(self, network: NetworkNamespace) -> None:
         self._disk.take(self._rootfs.suite, self._rootfs.tree)
-        authority = _authority(self._disk.file("authority.pem"))
+        authority = certificates.for_region(self._region, self._disk.file("authority.pem"))
         self._serve(network, authority)
         container = Container(self._name, self._rootfs, network)
         self._enclosed_by(container)
@@ -63,7 +63,10 @@ class BootedHost(EnclosedHost):
         _lay_cable(network, outside)
         neuron = standins.NeuronRepository(self._rootfs.suite, self._rootfs.neuron_repository)
         listener = outside.listen(standins.ADDRESS, standins.PORT)
-        self._undo.append(Service(listener, standins.handler(_release(), neuron), authority.server).close)
+        handler = standins.handler(_release(), neuron, self._aws)
+        self._undo.append(Service(listener, handler, authority.server).close)
+        listener = outside.listen(aws_sites.METADATA, aws_sites.METADATA_PORT)
+        self._undo.append(Service(listener, aws_sites.handler(self._aws)).close)
 
 
 def factory(suite: str) -> Callable[..., BootedHost]:
@@ -71,17 +74,11 @@ def factory(suite: str) -> Callable[..., BootedHost]:
     return functools.partial(BootedHost, suite=suite)
 
 
-@functools.cache
-def _authority(kept: Path | None) -> Authority:
-    """One for this process: hosts of one run trust the same stand-ins. One that is to outlive it trusts its own."""
-    return certificates.create(standins.NAMES, kept)
-
-
 def _lay_cable(host: NetworkNamespace, outside: NetworkNamespace) -> None:
     try:
         cable.connect(
-            cable.End(host, f"{standins.HOST_ADDRESS}/{standins.PREFIX_LENGTH}"),
-            cable.End(outside, f"{standins.ADDRESS}/{standins.PREFIX_LENGTH}"),
+            cable.End(host, (f"{standins.HOST_ADDRESS}/{standins.PREFIX_LENGTH}",), reaches=(aws_sites.METADATA,)),
+            cable.End(outside, (f"{standins.ADDRESS}/{standins.PREFIX_LENGTH}", f"{aws_sites.METADATA}/32")),
         )
     except OSError as error:
         raise HostError(

@@ -15,10 +15,11 @@ _MTU = 65535
 
 @dataclass(frozen=True)
 class End:
-    """A namespace, and the IPv4 address, with its prefix length, that it gets."""
+    """A namespace, the IPv4 addresses, with prefix lengths, that it gets, and those it is to find at the other end."""
 
     namespace: NetworkNamespace
-    address: str
+    addresses: tuple[str, ...]
+    reaches: tuple[str, ...] = ()
 
 
 def connect(near: End, far: End) -> None:
@@ -26,7 +27,9 @@ def connect(near: End, far: End) -> None:
     far_side = f"/proc/self/fd/{far.namespace.descriptor}"
     _ip(near, far, f"link add {_NAME} mtu {_MTU} type veth peer name {_NAME} mtu {_MTU} netns {far_side}")
     for end in (near, far):
-        _ip(end, far, f"address add {end.address} dev {_NAME}", f"link set {_NAME} up")
+        given = [f"address add {address} dev {_NAME}" for address in end.addresses]
+        routes = [f"route add {address} dev {_NAME}" for address in end.reaches]
+        _ip(end, far, *given, f"link set {_NAME} up", *routes)
 
 
 def _ip(inside: End, far: End, *commands: str) -> None:

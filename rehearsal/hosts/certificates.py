@@ -5,6 +5,7 @@ host. Only those hosts trust it.
 """
 
 import datetime
+import functools
 import os
 import ssl
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from rehearsal.hosts import aws_sites, standins
 from rehearsal.whole_files import write_whole
 
 _LIFETIME = datetime.timedelta(days=2)
@@ -56,6 +58,12 @@ def create(names: Sequence[str], kept: Path | None = None) -> Authority:
         .sign(root_key, hashes.SHA256())
     )
     return Authority(root.public_bytes(serialization.Encoding.PEM).decode(), _context(_as_pem(server_key, server)))
+
+
+@functools.cache
+def for_region(region: str, kept: Path | None) -> Authority:
+    """The one of this process for the stand-ins that hosts in a region have. One that is to outlive it has its own."""
+    return create((*standins.NAMES, *aws_sites.endpoints(region)), kept)
 
 
 def _root() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rehearsal.hosts import seed
 from rehearsal.hosts.agent_process import run_script
+from rehearsal.hosts.aws_sites import SiteAnswer, SiteRequest, Sites
 from rehearsal.hosts.disk import Disk
 from rehearsal.hosts.enclosure import Enclosure
 from rehearsal.hosts.errors import HostError
@@ -35,6 +36,7 @@ class EnclosedHost(ABC):
         self._network: NetworkNamespace | None = None
         self._slots = Slots()
         self._disk = Disk(folder)
+        self._aws: Sites = _nobody
         self.destroyed = False
 
     @property
@@ -48,6 +50,9 @@ class EnclosedHost(ABC):
     @abstractmethod
     def _start(self, network: NetworkNamespace) -> None:
         """Start and wait until it is up. Sets `_enclosure`, and puts what ends it on `_undo`, before it can fail."""
+
+    def connect(self, sites: Sites) -> None:
+        self._aws = sites
 
     def boot(self) -> None:
         with self._lock:
@@ -137,6 +142,10 @@ class EnclosedHost(ABC):
         if enclosure is None:
             raise _not_booted(self._name)
         return enclosure
+
+
+def _nobody(request: SiteRequest) -> SiteAnswer:
+    return SiteAnswer(404)
 
 
 def _not_booted(name: str) -> HostError:

@@ -2,7 +2,7 @@
 
 What the SSM agent does is the same as in a booted host, for it is the same code: a script runs on its own files,
 its own /etc and /tmp and network, as process group, with the same environment. What is not there is everything that
-a booted system does by itself: services, units, sessions, and the stand-ins for package archives. Files below are
+a booted system does by itself: services, units, sessions, and all stand-ins but those for AWS. Files below are
 those of the cached Debian where it was built, else this machine's own, seen read-only under the host's changes.
 """
 
@@ -13,19 +13,21 @@ import functools
 import os
 import select
 import signal
+import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rehearsal.hosts import cache, processes, requirements, seed
+from rehearsal.hosts import aws_sites, cache, certificates, processes, requirements, seed, standins
 from rehearsal.hosts.disk import Disk
 from rehearsal.hosts.enclosed import EnclosedHost
 from rehearsal.hosts.enclosure import BARE_ENVIRONMENT, Enclosure
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.netns import NetworkNamespace
 from rehearsal.hosts.rootfs import Rootfs
+from rehearsal.hosts.service import Service
 
 SUITE = "light"
 OWN = Path("/")
@@ -161,11 +163,27 @@ class LightHost(EnclosedHost):
 
     def _start(self, network: NetworkNamespace) -> None:
         self._disk.take(SUITE, self._tree)
+        authority = certificates.for_region(self._region, self._disk.file("authority.pem"))
+        self._serve_aws(network, authority.server)
         enclosure = LightEnclosure(self._name, self._tree, network)
         self._enclosed_by(enclosure)
         volumes = self._slots.plug_all()
-        first = seed.light_archive(name=self._name, region=self._region, volumes=volumes)
+        first = seed.light_archive(
+            name=self._name,
+            region=self._region,
+            tree=self._tree,
+            authority=authority.certificate,
+            volumes=volumes,
+        )
         enclosure.start(seed.archive_of_volumes(volumes) if self._disk.used else first, self._disk)
+
+    def _serve_aws(self, network: NetworkNamespace, tls: ssl.SSLContext) -> None:
+        """On loopback, for there is no network around: nothing in the host can have these ports at all addresses."""
+        sites = ((aws_sites.METADATA, aws_sites.METADATA_PORT, None), (standins.ADDRESS, standins.PORT, tls))
+        for number, (address, port, context) in enumerate(sites):
+            network.add_loopback(address, number)
+            listener = network.listen(address, port)
+            self._undo.append(Service(listener, aws_sites.handler(self._aws), context).close)
 
 
 def _masks(folder: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from rehearsal.hosts.aws_sites import Sites
     from rehearsal.hosts.volumes import Volume
 
 KILLED = 137
@@ -107,6 +108,14 @@ class Rebootable(Protocol):
 
     def reboot(self) -> None:
         """End all that runs, keep the files; back once it is up again. Raises HostError."""
+
+
+@runtime_checkable
+class Connectable(Protocol):
+    """A machine whose scripts reach AWS."""
+
+    def connect(self, sites: Sites) -> None:
+        """Have it ask `sites`, from its boot on. Called before that."""
 
 
 class MachineFactory(Protocol):

@@ -17,7 +17,7 @@ from typing import TypeVar
 from rehearsal.hosts.errors import HostError
 
 _CLONE_NEWNET = 0x40000000
-_SIOCSIFFLAGS = 0x8914
+_SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK = 0x8914, 0x8916, 0x891C
 _IFF_UP = 0x1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -43,6 +43,10 @@ class NetworkNamespace:
         """A TCP socket listening in the namespace. Raises OSError."""
         return _in_thread(lambda: self._listen(address, port))
 
+    def add_loopback(self, address: str, number: int) -> None:
+        """Give loopback one more IPv4 address, which nobody outside has; `number` tells several apart. OSError."""
+        _in_thread(lambda: self._add_loopback(f"lo:{number}".encode(), address))
+
     def connect(self, address: str, port: int, timeout: float = 10) -> socket.socket:
         """A TCP connection made in the namespace; `timeout` seconds are for connecting. Raises OSError."""
 
@@ -62,6 +66,13 @@ class NetworkNamespace:
     def _listen(self, address: str, port: int) -> socket.socket:
         self._enter()
         return socket.create_server((address, port), backlog=64)
+
+    def _add_loopback(self, label: bytes, address: str) -> None:
+        self._enter()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            for request, value in ((_SIOCSIFADDR, address), (_SIOCSIFNETMASK, "255.255.255.255")):
+                packed = struct.pack("16sHH4s8x", label, socket.AF_INET, 0, socket.inet_aton(value))
+                fcntl.ioctl(any_socket, request, packed)
 
     def _enter(self) -> None:
         _check(_libc.setns(self.descriptor, _CLONE_NEWNET))

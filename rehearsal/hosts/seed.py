@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from rehearsal.hosts import registry_proxy, standins
+from rehearsal.hosts import aws_sites, registry_proxy, standins
 
 VOLUMES_SCRIPT = "/usr/local/lib/rehearsal/volumes.sh"
 _BUNDLE = "etc/ssl/certs/ca-certificates.crt"
@@ -25,22 +25,26 @@ def archive(*, name: str, region: str, tree: Path, authority: str, volumes: Mapp
     files = {
         **_own_files(name, region, volumes),
         "etc/apt/apt.conf.d/99rehearsal": registry_proxy.APT_CONFIGURATION,
-        "usr/local/share/ca-certificates/rehearsal.crt": authority,
-        _BUNDLE: (tree / _BUNDLE).read_text() + authority,
+        **_trust(tree, authority),
         f"{_UNITS}/{_UNIT}": (_IMAGE / _UNIT).read_text(),
     }
     return _tar(files, {f"{_UNITS}/local-fs.target.wants/{_UNIT}": f"../{_UNIT}"})
 
 
-def light_archive(*, name: str, region: str, volumes: Mapping[str, str]) -> bytes:
-    """The same for a host without systemd and without stand-ins."""
+def light_archive(*, name: str, region: str, tree: Path, authority: str, volumes: Mapping[str, str]) -> bytes:
+    """The same for a host without systemd, and without stand-ins but for AWS's."""
     empty = {"etc/fstab": ""}
-    return _tar({**_own_files(name, region, volumes), **empty}, {})
+    return _tar({**_own_files(name, region, volumes), **_trust(tree, authority), **empty}, {})
 
 
 def archive_of_volumes(volumes: Mapping[str, str]) -> bytes:
     """The same for a host that goes on with its files: its disks are the only news."""
     return _tar(_volume_files(volumes), {})
+
+
+def _trust(tree: Path, authority: str) -> dict[str, str]:
+    before = (tree / _BUNDLE).read_text() if (tree / _BUNDLE).exists() else ""
+    return {"usr/local/share/ca-certificates/rehearsal.crt": authority, _BUNDLE: before + authority}
 
 
 def _own_files(name: str, region: str, volumes: Mapping[str, str]) -> dict[str, str]:
@@ -79,5 +83,5 @@ def _hosts(name: str, region: str) -> str:
         "127.0.0.1 localhost\n"
         "::1 localhost ip6-localhost ip6-loopback\n"
         f"127.0.1.1 {name}.{region}.compute.internal {name}\n"
-        f"{standins.ADDRESS} {' '.join(standins.NAMES)}\n"
+        f"{standins.ADDRESS} {' '.join((*standins.NAMES, *aws_sites.endpoints(region)))}\n"
     )

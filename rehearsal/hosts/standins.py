@@ -2,7 +2,8 @@
 
 They answer under their real names, over TLS, so the steps' text stays what runs on AWS. GitHub answers a
 release's address with a redirect to a second site, as it does; Open VSX has three extensions; Neuron's
-package repository knows the host's own Debian release and no package. Anything else is 404.
+package repository knows the host's own Debian release and no package. Requests to AWS go to whoever plays AWS.
+Anything else is 404.
 """
 
 import json
@@ -15,7 +16,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rehearsal.hosts import open_vsx
+from rehearsal.hosts import aws_sites, open_vsx
 
 # Both of a range for tests between networks (RFC 2544), so of no site there is.
 ADDRESS = "198.18.0.1"
@@ -28,6 +29,7 @@ NEURON = "apt.repos.neuron.amazonaws.com"
 NAMES = (GITHUB, RELEASE_ASSETS, NEURON, open_vsx.SITE)
 
 _RELEASE = re.compile(r"/coder/code-server/releases/download/v(?P<version>[^/]+)/(?P<file>[^/]+)")
+_OF_AWS = ".amazonaws.com"
 _CHUNK = 1024 * 1024
 
 
@@ -48,10 +50,11 @@ class NeuronRepository:
     folder: Path
 
 
-def handler(release: Release, repository: NeuronRepository) -> type[BaseHTTPRequestHandler]:
-    """Answers for all of `NAMES`."""
+def handler(release: Release, repository: NeuronRepository, sites: aws_sites.Sites) -> type[BaseHTTPRequestHandler]:
+    """Answers for all of `NAMES`; those of AWS by `sites`."""
 
     class Handler(_StandIn):
+        aws = staticmethod(sites)
         offered = release
         neuron = repository
 
@@ -60,13 +63,16 @@ def handler(release: Release, repository: NeuronRepository) -> type[BaseHTTPRequ
 
 class _StandIn(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    aws: aws_sites.Sites
     offered: Release
     neuron: NeuronRepository
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
-        site = self.headers.get("Host", "").partition(":")[0]
-        if site == GITHUB:
+        site = self._site()
+        if site.endswith(_OF_AWS) and site != NEURON:
+            aws_sites.relay(self, self.aws)
+        elif site == GITHUB:
             self._answer_github(path)
         elif site == RELEASE_ASSETS and path == f"/{self.offered.file_name}":
             self._send_file(self.offered.file)
@@ -81,8 +87,11 @@ class _StandIn(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_POST(self) -> None:
+        site = self._site()
+        if site.endswith(_OF_AWS) and site != NEURON:
+            aws_sites.relay(self, self.aws)
+            return
         request = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        site = self.headers.get("Host", "").partition(":")[0]
         if site == open_vsx.SITE and urlsplit(self.path).path == "/vscode/gallery/extensionquery":
             self._send("application/json", json.dumps(open_vsx.query(request)).encode())
         else:
@@ -90,6 +99,9 @@ class _StandIn(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Clients report what they fetched."""
+
+    def _site(self) -> str:
+        return self.headers.get("Host", "").partition(":")[0]
 
     def _answer_github(self, path: str) -> None:
         asked = _RELEASE.fullmatch(path)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.hosts import certificates, open_vsx, registry_proxy, standins
+from rehearsal.hosts.aws_sites import SiteAnswer
 from rehearsal.hosts.forward import Forward
 from rehearsal.hosts.service import Service
 
@@ -185,7 +186,7 @@ def site(authority, tmp_path):
     (tmp_path / "InRelease").write_text("signed")
     release = standins.Release("4.139.1", "code-server_4.139.1_amd64.deb", package)
     listener = listening()
-    handler = standins.handler(release, standins.NeuronRepository("trixie", tmp_path))
+    handler = standins.handler(release, standins.NeuronRepository("trixie", tmp_path), lambda request: SiteAnswer(404))
     trusting = ssl.create_default_context(cadata=authority.certificate)
 
     def ask(name, path, method="GET", body=None):
