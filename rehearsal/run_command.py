@@ -11,12 +11,15 @@ Sources
   InvalidInstanceId. That CancelCommand answers this for an instance that the command did not go to is assumed.
 - InvokedAfter and InvokedBefore are timestamps: SSM API reference, CommandFilter; what a value that is none gets, and
   that one without a zone is UTC, are assumed.
+- DocumentHash is of the document's content, and this the error for another: aws-samples,
+  aws-security-reference-architecture-examples 301. That Sha256 is meant where no type is given is assumed.
 - Lists are empty for a command that is not known, for all that the API reference has InvalidCommandId among their
   errors: aws-cli 3546, aws-sdk 190 (of invocations; that it is so of commands, too, is assumed).
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -44,6 +47,7 @@ class CommandResponse(InstanceResponse):
         name, version = self._get_param("DocumentName"), self._get_param("DocumentVersion") or "$DEFAULT"
         wanted = None if version == "$DEFAULT" else version
         document = self.ssm_backend._get_documents(name).find(wanted)
+        _check_hash(self._get_param("DocumentHash"), self._get_param("DocumentHashType"), document)
         if document.document_type != "Command":
             raise AwsError("InvalidDocument", f"Document {name} is not a Command document.")
         parameters = self._get_param("Parameters") or {}
@@ -150,6 +154,15 @@ class CommandResponse(InstanceResponse):
             why = "does not exist" if parameter is None else "is a SecureString"
             raise AwsError("InvalidParameters", f"The parameter {name} that is referred to {why}.")
         return str(parameter.value)
+
+
+def _check_hash(wanted: str | None, kind: str | None, document: Any) -> None:
+    """AwsError for a document that does not have the hash that is given."""
+    if wanted is None:
+        return
+    algorithm = {None: "sha256", "Sha256": "sha256", "Sha1": "sha1"}[kind]
+    if hashlib.new(algorithm, document.content.encode()).hexdigest() != wanted:
+        raise AwsError("InvalidDocument", f"document hash {wanted} does not match {kind or 'Sha256'}.")
 
 
 def _check_instances(named: Sequence[str], there: Collection[str], account: str) -> None:

@@ -91,4 +91,4 @@ def setup(
         one: variables(config, hashes, data_volume=data_volumes.get(one, ""), is_open=one in opened)
         for one in instance_ids
     }
-    return run_task_file(aws, config.state_dir, definition.load(TASK_FILE), given, options, words)
+    return run_task_file(config, aws, definition.load(TASK_FILE), given, options, words)

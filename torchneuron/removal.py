@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from torchneuron import account, adoption, deployed, display, remains
 from torchneuron.aws import Aws
 from torchneuron.config import Config
-from torchneuron.errors import Declined
+from torchneuron.errors import AwsError, Declined
 from torchneuron.plan import DATA_VOLUME, Change, of_type
 from torchneuron.project import LOOKING, Project, connected, refuse_without_state
+from torchneuron.setup import clearing
 
 
 def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -> None:
@@ -31,6 +33,7 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
         changes = terraform.plan_removal(held, keep=keep).changes
         if not changes:
             display.note(f"Nothing is deployed in {aws.region}.{_kept(kept, aws.region)}")
+            _delete_documents(aws, config.project_name, gone=())
             _warn_of_the_rest(aws, config.project_name, strangers, known=kept)
             return
         display.table(["what goes", "address"], [(change.type, change.address) for change in changes])
@@ -42,7 +45,16 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
             raise Declined("Nothing was removed.")
         terraform.apply()
     display.note(f"Removed.{_kept(kept, aws.region)}")
+    _delete_documents(aws, config.project_name, gone=[change.identity for change in changes])
     _warn_of_the_rest(aws, config.project_name, strangers, known=[*kept, *(change.identity for change in changes)])
+
+
+def _delete_documents(aws: Aws, project: str, *, gone: Collection[str]) -> None:
+    """Delete the command documents that setups have left, but for those of setups under way on other machines."""
+    try:
+        clearing.delete_documents(aws.ssm(), project, gone=gone, unsent=timedelta(0))
+    except AwsError as error:
+        display.warn(f"setup documents may be left in Systems Manager, with the texts of the tasks. {error.what}")
 
 
 def _take_strays(aws: Aws, config: Config, project: Project, outputs: Mapping[str, Any]) -> Sequence[str]:

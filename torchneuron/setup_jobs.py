@@ -10,18 +10,19 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torchneuron import code_server, config, deployed, deployment, display, openings, passwords, task_runs
 from torchneuron.aws import Aws
 from torchneuron.config import Config
-from torchneuron.errors import InputError, NotFoundError, SetupError
+from torchneuron.errors import AwsError, InputError, NotFoundError, SetupError
 from torchneuron.passwords import Hashes, Password
 from torchneuron.setup import definition, logs
 from torchneuron.setup.commands import Commands, Found
 from torchneuron.setup.definition import TaskFile
-from torchneuron.setup.document import AUTO
+from torchneuron.setup.document import AUTO, NAME_PREFIX
 from torchneuron.setup.failures import Words, named
 from torchneuron.task_runs import RunOptions
 
@@ -100,13 +101,13 @@ def run_tasks(machines: Machines, options: RunOptions, file: str, pairs: list[st
     settings, aws, machines, _ = _found(machines, options, needs_secret=False)
     words = run_tasks_words(machines, options, task_file, given)
     by_instance = dict.fromkeys(machines.instance_ids, given)
-    task_runs.run_task_file(aws, settings.state_dir, task_file, by_instance, options, words)
+    task_runs.run_task_file(settings, aws, task_file, by_instance, options, words)
 
 
 def cancel(machines: Machines) -> None:
     """`invoke setup --cancel`, and that of `run-tasks`: whatever of ours is under way."""
-    _, aws, machines, _ = _found(machines, RunOptions(), needs_secret=False)
-    commands = Commands(aws.ssm(), aws.ssm_once())
+    settings, aws, machines, _ = _found(machines, RunOptions(), needs_secret=False)
+    commands = Commands(aws.ssm(), aws.ssm_once(), settings.project_name)
     under_way = commands.under_way(machines.instance_ids)
     if not under_way:
         display.note(f"Nothing is under way on {named(machines.instance_ids)}.")
@@ -119,6 +120,10 @@ def cancel(machines: Machines) -> None:
         display.note(f"Cancelling SSM command {found.command_id} on {named(instance_ids)}.")
     with display.waiting("Waiting for the task under way to be stopped"):
         _await_end(commands, list(under_way))
+    with suppress(AwsError):
+        for found in by_command:
+            if found.document.startswith(NAME_PREFIX):
+                commands.delete_document(found.document)
     display.note("Cancelled. What had finished stays finished: the next run takes up behind it.")
 
 
@@ -136,12 +141,12 @@ def _await_end(commands: Commands, instance_ids: Sequence[str]) -> None:
 
 def show_logs(machines: Machines, task: str, *, follow: bool) -> None:
     """`invoke setup.logs`: the output of a task, or of all, from the one machine that is meant."""
-    _, aws, machines, _ = _found(machines, RunOptions(), needs_secret=False)
+    settings, aws, machines, _ = _found(machines, RunOptions(), needs_secret=False)
     if len(machines.instance_ids) > 1:
         listed = "\n".join(f"  {one}" for one in machines.instance_ids)
         raise InputError("Of which machine? There are several.", why=listed, do="Name one: -i ID.")
     (instance_id,) = machines.instance_ids
-    ssm, commands = aws.ssm(), Commands(aws.ssm(), aws.ssm_once())
+    ssm, commands = aws.ssm(), Commands(aws.ssm(), aws.ssm_once(), settings.project_name)
     task = task or logs.EVERYTHING
     if follow:
         pieces = logs.follow(ssm, instance_id, task, goes_on=lambda: bool(commands.under_way([instance_id])))

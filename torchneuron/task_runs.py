@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torchneuron import display
 from torchneuron.aws import Aws
+from torchneuron.config import Config
 from torchneuron.errors import AwsError, InputError
 from torchneuron.reach.online import wait_until_online
 from torchneuron.setup import clearing, definition, failures, history, report, syntax
@@ -45,8 +47,8 @@ class RunOptions:
 
 
 def run_task_file(
+    settings: Config,
     aws: Aws,
-    state_dir: Path,
     task_file: TaskFile,
     given: Mapping[str, Mapping[str, str]],
     options: RunOptions,
@@ -57,9 +59,9 @@ def run_task_file(
     Everything is checked before anything is sent. Returns the outcomes; none after a dry run, which touches nothing.
     Raises SetupError when any machine failed.
     """
-    members = _members(state_dir, task_file, given)
+    members = _members(settings.state_dir, task_file, given)
     _check(members, options)
-    commands = Commands(aws.ssm(), aws.ssm_once())
+    commands = Commands(aws.ssm(), aws.ssm_once(), settings.project_name)
     if options.dry_run:
         _show_dry_run(commands, members, options)
         return ()
@@ -75,10 +77,10 @@ def run_task_file(
     begun = time.monotonic()
     with report.monitor(options.output, instance_ids) as monitor:
         outcomes = Runner(commands, monitor, words, options.way).run(members, options.choice)
+    with suppress(AwsError):
+        clearing.delete_documents(aws.ssm(), settings.project_name)
     _raise_failures(outcomes, words)
     report.show_outcomes(outcomes, time.monotonic() - begun, aws.region)
-    if any(outcome.ran for outcome in outcomes):
-        clearing.clear_old_documents(aws.ssm())
     return outcomes
 
 

@@ -50,8 +50,17 @@ class DyingCommands(Commands):
     """Run Command for a process that may die before or after each call."""
 
     def __init__(self, ssm, countdown):
-        super().__init__(ssm, ssm)
-        for name in ("ensure_document", "send", "history", "under_way", "invocations", "tasks_of", "output"):
+        super().__init__(ssm, ssm, "tests")
+        for name in (
+            "create_document",
+            "delete_document",
+            "send",
+            "history",
+            "under_way",
+            "invocations",
+            "tasks_of",
+            "output",
+        ):
             setattr(self, name, around(getattr(self, name), countdown))
 
 

@@ -103,7 +103,7 @@ class Laptop:
 
     def commands(self) -> Commands:
         ssm = self.fleet.client("ssm")
-        return Commands(ssm, ssm)
+        return Commands(ssm, ssm, "tests")
 
     def runner(self, commands: Commands | None = None) -> Runner:
         self.monitor = Recorder()

@@ -9,7 +9,7 @@ from tests.functional.support import AMI_PARAMETER, eventually
 from torchneuron.errors import NotFoundError
 from torchneuron.reach.online import online, wait_until_online
 from torchneuron.setup.commands import Commands, Targets
-from torchneuron.setup.document import RUN_SHELL_SCRIPT, Request
+from torchneuron.setup.document import AMAZONS, Request
 
 REGION = "sa-east-1"
 CORE = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
@@ -104,9 +104,9 @@ def test_a_stopped_one_is_not_waited_for(told, launch):
 
 
 def test_one_that_went_before_the_command_came(aws, launch):
-    one, amazons = launch(), Request(RUN_SHELL_SCRIPT, None, (), {"commands": ["true"]})
+    one, amazons = launch(), Request(None, (), {"commands": ["true"]})
     with pytest.raises(NotFoundError, match=f"does not reach {one} any more") as refused:
-        Commands(aws.ssm(), aws.ssm_once()).send(amazons, Targets((one,)))
+        Commands(aws.ssm(), aws.ssm_once(), "tests").send(amazons, AMAZONS, Targets((one,)))
     assert f"--region sa-east-1 --filters Key=InstanceIds,Values={one}" in refused.value.do
 
 

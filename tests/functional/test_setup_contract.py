@@ -9,8 +9,8 @@ import pytest
 from tests.functional.light import HELD, RAN, Laptop, light_fleet, note
 from tests.functional.support import eventually
 from tests.unit.setup_support import task
-from torchneuron.errors import SetupError
-from torchneuron.setup import logs
+from torchneuron.errors import Detached, SetupError
+from torchneuron.setup import clearing, logs
 from torchneuron.setup.plan import Choice
 from torchneuron.setup.run import Way
 from torchneuron.setup.steps import Word
@@ -250,34 +250,110 @@ def test_following_a_log_ends_with_the_run(fleet, laptop):
     assert b"".join(pieces).decode().splitlines()[1:] == ["line 1", "line 2"]
 
 
-def test_documents_are_reused(fleet, laptop):
-    laptop.run(ids("a"))
-    laptop.run(ids("a"), choice=Choice(clean=True))
-    laptop.run(ids("a"), choice=Choice(clean=True))
+def own_documents(fleet):
     names = fleet.client("ssm").list_documents(Filters=[{"Key": "Owner", "Values": ["Self"]}], MaxResults=50)
-    mine = [
-        one["Name"]
-        for one in names["DocumentIdentifiers"]
-        if json.loads(fleet.client("ssm").get_document(Name=one["Name"])["Content"])["mainSteps"][0]["name"] == "task-a"
-    ]
-    assert len(mine) == len(set(mine))
+    return [one["Name"] for one in names["DocumentIdentifiers"]]
 
 
-def test_a_document_that_somebody_cleared_away_is_made_again(fleet, laptop):
-    commands, ssm = laptop.commands(), fleet.client("ssm")
-    ensure = commands.ensure_document
+@pytest.mark.attack("reads what a run did from its documents, after it has ended")
+def test_no_document_stays_of_a_run_that_has_ended(fleet, laptop):
+    laptop.run(ids("a"))
+    assert own_documents(fleet) == []
+    laptop.run([task("task-a", "false")], choice=Choice(clean=True))
+    assert own_documents(fleet) == []
+    (outcome,) = laptop.run([task("task-a", "sleep 60", timeoutSeconds=5)])
+    assert "ran out of time" in outcome.failure.what
+    assert own_documents(fleet) == []
 
-    def ensured_and_gone(request):
-        ensure(request)
+
+def before_sending(laptop, change):
+    """Have `change` called with SSM, the document and its content, between its creation and the first command."""
+    commands, ssm = laptop.commands(), laptop.fleet.client("ssm")
+    create = commands.create_document
+
+    def created_and_changed(request):
+        document = create(request)
         if request.content:
-            ssm.delete_document(Name=request.document)
-            commands.ensure_document = ensure
+            commands.create_document = create
+            change(ssm, document.name, request.content)
+        return document
 
-    commands.ensure_document = ensured_and_gone
+    commands.create_document = created_and_changed
     laptop.commands = lambda: commands
+
+
+EVIL = {
+    "schemaVersion": "2.2",
+    "parameters": {"Tasks": {"type": "StringList"}},
+    "mainSteps": [{"action": "aws:runShellScript", "name": "task-a", "inputs": {"runCommand": [f"echo evil >>{RAN}"]}}],
+}
+
+
+@pytest.mark.attack("updates a run's document, and makes that the default, before the command is sent")
+def test_an_updated_document_does_not_run(fleet, laptop):
+    def update(ssm, name, content):
+        made = ssm.update_document(Name=name, Content=json.dumps(EVIL), DocumentVersion="$LATEST")
+        version = made["DocumentDescription"]["DocumentVersion"]
+        ssm.update_document_default_version(Name=name, DocumentVersion=version)
+
+    before_sending(laptop, update)
     (outcome,) = laptop.run(ids("a"))
     assert outcome.failure is None
     assert fleet.ran() == ["a"]
+    assert own_documents(fleet) == []
+
+
+@pytest.mark.attack("replaces a run's document by another of its name before the command is sent")
+def test_a_replaced_document_does_not_run(fleet, laptop):
+    def replace(ssm, name, content):
+        ssm.delete_document(Name=name)
+        ssm.create_document(Name=name, Content=json.dumps(EVIL), DocumentType="Command")
+
+    before_sending(laptop, replace)
+    (outcome,) = laptop.run(ids("a"))
+    assert outcome.failure is None
+    assert fleet.ran() == ["a"]
+
+
+@pytest.mark.attack("makes documents of the names that documents had, made from their contents, ahead of a run")
+def test_nobody_knows_a_documents_name_ahead(fleet, laptop):
+    names = []
+    for _ in range(2):
+        before_sending(laptop, lambda ssm, name, content: names.append(name))
+        laptop.run(ids("a"), choice=Choice(clean=True))
+    assert len(set(names)) == len(names)
+    assert fleet.ran() == ["a", "a"]
+
+
+def test_a_document_that_somebody_cleared_away_is_made_again(fleet, laptop):
+    before_sending(laptop, lambda ssm, name, content: ssm.delete_document(Name=name))
+    (outcome,) = laptop.run(ids("a"))
+    assert outcome.failure is None
+    assert fleet.ran() == ["a"]
+
+
+def test_attaching_from_another_laptop_needs_no_document_and_deletes_it(fleet, laptop, tmp_path):
+    """The first laptop is closed for good while the command is under way."""
+    name = f"{laptop.way.mode}-{tmp_path.name}"[-40:].replace("_", "-")
+    slow = [task(f"{name}-a", note("a"), "sleep 5"), task(f"{name}-b", note("b"))]
+    commands, (instance_id,) = laptop.commands(), fleet.instance_ids[:1]
+
+    def close(*_):
+        raise KeyboardInterrupt
+
+    commands.invocations = close
+    laptop.commands = lambda: commands
+    with pytest.raises(Detached):
+        laptop.run(slow)
+    assert len(own_documents(fleet)) == {"document": 1, "step": 0}[laptop.way.mode]
+    other = Laptop(fleet, tmp_path / "other", laptop.way, new_itself=True)
+    (outcome,) = other.run(slow)
+    assert outcome.failure is None
+    assert fleet.ran() == ["a", "b"]
+    # On a busy machine it has ended before anybody attached.
+    clearing.delete_documents(fleet.client("ssm"), "tests")
+    assert own_documents(fleet) == []
+    assert other.commands().under_way([instance_id]) == {}
 
 
 def test_a_failure_says_where_the_rest_is(fleet, laptop):

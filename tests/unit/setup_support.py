@@ -11,7 +11,7 @@ from typing import Any
 from torchneuron.errors import AccessError
 from torchneuron.setup import definition
 from torchneuron.setup.commands import Found, Invocation, StepOutput, Targets
-from torchneuron.setup.document import Request
+from torchneuron.setup.document import AMAZONS, NAME_PREFIX, Document, Request
 from torchneuron.setup.failures import Words
 from torchneuron.setup.monitor import Outcome
 from torchneuron.setup.plan import Plan
@@ -52,6 +52,7 @@ class Sent:
 
     command_id: str
     request: Request
+    document: Document
     targets: Targets
     polls: int = 0
     cancelled: bool = False
@@ -78,17 +79,22 @@ class FakeCommands:
     foreign: dict[str, Found] = field(default_factory=dict)
     commands: list[Sent] = field(default_factory=list)
     documents: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
     earlier: list[dict[str, Any]] = field(default_factory=list)
 
-    def ensure_document(self, request: Request) -> None:
+    def create_document(self, request: Request) -> Document:
         if request.content is None:
-            return
+            return AMAZONS
         if not self.may_document:
             raise AccessError("Could not create the document.", code="AccessDeniedException", why="denied")
-        self.documents.append(request.document)
+        self.documents.append(f"{NAME_PREFIX}{len(self.documents)}")
+        return Document(self.documents[-1], "1", "hash")
 
-    def send(self, request: Request, targets: Targets) -> str:
-        self.commands.append(Sent(f"command-{len(self.commands) + 1}", request, targets))
+    def delete_document(self, name: str) -> None:
+        self.deleted.append(name)
+
+    def send(self, request: Request, document: Document, targets: Targets) -> str:
+        self.commands.append(Sent(f"command-{len(self.commands) + 1}", request, document, targets))
         return self.commands[-1].command_id
 
     def history(self, instance_id: str) -> Iterator[dict[str, Any]]:

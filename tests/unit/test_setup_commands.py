@@ -7,8 +7,10 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from tests.unit.setup_support import rendered, task
 from torchneuron.errors import InputError, SetupError
 from torchneuron.setup.commands import Commands, Targets, check_rates
-from torchneuron.setup.document import DOCUMENT, compile_plan
+from torchneuron.setup.document import DOCUMENT, Document, compile_plan
 from torchneuron.setup.plan import make_plan
+
+DOCUMENT_OF_OURS = Document("torchneuron-setup-p-1", "1", "hash")
 
 
 class FakeSsm:
@@ -43,7 +45,7 @@ def request_(tmp_path):
 
 def test_a_command_whose_answer_was_lost_is_found_again(request_):
     ssm = FakeSsm(takes=True, shown_after=1)
-    assert Commands(ssm, ssm).send(request_, Targets(("i-1",))) == "command-0"
+    assert Commands(ssm, ssm, "p").send(request_, DOCUMENT_OF_OURS, Targets(("i-1",))) == "command-0"
     assert len(ssm.sent) == 1
 
 
@@ -51,7 +53,7 @@ def test_one_that_cannot_be_found_is_said_to_be_unknown(request_, monkeypatch):
     monkeypatch.setattr("torchneuron.setup.commands._LOOKS", (0.0, 0.0))
     ssm = FakeSsm(takes=False)
     with pytest.raises(SetupError, match="it first looks for one under way"):
-        Commands(ssm, ssm).send(request_, Targets(("i-1",)))
+        Commands(ssm, ssm, "p").send(request_, DOCUMENT_OF_OURS, Targets(("i-1",)))
 
 
 class ForgetfulSsm:
@@ -68,7 +70,7 @@ class ForgetfulSsm:
 @pytest.mark.parametrize(("ssm", "command_id"), [(None, "no id"), (ForgetfulSsm(), "0" * 36)], ids=["botocore", "SSM"])
 def test_nothing_is_known_of_a_command_whose_id_is_refused(ssm, command_id):
     ssm = ssm or boto3.client("ssm", region_name="sa-east-1", aws_access_key_id="a", aws_secret_access_key="b")
-    assert Commands(ssm, ssm).invocations(command_id, []) == {}
+    assert Commands(ssm, ssm, "p").invocations(command_id, []) == {}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.setup_support import INSTANCE, OTHER, WORDS, FakeCommands, Recorder, member, rendered, task
 from torchneuron.errors import Detached, SetupError, TorchNeuronError
 from torchneuron.setup.commands import Found
-from torchneuron.setup.document import RUN_SHELL_SCRIPT
+from torchneuron.setup.document import NAME_PREFIX, RUN_SHELL_SCRIPT
 from torchneuron.setup.plan import Choice
 from torchneuron.setup.run import Runner, Way
 from torchneuron.setup.state import Running, State, StateStore
@@ -172,7 +172,8 @@ def test_without_the_right_to_make_documents_tasks_go_one_by_one(run, commands, 
     commands.may_document = False
     assert run.on(tasks).ran == ("01-a", "02-b", "03-c")
     assert [sent.tasks for sent in commands.commands] == [["01-a"], ["02-b"], ["03-c"]]
-    assert {sent.request.document for sent in commands.commands} == {RUN_SHELL_SCRIPT}
+    assert {sent.document.name for sent in commands.commands} == {RUN_SHELL_SCRIPT}
+    assert commands.deleted == []
     assert "one by one" in run.monitor.notes[0]
 
 
@@ -298,7 +299,7 @@ def test_more_than_a_command_may_name_go_as_several_that_share_the_rates(tmp_pat
     Run(tmp_path, commands, Way("document", None, "30", "10%")).on(tasks, *ids)
     assert [len(sent.targets.instance_ids) for sent in commands.commands] == [50, 50, 20]
     assert {(sent.targets.max_concurrency, sent.targets.max_errors) for sent in commands.commands} == {("10", "10%")}
-    assert len({sent.request.document for sent in commands.commands}) == 1
+    assert len({sent.document.name for sent in commands.commands}) == 1
 
 
 def test_machines_with_values_of_their_own_have_commands_of_their_own_side_by_side(tmp_path, commands):
@@ -317,3 +318,37 @@ def test_with_too_many_errors_no_further_command_is_sent(tmp_path, commands):
     assert len(commands.commands) == 1
     assert "Nothing was sent" in not_sent.failure.what
     assert "Task 01-a failed" in failed.failure.what
+
+
+def test_a_runs_documents_are_deleted_when_it_has_ended_however_it_ends(run, commands, tasks):
+    run.on(tasks)
+    assert commands.deleted == commands.documents != []
+    commands.fails = {"01-a"}
+    with pytest.raises(SetupError):
+        run.on(tasks, choice=Choice(clean=True))
+    assert commands.deleted == commands.documents
+    assert len(commands.documents) == 2
+
+
+def test_of_a_run_that_is_left_only_the_document_under_way_stays(run, commands, tmp_path):
+    large = [task(f"{number}-task", "#" + "x" * 40_000) for number in range(3)]
+    commands.interrupt_at = 1
+    with pytest.raises(Detached):
+        run.on(rendered(tmp_path, large))
+    under_way, *unsent = commands.documents
+    assert len(unsent) == 2
+    assert commands.deleted == unsent
+    assert commands.commands[0].document.name == under_way
+
+
+def test_the_document_of_a_run_that_was_attached_to_is_deleted_too(run, commands, tasks):
+    commands.foreign = {INSTANCE: Found("theirs", f"{NAME_PREFIX}theirs")}
+    run.on(tasks)
+    assert f"{NAME_PREFIX}theirs" in commands.deleted
+
+
+def test_a_document_that_may_still_be_delivered_stays(run, commands, tasks):
+    commands.alive, commands.watched = False, 10**9
+    with pytest.raises(SetupError, match="has lost"):
+        run.on(tasks)
+    assert commands.deleted == []

@@ -12,7 +12,7 @@ history     the same, found out from SSM                            AWS
 watch       follows one command on its machines                     AWS
 run         drives plans to their ends                              AWS
 failures    what is said of a run that stopped                      AWS, for a step's output
-clearing    old documents removed                                   AWS
+clearing    documents that runs left, deleted                       AWS
 logs        what tasks wrote, whole, from the machine               AWS
 monitor     what a run tells while it goes on
 report      the same for a person: live on a terminal, or lines

@@ -1,47 +1,78 @@
-"""Old command documents of ours, removed: every change of a task file makes a new one, and an account may have 500.
-
-One that is removed too early costs nothing but its making: a run that finds it gone makes it again.
-"""
+"""Command documents that runs left behind: a run deletes its own at its end, unless its laptop died or was closed."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
+from torchneuron import marks
 from torchneuron.aws_errors import calling
-from torchneuron.errors import AwsError
 from torchneuron.setup.document import NAME_PREFIX
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_ssm.type_defs import TagTypeDef
 
-KEPT = timedelta(days=7)
-"""Longer than any run: a step may take 48 hours. SSM hands machines a copy when it delivers a command."""
+UNSENT = timedelta(hours=1)
+"""How long a document may wait to be sent: behind the one before it in a long run. A run whose document is gone makes
+another."""
+_UNDER_WAY = ("Pending", "InProgress")
 
 
-def clear_old_documents(ssm: SSMClient, now: datetime | None = None) -> list[str]:
-    """Remove our documents older than `KEPT`; their names. What is not allowed or fails is left for another time."""
-    before = (now or datetime.now(timezone.utc)) - KEPT
-    removed = []
-    try:
-        for name in _old(ssm, before):
-            with calling("remove an old command document"):
+def delete_documents(
+    ssm: SSMClient, project: str, *, gone: Collection[str] = (), unsent: timedelta = UNSENT
+) -> list[str]:
+    """Delete the project's documents whose commands have ended, or that were not sent for `unsent`; their names.
+
+    Those without a project, of older versions, are deleted too. `gone`: instances that are terminated, whose commands
+    stay under way for as long as SSM keeps them. Raises AwsError.
+    """
+    before = datetime.now(timezone.utc) - unsent
+    documents = _documents(ssm, project)
+    used = _used(ssm, gone) if documents else set()
+    deleted = []
+    for name, created in documents:
+        if name not in used and (created < before or _was_sent(ssm, name)):
+            with calling("delete a command document"):
                 ssm.delete_document(Name=name)
-            removed.append(name)
-    except AwsError:
-        # Nobody waits for this, and the run it follows has succeeded.
-        return removed
-    return removed
+            deleted.append(name)
+    return deleted
 
 
-def _old(ssm: SSMClient, before: datetime) -> list[str]:
-    with calling("look for old command documents"):
-        pages = ssm.get_paginator("list_documents").paginate(
-            Filters=[{"Key": "Owner", "Values": ["Self"]}, {"Key": "tag:ManagedBy", "Values": ["torchneuron"]}]
-        )
-        return [
-            one["Name"]
-            for page in pages
-            for one in page["DocumentIdentifiers"]
-            if one["Name"].startswith(NAME_PREFIX) and one["CreatedDate"] < before
+def _was_sent(ssm: SSMClient, name: str) -> bool:
+    with calling("look for the commands of a document"):
+        return bool(ssm.list_commands(Filters=[{"key": "DocumentName", "value": name}], MaxResults=1)["Commands"])
+
+
+def _documents(ssm: SSMClient, project: str) -> list[tuple[str, datetime]]:
+    with calling("look for command documents"):
+        pages = ssm.get_paginator("list_documents").paginate(Filters=[{"Key": "Owner", "Values": ["Self"]}])
+        found = [document for page in pages for document in page["DocumentIdentifiers"]]
+    return [
+        (document["Name"], document["CreatedDate"])
+        for document in found
+        if document["Name"].startswith(NAME_PREFIX) and _is_of(project, document.get("Tags", []))
+    ]
+
+
+def _is_of(project: str, tags: Collection[TagTypeDef]) -> bool:
+    has_project = any(tag.get("Key") == "Project" for tag in tags)
+    return marks.are_in(marks.of(project) if has_project else marks.MANAGED, tags)
+
+
+def _used(ssm: SSMClient, gone: Collection[str]) -> set[str]:
+    with calling("look for commands under way"):
+        pages = [
+            page
+            for status in _UNDER_WAY
+            for page in ssm.get_paginator("list_command_invocations").paginate(
+                Filters=[{"key": "Status", "value": status}]
+            )
         ]
+    return {
+        invocation["DocumentName"]
+        for page in pages
+        for invocation in page["CommandInvocations"]
+        if invocation["InstanceId"] not in gone
+    }

@@ -16,7 +16,7 @@ from torchneuron.aws_errors import calling
 from torchneuron.errors import AwsError, InputError, SetupError, UnreachableError
 from torchneuron.reach.online import not_managed, online
 from torchneuron.setup import library
-from torchneuron.setup.document import RUN_SHELL_SCRIPT, Request, identities
+from torchneuron.setup.document import AMAZONS, NAME_PREFIX, Document, Request, identities
 from torchneuron.setup.steps import StepStatus, Word
 
 if TYPE_CHECKING:
@@ -105,41 +105,48 @@ class Found:
 class Commands:
     """Run Command in one region. `once` must be a client without retries (`Aws.ssm_once`)."""
 
-    def __init__(self, ssm: SSMClient, once: SSMClient) -> None:
+    def __init__(self, ssm: SSMClient, once: SSMClient, project: str) -> None:
+        """`project`: whose documents are created."""
         self._ssm = ssm
         self._once = once
+        self._project = project
 
-    def ensure_document(self, request: Request) -> None:
-        """Create the request's document if it is not there. Its name is its content's hash: one there is the same.
+    def create_document(self, request: Request) -> Document:
+        """Create the request's document, for this run only: nobody can have made or changed one of its name before.
 
-        Raises AccessError when that is not allowed and it is not there.
+        Raises AccessError when that is not allowed.
         """
         if request.content is None:
-            return
+            return AMAZONS
+        name = f"{NAME_PREFIX}{self._project}-{uuid.uuid4().hex[:16]}"
         try:
             with calling("create the command document"):
                 created = self._ssm.create_document(
-                    Name=request.document,
+                    Name=name,
                     Content=request.content,
                     DocumentType="Command",
                     DocumentFormat="JSON",
                     TargetType="/AWS::EC2::Instance",
-                    Tags=marks.listed(marks.MANAGED),
-                )
-            if created["DocumentDescription"].get("Status") == "Active":
-                return
+                    Tags=marks.listed(marks.of(self._project)),
+                )["DocumentDescription"]
         except AwsError as error:
-            if error.code != "DocumentAlreadyExists" and not self._exists(request.document):
+            if error.code != "DocumentAlreadyExists":
                 raise
-        self._await_active(request.document)
+            # Its answer was lost, and with it the hash: nobody can say any more what is in it.
+            self.delete_document(name)
+            return self.create_document(request)
+        if created.get("Status") != "Active":
+            self._await_active(name)
+        return Document(name, created["DocumentVersion"], created["Hash"])
 
-    def _exists(self, name: str) -> bool:
+    def delete_document(self, name: str) -> None:
+        """Delete a document of ours; one that is gone is fine."""
         try:
-            with calling("look at the command document"):
-                self._ssm.describe_document(Name=name)
-        except AwsError:
-            return False
-        return True
+            with calling("delete the command document"):
+                self._ssm.delete_document(Name=name)
+        except AwsError as error:
+            if error.code != "InvalidDocument":
+                raise
 
     def _await_active(self, name: str) -> None:
         for _ in range(_ACTIVE_SECONDS):
@@ -155,8 +162,8 @@ class Commands:
             time.sleep(1)
         raise SetupError(f"The command document {name} is still not active after a minute.", do="Try again.")
 
-    def send(self, request: Request, targets: Targets) -> str:
-        """Send `request`; the command's id. The run it starts needs nobody to watch it.
+    def send(self, request: Request, document: Document, targets: Targets) -> str:
+        """Send `request` by its document as it was created; the command's id. What it starts needs nobody to watch.
 
         SendCommand has no client token, and two runs at once would get into each other's way: it is sent once, with a
         comment of its own, and a lost answer is settled by looking for that comment.
@@ -167,7 +174,7 @@ class Commands:
         try:
             with calling(f"send the setup to {named}"):
                 sent = self._once.send_command(
-                    DocumentName=request.document,
+                    **document.as_arguments(),
                     Parameters={name: list(values) for name, values in request.parameters.items()},
                     Comment=comment,
                     TimeoutSeconds=_DELIVERY_SECONDS,
@@ -232,18 +239,15 @@ class Commands:
                 yield from page["CommandInvocations"]
 
     def tasks_of(self, found: Found) -> dict[str, str]:
-        """The ids and digests of the tasks of a command; none where its document is gone."""
+        """The ids and digests of the tasks of a command; none where SSM does not know it any more."""
         try:
-            if found.document != RUN_SHELL_SCRIPT:
-                with calling("read the command document"):
-                    return identities(self._ssm.get_document(Name=found.document)["Content"])
             with calling("read the command"):
                 commands = self._ssm.list_commands(CommandId=found.command_id)["Commands"]
         except AwsError as error:
-            if error.code not in ("InvalidDocument", "InvalidCommandId"):
+            if error.code != "InvalidCommandId":
                 raise
             return {}
-        return identities("\n".join(commands[0].get("Parameters", {}).get("commands", []))) if commands else {}
+        return identities(commands[0].get("Parameters", {})) if commands else {}
 
     def output(self, command_id: str, instance_id: str, task: str, *, is_only: bool) -> StepOutput:
         """What a step wrote. `is_only`: the command has no other, and Amazon's document its own name for it."""

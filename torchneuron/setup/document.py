@@ -5,11 +5,13 @@ most 64 KB, its name matches [a-zA-Z0-9_.-]{3,128}, a step's name is letters, di
 `onFailure` belongs to a step's *inputs*: the agent looks for it there and nowhere else
 (amazon-ssm-agent, agent/framework/runpluginutil/runpluginutil.go). Of the 64 KB the values given to parameters are a
 part: botocore's model, CreateDocument.Content.
+
+The command says itself which tasks it runs (`TASKS`): documents are deleted when their run has ended, and whoever
+attaches to a run, or asks what has finished, reads the command.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +22,8 @@ from torchneuron.setup.plan import Plan
 from torchneuron.setup.render import RenderedTask, identify
 
 NAME_PREFIX = "torchneuron-setup-"
+TASKS = "Tasks"
+"""The parameter of our documents that names the tasks and their digests, `ID=DIGEST` each. No step uses it."""
 RUN_SHELL_SCRIPT = "AWS-RunShellScript"
 MAX_BYTES = 64 * 1024
 # Of AWS-RunShellScript there are some 1,300; what they are is Amazon's.
@@ -31,13 +35,26 @@ MODES = (AUTO, DOCUMENT, STEP)
 
 
 @dataclass(frozen=True)
+class Document:
+    """A document as SendCommand names it: this version, if its content has this SHA-256. Empty: not checked."""
+
+    name: str
+    version: str = ""
+    hash: str = ""
+
+    def as_arguments(self) -> dict[str, Any]:
+        """As SendCommand takes it."""
+        hashed = {"DocumentHash": self.hash, "DocumentHashType": "Sha256"} if self.hash else {}
+        return {"DocumentName": self.name, **({"DocumentVersion": self.version} if self.version else {}), **hashed}
+
+
+AMAZONS = Document(RUN_SHELL_SCRIPT)
+
+
+@dataclass(frozen=True)
 class Request:
-    """What one SendCommand asks. `content` is that of a document of ours, None for Amazon's.
+    """What one SendCommand asks. `content` is that of a document of ours, None for Amazon's."""
 
-    A document's name is made from its content: the same tasks make the same document.
-    """
-
-    document: str
     content: str | None
     tasks: tuple[RenderedTask, ...]
     parameters: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -55,21 +72,20 @@ def compile_plan(plan: Plan, mode: str) -> tuple[Request, ...]:
     requests: list[Request] = []
     batch: list[tuple[RenderedTask, str]] = []
     for one in scripts:
-        if batch and len(_content([*batch, one]).encode()) > MAX_BYTES:
+        if batch and _size([*batch, one]) > MAX_BYTES:
             requests.append(_document(batch))
             batch = []
         batch.append(one)
     return (*requests, _document(batch)) if batch else ()
 
 
-def identities(content: str) -> dict[str, str]:
-    """The ids and digests of the tasks in a document of ours, or in the commands given to AWS-RunShellScript."""
-    try:
-        steps = json.loads(content)["mainSteps"]
-        scripts = ["\n".join(step["inputs"]["runCommand"]) for step in steps]
-    except (ValueError, LookupError, TypeError):
-        scripts = [content]
-    return dict(found for script in scripts if (found := identify(script)))
+def identities(parameters: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The ids and digests of a command's tasks, by its parameters; none for a command that is not ours."""
+    if TASKS in parameters:
+        pairs = (entry.rpartition("=") for entry in parameters[TASKS])
+        return {task: digest for task, _, digest in pairs if task}
+    found = identify("\n".join(parameters.get("commands", [])))
+    return dict([found]) if found else {}
 
 
 def _check_sizes(scripts: Sequence[tuple[RenderedTask, str]], mode: str) -> None:
@@ -84,7 +100,12 @@ def _check_sizes(scripts: Sequence[tuple[RenderedTask, str]], mode: str) -> None
 
 
 def _size_as_document(task: RenderedTask, script: str) -> int:
-    return len(_content([(task, script)]).encode())
+    return _size([(task, script)])
+
+
+def _size(batch: Sequence[tuple[RenderedTask, str]]) -> int:
+    values = _tasks_parameter([task for task, _ in batch])
+    return len(_content(batch).encode()) + sum(len(value.encode()) for value in values)
 
 
 def _size_as_parameters(task: RenderedTask, script: str) -> int:
@@ -95,19 +116,23 @@ def _size_as_parameters(task: RenderedTask, script: str) -> int:
 
 def _shell_script(task: RenderedTask, script: str) -> Request:
     parameters = {"commands": _lines(script), "executionTimeout": [str(task.timeout_seconds)]}
-    return Request(RUN_SHELL_SCRIPT, None, (task,), parameters)
+    return Request(None, (task,), parameters)
 
 
 def _document(batch: Sequence[tuple[RenderedTask, str]]) -> Request:
-    content = _content(batch)
-    name = NAME_PREFIX + hashlib.sha256(content.encode()).hexdigest()[:16]
-    return Request(name, content, tuple(task for task, _ in batch))
+    tasks = tuple(task for task, _ in batch)
+    return Request(_content(batch), tasks, {TASKS: _tasks_parameter(tasks)})
+
+
+def _tasks_parameter(tasks: Sequence[RenderedTask]) -> list[str]:
+    return [f"{task.id}={task.digest}" for task in tasks]
 
 
 def _content(batch: Sequence[tuple[RenderedTask, str]]) -> str:
     body: dict[str, Any] = {
         "schemaVersion": "2.2",
-        "description": "Made by torchneuron from a task file; named by its content.",
+        "description": "Made by torchneuron from a task file, for one run.",
+        "parameters": {TASKS: {"type": "StringList", "description": "The tasks and their digests."}},
         "mainSteps": [_step(task, script) for task, script in batch],
     }
     return json.dumps(body, separators=(",", ":"))

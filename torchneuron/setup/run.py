@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 
 from torchneuron.aws_errors import is_denied, may_pass
 from torchneuron.errors import AwsError, TorchNeuronError
 from torchneuron.setup import failures, history
 from torchneuron.setup.commands import MOST_IDS, Commands, Found, Targets
-from torchneuron.setup.document import AUTO, DOCUMENT, STEP, Request, compile_plan
+from torchneuron.setup.document import AUTO, DOCUMENT, NAME_PREFIX, STEP, Document, Request, compile_plan
 from torchneuron.setup.failures import Words
 from torchneuron.setup.monitor import Monitor, Outcome
 from torchneuron.setup.plan import Choice, Plan, grouped, make_plan
@@ -61,7 +61,7 @@ class Chain:
     """
 
     alive: list[str]
-    requests: list[Request] = field(default_factory=list)
+    requests: list[tuple[Request, Document]] = field(default_factory=list)
     watches: list[Watch] = field(default_factory=list)
     attached: bool = False
 
@@ -90,6 +90,8 @@ class Runner:
         self._outcomes: dict[str, Outcome] = {}
         self._attached: set[str] = set()
         self._before: dict[str, frozenset[str]] = {}
+        self._documents: set[str] = set()
+        self._watches: list[Watch] = []
 
     def run(self, members: Sequence[Member], choice: Choice | None = None) -> tuple[Outcome, ...]:
         """Run what is not finished on each member, and return once it all has ended, with an outcome each.
@@ -99,11 +101,13 @@ class Runner:
         """
         self._members = {member.instance_id: member for member in members}
         self._outcomes, self._attached, self._before = {}, set(), {}
+        self._documents, self._watches = set(), []
         with ExitStack() as locks:
             for instance_id in sorted(self._members):
                 locks.enter_context(self._members[instance_id].store.locked())
             for member in members:
                 self._know(member)
+            locks.callback(self._delete_documents)
             self._take_up()
             plans = self._plan(choice or Choice())
             chains = self._prepare(plans)
@@ -174,18 +178,31 @@ class Runner:
         groups = grouped(plans)
         try:
             compiled = [compile_plan(group.plan, DOCUMENT if self._mode == AUTO else self._mode) for group in groups]
-            for requests in compiled:
-                for request in requests:
-                    self._commands.ensure_document(request)
+            prepared = [[(request, self._create(request)) for request in requests] for requests in compiled]
         except AwsError as error:
             if self._mode != AUTO or not is_denied(error):
                 raise
             self._monitor.told(f"Tasks are sent one by one: command documents may not be made here. {error.why}")
             self._mode = STEP
             return self._prepare(plans)
-        return [
-            Chain(list(group.instance_ids), list(requests)) for group, requests in zip(groups, compiled, strict=True)
-        ]
+        return [Chain(list(group.instance_ids), requests) for group, requests in zip(groups, prepared, strict=True)]
+
+    def _create(self, request: Request) -> Document:
+        document = self._commands.create_document(request)
+        self._documents.add(document.name)
+        return document
+
+    def _delete_documents(self) -> None:
+        """Delete this run's documents, and those of the runs it attached to, but for what may still be delivered.
+
+        Where that is not allowed, or AWS is out of reach, they are left to the next run (see `clearing`).
+        """
+        under_way = {watch.running.document for watch in self._watches if watch.may_go_on}
+        attached = {watch.running.document for watch in self._watches}
+        names = {name for name in self._documents | attached if name.startswith(NAME_PREFIX)}
+        with suppress(AwsError):
+            for name in sorted(names - under_way):
+                self._commands.delete_document(name)
 
     def _shares(self, chains: list[Chain]) -> Iterator[list[Chain]]:
         """Chains that go at once: all, but with --max-concurrency one by one, for SSM counts within a command only."""
@@ -240,11 +257,10 @@ class Runner:
         chain.watches = []
         if not chain.requests or not chain.alive:
             return False
-        request = chain.requests.pop(0)
+        request, document = chain.requests.pop(0)
         for targets in self._targets(chain.alive):
-            running = Running(
-                self._send(request, targets), request.document, {task.id: task.digest for task in request.tasks}
-            )
+            command_id, document = self._send(request, document, targets)
+            running = Running(command_id, document.name, {task.id: task.digest for task in request.tasks})
             chain.watches.append(self._watch(running, targets.instance_ids))
             note_running(chain.watches[-1].stores, running)
             self._monitor.sent(running.command_id, targets.instance_ids, attached=False)
@@ -280,20 +296,22 @@ class Runner:
         parts = [tuple(instance_ids[at : at + MOST_IDS]) for at in range(0, len(instance_ids), MOST_IDS)]
         return [Targets(part, None, *(_share(rate, len(parts)) for rate in rates)) for part in parts]
 
-    def _send(self, request: Request, targets: Targets) -> str:
+    def _send(self, request: Request, document: Document, targets: Targets) -> tuple[str, Document]:
+        """Send a request; the command's id, and the document it was sent by."""
         try:
-            return self._commands.send(request, targets)
+            return self._commands.send(request, document, targets), document
         except AwsError as error:
-            if error.code != "InvalidDocument" or request.content is None:
+            if error.code not in ("InvalidDocument", "InvalidDocumentVersion") or request.content is None:
                 raise
-            # Somebody's clearing of old documents took it away: the refused request has run nothing.
-            self._commands.ensure_document(request)
-            return self._commands.send(request, targets)
+            # Somebody deleted or replaced it: the refused request has run nothing.
+            document = self._create(request)
+            return self._commands.send(request, document, targets), document
 
     def _watch(self, running: Running, instance_ids: Sequence[str]) -> Watch:
         stores = {one: self._members[one].store for one in instance_ids}
         optional = frozenset().union(*(self._members[one].optional for one in instance_ids))
-        return Watch(self._commands, running, stores, optional, self._monitor, self._clock)
+        self._watches.append(Watch(self._commands, running, stores, optional, self._monitor, self._clock))
+        return self._watches[-1]
 
     def _conclude(self, plans: Mapping[str, Plan]) -> None:
         for instance_id, plan in plans.items():

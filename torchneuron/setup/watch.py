@@ -80,6 +80,11 @@ class Watch:
         return len(self.ended) == len(self.stores)
 
     @property
+    def may_go_on(self) -> bool:
+        """Whether it may still be delivered or run somewhere, as far as is known."""
+        return not self.is_over or any(ended.lost for ended in self.ended.values())
+
+    @property
     def left(self) -> list[str]:
         """The instances it has not ended on."""
         return [one for one in self.stores if one not in self.ended]

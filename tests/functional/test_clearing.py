@@ -1,0 +1,59 @@
+"""Command documents that runs left: deleted by the next run and by `destroy`, unless a command under way uses them."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.functional.rehearsal_support import run
+from tests.functional.support import eventually
+from torchneuron import marks
+from torchneuron.setup.clearing import delete_documents
+from torchneuron.setup.document import NAME_PREFIX
+
+AT_ONCE = timedelta(0)
+
+
+@pytest.fixture
+def left(document, ssm):
+    """A document that a run of a project left."""
+
+    def make(name, project="ours", *lines, tags=None):
+        made = document(("task-a", list(lines) or ["out done"]), name=f"{NAME_PREFIX}{name}")
+        marked = marks.of(project) if tags is None else tags
+        ssm.add_tags_to_resource(ResourceType="Document", ResourceId=made, Tags=marks.listed(marked))
+        return made
+
+    return make
+
+
+@pytest.fixture
+def there(ssm):
+    def names():
+        found = ssm.list_documents(Filters=[{"Key": "Owner", "Values": ["Self"]}])["DocumentIdentifiers"]
+        return {one["Name"] for one in found}
+
+    return names
+
+
+@pytest.mark.attack("reads the tasks of a run from a document that a laptop which died left")
+def test_what_a_run_left_is_deleted_once_its_command_has_ended(ssm, left, there, instance):
+    ended, unsent = left("ended"), left("unsent")
+    run(ssm, instance, ended)
+    assert delete_documents(ssm, "ours") == [ended]
+    assert there() == {unsent}
+    assert delete_documents(ssm, "ours", unsent=AT_ONCE) == [unsent]
+
+
+def test_those_of_others_stay_and_those_of_older_versions_do_not(ssm, left, there):
+    ours, older = left("ours"), left("older", tags=marks.MANAGED)
+    foreign = {left("foreign", "theirs"), left("untagged", tags={"Other": "tag"})}
+    assert set(delete_documents(ssm, "ours", unsent=AT_ONCE)) == {ours, older}
+    assert there() == foreign
+
+
+def test_one_that_a_command_under_way_uses_stays_unless_its_machine_is_gone(ssm, left, instance):
+    used = left("used", "ours", "wait")
+    ssm.send_command(InstanceIds=[instance], DocumentName=used)
+    eventually(lambda: ssm.list_command_invocations(Filters=[{"key": "Status", "value": "InProgress"}]))
+    assert delete_documents(ssm, "ours", unsent=AT_ONCE) == []
+    assert delete_documents(ssm, "ours", unsent=AT_ONCE, gone=[instance]) == [used]
