@@ -43,6 +43,7 @@ class Rehearsal:
     """An AWS on this machine, and the environment for programs that ask it."""
 
     endpoint: str
+    token: str
     variables: Mapping[str, str]
 
     def aws(self, *words: str) -> str:
@@ -55,7 +56,9 @@ class Rehearsal:
 
     def calls(self) -> dict[str, int]:
         """How often each operation of SSM was asked for."""
-        with urllib.request.urlopen(f"{self.endpoint}/_rehearsal/calls") as answer:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        request = urllib.request.Request(f"{self.endpoint}/_rehearsal/calls", headers=headers)
+        with urllib.request.urlopen(request) as answer:
             counted: dict[str, Any] = json.load(answer)
         return dict(counted.get("ssm", {}))
 
@@ -117,10 +120,11 @@ def _rehearse(folder: Path, environment: Mapping[str, str], endings: ExitStack) 
         if process.poll() is not None or time.monotonic() > end:
             raise BenchmarkError("The rehearsal did not start.")
         time.sleep(0.05)
-    endpoint = json.loads(ready.read_text())["endpoint"]
-    made_up = {"AWS_ACCESS_KEY_ID": "rehearsal", "AWS_SECRET_ACCESS_KEY": "rehearsal"}
-    where = {"AWS_ENDPOINT_URL": endpoint, "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1"}
-    return Rehearsal(endpoint, {**environment, **made_up, **where, CONFIG_VARIABLE: str(settings)})
+    access = json.loads(ready.read_text())
+    keys = {"AWS_ACCESS_KEY_ID": access["access_key_id"], "AWS_SECRET_ACCESS_KEY": access["secret_access_key"]}
+    where = {"AWS_ENDPOINT_URL": access["endpoint"], "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1"}
+    variables = {**environment, **keys, **where, CONFIG_VARIABLE: str(settings)}
+    return Rehearsal(access["endpoint"], access["token"], variables)
 
 
 def _launch(rehearsal: Rehearsal, count: int) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rehearsal import remains
+from rehearsal.client import TOKEN_VARIABLE, Access
 from rehearsal.clock import ClockError, check_speed, parse_instant
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.machine import MachineFactory
@@ -21,8 +22,7 @@ from rehearsal.hosts.mixed import BOOTED, MixedFactory
 from rehearsal.keeping import KeepingError, choose_suite, make_folder
 from rehearsal.latency import PRESETS
 from rehearsal.market_settings import Searches
-from rehearsal.server import ServerError, Settings, pid_and_endpoint, serving
-from rehearsal.whole_files import write_whole
+from rehearsal.server import ServerError, Settings, serving
 
 _PR_SET_PDEATHSIG = 1
 SUITES = ("trixie", "bookworm", "light", "played", "none")
@@ -53,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with serving(settings, factory) as server:
             print(f"rehearsal: {server.endpoint} (region {options.region}); Ctrl-C ends it", flush=True)
             if options.ready_file is not None:
-                write_whole(options.ready_file, f"{json.dumps(pid_and_endpoint(server))}\n".encode())
+                server.access.write_ready_file(options.ready_file)
+            else:
+                print(_as_shell(server.access), flush=True)
             stopped.wait()
     except (ServerError, KeepingError, HostError) as error:
         print(f"rehearsal: {error}", file=sys.stderr)
@@ -88,7 +90,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--latency", choices=PRESETS, default="none", help="aws: take as long as AWS would; none: be as fast as can be"
     )
-    parser.add_argument("--ready-file", type=Path, help="write endpoint and pid here, as JSON, once ready")
+    parser.add_argument(
+        "--ready-file",
+        type=Path,
+        help="write endpoint, keys, token and pid here, as JSON, once ready, instead of printing them",
+    )
     parser.add_argument(
         "--seed",
         type=int,
@@ -159,6 +165,12 @@ def _factory(suite: str, booted: int) -> MachineFactory | None:
     for name in sweep():
         print(f"rehearsal: removed {name}, left by a rehearsal that was killed", flush=True)
     return MixedFactory(factory(suite), light.factory(), booted)
+
+
+def _as_shell(access: Access) -> str:
+    """What makes a shell one whose commands reach this rehearsal."""
+    variables = {**access.environment, TOKEN_VARIABLE: access.token}
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
 
 
 def _end_with_parent() -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -27,7 +26,7 @@ from moto.iam.models import iam_backends
 from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
-from rehearsal import ec2_authorization, resource_authorization, s3_authorization, ssm_authorization
+from rehearsal import ec2_authorization, resource_authorization, s3_authorization, signatures, ssm_authorization
 from rehearsal.access import Call, Either
 from rehearsal.calls import operation_of
 from rehearsal.errors import AwsError
@@ -39,8 +38,6 @@ from rehearsal.world import World
 
 View = Callable[..., Response]
 
-# X-Amz-Credential of a signed URL begins with the key.
-_CREDENTIAL = re.compile(r"(?:Credential=|^)(?P<key>[^/,=\s]+)/\d{8}/(?P<region>[^/]+)/")
 _FREE = {"sts:GetCallerIdentity", "sts:GetSessionToken"}
 _CHECKS: Mapping[str, Callable[[Call], list[Request]]] = {
     "ec2": ec2_authorization.requests,
@@ -69,12 +66,12 @@ def authorized(world: World, service: str, view: View) -> View:
 
 def check(world: World, service: str, operation: str, sent: Any) -> None:
     """AwsError when whoever signed a Flask request may not do it."""
-    signed = _CREDENTIAL.search(sent.headers.get("Authorization") or sent.args.get("X-Amz-Credential", ""))
-    principal = find(signed["key"]) if signed else None
-    if signed is None or principal is None:
+    signature = signatures.read(sent)
+    principal = find(world.keys.owner(signature.access_key_id)) if signature else None
+    if signature is None or principal is None:
         return
     given = _parameters(service, operation, sent)
-    call = Call(world, _prefix(service), operation, signed["region"], principal.account, given)
+    call = Call(world, _prefix(service), operation, signature.region, principal.account, given)
     if f"{call.service}:{operation}" in _FREE:
         return
     for each in _CHECKS.get(service, _on_anything)(call):

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from moto.backends import get_backend
 
-from rehearsal.whole_files import write_whole
+from rehearsal.whole_files import make_private, write_whole
 
 _FILE, _SUITE = "aws.pickle", "host-suite"
 SERVICES = ("ec2", "iam", "kms", "s3", "secretsmanager", "ssm")
@@ -102,15 +102,15 @@ class Keeper:
 
 
 def make_folder(folder: Path) -> None:
-    """Raises KeepingError."""
+    """Make the folder if it is not there. KeepingError for one that is not this user's alone."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
     except OSError as error:
         raise _useless(folder, error) from error
 
 
 def _useless(folder: Path, error: OSError) -> KeepingError:
-    return KeepingError(f"{folder} can't keep an AWS: {error}; choose another folder")
+    return KeepingError(f"{folder} can't keep an AWS: {error.strerror or error}; choose another folder")
 
 
 def choose_suite(folder: Path, asked: str | None) -> str | None:

@@ -17,8 +17,9 @@ from typing import Any
 
 from moto.ec2.models import ec2_backends
 
+from rehearsal.access_keys import AccessKeys
 from rehearsal.hosts.aws_sites import SiteAnswer, SiteRequest
-from rehearsal.role_sessions import RoleSessions, role_of
+from rehearsal.role_sessions import issue, role_of
 
 TOKEN_PATH = "/latest/api/token"
 _TTL, _TOKEN = "x-aws-ec2-metadata-token-ttl-seconds", "x-aws-ec2-metadata-token"
@@ -29,8 +30,8 @@ _CREDENTIALS = "/latest/meta-data/iam/security-credentials/"
 class Metadata:
     """The metadata service of every instance. Safe to use from any thread."""
 
-    def __init__(self, sessions: RoleSessions, account: str) -> None:
-        self._sessions = sessions
+    def __init__(self, keys: AccessKeys, account: str) -> None:
+        self._keys = keys
         self._account = account
         self._lock = threading.Lock()
         self._tokens: dict[str, tuple[str, float]] = {}
@@ -84,7 +85,9 @@ class Metadata:
         }
         if role := role_of(instance, self._account):
             paths[_CREDENTIALS] = lambda: str(role.name)
-            paths[f"{_CREDENTIALS}{role.name}"] = lambda: json.dumps(self._sessions.issue(instance.id, region, role))
+            paths[f"{_CREDENTIALS}{role.name}"] = lambda: json.dumps(
+                issue(self._keys, self._account, instance.id, region, role)
+            )
         return paths
 
 

@@ -1,7 +1,7 @@
 """Who signed a request: an IAM user, a role's session, or anybody else, whom nothing is denied.
 
 Access keys and sessions are moto's: `iam.create_access_key`, `sts.assume_role`. Credentials of an instance's role are
-a session of that role, see `role_sessions`, where their signatures are checked; others' are not.
+a session of that role, see `role_sessions`. Signatures are `authentication`'s to check.
 """
 
 from __future__ import annotations

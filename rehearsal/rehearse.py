@@ -21,6 +21,7 @@ from rehearsal.hosts import images, requirements
 from rehearsal.sandbox import Sandbox, SandboxError, kept_settings, open_sandbox
 from rehearsal.scenarios import SCENARIOS, happy, main_job
 from rehearsal.stage import Stage
+from rehearsal.whole_files import write_whole
 
 _HAPPY = SCENARIOS["happy"]
 _POLL_SECONDS = 0.2
@@ -77,7 +78,7 @@ def _stay_up(stage: Stage) -> None:
     """Until Ctrl-C; meanwhile any command works in a shell that has the settings."""
     sandbox, hosts = stage.sandbox, stage.sandbox.control("status")["hosts"]
     settings = sandbox.folder / "environment.sh"
-    settings.write_text(_as_shell(sandbox))
+    write_whole(settings, _as_shell(sandbox).encode(), mode=0o600)
     if list(hosts.values()) == ["running"]:
         print(f"\ncode-server:  http://127.0.0.1:{main_job.forward_to_nginx(stage)}")
         print(f"password:     source {settings} && invoke password -r {stage.region}")

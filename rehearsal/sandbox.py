@@ -15,18 +15,17 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
+import urllib.error
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config as ClientConfig
-
 from rehearsal import remains
+from rehearsal.client import Access, AccessError
 from rehearsal.hosts.code_server_package import VERSION
 from rehearsal.terraform_mirror import write_cli_config
+from rehearsal.whole_files import make_private
 
 PROJECT = Path(__file__).resolve().parent.parent
 _SETTINGS = "config.json"
@@ -46,9 +45,13 @@ class Sandbox:
     """A running rehearsal. `environment` is the whole environment for a command run in it, `kept` whether it stays."""
 
     folder: Path
-    endpoint: str
+    access: Access
     environment: Mapping[str, str]
     kept: bool = False
+
+    @property
+    def endpoint(self) -> str:
+        return self.access.endpoint
 
     def settings(self) -> dict[str, Any]:
         """The rehearsal's copy of the settings, as it is now."""
@@ -57,26 +60,14 @@ class Sandbox:
 
     def control(self, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Ask the rehearsal itself, beside AWS: `status`, `clock`, `forward` (see docs/rehearsal.md)."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.endpoint}/_rehearsal/{what}", data=data)
-        request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                read: dict[str, Any] = json.load(answer)
-                return read
+            return self.access.control(what, body)
         except urllib.error.HTTPError as error:
             raise SandboxError(f"The rehearsal refused {what}: {error.read().decode()}") from error
 
     def client(self, service: str, region: str, *, retries: bool = True) -> Any:
         """A boto3 client for this AWS, whatever this process's own environment says: what somebody else does there."""
-        return boto3.client(
-            service,  # type: ignore[call-overload] # any service
-            region_name=region,
-            endpoint_url=self.endpoint,
-            aws_access_key_id="rehearsal",
-            aws_secret_access_key="rehearsal",
-            config=None if retries else ClientConfig(retries={"total_max_attempts": 1}),
-        )
+        return self.access.client(service, region, retries=retries)
 
 
 @contextlib.contextmanager
@@ -89,13 +80,16 @@ def open_sandbox(
     """
     folder = kept_in or remains.new_folder()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
+    except OSError as error:
+        raise SandboxError(f"A rehearsal can't be kept in {folder}: {error.strerror or error}.") from error
+    try:
         settings = folder / _SETTINGS
         if not settings.exists():
             copy_settings(folder, region)
         keep = ["--state", str(folder / "aws")] if kept_in else []
-        with _served(folder, ["--region", region, "--host-suite", host_suite, *keep, *options]) as endpoint:
-            yield Sandbox(folder, endpoint, make_environment(folder, settings, endpoint), kept=kept_in is not None)
+        with _served(folder, ["--region", region, "--host-suite", host_suite, *keep, *options]) as access:
+            yield Sandbox(folder, access, make_environment(folder, settings, access), kept=kept_in is not None)
     finally:
         if not kept_in:
             shutil.rmtree(folder, ignore_errors=True)
@@ -136,13 +130,11 @@ def copy_settings(folder: Path, region: str) -> Path:
     return copy
 
 
-def make_environment(folder: Path, settings: Path, endpoint: str) -> dict[str, str]:
-    """This process's environment with nothing of the user's own AWS in it, pointed at `endpoint`."""
+def make_environment(folder: Path, settings: Path, access: Access) -> dict[str, str]:
+    """This process's environment with nothing of the user's own AWS in it, pointed at the rehearsal."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment.update(access.environment)
     environment.update(
-        AWS_ENDPOINT_URL=endpoint,
-        AWS_ACCESS_KEY_ID="rehearsal",
-        AWS_SECRET_ACCESS_KEY="rehearsal",
         AWS_EC2_METADATA_DISABLED="true",
         AWS_CONFIG_FILE=str(folder / "no-aws-config"),
         AWS_SHARED_CREDENTIALS_FILE=str(folder / "no-aws-credentials"),
@@ -176,7 +168,7 @@ def _beside(variable: str) -> str:
 
 
 @contextlib.contextmanager
-def _served(folder: Path, options: Sequence[str]) -> Iterator[str]:
+def _served(folder: Path, options: Sequence[str]) -> Iterator[Access]:
     ready, log = folder / "ready.json", folder / "rehearsal.log"
     arguments = [*options, "--ready-file", str(ready), "--with-parent"]
     with log.open("wb") as output:
@@ -195,13 +187,16 @@ def _served(folder: Path, options: Sequence[str]) -> Iterator[str]:
         _stop(process)
 
 
-def _await_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> str:
+def _await_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> Access:
     end = time.monotonic() + _START_SECONDS
     while not ready.exists():
         if process.poll() is not None or time.monotonic() > end:
             raise SandboxError(f"The rehearsal's AWS did not start:\n{log.read_text(errors='replace')[-2000:]}")
         time.sleep(0.05)
-    return str(json.loads(ready.read_text())["endpoint"])
+    try:
+        return Access.from_ready_file(ready)
+    except AccessError as error:
+        raise SandboxError(f"The rehearsal's AWS can't be trusted: {error}.") from error
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

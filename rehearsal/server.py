@@ -7,6 +7,7 @@ server a process at a time.
 from __future__ import annotations
 
 import ipaddress
+import json
 import logging
 import os
 import socket
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from wsgiref.handlers import format_date_time
@@ -26,7 +28,10 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 from werkzeug.wrappers import Response
 
+from rehearsal.access_keys import AccessKey, AccessKeys
+from rehearsal.authentication import has_token, why_foreign
 from rehearsal.capacity_blocks import Market
+from rehearsal.client import Access
 from rehearsal.clock import Clock
 from rehearsal.command_history import CommandHistory
 from rehearsal.commands import CommandCentre
@@ -43,7 +48,6 @@ from rehearsal.market_settings import MarketSettings, Searches
 from rehearsal.metadata import Metadata
 from rehearsal.misfits import Misfits
 from rehearsal.mishaps import is_served
-from rehearsal.role_sessions import RoleSessions
 from rehearsal.services import application, is_ssm, make_moto_strict
 from rehearsal.throttling import CallRates
 from rehearsal.world import ACCOUNT, World
@@ -95,8 +99,13 @@ class RunningServer:
         self._settling.start()
 
     @property
+    def access(self) -> Access:
+        """What a client needs."""
+        return self._application.access
+
+    @property
     def endpoint(self) -> str:
-        return f"http://{self._server.host}:{self._server.port}"
+        return self.access.endpoint
 
     @property
     def world(self) -> World:
@@ -137,13 +146,13 @@ def start(settings: Settings, machine_factory: MachineFactory | None) -> Running
     ServerError when the address is not loopback or taken, or when this process serves one already.
     """
     if not ipaddress.ip_address(settings.host).is_loopback:
-        raise ServerError(f"a rehearsal is served on loopback only, not on {settings.host}: it has no access control")
+        raise ServerError(f"a rehearsal is served on loopback only, not on {settings.host}: it is plain HTTP")
     if not _one_server.acquire(blocking=False):
         raise ServerError("this process serves a rehearsal already; stop it, or use another process")
     try:
         # Bound here: werkzeug would print its own words about a port that is taken.
         with _listening(settings.host, settings.port) as bound:
-            served = _Application(settings, machine_factory)
+            served = _Application(settings, machine_factory, bound.getsockname()[1])
             logging.getLogger("werkzeug").setLevel(logging.ERROR)
             handler = _handler(lambda: served.world.clock.now())
             server = make_server(settings.host, 0, served, threaded=True, request_handler=handler, fd=bound.fileno())
@@ -163,10 +172,14 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 class _Application:
-    """The WSGI application: the control API, then moto's dispatch by service."""
+    """The WSGI application: who may ask, the control API, then moto's dispatch by service."""
 
-    def __init__(self, settings: Settings, machine_factory: MachineFactory | None) -> None:
+    def __init__(self, settings: Settings, machine_factory: MachineFactory | None, port: int) -> None:
         self._settings = settings
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        self._addresses = {f"{name}:{port}" for name in (host, "localhost")}
+        # Anew with each process, also where the AWS is kept: its clients are given them with the address.
+        self.access = Access.generate(f"http://{host}:{port}")
         self._machine_factory = machine_factory
         # A defect is one after a reset, too.
         self._misfits = Misfits()
@@ -186,8 +199,8 @@ class _Application:
         """A new world that begins then, and applications that serve it."""
         fleet = Fleet(self._machine_factory, self._folder("hosts"), self._answer_host)
         clock = Clock(start, speed=self._settings.speed)
-        sessions = RoleSessions(clock.now, ACCOUNT)
-        self._metadata = Metadata(sessions, ACCOUNT)
+        keys = AccessKeys(clock.now, AccessKey(self.access.access_key_id, self.access.secret_access_key))
+        self._metadata = Metadata(keys, ACCOUNT)
         market_settings = MarketSettings(searches=self._settings.searches)
         links, latency = Links(clock.now), Latency(self._settings.delays)
         self.world = World(
@@ -197,7 +210,7 @@ class _Application:
             links=links,
             latency=latency,
             commands=CommandCentre(fleet, links, latency, clock.now, CommandHistory(self._folder("commands"))),
-            role_sessions=sessions,
+            keys=keys,
             rates=CallRates(is_ssm),
             faults=Faults(is_served, seed=self._settings.seed),
             misfits=self._misfits,
@@ -232,22 +245,37 @@ class _Application:
             headers=list(request.headers.items()),
             data=request.body,
         )
-        body, status, headers = run_wsgi_app(self, asked.get_environ())
+        body, status, headers = run_wsgi_app(self._answer_client, asked.get_environ())
         return SiteAnswer(int(status.split()[0]), dict(headers), b"".join(body))
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
+        if why := why_foreign(environ, self._addresses):
+            return _refused(HTTPStatus.FORBIDDEN, why)(environ, start_response)
         path = environ.get("PATH_INFO", "")
         if path.startswith(PREFIX):
+            if not has_token(environ, self.access.token):
+                why = "this needs the header Authorization: Bearer TOKEN, see docs/rehearsal.md"
+                return _refused(HTTPStatus.UNAUTHORIZED, why)(environ, start_response)
             answer = self._control(environ, start_response)
             if environ.get("REQUEST_METHOD") != "GET":
                 self._keep()
             return answer
-        if path.startswith(("/moto-api", "/latest/")):
+        return self._answer_client(environ, start_response)
+
+    def _answer_client(self, environ: Any, start_response: Any) -> Any:
+        """What AWS says, to anybody who asks with credentials."""
+        path = environ.get("PATH_INFO", "")
+        if path.startswith(("/moto-api", "/latest/", "/favicon.ico")):
             # moto's own control API would change things behind the rehearsal's back.
             return Response(f"{path} is not part of a rehearsal", status=404)(environ, start_response)
         # Each request has a thread of its own, so those sent at the same time wait at the same time.
         time.sleep(self.world.latency.now.request)
         return self._aws(environ, start_response)
+
+
+def _refused(status: HTTPStatus, why: str) -> Response:
+    headers = {"WWW-Authenticate": "Bearer"} if status is HTTPStatus.UNAUTHORIZED else {}
+    return Response(json.dumps({"error": why}), status, headers, mimetype="application/json")
 
 
 def _handler(now: Callable[[], datetime]) -> type[Any]:
@@ -285,8 +313,3 @@ def serving(settings: Settings, machine_factory: MachineFactory | None) -> Itera
         yield server
     finally:
         server.stop()
-
-
-def pid_and_endpoint(server: RunningServer) -> dict[str, Any]:
-    """What a ready file holds."""
-    return {"endpoint": server.endpoint, "pid": os.getpid()}

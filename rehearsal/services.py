@@ -1,7 +1,8 @@
 """moto's Flask application for each service, and where the rehearsal takes part in it.
 
-The rehearsal's response classes, subclasses of moto's, stand behind EC2, IAM, Service Quotas and SSM; requests and
-answers of every service are checked, meet the faults that were asked for, are counted, and what they changed is kept.
+The rehearsal's response classes, subclasses of moto's, stand behind EC2, IAM, Service Quotas, SSM and STS; requests
+of every service have to be signed; they and their answers are checked, meet the faults that were asked for, are
+counted, and what they changed is kept.
 One method of moto's is replaced, by `s3`, which says why.
 """
 
@@ -14,10 +15,12 @@ from typing import Any
 from flask import request
 from moto import settings as moto_settings
 from moto.core.utils import camelcase_to_underscores, convert_to_flask_response
+from moto.moto_server import werkzeug_app
 from moto.moto_server.werkzeug_app import create_backend_app
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Response
 
+from rehearsal import authentication
 from rehearsal.authorization import authorized
 from rehearsal.calls import operation_of
 from rehearsal.checking import checked
@@ -28,6 +31,7 @@ from rehearsal.mishaps import meeting
 from rehearsal.s3 import count_loopback_as_secure
 from rehearsal.service_quotas import RehearsalServiceQuotas
 from rehearsal.ssm import RehearsalSSM
+from rehearsal.sts import RehearsalSTS
 from rehearsal.world import World
 
 _OURS: dict[str, type[Any]] = {
@@ -35,6 +39,7 @@ _OURS: dict[str, type[Any]] = {
     "iam": RehearsalIAM,
     "servicequotas": RehearsalServiceQuotas,
     "ssm": RehearsalSSM,
+    "sts": RehearsalSTS,
 }
 """The response classes that stand in place of moto's, by service."""
 
@@ -50,10 +55,10 @@ def application(service: Any, world: World, keep: Callable[[], None]) -> Any:
         for endpoint in made.view_functions:
             made.view_functions[endpoint] = convert_to_flask_response(bound.dispatch)
     for endpoint, view in made.view_functions.items():
-        trusted = world.role_sessions.trusted(authorized(world, service, view))
-        checking = checked(world.misfits, service, _OURS.get(service), trusted)
+        checking = checked(world.misfits, service, _OURS.get(service), authorized(world, service, view))
         made.view_functions[endpoint] = meeting(world.faults, service, checking)
     made.before_request(_take_whole)
+    made.before_request(lambda: authentication.refusal(world.keys, service))
     made.before_request(lambda: world.calls.note(service, request))
 
     def keep_changes(response: Response) -> Response:
@@ -93,9 +98,11 @@ def is_ssm(operation: str) -> bool:
 
 
 def make_moto_strict() -> None:
-    """moto's own switches for being stricter: images and instance types must exist."""
+    """moto's own switches for being stricter: images and instance types must exist, and no web page may ask."""
     count_loopback_as_secure()
     moto_settings.ENABLE_AMI_VALIDATION = True
     # Its 1,300 general images take a second to make, per region and reset; the rehearsal has its own few.
     moto_settings.ec2_load_default_amis = lambda: False
     moto_settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
+    # Else every answer allows whatever origin has asked.
+    werkzeug_app.DISABLE_GLOBAL_CORS = True

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 
 from rehearsal import keeping
+from rehearsal.access_keys import AccessKeys
 from rehearsal.calls import Calls
 from rehearsal.capacity_blocks import Market
 from rehearsal.clock import Clock
@@ -24,9 +25,6 @@ from rehearsal.links import Links
 from rehearsal.misfits import Misfits
 from rehearsal.on_demand import OnDemandReservations
 from rehearsal.throttling import CallRates, SearchLimits
-
-if TYPE_CHECKING:
-    from rehearsal.role_sessions import RoleSessions
 
 ACCOUNT = DEFAULT_ACCOUNT_ID
 """The one account there is."""
@@ -44,7 +42,7 @@ class World:
     links: Links
     latency: Latency
     commands: CommandCentre
-    role_sessions: RoleSessions
+    keys: AccessKeys
     on_demand: OnDemandReservations = field(default_factory=OnDemandReservations)
     search_limits: SearchLimits = field(default_factory=SearchLimits)
     rates: CallRates = field(default_factory=CallRates)

@@ -103,7 +103,7 @@ def test_without_a_token_the_command_that_gets_one_is_told(deployment, tmp_path)
     without = tmp_path / "without-token.tfrc"
     without.write_text(deployment.hcp.cli_config(token=False))
     environment = {**deployment.sandbox.environment, "TF_CLI_CONFIG_FILE": str(without)}
-    sandbox = Sandbox(deployment.sandbox.folder, deployment.sandbox.endpoint, environment)
+    sandbox = Sandbox(deployment.sandbox.folder, deployment.sandbox.access, environment)
     with pytest.raises(SandboxError) as refused:
         run(sandbox, _command(*DEPLOY))
     assert f"no token for {HOST}, where this deployment's state is. Nothing was changed." in str(refused.value)

@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import threading
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -26,9 +25,7 @@ from tests.functional.staying import serve  # noqa: F401
 
 PROJECT = Path(__file__).resolve().parents[2]
 REGION = "sa-east-1"
-THROW_AWAY = {
-    "AWS_ACCESS_KEY_ID": "AKIAREHEARSAL0000000",
-    "AWS_SECRET_ACCESS_KEY": "rehearsal",
+HERE = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_DEFAULT_REGION": REGION,
     "AWS_REGION": REGION,
@@ -175,14 +172,7 @@ def server(machines):
 @pytest.fixture
 def control(server):
     """The control API: `control("status")`, `control("clock", {"to": ...})`."""
-
-    def call(path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{server.endpoint}/_rehearsal/{path}", data=data)
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer)
-
-    return call
+    return server.access.control
 
 
 @pytest.fixture
@@ -216,7 +206,7 @@ def rehearsal_endpoint(server, control, machines, monkeypatch, day) -> Iterator[
     machines.prepare = lambda machine: None
     for name in UNSET:
         monkeypatch.delenv(name, raising=False)
-    for name, value in {**THROW_AWAY, "AWS_ENDPOINT_URL": server.endpoint}.items():
+    for name, value in {**HERE, **server.access.environment}.items():
         monkeypatch.setenv(name, value)
 
     class LocalTime(datetime):
@@ -233,7 +223,7 @@ def rehearsal_endpoint(server, control, machines, monkeypatch, day) -> Iterator[
 @pytest.fixture(scope="session")
 def clients(server):
     """boto3 clients by service and region, made once: reading EC2's service model takes a third of a second."""
-    session = boto3.session.Session(THROW_AWAY["AWS_ACCESS_KEY_ID"], THROW_AWAY["AWS_SECRET_ACCESS_KEY"])
+    session = boto3.session.Session(server.access.access_key_id, server.access.secret_access_key)
 
     def make(service, region):
         config = ClientConfig(retries={"total_max_attempts": 1})

@@ -1,10 +1,8 @@
 """Rehearsals that keep their AWS in a folder, each in a process of its own, and what tests do with them."""
 
-import json
 import signal
 import subprocess
 import sys
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,32 +11,35 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from rehearsal.client import Access
 from tests.functional.rehearsal_support import PERMITTING, make_profile, online
 from tests.functional.support import AMI_PARAMETER, eventually
 
 PROJECT = Path(__file__).resolve().parents[2]
 REGION = "sa-east-1"
-SESSION = boto3.session.Session("x", "x")
+SESSION = boto3.session.Session()
 """One, as each reads the services' models anew."""
 
 
 @dataclass
 class Served:
     process: subprocess.Popen[bytes]
-    endpoint: str
+    access: Access
     folder: Path
     clients: dict[str, Any] = field(default_factory=dict)
 
     def __getattr__(self, service):
         config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
         if service not in self.clients:
-            self.clients[service] = SESSION.client(service, REGION, endpoint_url=self.endpoint, config=config)
+            keys = self.access.access_key_id, self.access.secret_access_key
+            where = {"endpoint_url": self.access.endpoint, "config": config}
+            self.clients[service] = SESSION.client(
+                service, REGION, aws_access_key_id=keys[0], aws_secret_access_key=keys[1], **where
+            )
         return self.clients[service]
 
     def control(self, path, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(f"{self.endpoint}/_rehearsal/{path}", data) as answer:
-            return json.load(answer)
+        return self.access.control(path, body)
 
     def end(self, number=signal.SIGKILL):
         self.process.send_signal(number)
@@ -106,7 +107,7 @@ def serve(tmp_path):
         process = subprocess.Popen(words, cwd=PROJECT)
         started.append(process)
         eventually(ready.exists)
-        return Served(process, json.loads(ready.read_text())["endpoint"], tmp_path / "aws")
+        return Served(process, Access.from_ready_file(ready), tmp_path / "aws")
 
     yield go
     for process in started:

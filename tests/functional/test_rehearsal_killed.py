@@ -1,19 +1,17 @@
 """`python -m rehearsal` with hosts of both kinds at work: what it listens on, and that a `kill -9` leaves nothing."""
 
 import contextlib
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import urllib.request
 from ipaddress import ip_address
 from pathlib import Path
 
-import boto3
 import pytest
 
+from rehearsal.client import Access
 from tests.functional.hosts_support import eventually, traces
 from tests.functional.rehearsal_support import PERMITTING, make_profile, online
 from tests.functional.support import AMI_PARAMETER
@@ -24,12 +22,12 @@ LISTENS = "0A"
 
 
 def start(ready, temporary, *arguments):
-    """A rehearsal that is ready: its process, its endpoint."""
+    """A rehearsal that is ready: its process, and how to reach it."""
     command = [sys.executable, "-m", "rehearsal", "--ready-file", str(ready), *arguments]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True)
     assert eventually(ready.exists)
-    return process, json.loads(ready.read_text())["endpoint"]
+    return process, Access.from_ready_file(ready)
 
 
 @pytest.fixture
@@ -37,37 +35,27 @@ def busy(tmp_path):
     """A rehearsal with two booted and two light hosts: a volume each on one of both kinds, a command on all."""
     temporary, ready = tmp_path / "temporary", tmp_path / "ready.json"
     temporary.mkdir()
-    process, endpoint = start(ready, temporary, "--host-suite", "trixie", "--booted", "2")
+    process, access = start(ready, temporary, "--host-suite", "trixie", "--booted", "2")
     try:
-        yield process, endpoint, _occupy(endpoint)
+        yield process, access.endpoint, _occupy(access)
     finally:
         process.kill()
         process.communicate()
 
 
-def _occupy(endpoint):
+def _occupy(access):
     """The port on this machine that leads into a host."""
-
-    def client(service):
-        keys = {"aws_access_key_id": "rehearsal", "aws_secret_access_key": "rehearsal"}
-        return boto3.client(service, region_name="sa-east-1", endpoint_url=endpoint, **keys)
-
-    def control(what, body=None):
-        data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(f"{endpoint}/_rehearsal/{what}", data) as answer:
-            return json.load(answer)
-
-    ec2, ssm = client("ec2"), client("ssm")
+    ec2, ssm, iam = (access.client(service, "sa-east-1") for service in ("ec2", "ssm", "iam"))
     made = ec2.run_instances(
         ImageId=ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"],
         InstanceType="inf2.xlarge",
         MinCount=4,
         MaxCount=4,
-        IamInstanceProfile={"Name": make_profile(client("iam"), "managed", PERMITTING)},
+        IamInstanceProfile={"Name": make_profile(iam, "managed", PERMITTING)},
     )["Instances"]
     ids = [one["InstanceId"] for one in made]
     assert eventually(lambda: online(ssm) == set(ids))
-    states = control("status")["hosts"]
+    states = access.control("status")["hosts"]
     assert sorted(states.values()) == ["running", "running", "running (light)", "running (light)"]
     for kind in ("running", "running (light)"):
         host = next(one for one in ids if states[one] == kind)
@@ -82,7 +70,7 @@ def _occupy(endpoint):
         return len(found) == 4 and all(one["Status"] == "InProgress" for one in found)
 
     assert eventually(under_way)
-    return control("forward", {"instance_id": ids[0], "port": 80})["port"]
+    return access.control("forward", {"instance_id": ids[0], "port": 80})["port"]
 
 
 def test_only_loopback_is_listened_on_and_kill_9_leaves_nothing(busy, tmp_path):

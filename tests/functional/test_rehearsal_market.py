@@ -7,6 +7,7 @@ import urllib.request
 import pytest
 from botocore.exceptions import ClientError
 
+from rehearsal.client import Access
 from rehearsal.errors import AwsError
 from rehearsal.market_settings import Searches
 from rehearsal.throttling import SearchLimits
@@ -103,9 +104,8 @@ def test_a_rehearsal_of_its_own_limits_searches(tmp_path):
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL) as process:
         try:
             eventually(ready.exists)
-            endpoint = json.loads(ready.read_text())["endpoint"]
-            with urllib.request.urlopen(f"{endpoint}/_rehearsal/market") as answer:
-                assert json.load(answer) == {**DEFAULTS, "searches": {"burst": 2, "per_second": 0.5}}
+            limited = {**DEFAULTS, "searches": {"burst": 2, "per_second": 0.5}}
+            assert Access.from_ready_file(ready).control("market") == limited
         finally:
             process.terminate()
 

@@ -13,11 +13,10 @@ from moto.core.utils import camelcase_to_underscores
 
 from rehearsal.ec2 import RehearsalEC2
 from rehearsal.models import service_model
+from tests.functional.signing import keys_of, signed
 from tests.functional.support import AMI_PARAMETER, refusal
 
 REGION = "sa-east-1"
-SCOPE = "AWS4-HMAC-SHA256 Credential=a/20260131/{region}/{service}/aws4_request, SignedHeaders=host, Signature=b"
-
 PLACED = "<CreateBucketConfiguration><LocationConstraint>{}</LocationConstraint></CreateBucketConfiguration>"
 ROLE = "arn:aws:iam::123456789012:role/reader"
 
@@ -32,15 +31,14 @@ def answered(request):
 
 
 @pytest.fixture
-def ask(rehearsal_endpoint):
+def ask(rehearsal_endpoint, server):
     """Sends parameters as they are: `ask("ec2", Action="DescribeVpcs", …)`; the status and the body."""
 
     def send(service, body=None, target="", **parameters):
-        headers = {"Authorization": SCOPE.format(region=REGION, service=service)}
-        if target:
-            headers |= {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1"}
-        data = (body if body is not None else urllib.parse.urlencode(parameters)).encode()
-        return answered(urllib.request.Request(rehearsal_endpoint, data, headers))
+        given = {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1"} if target else {}
+        text = body if body is not None else urllib.parse.urlencode(parameters)
+        headers = signed(keys_of(server.access), service, rehearsal_endpoint, text, given)
+        return answered(urllib.request.Request(rehearsal_endpoint, text.encode(), headers))
 
     return send
 
@@ -173,14 +171,14 @@ def test_sts_takes_what_it_may(ask):
 
 
 @pytest.fixture
-def ask_s3(rehearsal_endpoint):
+def ask_s3(rehearsal_endpoint, server):
     """Sends to a bucket that there is: `ask_s3("PUT", "?tagging", body, **headers)`; the status and the body."""
 
     def send(method, path, body="", **headers):
-        signed = {"Authorization": SCOPE.format(region=REGION, service="s3")}
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         url = f"{rehearsal_endpoint}/kept-{REGION}{path}"
-        return answered(urllib.request.Request(url, body.encode(), signed | named, method=method))
+        sent = signed(keys_of(server.access), "s3", url, body, method=method) | named
+        return answered(urllib.request.Request(url, body.encode(), sent, method=method))
 
     assert send("PUT", "", PLACED.format(REGION))[0] in (200, 409)
     return send
@@ -259,9 +257,11 @@ def test_what_is_cut_short_is_no_request(rehearsal_endpoint, server, client, ser
     """A client that is killed while it sends: AWS does nothing, and has nobody to answer."""
     place = urllib.parse.urlsplit(rehearsal_endpoint)
     first, *others = line.split("\r\n")
-    scope = f"Authorization: {SCOPE.format(region=REGION, service=service)}"
+    method, path = first.split()
+    headers = signed(keys_of(server.access), service, f"{rehearsal_endpoint}{path}", body, method=method)
+    lines = [f"{name}: {value}" for name, value in headers.items()]
     length = f"Content-Length: {len(body) + 100}"
-    sent = "\r\n".join([f"{first} HTTP/1.1", f"Host: {place.netloc}", scope, length, *others, "", body])
+    sent = "\r\n".join([f"{first} HTTP/1.1", f"Host: {place.netloc}", *lines, length, *others, "", body])
     before = server.world.calls.shown()
     with socket.create_connection((place.hostname, place.port)) as connection:
         connection.sendall(sent.encode())

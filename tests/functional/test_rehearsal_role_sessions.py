@@ -92,6 +92,18 @@ def test_the_role_reads_the_secret_that_its_policy_names(as_role, secrets):
     assert as_role().get_secret_value(SecretId=secrets["own"])["SecretString"] == "text of own"
 
 
+@pytest.mark.attack("reach the rehearsal's control API from a host, by the name of an AWS endpoint")
+def test_a_host_does_not_reach_the_control_api(fleet):
+    before = fleet.sandbox.control("status")["clock"]
+    body = json.dumps({"advance_seconds": 864_000})
+    url = f"https://secretsmanager.{REGION}.amazonaws.com/_rehearsal/clock"
+    answered = fleet.shell(
+        f"curl --silent --insecure --data '{body}' --output /dev/null --write-out '%{{http_code}}' {url}"
+    )
+    assert answered == "403"
+    assert fleet.sandbox.control("status")["clock"][:7] == before[:7]
+
+
 @pytest.mark.attack("read another secret with the credentials of the machine's role")
 def test_the_role_reads_no_other_secret(as_role, secrets):
     client = as_role()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rehearsal.client import Access
 from rehearsal.clock import Clock, ClockError, parse_instant
 from rehearsal.server import ServerError, Settings, start
 from tests.functional.support import eventually, refusal
@@ -20,7 +21,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def process(tmp_path):
-    """Starts `python -m rehearsal` and waits until it is ready; returns the process and its endpoint."""
+    """Starts `python -m rehearsal` and waits until it is ready; returns the process, the way in, the ready file."""
     started = []
 
     def go(*arguments: str):
@@ -29,7 +30,7 @@ def process(tmp_path):
         process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE)
         started.append(process)
         eventually(ready.exists)
-        return process, json.loads(ready.read_text())["endpoint"], ready
+        return process, Access.from_ready_file(ready), ready
 
     yield go
     for process in started:
@@ -39,10 +40,9 @@ def process(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_cleanly_when_told(process, number):
-    running, endpoint, ready = process("--clock", "2026-01-05T09:00:00Z", "--with-parent")
-    with urllib.request.urlopen(f"{endpoint}/_rehearsal/status") as answer:
-        status = json.load(answer)
-        date = answer.headers["Date"]
+    running, access, ready = process("--clock", "2026-01-05T09:00:00Z", "--with-parent")
+    status = access.control("status")
+    date = access.client("sts", "sa-east-1").get_caller_identity()["ResponseMetadata"]["HTTPHeaders"]["date"]
     assert status["clock"].startswith("2026-01-05T09:0")
     assert status["hosts"] == {}
     assert date.startswith("Mon, 05 Jan 2026 09:0")
@@ -64,15 +64,14 @@ def test_it_ends_with_the_process_that_started_it(tmp_path):
 
 
 def test_a_port_that_another_has_is_refused(process):
-    _, endpoint, ready = process()
-    port = endpoint.rpartition(":")[2]
+    _, access, ready = process()
+    port = access.endpoint.rpartition(":")[2]
     command = [sys.executable, "-m", "rehearsal", "--host-suite", "none", "--port", port]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"rehearsal: port {port} on 127.0.0.1 can't be had: Address already in use\n"
-    assert json.loads(ready.read_text())["endpoint"] == endpoint
-    with urllib.request.urlopen(f"{endpoint}/_rehearsal/status") as answer:
-        assert answer.status == 200
+    assert Access.from_ready_file(ready) == access
+    assert access.control("status")["hosts"] == {}
 
 
 def test_only_loopback_is_served(server):
@@ -171,13 +170,10 @@ def test_a_clock_runs_as_fast_as_it_is_told_to():
 
 
 def test_speed_from_the_command_line_and_on_the_way(process):
-    _, endpoint, _ = process("--clock", "2026-01-05T09:00:00Z", "--speed", "3600")
+    _, access, _ = process("--clock", "2026-01-05T09:00:00Z", "--speed", "3600")
 
     def clock(body=None):
-        data = None if body is None else json.dumps(body).encode()
-        path = "status" if body is None else "clock"
-        with urllib.request.urlopen(f"{endpoint}/_rehearsal/{path}", data) as answer:
-            return datetime.fromisoformat(json.load(answer)["clock"])
+        return datetime.fromisoformat(access.control("status" if body is None else "clock", body)["clock"])
 
     first = clock()
     time.sleep(0.5)
