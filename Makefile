@@ -22,7 +22,7 @@ RUN := .venv/bin/
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
 # What booting a host takes, and building its images; what the tests take on top.
-HOST_PACKAGES := systemd-container mmdebstrap iproute2 g++ make
+HOST_PACKAGES := mmdebstrap iproute2 g++ make
 TEST_PACKAGES := chromium shellcheck
 
 .PHONY: help
@@ -74,7 +74,7 @@ node_modules/.synced: package.json package-lock.json | programs
 .PHONY: rehearse
 rehearse: programs
 	@tools/debian-packages.sh $(HOST_PACKAGES) || [ $$? -eq 3 ]
-	@if [ "$$(id -u)" -eq 0 ] && command -v systemd-nspawn >/dev/null && command -v mmdebstrap >/dev/null; then images=images-trixie; fi; \
+	@if [ "$$(id -u)" -eq 0 ] && command -v mmdebstrap >/dev/null; then images=images-trixie; fi; \
 		$(MAKE) -s --no-print-directory -j3 .venv/.synced node_modules/.synced $${images:-}
 	@$(RUN)python -m rehearsal.rehearse $(if $(ONCE),--once) $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(STATE),--state $(STATE))
 

@@ -18,31 +18,25 @@ import time
 from collections.abc import Mapping
 
 from rehearsal.hosts import processes
-from rehearsal.hosts.enclosure import BARE_ENVIRONMENT, Enclosure
+from rehearsal.hosts.enclosure import Enclosure
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.machine import KILLED, Ended, Script, ScriptResult
+from rehearsal.hosts.tools import BARE_ENVIRONMENT
 
 DEFAULT_FOLDER = "/usr/bin"
 _AGENT_TIMEOUT = 90.0
 
-# $1 script path, $2 working folder, $3 the agent's cgroup, if the host has one. Standard input is a socket: the
-# script comes in, and out go the child's pid as this machine sees it, and word that the agent was there to take it.
+# $1 script path, $2 working folder. Standard input is a socket: the script comes in, and out go the process's pid as
+# this machine sees it (see `enclosure`), and word that the agent was there to take it.
 _LAUNCH = """
-exec 3>&2 2>/dev/null 4<&0
-(
-    exec 2>&3 3>&-
-    set -e
-    [ -z "$3" ] || echo 0 >"$3/cgroup.procs"
-    echo taken-up >&4
-    mkdir -p "${1%/*}"
-    rm -f "$1"
-    (umask 077 && cat >"$1" && chmod 700 "$1")
-    cd "$2"
-    unset OLDPWD
-    exec setsid sh -c "$1" </dev/null 4>&-
-) <&4 &
-echo $! >&4
-wait $!
+set -e
+echo taken-up >&0
+mkdir -p "${1%/*}"
+rm -f "$1"
+(umask 077 && cat >"$1" && chmod 700 "$1")
+cd "$2"
+unset OLDPWD
+exec setsid sh -c "$1" </dev/null
 """
 _TAKEN_UP = "taken-up"
 _CHECK_EVERY = 0.1
@@ -56,7 +50,7 @@ def run_script(enclosure: Enclosure, script: Script) -> ScriptResult:
     while True:
         host = enclosure.ready_leader(_AGENT_TIMEOUT)
         run = _Run(
-            enclosure.enter(host, _LAUNCH, script.path, folder, enclosure.agent_cgroup),
+            enclosure.enter(host, _LAUNCH, script.path, folder, cgroup=enclosure.agent_cgroup),
             {**BARE_ENVIRONMENT, **script.environment},
             host,
         )

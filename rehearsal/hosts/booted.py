@@ -8,12 +8,14 @@ from rehearsal.hosts import aws_sites, cable, cache, certificates, code_server_p
 from rehearsal.hosts.certificates import Authority
 from rehearsal.hosts.code_server_package import CodeServerPackage
 from rehearsal.hosts.container import Container
+from rehearsal.hosts.devices import Devices
 from rehearsal.hosts.enclosed import EnclosedHost
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.netns import NetworkNamespace
 from rehearsal.hosts.requirements import missing
 from rehearsal.hosts.rootfs import Rootfs
 from rehearsal.hosts.service import Service
+from rehearsal.hosts.userns import UserNamespace
 
 _BOOT_TIMEOUT = 90.0
 
@@ -33,11 +35,11 @@ class BootedHost(EnclosedHost):
                 remedy="\n".join(dict.fromkeys(gap.remedy for gap in gaps)),
             )
 
-    def _start(self, network: NetworkNamespace) -> None:
+    def _start(self, owner: UserNamespace, devices: Devices) -> None:
         self._disk.take(self._rootfs.suite, self._rootfs.tree)
         authority = certificates.for_region(self._region, self._disk.file("authority.pem"))
-        self._serve(network, authority)
-        container = Container(self._name, self._rootfs, network)
+        self._serve(owner.network, authority)
+        container = Container(self._name, self._rootfs, owner, devices)
         self._enclosed_by(container)
         container.start(self._seed(authority), self._disk)
         container.ready_leader(_BOOT_TIMEOUT)

@@ -1,4 +1,4 @@
-"""One Debian under systemd-nspawn: its processes, from the first to the last."""
+"""One Debian under systemd: its processes, from the first to the last."""
 
 import contextlib
 import os
@@ -7,70 +7,57 @@ import subprocess
 import threading
 import time
 from collections import deque
-from pathlib import Path
 from typing import IO
 
 from rehearsal.hosts import cgroups, processes
+from rehearsal.hosts.devices import Devices
 from rehearsal.hosts.disk import Disk
-from rehearsal.hosts.enclosure import BARE_ENVIRONMENT, IN_CHILD, Enclosure
+from rehearsal.hosts.enclosure import Enclosure
 from rehearsal.hosts.errors import HostError
-from rehearsal.hosts.netns import NetworkNamespace
 from rehearsal.hosts.rootfs import Rootfs
+from rehearsal.hosts.tools import BARE_ENVIRONMENT
+from rehearsal.hosts.userns import UserNamespace
 
 AGENT_UNIT = "amazon-ssm-agent.service"
-_BOOT_SCRIPT = Path(__file__).parent / "image" / "boot.sh"
 _POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), "Signals"
 _CONSOLE_LINES = 40
 _POLL = 0.02
 _ASK_AGAIN = 0.5
-_AGENT_CGROUP = f"/sys/fs/cgroup/system.slice/{AGENT_UNIT}"
 
 
 class Container(Enclosure):
-    """A container in `network`, started by `start` and gone, with its cgroup and files in memory, after `stop`."""
+    """A container, started by `start` and gone, with its cgroup and files in memory, after `stop`."""
 
-    def __init__(self, name: str, rootfs: Rootfs, network: NetworkNamespace) -> None:
-        super().__init__(name, agent_cgroup=_AGENT_CGROUP)
+    _further_namespaces = ("--cgroup",)
+
+    def __init__(self, name: str, rootfs: Rootfs, owner: UserNamespace, devices: Devices) -> None:
+        super().__init__(name, owner, devices)
         self._rootfs = rootfs
-        self._network = network
         self._cgroup = cgroups.name_for(name)
         self._console: deque[str] = deque(maxlen=_CONSOLE_LINES)
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self._ready: int | None = None
         self._readiness = threading.Lock()
 
+    @property
+    def agent_cgroup(self) -> str:
+        scripts = processes.children(self._process.pid) if self._process else []
+        # Not by way of the host's own files: a folder there may be a link to anywhere.
+        return f"/proc/{scripts[0] if scripts else 0}/root/sys/fs/cgroup/{self._cgroup}/host/system.slice/{AGENT_UNIT}"
+
     def start(self, seed: bytes, disk: Disk) -> None:
         """Start booting, with the files of the tar archive `seed` laid over the root file system. Raises HostError."""
-        seed_file = os.memfd_create("host-seed")
-        try:
-            os.write(seed_file, seed)
-            with disk.held() as lock:
-                self._process = self._begin(seed_file, disk.folder, lock)
-        finally:
-            os.close(seed_file)
+        self._process = self._begin(
+            *(seed, disk, "--mount-proc", "--pid", "--fork", "--kill-child"),
+            KIND="booted",
+            TREE=self._rootfs.tree,
+            CGROUP=self._cgroup,
+            MASKS="",
+        )
         assert self._process.stdout is not None
         self._reader = threading.Thread(target=self._read_console, args=(self._process.stdout,), daemon=True)
         self._reader.start()
-
-    def _begin(self, seed_file: int, folder: str, lock: tuple[int, ...]) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [
-                *("nsenter", f"--net=/proc/self/fd/{self._network.descriptor}"),
-                *("unshare", "--mount", "--propagation", "private", "--mount-proc"),
-                *("--pid", "--fork", "--kill-child"),
-                *("sh", str(_BOOT_SCRIPT), str(self._rootfs.tree), str(self._rootfs.mount_point)),
-                *(self._cgroup, self.name, f"/proc/self/fd/{seed_file}", folder),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env=BARE_ENVIRONMENT,
-            pass_fds=(seed_file, self._network.descriptor, *lock),
-            start_new_session=True,
-        )
 
     def ready_leader(self, timeout: float) -> int:
         deadline = time.monotonic() + timeout
@@ -115,7 +102,7 @@ class Container(Enclosure):
             time.sleep(_POLL)
         self.ready_leader(max(deadline - time.monotonic(), _POLL))
 
-    def _power_off(self, process: "subprocess.Popen[str]", timeout: float) -> None:
+    def _power_off(self, process: "subprocess.Popen[bytes]", timeout: float) -> None:
         """Ask until it is done: systemd doesn't hear a request while it starts, or while it reboots."""
         deadline = time.monotonic() + timeout
         while process.poll() is None and time.monotonic() < deadline:
@@ -126,13 +113,13 @@ class Container(Enclosure):
                 process.wait(_ASK_AGAIN)
 
     def _leader(self) -> int | None:
-        """unshare starts boot.sh, that starts systemd-nspawn, that starts the host's systemd."""
+        """unshare starts host.sh, that starts another unshare, that starts the host's systemd."""
         if self._process is None:
             return None
         for script in processes.children(self._process.pid):
-            for nspawn in processes.children(script):
-                if processes.program(nspawn) == "systemd-nspawn":
-                    for child in processes.children(nspawn):
+            for entrance in processes.children(script):
+                if processes.program(entrance) == "unshare":
+                    for child in processes.children(entrance):
                         if processes.program(child) == "systemd":
                             return child
         return None
@@ -140,7 +127,7 @@ class Container(Enclosure):
     def _state(self, leader: int, deadline: float) -> str:
         try:
             asked = subprocess.run(
-                self.enter(leader, IN_CHILD, "systemctl is-system-running --wait"),
+                self.enter(leader, "systemctl is-system-running --wait"),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -153,10 +140,10 @@ class Container(Enclosure):
             return ""
         return asked.stdout.strip()
 
-    def _read_console(self, console: IO[str]) -> None:
+    def _read_console(self, console: IO[bytes]) -> None:
         with console:
             for line in console:
-                self._console.append(line.rstrip())
+                self._console.append(line.decode(errors="replace").rstrip())
 
     def _error(self, why: str, *, remedy: str) -> HostError:
         console = "\n".join(self._console)

@@ -19,17 +19,24 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from rehearsal.hosts.enclosure import BARE_ENVIRONMENT
+from rehearsal.hosts.devices import IDMAPPED
 from rehearsal.hosts.errors import HostError
+from rehearsal.hosts.tools import BARE_ENVIRONMENT
+from rehearsal.hosts.userns import UserNamespace
 
 _RELEASE_TIMEOUT = 20.0
 _POLL = 0.02
-# What overlayfs asks of the file system below it: that a folder of the image can be removed and made again, empty.
+# What a host asks of the file system below it: that its files can be shown as another user's, and that a folder of the
+# image can be removed and made again, empty.
 _TRIAL = """
-mount -t overlay -o "lowerdir=$1/lower:$2,upperdir=$1/upper,workdir=$1/work" overlay "$1/root"
-rm -r "$1/root/folder"
-mkdir "$1/root/folder"
-test ! -e "$1/root/folder/file"
+trial=$1 tree=$2 namespace=$3 user=$4
+shift 4
+"$@" files /mnt "$tree" "$trial/over-tree" "$namespace" "$user"
+"$@" files /mnt "$trial/lower" "$trial/over-lower" "$namespace" "$user"
+setpriv --reuid "$user" --regid "$user" --clear-groups sh -euc '
+    rm -r /mnt/root/folder
+    mkdir /mnt/root/folder
+    test ! -e /mnt/root/folder/file'
 """
 
 
@@ -46,7 +53,7 @@ class Disk:
 
     @property
     def used(self) -> bool:
-        """Whether a host was booted on it before. `image/boot.sh` and `light.sh` leave the mark."""
+        """Whether a host was booted on it before. `image/inside.sh` leaves the mark."""
         return self._folder is not None and (self._folder / "seeded").exists()
 
     @property
@@ -104,22 +111,27 @@ class Disk:
 
 def check(folder: Path, tree: Path) -> None:
     """HostError when the file system that `folder` is on can't hold changes to the image `tree`."""
-    with tempfile.TemporaryDirectory(prefix="trial-", dir=folder) as trial:
-        for name in ("lower/folder", "upper", "work", "root"):
+    with tempfile.TemporaryDirectory(prefix="trial-", dir=folder) as trial, contextlib.closing(UserNamespace()) as user:
+        user.network.close()
+        for name in ("lower/folder", "over-tree/upper", "over-tree/work", "over-lower/upper", "over-lower/work"):
             (Path(trial) / name).mkdir(parents=True)
         (Path(trial) / "lower/folder/file").touch()
         done = subprocess.run(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-euc", _TRIAL, "sh", trial, str(tree)],
+            [
+                *("unshare", "--mount", "--propagation", "private", "sh", "-euc", _TRIAL, "sh"),
+                *(trial, str(tree), str(user.descriptor), str(user.first_id), *IDMAPPED),
+            ],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             env=BARE_ENVIRONMENT,
+            pass_fds=(user.descriptor,),
             check=False,
         )
     if done.returncode != 0:
         raise HostError(
             f"The files of hosts can't be kept in {folder}",
-            why="its file system can't be the upper side of an overlay: "
+            why="its file system can't be the upper side of a host's overlay: "
             + (done.stderr.strip() or "what is removed comes back"),
             remedy="Choose a folder on ext4, XFS or Btrfs; not on NFS, FAT or another overlay, as in a container.",
         )

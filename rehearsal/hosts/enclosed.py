@@ -12,12 +12,14 @@ from pathlib import Path
 from rehearsal.hosts import seed
 from rehearsal.hosts.agent_process import run_script
 from rehearsal.hosts.aws_sites import SiteAnswer, SiteRequest, Sites
+from rehearsal.hosts.devices import Devices
 from rehearsal.hosts.disk import Disk
 from rehearsal.hosts.enclosure import Enclosure
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.forward import Forward
 from rehearsal.hosts.machine import Script, ScriptResult
 from rehearsal.hosts.netns import NetworkNamespace
+from rehearsal.hosts.userns import UserNamespace
 from rehearsal.hosts.volumes import Slots, Volume
 
 _REBOOT_TIMEOUT = 90.0
@@ -48,7 +50,7 @@ class EnclosedHost(ABC):
         """HostError where this machine can't have such a host."""
 
     @abstractmethod
-    def _start(self, network: NetworkNamespace) -> None:
+    def _start(self, owner: UserNamespace, devices: Devices) -> None:
         """Start and wait until it is up. Sets `_enclosure`, and puts what ends it on `_undo`, before it can fail."""
 
     def connect(self, sites: Sites) -> None:
@@ -60,9 +62,12 @@ class EnclosedHost(ABC):
                 return
             self._require()
             try:
-                self._network = NetworkNamespace()
-                self._undo.append(self._network.close)
-                self._start(self._network)
+                owner = UserNamespace()
+                self._network = owner.network
+                self._undo += [owner.close, owner.network.close]
+                devices = self._slots.devices = Devices(owner)
+                self._undo.append(devices.close)
+                self._start(owner, devices)
             except BaseException:
                 self._clean_up()
                 raise

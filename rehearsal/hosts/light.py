@@ -20,20 +20,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rehearsal.hosts import aws_sites, cache, certificates, processes, requirements, seed, standins
+from rehearsal.hosts import aws_sites, certificates, processes, requirements, seed, standins
+from rehearsal.hosts.devices import Devices
 from rehearsal.hosts.disk import Disk
 from rehearsal.hosts.enclosed import EnclosedHost
-from rehearsal.hosts.enclosure import BARE_ENVIRONMENT, Enclosure
+from rehearsal.hosts.enclosure import Enclosure
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.netns import NetworkNamespace
 from rehearsal.hosts.rootfs import Rootfs
 from rehearsal.hosts.service import Service
+from rehearsal.hosts.tools import BARE_ENVIRONMENT
+from rehearsal.hosts.userns import UserNamespace
 
 SUITE = "light"
 OWN = Path("/")
 """The tree of a host that shows this machine's own files."""
 
-_SCRIPT = Path(__file__).parent / "image" / "light.sh"
 _BOOT_TIMEOUT = 60.0
 # Of this machine's own files a host must not see what users and other hosts have there.
 _MASKS = (
@@ -50,27 +52,19 @@ sh {seed.VOLUMES_SCRIPT} boot
 
 
 class LightEnclosure(Enclosure):
-    """The processes of a light host in `network`, and its files over those of `tree`."""
+    """The processes of a light host, and its files over those of `tree`."""
 
-    def __init__(self, name: str, tree: Path, network: NetworkNamespace) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, tree: Path, owner: UserNamespace, devices: Devices) -> None:
+        super().__init__(name, owner, devices)
         self._tree = tree
-        self._network = network
         self._process: subprocess.Popen[bytes] | None = None
         self._leader: int | None = None
         self._rebooting = threading.Lock()
 
     def start(self, archive: bytes, disk: Disk) -> None:
         """Start with the files of the tar archive laid over the tree, and wait until it is up. Raises HostError."""
-        space = cache.directory() / "light"
-        space.mkdir(parents=True, exist_ok=True)
-        seed_file = os.memfd_create("host-seed")
-        try:
-            os.write(seed_file, archive)
-            with disk.held() as lock:
-                process = self._process = self._begin(space, disk.folder, seed_file, lock)
-        finally:
-            os.close(seed_file)
+        masks = " ".join(_masks(disk.folder)) if self._tree == OWN else ""
+        process = self._process = self._begin(archive, disk, KIND="light", TREE=self._tree, CGROUP="", MASKS=masks)
         said = _read_until_up(process)
         leaders = processes.children(process.pid)
         if not said.endswith("up\n") or not leaders:
@@ -80,23 +74,6 @@ class LightEnclosure(Enclosure):
                 remedy="Run this as root, where namespaces and overlay mounts are allowed.",
             )
         self._leader = leaders[0]
-
-    def _begin(self, space: Path, folder: str, seed_file: int, lock: tuple[int, ...]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [
-                *("nsenter", f"--net=/proc/self/fd/{self._network.descriptor}"),
-                *("unshare", "--mount", "--uts", "--ipc", "--propagation", "private", "--mount-proc"),
-                *("--pid", "--fork", "--kill-child"),
-                *("sh", str(_SCRIPT), str(self._tree), str(space), self.name, f"/proc/self/fd/{seed_file}", folder),
-                *(_masks(folder) if self._tree == OWN else ()),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=BARE_ENVIRONMENT,
-            pass_fds=(seed_file, self._network.descriptor, *lock),
-            start_new_session=True,
-        )
 
     def ready_leader(self, timeout: float) -> int:
         if not self._rebooting.acquire(timeout=timeout):
@@ -112,7 +89,7 @@ class LightEnclosure(Enclosure):
         leader = self.ready_leader(timeout)
         with self._rebooting:
             done = subprocess.run(
-                self.enter(leader, '(exec sh -c "$1") ; exit $?', _REBOOT),
+                self.enter(leader, _REBOOT),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -161,11 +138,11 @@ class LightHost(EnclosedHost):
                 remedy="\n".join(dict.fromkeys(gap.remedy for gap in gaps)),
             )
 
-    def _start(self, network: NetworkNamespace) -> None:
+    def _start(self, owner: UserNamespace, devices: Devices) -> None:
         self._disk.take(SUITE, self._tree)
         authority = certificates.for_region(self._region, self._disk.file("authority.pem"))
-        self._serve_aws(network, authority.server)
-        enclosure = LightEnclosure(self._name, self._tree, network)
+        self._serve_aws(owner.network, authority.server)
+        enclosure = LightEnclosure(self._name, self._tree, owner, devices)
         self._enclosed_by(enclosure)
         volumes = self._slots.plug_all()
         first = seed.light_archive(

@@ -29,9 +29,11 @@ class NetworkNamespace:
     this.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, descriptor: int | None = None) -> None:
+        """`descriptor`: a namespace that was made already, this object's from now on."""
         try:
-            self.descriptor = _in_thread(_make_namespace)
+            self.descriptor = _in_thread(_make_namespace) if descriptor is None else descriptor
+            _in_thread(self._bring_up)
         except OSError as error:
             raise HostError(
                 "A network for the host could not be made",
@@ -46,6 +48,18 @@ class NetworkNamespace:
     def add_loopback(self, address: str, number: int) -> None:
         """Give loopback one more IPv4 address, which nobody outside has; `number` tells several apart. OSError."""
         _in_thread(lambda: self._add_loopback(f"lo:{number}".encode(), address))
+
+    def listen_local(self, address: str) -> socket.socket:
+        """A Unix socket listening at an abstract address in the namespace. Raises OSError."""
+
+        def listen() -> socket.socket:
+            self._enter()
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(address)
+            listener.listen()
+            return listener
+
+        return _in_thread(listen)
 
     def connect(self, address: str, port: int, timeout: float = 10) -> socket.socket:
         """A TCP connection made in the namespace; `timeout` seconds are for connecting. Raises OSError."""
@@ -74,15 +88,17 @@ class NetworkNamespace:
                 packed = struct.pack("16sHH4s8x", label, socket.AF_INET, 0, socket.inet_aton(value))
                 fcntl.ioctl(any_socket, request, packed)
 
+    def _bring_up(self) -> None:
+        self._enter()
+        with socket.socket() as any_socket:
+            fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
+
     def _enter(self) -> None:
         _check(_libc.setns(self.descriptor, _CLONE_NEWNET))
 
 
 def _make_namespace() -> int:
     _check(_libc.unshare(_CLONE_NEWNET))
-    with socket.socket() as any_socket:
-        request = struct.pack("16sh14x", b"lo", _IFF_UP)
-        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, request)
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 

@@ -11,14 +11,15 @@ from rehearsal.hosts.rootfs import Rootfs
 
 # Program and Debian package. Building needs the second group too, as long as the image isn't in the cache.
 _TO_BOOT = {
-    "systemd-nspawn": "systemd-container",
     "unshare": "util-linux",
     "nsenter": "util-linux",
+    "pivot_root": "util-linux",
+    "setpriv": "util-linux",
     "mount": "mount",
-    "tar": "tar",
+    "bash": "bash",
     "ip": "iproute2",
 }
-_TO_BE_LIGHT = {name: _TO_BOOT[name] for name in ("unshare", "nsenter", "mount", "tar")}
+_TO_BE_LIGHT = {name: package for name, package in _TO_BOOT.items() if name != "ip"}
 _TO_BUILD_ROOTFS = {"mmdebstrap": "mmdebstrap"}
 _TO_BUILD_CODE_SERVER = {"g++": "g++", "make": "make", "dpkg-deb": "dpkg", "python3": "python3"}
 

@@ -55,11 +55,6 @@ class Rootfs:
         return self.path / "tree"
 
     @property
-    def mount_point(self) -> Path:
-        """An empty folder. Each host mounts its own space there, in a mount namespace of its own."""
-        return self.path / "host"
-
-    @property
     def neuron_repository(self) -> Path:
         """A folder with the index files (InRelease, Packages) of Neuron's package repository."""
         return self.path / "neuron"
@@ -73,7 +68,7 @@ class Rootfs:
 
     def build(self, target: Path) -> None:
         """Make the file system in `target`, which doesn't exist yet. Raises HostError."""
-        (target / "host").mkdir(parents=True)
+        target.mkdir(parents=True)
         # Its own namespaces, so that a build that is killed leaves neither a mount nor a process.
         isolate = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
         hook = f'--customize-hook=sh {shlex.quote(str(_CUSTOMIZE))} "$1"'

@@ -11,6 +11,8 @@ from rehearsal.hosts import aws_sites, registry_proxy, standins
 VOLUMES_SCRIPT = "/usr/local/lib/rehearsal/volumes.sh"
 _BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 _IMAGE = Path(__file__).parent / "image"
+_MOUNTS = ("sbin/mount.ext4", "sbin/mount.xfs")
+"""Where mount(8) looks for what mounts a file system (see its "External helpers")."""
 _UNIT = "rehearsal-volumes.service"
 _UNITS = "etc/systemd/system"
 
@@ -59,6 +61,7 @@ def _own_files(name: str, region: str, volumes: Mapping[str, str]) -> dict[str, 
 def _volume_files(volumes: Mapping[str, str]) -> dict[str, str]:
     return {
         VOLUMES_SCRIPT.lstrip("/"): (_IMAGE / "volumes.sh").read_text(),
+        **dict.fromkeys(_MOUNTS, (_IMAGE / "mount-volume.py").read_text()),
         **{path.lstrip("/"): text for path, text in volumes.items()},
     }
 
@@ -69,7 +72,8 @@ def _tar(files: Mapping[str, str], links: Mapping[str, str]) -> bytes:
         for path, text in files.items():
             content = text.encode()
             entry = tarfile.TarInfo(path)
-            entry.size, entry.mode, entry.mtime = len(content), 0o644, int(time.time())
+            entry.size, entry.mtime = len(content), int(time.time())
+            entry.mode = 0o755 if path in _MOUNTS else 0o644
             tar.addfile(entry, io.BytesIO(content))
         for path, target in links.items():
             link = tarfile.TarInfo(path)

@@ -7,6 +7,8 @@ from pathlib import Path
 from rehearsal.hosts.errors import HostError
 
 _LINES_SHOWN = 15
+BARE_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+"""What systemd gives a service."""
 
 
 def run_tool(

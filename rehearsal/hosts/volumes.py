@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO
 
+from rehearsal.hosts.devices import Devices
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.loop import LoopDevice
 
@@ -143,6 +144,8 @@ class Slots:
     """
 
     def __init__(self) -> None:
+        self.devices: Devices | None = None
+        """Where the host finds them, while there is a host."""
         self._added: dict[str, Volume] = {}
         self._names: dict[str, str] = {}
         self._plugged: set[str] = set()
@@ -156,9 +159,11 @@ class Slots:
 
     def plug(self, volume: Volume) -> str:
         """Plug an added volume in; the text of its record in the host. Raises HostError."""
-        device = volume.plug()
+        assert self.devices is not None
+        name, device = self._names[volume.volume_id], volume.plug()
         self._plugged.add(volume.volume_id)
-        return f"{self._names[volume.volume_id]} {device.major} {device.minor}\n"
+        self.devices.add(name, device)
+        return f"{name}\n"
 
     def plug_all(self) -> Mapping[str, str]:
         """The same for all that were added: texts of records, by path. Raises HostError."""
@@ -171,6 +176,8 @@ class Slots:
     def remove(self, volume: Volume) -> None:
         """Unplug and forget it; nothing happens when it is not here. Raises HostError while something uses it."""
         if volume.volume_id in self._plugged:
+            if self.devices is not None:
+                self.devices.remove(self._names[volume.volume_id])
             volume.unplug()
             self._plugged.remove(volume.volume_id)
         self._added.pop(volume.volume_id, None)

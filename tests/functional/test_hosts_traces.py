@@ -63,7 +63,6 @@ class TestNothingIsLeft:
         before = traces(os.getpid())
         monkeypatch.setenv("TORCHNEURON_CACHE_DIR", str(tmp_path))
         rootfs = Rootfs("trixie")
-        rootfs.mount_point.mkdir(parents=True)
         (rootfs.tree / "etc/ssl/certs").mkdir(parents=True)
         (rootfs.tree / "etc/ssl/certs/ca-certificates.crt").touch()
         CodeServerPackage().path.touch()

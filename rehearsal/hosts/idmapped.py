@@ -1,0 +1,153 @@
+"""Mounts that show a file system's files as belonging to the ids of a user namespace.
+
+Run as a program of its own, for it changes the namespaces and ids of its process:
+
+    idmapped.py files SPACE TREE FOLDER USER_NAMESPACE FIRST_ID [DEVICES]
+    idmapped.py volume USER_NAMESPACE MOUNT_NAMESPACE MAJOR:MINOR NODE TYPE OPTIONS TARGET
+
+`files` mounts a host's files at SPACE/root: the changes in FOLDER, or in memory when that is empty, over TREE. On disk
+both belong to this machine's ids, so an image serves any number of hosts and changes any number of boots. Beside them
+are the changes, and at SPACE/volumes the file system DEVICES.
+
+`volume` mounts a disk in a host, which could not do it: the kernel lets no root but this machine's mount one. A file
+system made by others may hold device nodes, and a namespace's root may allow them on its mounts, unless the mount came
+from a namespace with more rights: so it is made in one, and copied (mount_namespaces(7), "Restrictions").
+Namespaces and DEVICES are descriptors that this program inherits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import sys
+from pathlib import Path
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+# linux/mount.h, linux/sched.h, asm-generic/unistd.h: these numbers are the same on every architecture.
+_OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _MOUNT_SETATTR = 428, 429, 430, 431, 432, 442
+_AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
+_OPEN_TREE_CLONE, _MOVE_MOUNT_F_EMPTY_PATH = 1, 4
+_FSCONFIG_CMD_CREATE, _MOUNT_ATTR_IDMAP = 6, 0x100000
+_CLONE_NEWNS = 0x20000
+_MS_NODEV, _MS_REC, _MS_PRIVATE = 0x4, 0x4000, 0x40000
+_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP = 28, 1 << 2
+_FLAGS = {"ro": 1, "nosuid": 2, "noexec": 8, "sync": 16, "noatime": 1024, "nodiratime": 2048, "relatime": 1 << 21}
+# Others name further devices (journal_path, logdev) or what this machine does about errors (panic).
+_DEFAULTS = {"rw", "dev", "nodev", "suid", "exec", "async", "auto", "noauto", "defaults", "nofail", "nouser", "_netdev"}
+_DATA = {"ext4": b"errors=remount-ro", "xfs": b""}
+
+
+def in_memory() -> int:
+    """A descriptor of an empty file system in memory that is mounted nowhere, and gone with its last user.
+
+    Raises OSError.
+    """
+    context = _call("fsopen", _libc.syscall(_FSOPEN, b"tmpfs", 1))
+    try:
+        _call("fsconfig", _libc.syscall(_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0))
+        return _call("fsmount", _libc.syscall(_FSMOUNT, context, 1, 0))
+    finally:
+        os.close(context)
+
+
+def files(space: str, tree: str, folder: str, user_namespace: int, first_id: int, devices: int = -1) -> None:
+    # They may be where `space` is.
+    below, above = (_idmapped(path, user_namespace) if path else -1 for path in (tree, folder))
+    _mount("host", space, "tmpfs", 0, b"mode=755")
+    for name in ("lower", "changes", "root", "dev", "volumes"):
+        Path(space, name).mkdir()
+    if not folder:
+        for name in ("upper", "work", "masks"):
+            Path(space, "changes", name).mkdir()
+        above = _idmapped(f"{space}/changes", user_namespace)
+    _attach(below, f"{space}/lower")
+    _attach(above, f"{space}/changes")
+    if devices >= 0:
+        _attach(devices, f"{space}/volumes")
+    # Overlayfs makes files of its own as who mounts it, and only the namespace's ids exist there. Capabilities stay.
+    _call("prctl", _libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0))
+    os.setegid(first_id)
+    os.seteuid(first_id)
+    # Nothing waits for the disk, which costs a host that is kept more than all else it does. The kernel marks what was
+    # mounted so, as a machine that crashes would lose some of it; one whose owner is killed loses nothing.
+    options = f"volatile,lowerdir={space}/lower,upperdir={space}/changes/upper,workdir={space}/changes/work"
+    _mount("overlay", f"{space}/root", "overlay", _MS_NODEV, options.encode())
+
+
+def volume(
+    user_namespace: int, mount_namespace: int, device: str, node: str, kind: str, options: str, target: str
+) -> None:
+    flags, data = _understood(kind, options)
+    major, minor = (int(number) for number in device.split(":"))
+    _call("unshare", _libc.unshare(_CLONE_NEWNS))
+    _mount("none", "/", None, _MS_REC | _MS_PRIVATE, None)
+    _mount("dev", "/dev", "tmpfs", 0, None)
+    for place in ("/dev/plain", "/dev/idmapped"):
+        Path(place).mkdir()
+    os.mknod(node, 0o60600, os.makedev(major, minor))
+    _mount(node, "/dev/plain", kind, flags | _MS_NODEV, data)
+    _attach(_idmapped("/dev/plain", user_namespace), "/dev/idmapped")
+    _call("setns", _libc.setns(user_namespace, 0))
+    os.setgid(0)
+    os.setuid(0)
+    _call("unshare", _libc.unshare(_CLONE_NEWNS))
+    clone = _clone("/dev/idmapped")
+    _call("setns", _libc.setns(mount_namespace, 0))
+    _attach(clone, target)
+
+
+def _understood(kind: str, options: str) -> tuple[int, bytes]:
+    """The flags and data of mount(2). Raises PermissionError for what a host must not decide."""
+    if kind not in _DATA:
+        raise PermissionError(f"a volume's file system is one of {', '.join(_DATA)}, not {kind}")
+    given = {option for option in options.split(",") if option and not option.startswith("x-")}
+    if unknown := given - _DEFAULTS - _FLAGS.keys() - {_DATA[kind].decode()}:
+        raise PermissionError(f"this rehearsal mounts volumes without the options {', '.join(sorted(unknown))}")
+    return sum(flag for option, flag in _FLAGS.items() if option in given), _DATA[kind]
+
+
+def _idmapped(path: str, user_namespace: int) -> int:
+    clone = _clone(path)
+    attributes = struct.pack("=4Q", _MOUNT_ATTR_IDMAP, 0, 0, user_namespace)
+    result = _libc.syscall(_MOUNT_SETATTR, clone, b"", _AT_EMPTY_PATH, attributes, len(attributes))
+    _call(f"show {path} as another user's", result)
+    return clone
+
+
+def _clone(path: str) -> int:
+    return _call(f"open {path}", _libc.syscall(_OPEN_TREE, _AT_FDCWD, path.encode(), _OPEN_TREE_CLONE | os.O_CLOEXEC))
+
+
+def _attach(descriptor: int, path: str) -> None:
+    result = _libc.syscall(_MOVE_MOUNT, descriptor, b"", _AT_FDCWD, path.encode(), _MOVE_MOUNT_F_EMPTY_PATH)
+    _call(f"mount at {path}", result)
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, data: bytes | None) -> None:
+    name = None if kind is None else kind.encode()
+    _call(f"mount {source}", _libc.mount(source.encode(), target.encode(), name, flags, data))
+
+
+def _call(what: str, result: int) -> int:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        if arguments[0] == "files":
+            files(arguments[1], arguments[2], arguments[3], *map(int, arguments[4:]))
+        else:
+            volume(int(arguments[1]), int(arguments[2]), *arguments[3:])
+    except OSError as error:
+        print(error.strerror or error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
