@@ -7,6 +7,7 @@ from invoke import Context
 from commands.command import command
 
 _REGION = "AWS region (default: the settings' default region)"
+_DRY_RUN = "show what would happen, and change nothing"
 _RESERVATION = "the reservation's id, cr-…"
 
 
@@ -157,12 +158,14 @@ def describe(context: Context, reservation_id: str = "", region: str = "", outpu
     commands.describe(reservation_id, region, output)
 
 
-@command(help={"reservation_id": _RESERVATION, "region": _REGION, "yes": "do not ask"})
-def cancel(context: Context, reservation_id: str = "", region: str = "", yes: bool = False) -> None:
+@command(help={"reservation_id": _RESERVATION, "region": _REGION, "yes": "do not ask", "dry_run": _DRY_RUN})
+def cancel(
+    context: Context, reservation_id: str = "", region: str = "", yes: bool = False, dry_run: bool = False
+) -> None:
     """Cancel a reservation that can be cancelled; a Capacity Block never can."""
     from torchneuron.capacity_blocks import commands
 
-    commands.cancel(reservation_id, region, yes=yes)
+    commands.cancel(reservation_id, region, yes=yes, dry_run=dry_run)
 
 
 @command(
@@ -171,15 +174,21 @@ def cancel(context: Context, reservation_id: str = "", region: str = "", yes: bo
         "subnet_id": "a subnet in its zone (default: one with many free addresses is found)",
         "vpc_id": "the VPC to find a subnet in (default: the region's default VPC)",
         "region": _REGION,
+        "dry_run": _DRY_RUN,
     }
 )
 def save_params(
-    context: Context, reservation_id: str = "", subnet_id: str = "", vpc_id: str = "", region: str = ""
+    context: Context,
+    reservation_id: str = "",
+    subnet_id: str = "",
+    vpc_id: str = "",
+    region: str = "",
+    dry_run: bool = False,
 ) -> None:
     """Keep a Capacity Block and a subnet in its zone in Parameter Store, for invoke deploy."""
     from torchneuron.capacity_blocks import commands
 
-    commands.save_params(reservation_id, subnet_id, region, vpc_id=vpc_id)
+    commands.save_params(reservation_id, subnet_id, region, vpc_id=vpc_id, dry_run=dry_run)
 
 
 @command(help={"region": _REGION, "output": "table, shell (for eval) or json"})

@@ -8,13 +8,15 @@ from invoke import Context
 
 from commands.command import command
 
+_DRY_RUN = "show what would happen, and change nothing"
 
-@command(help={"region": "AWS region (default: the settings' default region)"})
-def bootstrap(context: Context, region: str = "") -> None:
+
+@command(help={"region": "AWS region (default: the settings' default region)", "dry_run": _DRY_RUN})
+def bootstrap(context: Context, region: str = "", dry_run: bool = False) -> None:
     """Make the S3 bucket for Terraform's state, and write it into the settings."""
     from torchneuron import jobs
 
-    jobs.bootstrap(region)
+    jobs.bootstrap(region, dry_run=dry_run)
 
 
 @command(
@@ -40,6 +42,7 @@ def bootstrap(context: Context, region: str = "") -> None:
         "release_data": "leave the data volumes where they are, and make them no more a part of this deployment",
         "delete_data": "with --destroy: remove the data volumes, too",
         "yes": "do not ask before removing",
+        "dry_run": "check and plan, show what would change or be lost, and change nothing",
     },
 )
 def deploy(
@@ -64,6 +67,7 @@ def deploy(
     allow_replace: bool = False,
     release_data: bool = False,
     yes: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Deploy the machine, then set code-server up on it. What an earlier deploy chose holds until it is changed."""
     from torchneuron import deploy_options, jobs
@@ -85,7 +89,7 @@ def deploy(
     deploying = {**chosen, "skip_setup": skip_setup, "allow_replace": allow_replace, "release_data": release_data}
     if destroy:
         deploy_options.check_alone("--destroy", {**deploying, "show_info": show_info})
-        jobs.destroy(region, yes=yes, delete_data=delete_data)
+        jobs.destroy(region, yes=yes, delete_data=delete_data, dry_run=dry_run)
         return
     if show_info:
         deploy_options.check_alone("--show-info", {**deploying, "yes": yes, "delete_data": delete_data})
@@ -93,6 +97,9 @@ def deploy(
         return
     deploy_options.check_alone("invoke deploy without --destroy", {"yes": yes, "delete_data": delete_data})
     given = deploy_options.read(region=region, **chosen)
+    if dry_run:
+        jobs.try_out_deploy(given, skip_setup=skip_setup, allow_replace=allow_replace, release_data=release_data)
+        return
     jobs.deploy_and_set_up(given, skip_setup=skip_setup, allow_replace=allow_replace, release_data=release_data)
 
 
@@ -112,12 +119,21 @@ def password(context: Context, region: str = "") -> None:
     jobs.show_password(region)
 
 
-@command(help={"region": "AWS region", "yes": "do not ask", "delete_data": "remove the data volumes, too"})
-def destroy(context: Context, region: str = "", yes: bool = False, delete_data: bool = False) -> None:
+@command(
+    help={
+        "region": "AWS region",
+        "yes": "do not ask",
+        "delete_data": "remove the data volumes, too",
+        "dry_run": "show what would be removed and what would stay, and remove nothing",
+    }
+)
+def destroy(
+    context: Context, region: str = "", yes: bool = False, delete_data: bool = False, dry_run: bool = False
+) -> None:
     """Remove what is deployed, after showing it and asking; data volumes stay for the next deploy."""
     from torchneuron import jobs
 
-    jobs.destroy(region, yes=yes, delete_data=delete_data)
+    jobs.destroy(region, yes=yes, delete_data=delete_data, dry_run=dry_run)
 
 
 @command(

@@ -66,7 +66,7 @@ def setup(
 
     machines = _machines(instance_id, tag, region)
     if cancel:
-        setup_jobs.cancel(machines)
+        setup_jobs.cancel(machines, dry_run=dry_run)
         return
     way = Way(mode, machines.as_target, max_concurrency, max_errors)
     options = RunOptions(Choice(start_from, only, clean_state), way, dry_run, wait, output)
@@ -107,7 +107,7 @@ def run_tasks(
 
     machines = _machines(instance_id, tag, region)
     if cancel:
-        setup_jobs.cancel(machines)
+        setup_jobs.cancel(machines, dry_run=dry_run)
         return
     way = Way(mode, machines.as_target, max_concurrency, max_errors)
     options = RunOptions(Choice(start_from, only, clean_state), way, dry_run, wait, output)

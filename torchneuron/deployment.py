@@ -22,7 +22,7 @@ from torchneuron.errors import (
     TorchNeuronError,
 )
 from torchneuron.plan import ATTACHMENT, DATA_VOLUME, MACHINE, Change, Plan, of_type, refuse_losses
-from torchneuron.project import connected, refuse_without_state
+from torchneuron.project import Project, connected, copied, refuse_without_state
 from torchneuron.terraform import Terraform
 
 
@@ -35,32 +35,11 @@ def deploy(
     NotFoundError before anything is changed, ReplacementRefusedError when the plan would lose a machine, TerraformError
     when Terraform fails, SetupError when what was made cannot be looked at.
     """
-    config.check(given)
-    refuse_without_state(config, aws.region)
-    account.announce(aws)
+    _check(config, aws, given)
     with connected(config, aws.region) as project:
-        outputs = project.outputs()
-        known = deployed.ids_in(outputs)
-        memory = _remembered(aws, project.terraform, outputs)
-        wanted = choices.merged(memory.choices, given)
-        unnamed = adoption.look(aws, project.terraform, project=config.project_name, known=known)
-        strays = adoption.places(aws, unnamed, count=wanted.get("count", 1))
-        adoption.refuse_others(aws, unnamed, strays, project=config.project_name)
-        held = [one.instance_id for one in unnamed.held]
-        running = deployed.there(aws.ec2(), [*known, *held, *strays.values()])
-        wanted = _settle(aws, config, memory, given, wanted, running=running, allow_replace=allow_replace)
-        terraform = project.synthesize(wanted)
-        adoption.take(terraform, unnamed, strays)
-        guard = functools.partial(refuse_losses, allow_replace=allow_replace, refresh_ami=bool(given.get("refreshAmi")))
-        if release_data:
-            # What else would be lost has to be known before the volumes are forgotten.
-            changes = _plan(terraform, allow_replace=allow_replace).changes
-            guard([change for change in changes if change.type != DATA_VOLUME])
-            if config.deployment(wanted).data_volume_size:
-                _refuse_to_release_what_is_in_use(running, changes, aws.region)
-            _release_data(terraform, aws.region)
-        plan = _plan(terraform, allow_replace=allow_replace)
-        changed = _apply(terraform, plan, guard, home=config.home_folder)
+        prepared = _prepare(project, config, aws, given, allow_replace=allow_replace, release_data=release_data)
+        terraform = prepared.terraform
+        changed = _apply(terraform, prepared.plan, prepared.guard, home=config.home_folder)
         outputs = terraform.outputs()
     if not changed:
         return deployed.from_outputs(aws, outputs)
@@ -68,6 +47,69 @@ def deploy(
     only = f"-i {ids[0]} " if len(ids) == 1 else ""
     with launched(ids, f"invoke setup {only}-r {aws.region}"):
         return deployed.from_outputs(aws, outputs)
+
+
+def try_out(config: Config, aws: Aws, given: Mapping[str, Any], *, allow_replace: bool, release_data: bool) -> Plan:
+    """All of a deploy up to its plan, on a copy of the state: nothing is changed, locked or asked.
+
+    Returns what a deploy would change. Raises as `deploy` does before it changes anything.
+    """
+    _check(config, aws, given)
+    with copied(config, aws.region) as project:
+        return _prepare(project, config, aws, given, allow_replace=allow_replace, release_data=release_data).plan
+
+
+_Guard = Callable[[Sequence[Change]], None]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A plan that has passed the guard."""
+
+    terraform: Terraform
+    plan: Plan
+    guard: _Guard
+
+
+def _check(config: Config, aws: Aws, given: Mapping[str, Any]) -> None:
+    config.check(given)
+    refuse_without_state(config, aws.region)
+    account.announce(aws)
+
+
+def _prepare(
+    project: Project,
+    config: Config,
+    aws: Aws,
+    given: Mapping[str, Any],
+    *,
+    allow_replace: bool,
+    release_data: bool,
+) -> _Prepared:
+    """Everything before the apply: what there is, what is wanted, the plan, and whether it may be carried out."""
+    outputs = project.outputs()
+    known = deployed.ids_in(outputs)
+    memory = _remembered(aws, project.terraform, outputs)
+    wanted = choices.merged(memory.choices, given)
+    unnamed = adoption.look(aws, project.terraform, project=config.project_name, known=known)
+    strays = adoption.places(aws, unnamed, count=wanted.get("count", 1))
+    adoption.refuse_others(aws, unnamed, strays, project=config.project_name)
+    held = [one.instance_id for one in unnamed.held]
+    running = deployed.there(aws.ec2(), [*known, *held, *strays.values()])
+    wanted = _settle(aws, config, memory, given, wanted, running=running, allow_replace=allow_replace)
+    terraform = project.synthesize(wanted)
+    adoption.take(terraform, unnamed, strays)
+    guard = functools.partial(refuse_losses, allow_replace=allow_replace, refresh_ami=bool(given.get("refreshAmi")))
+    if release_data:
+        # What else would be lost has to be known before the volumes are forgotten.
+        changes = _plan(terraform, allow_replace=allow_replace).changes
+        guard([change for change in changes if change.type != DATA_VOLUME])
+        if config.deployment(wanted).data_volume_size:
+            _refuse_to_release_what_is_in_use(running, changes, aws.region)
+        _release_data(terraform, aws.region)
+    plan = _plan(terraform, allow_replace=allow_replace)
+    guard(plan.changes)
+    return _Prepared(terraform, plan, guard)
 
 
 def info(config: Config, aws: Aws) -> Deployed:
@@ -147,9 +189,8 @@ def _plan(terraform: Terraform, *, allow_replace: bool) -> Plan:
     return terraform.plan()
 
 
-def _apply(terraform: Terraform, plan: Plan, guard: Callable[[Sequence[Change]], None], *, home: str) -> bool:
-    """Carry out the plan, if it passes the guard; whether anything was to change."""
-    guard(plan.changes)
+def _apply(terraform: Terraform, plan: Plan, guard: _Guard, *, home: str) -> bool:
+    """Carry out the plan, which has passed the guard; whether anything was to change."""
     if not plan.changes:
         display.note("Nothing to change.")
         if plan.outputs:  # among them what the deployment remembers

@@ -25,11 +25,24 @@ from torchneuron.setup_jobs import Machines, PasswordSource, set_up_machines, se
 from torchneuron.task_runs import RunOptions
 
 
-def bootstrap(region: str) -> None:
+def bootstrap(region: str, *, dry_run: bool) -> None:
     """`invoke bootstrap`."""
     settings = config.load()
     aws = Aws(settings.region(region))
-    state_bucket.show(state_bucket.bootstrap(aws.s3(), aws.sts(), settings, aws.region))
+    if dry_run:
+        state_bucket.show_dry_run(state_bucket.try_out(aws.s3(), aws.sts(), settings, aws.region))
+    else:
+        state_bucket.show(state_bucket.bootstrap(aws.s3(), aws.sts(), settings, aws.region))
+
+
+def try_out_deploy(given: Mapping[str, Any], *, skip_setup: bool, allow_replace: bool, release_data: bool) -> None:
+    """`invoke deploy --dry-run`: the checks and the plan."""
+    settings = config.load()
+    aws = Aws(settings.region(given.get("region")))
+    if not skip_setup:
+        code_server.check(settings)
+    plan = deployment.try_out(settings, aws, given, allow_replace=allow_replace, release_data=release_data)
+    show_deployment.show_plan(plan)
 
 
 def deploy_and_set_up(given: Mapping[str, Any], *, skip_setup: bool, allow_replace: bool, release_data: bool) -> None:
@@ -58,10 +71,14 @@ def info(region: str, output: str) -> None:
     show(openings.look(aws, settings, deployment.info(settings, aws)), settings)
 
 
-def destroy(region: str, *, yes: bool, delete_data: bool) -> None:
+def destroy(region: str, *, yes: bool, delete_data: bool, dry_run: bool) -> None:
     """`invoke destroy`, and `invoke deploy --destroy`."""
     settings = config.load()
-    removal.destroy(settings, Aws(settings.region(region)), yes=yes, delete_data=delete_data)
+    aws = Aws(settings.region(region))
+    if dry_run:
+        removal.try_out(settings, aws, delete_data=delete_data)
+    else:
+        removal.destroy(settings, aws, yes=yes, delete_data=delete_data)
 
 
 def show_password(region: str) -> None:

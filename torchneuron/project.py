@@ -31,10 +31,10 @@ class Project:
     Each region has a folder of its own, apart from the one plain `cdktf` writes.
     """
 
-    def __init__(self, config: Config, region: str) -> None:
+    def __init__(self, config: Config, region: str, folder: Path | None = None) -> None:
         self._config = config
         self._region = region
-        self.folder = _folder(config, region)
+        self.folder = folder or _folder(config, region)
         # Enough to connect to the state, whatever the choices are: they are read from there.
         self.terraform = self.synthesize({**LOOKING, "region": region})
 
@@ -58,7 +58,47 @@ class Project:
             done = run_to_its_end(command, folder=PROJECT_ROOT, environment=environment)
         if done.status != 0:
             raise TerraformError("Synthesis failed.", why=done.stderr.strip()[-4000:])
-        return Terraform(self.folder / "stacks" / self._config.project_name)
+        return Terraform(_stack(self.folder, self._config))
+
+
+class ProjectCopy(Project):
+    """A deployment whose state is a copy on this machine: whatever is done to it changes nothing else.
+
+    For dry runs: the same steps as a deploy's or a removal's, up to the plan. The state is read without its lock.
+    """
+
+    def __init__(self, config: Config, region: str) -> None:
+        folder = _folder(config, region).with_name(f"{region}-dry-run")
+        self._copy = folder / "copy.tfstate"
+        self._attached = True
+        self.discard()
+        super().__init__(config, region, folder)
+        self.terraform.forget_backend()
+        self.terraform.init()
+        state = self.terraform.pull()
+        if state.strip():
+            self._copy.write_text(state)
+        self._attached = False
+        self.terraform.forget_backend()
+        self.terraform.detach(self._copy)
+        self.terraform.init()
+        if Terraform(_stack(_folder(config, region), config)).has_unsaved_state:
+            display.warn("an earlier run could not save its state: the command itself saves it first, then plans.")
+
+    def synthesize(self, overrides: Mapping[str, Any]) -> Terraform:
+        terraform = super().synthesize(overrides)
+        if not self._attached:
+            terraform.detach(self._copy)
+        return terraform
+
+    def discard(self) -> None:
+        """Remove the copy, and the backups that Terraform makes of it."""
+        for path in self._copy.parent.glob(f"{self._copy.name}*"):
+            path.unlink()
+
+
+def _stack(folder: Path, config: Config) -> Path:
+    return folder / "stacks" / config.project_name
 
 
 def _folder(config: Config, region: str) -> Path:
@@ -78,6 +118,20 @@ def connected(config: Config, region: str) -> Iterator[Project]:
         project.terraform.init()
         project.terraform.recover()
         yield project
+
+
+@contextmanager
+def copied(config: Config, region: str) -> Iterator[Project]:
+    """The region's deployment on a copy of its state, for a dry run."""
+    refuse_without_state(config, region)
+    folder = _folder(config, region)
+    name = f"the dry run in {region}"
+    with locks.held(folder.with_name(f"{region}-dry-run.lock"), name, seconds=_BUSY_SECONDS):
+        project = ProjectCopy(config, region)
+        try:
+            yield project
+        finally:
+            project.discard()
 
 
 def refuse_without_state(config: Config, region: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from torchneuron.aws import Aws
 from torchneuron.config import Config
 from torchneuron.errors import AwsError, Declined
 from torchneuron.plan import DATA_VOLUME, Change, of_type
-from torchneuron.project import LOOKING, Project, connected, refuse_without_state
+from torchneuron.project import LOOKING, Project, connected, copied, refuse_without_state
 from torchneuron.setup import clearing
 
 
@@ -24,29 +25,59 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
     refuse_without_state(config, aws.region)
     account.announce(aws)
     with connected(config, aws.region) as project:
-        terraform = project.terraform
-        outputs = project.outputs()
-        strangers = _take_strays(aws, config, project, outputs)
-        held = terraform.resources()
-        keep = {} if delete_data else of_type(held, DATA_VOLUME)
-        kept = [str(one["id"]) for one in keep.values()]
-        changes = terraform.plan_removal(held, keep=keep).changes
-        if not changes:
-            display.note(f"Nothing is deployed in {aws.region}.{_kept(kept, aws.region)}")
+        removal = _prepare(aws, config, project, delete_data=delete_data)
+        if not removal.changes:
+            display.note(f"Nothing is deployed in {aws.region}.{_kept(removal.kept, aws.region)}")
             _delete_documents(aws, config.project_name, gone=())
-            _warn_of_the_rest(aws, config.project_name, strangers, known=kept)
+            _warn_of_the_rest(aws, config.project_name, removal)
             return
-        display.table(["what goes", "address"], [(change.type, change.address) for change in changes])
-        if kept:
-            display.note(f"Stays: {', '.join(kept)} (data, kept for the next deploy).")
+        _show(removal)
         if not yes and not display.confirm(
-            _question(changes), otherwise="Add --yes.", unchanged="Nothing was removed."
+            _question(removal.changes), otherwise="Add --yes.", unchanged="Nothing was removed."
         ):
             raise Declined("Nothing was removed.")
-        terraform.apply()
-    display.note(f"Removed.{_kept(kept, aws.region)}")
-    _delete_documents(aws, config.project_name, gone=[change.identity for change in changes])
-    _warn_of_the_rest(aws, config.project_name, strangers, known=[*kept, *(change.identity for change in changes)])
+        project.terraform.apply()
+    display.note(f"Removed.{_kept(removal.kept, aws.region)}")
+    _delete_documents(aws, config.project_name, gone=[change.identity for change in removal.changes])
+    _warn_of_the_rest(aws, config.project_name, removal)
+
+
+def try_out(config: Config, aws: Aws, *, delete_data: bool = False) -> None:
+    """Show what `destroy` would remove and what would stay; on a copy of the state, so nothing is changed or locked."""
+    refuse_without_state(config, aws.region)
+    account.announce(aws)
+    with copied(config, aws.region) as project:
+        removal = _prepare(aws, config, project, delete_data=delete_data)
+    if removal.changes:
+        _show(removal)
+    else:
+        display.note(f"Nothing is deployed in {aws.region}.{_kept(removal.kept, aws.region)}")
+    display.note("Dry run. Nothing was removed.")
+    _warn_of_the_rest(aws, config.project_name, removal)
+
+
+@dataclass(frozen=True)
+class _Removal:
+    """What goes; the ids of the data volumes that stay; the machines that are not this deployment's."""
+
+    changes: Sequence[Change]
+    kept: Sequence[str]
+    strangers: Sequence[str]
+
+
+def _prepare(aws: Aws, config: Config, project: Project, *, delete_data: bool) -> _Removal:
+    outputs = project.outputs()
+    strangers = _take_strays(aws, config, project, outputs)
+    held = project.terraform.resources()
+    keep = {} if delete_data else of_type(held, DATA_VOLUME)
+    changes = project.terraform.plan_removal(held, keep=keep).changes
+    return _Removal(changes, [str(one["id"]) for one in keep.values()], strangers)
+
+
+def _show(removal: _Removal) -> None:
+    display.table(["what goes", "address"], [(change.type, change.address) for change in removal.changes])
+    if removal.kept:
+        display.note(f"Stays: {', '.join(removal.kept)} (data, kept for the next deploy).")
 
 
 def _delete_documents(aws: Aws, project: str, *, gone: Collection[str]) -> None:
@@ -68,12 +99,13 @@ def _take_strays(aws: Aws, config: Config, project: Project, outputs: Mapping[st
     return [one.instance_id for one in unnamed.strangers]
 
 
-def _warn_of_the_rest(aws: Aws, project: str, strangers: Sequence[str], *, known: Collection[str]) -> None:
+def _warn_of_the_rest(aws: Aws, project: str, removal: _Removal) -> None:
     """Say what has the project's tags and is in no state. What is in use cannot be told from what is not, where any
-    of its machines run: then only those are named. `known` needs no word: it is gone just now, or kept.
+    of its machines run: then only those are named. What goes or is kept needs no word.
     """
-    adoption.warn_of(strangers, project, aws.region)
-    if not strangers:
+    adoption.warn_of(removal.strangers, project, aws.region)
+    if not removal.strangers:
+        known = [*removal.kept, *(change.identity for change in removal.changes)]
         remains.warn_of(aws, project, known=known)
 
 

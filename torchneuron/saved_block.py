@@ -114,6 +114,15 @@ def save(
     InputError when the block is of no use any more or the subnet lies in another zone; nothing is written then. An
     AwsError while writing says what became of what was there before.
     """
+    block, before = look_up(ec2, ssm, region, reservation_id, subnet_id, vpc_id=vpc_id)
+    parameters.write_all(ssm, region, block.values, before, marks.of(project))
+    return block
+
+
+def look_up(
+    ec2: EC2Client, ssm: SSMClient, region: str, reservation_id: str, subnet_id: str = "", *, vpc_id: str = ""
+) -> tuple[SavedBlock, Mapping[str, str]]:
+    """What `save` would write, and what is there now, by parameter. Raises as `save`; writes nothing."""
     reservation = reservations.describe(ec2, region, reservation_id)
     _check_usable(reservation)
     zone, user = reservation.zone, reservation.id
@@ -133,8 +142,7 @@ def save(
         reservation.end,
         replaced="" if saved == reservation.id else saved,
     )
-    parameters.write_all(ssm, region, block.values, before, marks.of(project))
-    return block
+    return block, before
 
 
 def saved_id(ssm: SSMClient, region: str) -> str:

@@ -104,7 +104,7 @@ def run_tasks(machines: Machines, options: RunOptions, file: str, pairs: list[st
     task_runs.run_task_file(settings, aws, task_file, by_instance, options, words)
 
 
-def cancel(machines: Machines) -> None:
+def cancel(machines: Machines, *, dry_run: bool) -> None:
     """`invoke setup --cancel`, and that of `run-tasks`: whatever of ours is under way."""
     settings, aws, machines, _ = _found(machines, RunOptions(), needs_secret=False)
     commands = Commands(aws.ssm(), aws.ssm_once(), settings.project_name)
@@ -115,6 +115,11 @@ def cancel(machines: Machines) -> None:
     by_command: dict[Found, list[str]] = {}
     for instance_id, found in under_way.items():
         by_command.setdefault(found, []).append(instance_id)
+    if dry_run:
+        for found, instance_ids in by_command.items():
+            display.note(f"Would cancel SSM command {found.command_id} on {named(instance_ids)}.")
+        display.note("Dry run. Nothing was cancelled.")
+        return
     for found, instance_ids in by_command.items():
         commands.cancel(found.command_id, instance_ids)
         display.note(f"Cancelling SSM command {found.command_id} on {named(instance_ids)}.")

@@ -19,6 +19,7 @@ from torchneuron.code_server import Progress
 from torchneuron.config import Config
 from torchneuron.deployed import Deployed, Machine
 from torchneuron.networks import everyone_in
+from torchneuron.plan import Plan
 
 LOCAL_PORT = 8080
 
@@ -61,6 +62,19 @@ def show_json(deployed: Deployed, config: Config) -> None:
         "dataVolumeIds": list(deployed.data_volume_ids),
     }
     display.say(json.dumps(document, indent=2))
+
+
+def show_plan(plan: Plan) -> None:
+    """What a deploy would change: the last word of a dry run."""
+    if plan.changes:
+        rows = [(change.verb, change.address, change.identity or "-") for change in plan.changes]
+        display.table(["change", "address", "id now"], rows)
+    else:
+        display.say("Nothing to change.")
+    for change in plan.changes:
+        if change.is_loss:
+            display.say(f"Would be lost: {change.identity or change.address}, with what is on it.")
+    display.note("Dry run. Nothing was changed.")
 
 
 def _machine(machine: Machine, progress: Progress, deployed: Deployed, config: Config) -> list[tuple[str, str]]:

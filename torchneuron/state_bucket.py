@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,37 @@ def bootstrap(s3: S3Client, sts: STSClient, config: Config, region: str) -> Buck
     A bucket the settings already name is kept, wherever it is: state is never moved. Raises InputError when
     the bucket is not this account's to use, or when state is kept elsewhere on purpose.
     """
+    place = _place(s3, sts, config, region)
+    bucket, created = place.bucket, place.bucket.create_unless_there()
+    changed = []
+    for name, put in bucket.wrong_settings(config.project_name):
+        put()
+        changed.append(name)
+    saved = place.named != (bucket.name, bucket.region)
+    if saved:
+        save_state_bucket(config, bucket.name, bucket.region)
+    return BucketReport(bucket.name, bucket.region, created, tuple(changed), saved)
+
+
+def try_out(s3: S3Client, sts: STSClient, config: Config, region: str) -> BucketReport:
+    """What `bootstrap` would do, by looking only. Raises InputError as it does."""
+    place = _place(s3, sts, config, region)
+    bucket = place.bucket
+    is_there = bucket.is_there()
+    wrong = [name for name, _ in bucket.wrong_settings(config.project_name)] if is_there else bucket.SETTINGS
+    saved = place.named != (bucket.name, bucket.region)
+    return BucketReport(bucket.name, bucket.region, not is_there, tuple(wrong), saved)
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """The bucket to use, and the name and region that the settings have for it so far."""
+
+    bucket: _Bucket
+    named: tuple[str | None, str | None]
+
+
+def _place(s3: S3Client, sts: STSClient, config: Config, region: str) -> _Placed:
     if config.backend["type"] != "s3":
         raise InputError(
             f"The settings keep Terraform's state elsewhere (backend type {config.backend['type']!r}).",
@@ -70,14 +101,7 @@ def bootstrap(s3: S3Client, sts: STSClient, config: Config, region: str) -> Buck
     named = config.backend.get("bucket")
     name = named or bucket_name(config.project_name, account, region)
     region = (config.backend.get("region") or region) if named else region
-    bucket = _Bucket(s3, name, region, account)
-    created = bucket.create_unless_there()
-    region = bucket.region
-    changed = tuple(setting for setting, apply in bucket.settings(config.project_name) if apply())
-    saved = (named, config.backend.get("region")) != (name, region)
-    if saved:
-        save_state_bucket(config, name, region)
-    return BucketReport(name, region, created, changed, saved)
+    return _Placed(_Bucket(s3, name, region, account), (named, config.backend.get("region")))
 
 
 def show(report: BucketReport) -> None:
@@ -87,6 +111,16 @@ def show(report: BucketReport) -> None:
     display.say(f"Set: {', '.join(report.changed)}." if report.changed else "All its settings were right.")
     if report.settings_saved:
         display.say("Its name is in the settings now: invoke deploy and cdktf deploy will use it.")
+
+
+def show_dry_run(report: BucketReport) -> None:
+    """What bootstrap would do, for a person."""
+    verb = "would be made" if report.created else "is there"
+    display.say(f"State bucket {report.name} in {report.region}: {verb}.")
+    display.say(f"Would be set: {', '.join(report.changed)}." if report.changed else "All its settings are right.")
+    if report.settings_saved:
+        display.say("Its name would be written into the settings.")
+    display.note("Dry run. Nothing was changed.")
 
 
 def bucket_name(project: str, account: str, region: str) -> str:
@@ -117,6 +151,16 @@ class _Bucket:
     `region` is where it is to be made, and where it is once that is known.
     """
 
+    SETTINGS = (
+        "public access blocked",
+        "access by policy only, no ACLs",
+        "TLS only",
+        "encrypted",
+        "versioned",
+        "tagged",
+    )
+    """What the bucket must have."""
+
     def __init__(self, s3: S3Client, name: str, region: str, account: str) -> None:
         self._s3 = s3
         self.region = region
@@ -126,7 +170,7 @@ class _Bucket:
 
     def create_unless_there(self) -> bool:
         """Whether the bucket had to be made. Raises InputError when it is somebody else's."""
-        if self._exists():
+        if self.is_there():
             return False
         place: Any = {"CreateBucketConfiguration": {"LocationConstraint": self.region}}
         try:
@@ -145,18 +189,22 @@ class _Bucket:
             raise
         return True
 
-    def settings(self, project: str) -> tuple[tuple[str, Callable[[], bool]], ...]:
-        """What the bucket must have, each with the function that sees to it and says whether it had to."""
-        return (
-            ("public access blocked", self._block_public_access),
-            ("access by policy only, no ACLs", self._enforce_ownership),
-            ("TLS only", self._refuse_plain_http),
-            ("encrypted", self._encrypt),
-            ("versioned", self._keep_versions),
-            ("tagged", lambda: self._tag(marks.of(project))),
+    def wrong_settings(self, project: str) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Those of `SETTINGS` that the bucket lacks, each with the function that makes it."""
+        looks: tuple[Callable[[], Callable[[], object] | None], ...] = (
+            self._block_public_access,
+            self._enforce_ownership,
+            self._refuse_plain_http,
+            self._encrypt,
+            self._keep_versions,
+            lambda: self._tag(marks.of(project)),
         )
+        for name, look in zip(self.SETTINGS, looks, strict=True):
+            if put := look():
+                yield name, put
 
-    def _exists(self) -> bool:
+    def is_there(self) -> bool:
+        """Whether the bucket exists. Raises InputError when it is somebody else's."""
         try:
             with calling(f"look for the bucket {self.name}"):
                 found = self._s3.head_bucket(**self._which)
@@ -178,35 +226,35 @@ class _Bucket:
             do='Ask for the permission, or name a bucket of yours in the settings ("backend", "bucket").',
         )
 
-    def _block_public_access(self) -> bool:
+    def _block_public_access(self) -> Callable[[], object] | None:
         now = self._read(lambda: self._s3.get_public_access_block(**self._which))
         if now.get("PublicAccessBlockConfiguration") == _BLOCKED:
-            return False
-        with calling(f"block public access to {self.name}"):
-            self._s3.put_public_access_block(PublicAccessBlockConfiguration=_BLOCKED, **self._which)
-        return True
+            return None
+        return self._put(
+            f"block public access to {self.name}",
+            self._s3.put_public_access_block,
+            PublicAccessBlockConfiguration=_BLOCKED,
+        )
 
-    def _enforce_ownership(self) -> bool:
+    def _enforce_ownership(self) -> Callable[[], object] | None:
         rules: Any = [{"ObjectOwnership": "BucketOwnerEnforced"}]
         now = self._read(lambda: self._s3.get_bucket_ownership_controls(**self._which))
         if now.get("OwnershipControls", {}).get("Rules") == rules:
-            return False
-        with calling(f"turn ACLs off for {self.name}"):
-            self._s3.put_bucket_ownership_controls(OwnershipControls={"Rules": rules}, **self._which)
-        return True
+            return None
+        return self._put(
+            f"turn ACLs off for {self.name}", self._s3.put_bucket_ownership_controls, OwnershipControls={"Rules": rules}
+        )
 
-    def _refuse_plain_http(self) -> bool:
+    def _refuse_plain_http(self) -> Callable[[], object] | None:
         """Add our statement to the bucket's policy, leaving those others have written."""
         now = self._read(lambda: self._s3.get_bucket_policy(**self._which))
         policy = json.loads(now.get("Policy", '{"Version": "2012-10-17", "Statement": []}'))
         ours = self._tls_statement()
         if ours in policy["Statement"]:
-            return False
+            return None
         others = [statement for statement in policy["Statement"] if statement.get("Sid") != _TLS_ONLY]
         policy["Statement"] = [*others, ours]
-        with calling(f"write the policy of {self.name}"):
-            self._s3.put_bucket_policy(Policy=json.dumps(policy), **self._which)
-        return True
+        return self._put(f"write the policy of {self.name}", self._s3.put_bucket_policy, Policy=json.dumps(policy))
 
     def _tls_statement(self) -> dict[str, Any]:
         arn = f"arn:{self._s3.meta.partition}:s3:::{self.name}"
@@ -219,33 +267,42 @@ class _Bucket:
             "Condition": {"Bool": {"aws:SecureTransport": "false"}},
         }
 
-    def _encrypt(self) -> bool:
+    def _encrypt(self) -> Callable[[], object] | None:
         """Any encryption the bucket has is kept, KMS included."""
         now = self._read(lambda: self._s3.get_bucket_encryption(**self._which))
         if now.get("ServerSideEncryptionConfiguration", {}).get("Rules"):
-            return False
+            return None
         rule: Any = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
-        with calling(f"encrypt {self.name}"):
-            self._s3.put_bucket_encryption(ServerSideEncryptionConfiguration={"Rules": [rule]}, **self._which)
-        return True
+        return self._put(
+            f"encrypt {self.name}", self._s3.put_bucket_encryption, ServerSideEncryptionConfiguration={"Rules": [rule]}
+        )
 
-    def _keep_versions(self) -> bool:
+    def _keep_versions(self) -> Callable[[], object] | None:
         now = self._read(lambda: self._s3.get_bucket_versioning(**self._which))
         if now.get("Status") == "Enabled":
-            return False
-        with calling(f"keep versions in {self.name}"):
-            self._s3.put_bucket_versioning(VersioningConfiguration={"Status": "Enabled"}, **self._which)
-        return True
+            return None
+        return self._put(
+            f"keep versions in {self.name}",
+            self._s3.put_bucket_versioning,
+            VersioningConfiguration={"Status": "Enabled"},
+        )
 
-    def _tag(self, wanted: dict[str, str]) -> bool:
+    def _tag(self, wanted: dict[str, str]) -> Callable[[], object] | None:
         now = self._read(lambda: self._s3.get_bucket_tagging(**self._which))
         tags = {tag["Key"]: tag["Value"] for tag in now.get("TagSet", [])}
         if wanted.items() <= tags.items():
-            return False
+            return None
         tag_set: Any = marks.listed({**tags, **wanted})
-        with calling(f"tag {self.name}"):
-            self._s3.put_bucket_tagging(Tagging={"TagSet": tag_set}, **self._which)
-        return True
+        return self._put(f"tag {self.name}", self._s3.put_bucket_tagging, Tagging={"TagSet": tag_set})
+
+    def _put(self, doing: str, call: Callable[..., object], **setting: Any) -> Callable[[], object]:
+        """The call that makes a setting, to be made later."""
+
+        def put() -> None:
+            with calling(doing):
+                call(**setting, **self._which)
+
+        return put
 
     def _read(self, get: Callable[[], Any]) -> dict[str, Any]:
         """A setting as S3 has it; nothing where it was never made."""

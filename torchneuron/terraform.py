@@ -128,6 +128,27 @@ class Terraform:
         left.unlink()
         display.note("An earlier run could not save its state; it is saved now.")
 
+    def pull(self) -> str:
+        """The whole state as the backend has it, without its lock; empty where there is none yet."""
+        return self._quietly("state", "pull")
+
+    def detach(self, copy: Path) -> None:
+        """Keep the state in the file `copy` from now on, in place of the backend, which is not asked again."""
+        path = self._folder / "cdk.tf.json"
+        document = json.loads(path.read_text())
+        document["terraform"] = {name: value for name, value in self._settings().items() if name != "cloud"}
+        document["terraform"]["backend"] = {"local": {"path": str(copy)}}
+        path.write_text(json.dumps(document))
+
+    def forget_backend(self) -> None:
+        """Have the next `init` connect as if this folder had never been connected to a backend."""
+        (self._folder / ".terraform" / "terraform.tfstate").unlink(missing_ok=True)
+
+    @property
+    def has_unsaved_state(self) -> bool:
+        """Whether an earlier apply could not upload its state: `recover` does."""
+        return (self._folder / _ERRORED_STATE).exists()
+
     def plan(self) -> Plan:
         """Plan, keep the plan for `apply`, and say what it would change."""
         return self._plan()

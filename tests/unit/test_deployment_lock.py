@@ -86,6 +86,9 @@ class FakeAws:
     def secrets(self):
         return Denied()
 
+    def ssm(self):
+        return Denied()
+
     def ec2(self):
         if self.expired():
             raise AccessError("The credentials have expired.")

@@ -13,6 +13,7 @@ from torchneuron.aws_errors import calling
 from torchneuron.capacity_blocks import countdown, details, reservations
 from torchneuron.capacity_blocks.details import Unreadable
 from torchneuron.capacity_blocks.extensions import FAILED, Extension
+from torchneuron.capacity_blocks.once import DRY_RUN_WOULD_WORK
 from torchneuron.capacity_blocks.reservations import GONE, NEVER_PAID, Reservation
 from torchneuron.capacity_blocks.words import either, price, when
 from torchneuron.errors import AccessError, AwsError, Declined, TorchNeuronError
@@ -34,9 +35,7 @@ def cancel(
     Raises NeverCancelledError, after calls that describe only, for a Capacity Block; Declined after a no;
     NotFoundError, AccessError and AwsError as AWS refuses.
     """
-    reservation = reservations.describe(ec2, region, reservation_id)
-    if reservation.is_block:
-        raise _never(reservation, details.extensions_of(ec2, reservation))
+    reservation = _cancellable(ec2, region, reservation_id)
     if reservation.state in GONE:
         return reservation, False
     if not agreed(reservation):
@@ -53,6 +52,26 @@ def cancel(
             raise _refused(after, error) from error
         return after, True
     return _look_after(ec2, reservation, "was cancelled"), True
+
+
+def try_out(ec2: EC2Client, region: str, reservation_id: str) -> Reservation:
+    """All of a cancellation but itself: the same look, and the same request with EC2's DryRun. Raises as `cancel`."""
+    reservation = _cancellable(ec2, region, reservation_id)
+    if reservation.state not in GONE:
+        try:
+            with calling(f"cancel {reservation_id}"):
+                ec2.cancel_capacity_reservation(CapacityReservationId=reservation_id, DryRun=True)
+        except AwsError as error:
+            if error.code != DRY_RUN_WOULD_WORK:
+                raise
+    return reservation
+
+
+def _cancellable(ec2: EC2Client, region: str, reservation_id: str) -> Reservation:
+    reservation = reservations.describe(ec2, region, reservation_id)
+    if reservation.is_block:
+        raise _never(reservation, details.extensions_of(ec2, reservation))
+    return reservation
 
 
 def _look_after(ec2: EC2Client, reservation: Reservation, done: str) -> Reservation:

@@ -130,20 +130,27 @@ def describe(reservation_id: str, region: str, output: str) -> None:
     show_reservations.described(details.of_one(aws.ec2(), aws.region, wanted_id), form)
 
 
-def cancel(reservation_id: str, region: str, *, yes: bool) -> None:
+def cancel(reservation_id: str, region: str, *, yes: bool, dry_run: bool) -> None:
     """`cb.cancel`."""
     wanted_id = options.aws_id("--reservation-id", reservation_id, "cr")
     _, aws = _start(region)
+    if dry_run:
+        show_reservations.tried_out(cancelling.try_out(aws.ec2(), aws.region, wanted_id))
+        return
     agreed = show_reservations.cancellation(yes=yes)
     show_reservations.cancelled(*cancelling.cancel(aws.ec2(), aws.region, wanted_id, agreed=agreed))
 
 
-def save_params(reservation_id: str, subnet_id: str, region: str, *, vpc_id: str = "") -> None:
+def save_params(reservation_id: str, subnet_id: str, region: str, *, vpc_id: str = "", dry_run: bool = False) -> None:
     """`cb.save-params`."""
     wanted_id = options.aws_id("--reservation-id", reservation_id, "cr")
     subnet = options.aws_id("--subnet-id", subnet_id, "subnet") if subnet_id else ""
     vpc = options.aws_id("--vpc-id", vpc_id, "vpc") if vpc_id else ""
     settings, aws = _start(region)
+    if dry_run:
+        block, _ = saved_block.look_up(aws.ec2(), aws.ssm(), aws.region, wanted_id, subnet, vpc_id=vpc)
+        show_saved.would_be_saved(block)
+        return
     block = saved_block.save(
         aws.ec2(), aws.ssm(), aws.region, wanted_id, subnet, project=settings.project_name, vpc_id=vpc
     )

@@ -43,7 +43,7 @@ _LOOKS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 # The request did not get as far as AWS. ProxyConnectionError is not among them: urllib3 raises it, too, when a proxy
 # drops a connection that the request has gone through already.
 _NEVER_SENT = (ConnectTimeoutError, EndpointConnectionError, ParamValidationError)
-_DRY_RUN_WOULD_WORK = "DryRunOperation"
+DRY_RUN_WOULD_WORK = "DryRunOperation"
 
 
 def utc_now() -> datetime:
@@ -113,7 +113,7 @@ def dry_run(doing: str, request: Callable[[], object], *, turned_away: TurnedAwa
         with display.waiting(doing.capitalize()), calling(doing):
             request()
     except AwsError as error:
-        if error.code != _DRY_RUN_WOULD_WORK:
+        if error.code != DRY_RUN_WOULD_WORK:
             raise turned_away(error) from error
         return
     raise PurchaseUnknownError(

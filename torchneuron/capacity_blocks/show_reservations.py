@@ -9,7 +9,7 @@ from torchneuron import display, options
 from torchneuron.capacity_blocks import countdown, export_reservations, reservations_table
 from torchneuron.capacity_blocks.details import Details, Health, Instance, Unreadable
 from torchneuron.capacity_blocks.extensions import Extension
-from torchneuron.capacity_blocks.reservations import NEVER_PAID, Reservation
+from torchneuron.capacity_blocks.reservations import GONE, NEVER_PAID, Reservation
 from torchneuron.capacity_blocks.words import price, when
 
 _FORMS = ("table", "json")
@@ -65,6 +65,14 @@ def cancelled(reservation: Reservation, done: bool) -> None:
         display.say(f"{reservation.id} is {reservation.state} already: there is nothing to cancel.")
         return
     display.say(f"{reservation.id} is {reservation.state}. Instances that ran on it run on, as on-demand instances.")
+
+
+def tried_out(reservation: Reservation) -> None:
+    """The last word on a dry run of a cancellation."""
+    if reservation.state in GONE:
+        cancelled(reservation, False)
+    else:
+        display.say(f"{reservation.id} is {reservation.state}: you may cancel it. Nothing was cancelled (dry run).")
 
 
 def _facts(found: Details) -> list[tuple[str, str]]:

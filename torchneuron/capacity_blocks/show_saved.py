@@ -20,6 +20,14 @@ def replaced(block: SavedBlock) -> None:
     display.note(f"It replaces {block.replaced}, which was saved for {block.region} before.")
 
 
+def would_be_saved(block: SavedBlock) -> None:
+    """The last word on a dry run."""
+    display.facts([(name, value) for name, value in block.values.items() if value])
+    if block.replaced:
+        display.note(f"It would replace {block.replaced}, which is saved for {block.region} now.")
+    display.note("Dry run. Nothing was saved.")
+
+
 def not_saved(region: str, form: str) -> None:
     """What a shell is given when there is nothing to give: it must notice, although it sees no exit status."""
     if form == "shell":

@@ -1,0 +1,101 @@
+"""`--dry-run` on every command that changes something in AWS: it looks, shows, and changes nothing.
+
+Those that run Terraform are in tests/e2e/test_dry_runs.py.
+"""
+
+import re
+
+import pytest
+
+import tasks
+from torchneuron import permissions
+
+REGION = "sa-east-1"
+LOOKS = re.compile(r"\w+:(Describe|List|Get|Head)")
+# They change nothing that anybody keeps: a log is read by a command, a session is a way in.
+READ_BY_RUNNING = {"setup.logs", "info"}
+
+
+def test_every_command_that_changes_something_has_a_dry_run():
+    changing = {
+        command
+        for command, grants in permissions.NEEDED.items()
+        if any(not LOOKS.match(action) for grant in grants for action in grant.actions)
+    }
+    without = {
+        command
+        for command in changing - READ_BY_RUNNING
+        if all(argument.name != "dry_run" for argument in tasks.namespace[command].get_arguments())
+    }
+    assert without == set()
+    assert {"cb.purchase", "cb.extend", "cb.save-params", "cb.cancel", "bootstrap", "deploy", "destroy"} <= changing
+
+
+@pytest.fixture
+def changes(control):
+    """What was asked of AWS while `command` ran that is not a look."""
+
+    def during(command):
+        before = control("calls")
+        command()
+        return {
+            operation
+            for service, times in control("calls").items()
+            for operation, count in times.items()
+            if count > before.get(service, {}).get(operation, 0) and not LOOKS.match(f"x:{operation}")
+        }
+
+    return during
+
+
+@pytest.mark.attack("A newcomer tries cb.save-params with --dry-run, and the saved block is replaced")
+def test_a_dry_run_saves_nothing(invoke, bought, ssm, changes):
+    name = f"/capacity-block/{REGION}/reservation-id"
+    ssm.put_parameter(Name=name, Value="cr-0123456789abcdef0", Overwrite=True, Type="String")
+    done = []
+    save = ("cb.save-params", "--reservation-id", bought, "-r", REGION, "--dry-run")
+    assert changes(lambda: done.append(invoke(*save))) == set()
+    assert f"{name}  " in done[0].out
+    assert bought in done[0].out
+    assert "It would replace cr-0123456789abcdef0" in done[0].err
+    assert "Dry run. Nothing was saved." in done[0].err
+    assert ssm.get_parameter(Name=name)["Parameter"]["Value"] == "cr-0123456789abcdef0"
+
+
+@pytest.mark.attack("A newcomer tries cb.cancel with --dry-run, and the reservation is cancelled")
+def test_a_dry_run_cancels_nothing(invoke, ec2):
+    made = ec2.create_capacity_reservation(
+        InstanceType="inf2.xlarge", InstancePlatform="Linux/UNIX", AvailabilityZone=f"{REGION}c", InstanceCount=1
+    )["CapacityReservation"]
+    which = ("--reservation-id", made["CapacityReservationId"], "-r", REGION)
+    done = invoke("cb.cancel", *which, "--dry-run")
+    assert "you may cancel it. Nothing was cancelled (dry run)." in done.out
+    (after,) = ec2.describe_capacity_reservations()["CapacityReservations"]
+    assert after["State"] == "active"
+
+
+@pytest.mark.attack("A newcomer tries bootstrap with --dry-run, and a bucket and the settings are written")
+def test_a_dry_run_makes_no_bucket(invoke, config, client, changes):
+    before = config.path.read_bytes()
+    done = []
+    assert changes(lambda: done.append(invoke("bootstrap", "-r", REGION, "--dry-run"))) == set()
+    assert "would be made." in done[0].out
+    assert "Would be set: public access blocked," in done[0].out
+    assert "Dry run. Nothing was changed." in done[0].err
+    assert client("s3").list_buckets()["Buckets"] == []
+    assert config.path.read_bytes() == before
+
+
+def test_a_dry_run_says_what_a_bucket_lacks(invoke, config, client, changes):
+    invoke("bootstrap", "-r", REGION)
+    (bucket,) = client("s3").list_buckets()["Buckets"]
+    client("s3").put_bucket_versioning(Bucket=bucket["Name"], VersioningConfiguration={"Status": "Suspended"})
+    done = []
+    assert changes(lambda: done.append(invoke("bootstrap", "-r", REGION, "--dry-run"))) == set()
+    assert "is there.\nWould be set: versioned.\n" in done[0].out
+
+
+@pytest.mark.attack("A newcomer tries setup --cancel with --dry-run, and the run is cancelled")
+@pytest.mark.parametrize("command", [("setup",), ("run-tasks", "--file", "none.json")])
+def test_a_dry_run_of_a_cancellation_cancels_nothing(invoke, instance, changes, command):
+    assert changes(lambda: invoke(*command, "-i", instance, "-r", REGION, "--cancel", "--dry-run")) == set()
