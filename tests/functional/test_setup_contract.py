@@ -250,6 +250,37 @@ def test_following_a_log_ends_with_the_run(fleet, laptop):
     assert b"".join(pieces).decode().splitlines()[1:] == ["line 1", "line 2"]
 
 
+def test_a_log_that_has_grown_large_is_rotated_when_a_task_starts(fleet, laptop):
+    folder = "/var/log/torchneuron"
+    laptop.run(ids("a"))
+    fleet.shell(f"for log in task-a all; do head -c 11000000 /dev/zero >>{folder}/$log.log; done")
+    laptop.run(ids("b"))
+    laptop.run(ids("a"), choice=Choice(clean=True))
+    sizes = fleet.shell(f"cd {folder}; find . -name '*.log*' -size +10M | sort; find . -name '*.log' | sort").split()
+    assert sizes == ["./all.log.1", "./task-a.log.1", "./all.log", "./task-a.log", "./task-b.log"]
+    everything = b"".join(logs.read(fleet.client("ssm"), fleet.instance_ids[0], logs.EVERYTHING)).decode()
+    assert [line.split()[2] for line in everything.splitlines()] == ["task-b", "task-a"]
+
+
+def test_a_log_that_is_rotated_while_it_is_followed_is_read_from_its_beginning(fleet, laptop):
+    instance_id, log = fleet.instance_ids[0], "/var/log/torchneuron/all.log"
+    laptop.run([task("task-a", "echo before, and long enough")])
+    looks = iter([True, False])
+
+    def rotate(seconds):
+        fleet.shell(f"mv {log} {log}.1; echo after >{log}")
+
+    pieces = logs.follow(fleet.client("ssm"), instance_id, logs.EVERYTHING, goes_on=lambda: next(looks), sleep=rotate)
+    assert b"".join(pieces).decode().splitlines()[-2:] == ["before, and long enough", "after"]
+
+
+@pytest.mark.attack("reads, as another account of the machine, what tasks printed")
+def test_logs_are_closed_to_others(fleet, laptop):
+    laptop.run(ids("a"))
+    modes = fleet.shell("stat -c '%U %a' /var/log/torchneuron /var/log/torchneuron/*").splitlines()
+    assert modes == ["root 2750", "root 640", "root 640"]
+
+
 def own_documents(fleet):
     names = fleet.client("ssm").list_documents(Filters=[{"Key": "Owner", "Values": ["Self"]}], MaxResults=50)
     return [one["Name"] for one in names["DocumentIdentifiers"]]
