@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from torchneuron import package_sums
 from torchneuron.aws import Aws
 from torchneuron.config import Config
 from torchneuron.passwords import Hashes
@@ -41,6 +42,7 @@ def variables(config: Config, hashes: Hashes, *, data_volume: str = "", is_open:
         "TLS_KEY": config.tls_key,
         "CODE_SERVER_VERSION": config.code_server_version,
         "CODE_SERVER_SHA256": _sums(config.code_server_sha256),
+        "FIRST_SHA256": _sums(package_sums.known(config)),
         "EXTENSIONS": " ".join(config.extensions),
         "CODE_SERVER_PASSWORD_HASH": hashes.code_server,
         "ACCOUNT_PASSWORD_HASH": hashes.account,
@@ -85,10 +87,19 @@ def setup(
 ) -> tuple[Outcome, ...]:
     """Set code-server up on instances, each with its home folder on its data volume, if it has one.
 
-    Those in `opened` serve other hosts, too. Returns as `run_task_file` does.
+    Those in `opened` serve other hosts, too. Returns as `run_task_file` does; raises SetupError as well
+    for a package of code-server that is not the one first installed.
     """
     given = {
         one: variables(config, hashes, data_volume=data_volumes.get(one, ""), is_open=one in opened)
         for one in instance_ids
     }
-    return run_task_file(config, aws, definition.load(TASK_FILE), given, options, words)
+    return run_task_file(
+        config,
+        aws,
+        definition.load(TASK_FILE),
+        given,
+        options,
+        words,
+        ended=lambda outcomes: package_sums.record(config, outcomes),
+    )

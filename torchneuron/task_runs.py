@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,10 +53,13 @@ def run_task_file(
     given: Mapping[str, Mapping[str, str]],
     options: RunOptions,
     words: Words,
+    *,
+    ended: Callable[[Sequence[Outcome]], None] = lambda outcomes: None,
 ) -> tuple[Outcome, ...]:
     """Run a task file on the instances of `given`, with each one's values.
 
     Everything is checked before anything is sent. Returns the outcomes; none after a dry run, which touches nothing.
+    `ended` is called with them, failed or not.
     Raises SetupError when any machine failed.
     """
     members = _members(settings.state_dir, task_file, given)
@@ -79,6 +82,7 @@ def run_task_file(
         outcomes = Runner(commands, monitor, words, options.way).run(members, options.choice)
     with suppress(AwsError):
         clearing.delete_documents(aws.ssm(), settings.project_name)
+    ended(outcomes)
     _raise_failures(outcomes, words)
     report.show_outcomes(outcomes, time.monotonic() - begun, aws.region)
     return outcomes

@@ -63,7 +63,6 @@ class Extension:
 
     def listing(self) -> dict[str, object]:
         """What the gallery says about it."""
-        assets = f"https://{SITE}/vscode/asset/{self.publisher}/{self.name}/{self.version}"
         return {
             "extensionId": self.uuid,
             "extensionName": self.name,
@@ -73,16 +72,7 @@ class Extension:
                 "publisherId": str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.publisher}.{SITE}")),
                 "publisherName": self.publisher,
             },
-            "versions": [
-                {
-                    "version": self.version,
-                    "lastUpdated": _PUBLISHED,
-                    "assetUri": assets,
-                    "fallbackAssetUri": assets,
-                    "files": [{"assetType": it, "source": f"{assets}/{it}"} for it in (_MANIFEST, _PACKAGE)],
-                    "properties": [{"key": "Microsoft.VisualStudio.Code.Engine", "value": "^1.80.0"}],
-                }
-            ],
+            "versions": [one.as_version() for one in (self, *OLDER) if one.identifier == self.identifier],
             "statistics": [],
             "tags": [],
             "categories": ["Other"],
@@ -90,6 +80,18 @@ class Extension:
             "releaseDate": _PUBLISHED,
             "publishedDate": _PUBLISHED,
             "lastUpdated": _PUBLISHED,
+        }
+
+    def as_version(self) -> dict[str, object]:
+        """One version in such a listing."""
+        assets = f"https://{SITE}/vscode/asset/{self.publisher}/{self.name}/{self.version}"
+        return {
+            "version": self.version,
+            "lastUpdated": _PUBLISHED,
+            "assetUri": assets,
+            "fallbackAssetUri": assets,
+            "files": [{"assetType": it, "source": f"{assets}/{it}"} for it in (_MANIFEST, _PACKAGE)],
+            "properties": [{"key": "Microsoft.VisualStudio.Code.Engine", "value": "^1.80.0"}],
         }
 
     def _vsix_manifest(self) -> str:
@@ -117,6 +119,7 @@ EXTENSIONS = (
     Extension("amazonwebservices", "amazon-q-vscode", "Amazon Q", "1.72.0"),
     Extension("saoudrizwan", "claude-dev", "Cline", "3.17.0"),
 )
+OLDER = (Extension("saoudrizwan", "claude-dev", "Cline", "3.16.0"),)
 
 
 def latest(path: str) -> dict[str, object] | None:
@@ -137,7 +140,7 @@ def query(request: bytes) -> dict[str, object]:
 
 def asset(path: str) -> tuple[str, bytes] | None:
     """Content type and bytes of a file under /vscode/asset/; None when there is none."""
-    for extension in EXTENSIONS:
+    for extension in (*EXTENSIONS, *OLDER):
         folder = f"/vscode/asset/{extension.publisher}/{extension.name}/{extension.version}/"
         if path == folder + _PACKAGE:
             return "application/zip", extension.package()

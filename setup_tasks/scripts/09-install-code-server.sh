@@ -1,18 +1,30 @@
 #!/bin/bash
-# The release's own package, of exactly the version asked for, also when that means going back to an older one.
+# The release's own package, of exactly the version asked for, also when that means going back to an older one. Its
+# SHA-256 sum has to be the one in the settings, or else the one of the first installation on any machine.
 set -euo pipefail
+
+architecture=$(dpkg --print-architecture)
+file=code-server_${CODE_SERVER_VERSION}_$architecture.deb
+readonly kept=/var/lib/code-server-setup/$file.sha256 # of the package that is installed
+sum_for() { sed -n "s/.*\b$architecture=\([0-9a-f]*\).*/\1/p" <<<"$1"; }
+expected=$(sum_for "$CODE_SERVER_SHA256")
+: "${expected:=$(sum_for "$FIRST_SHA256")}"
 
 is_installed() {
   [[ $(dpkg-query --show --showformat='${db:Status-Status} ${Version}' code-server 2>&1) == "installed $CODE_SERVER_VERSION" ]]
 }
+check() { # SUM WHAT
+  [[ ! $expected || $1 == "$expected" ]] && return
+  echo "$2: its SHA-256 sum is $1, and $expected was expected. Find out which is right before you use either" >&2
+  exit 1
+}
 
-architecture=$(dpkg --print-architecture)
-expected=$(sed -n "s/.*\b$architecture=\([0-9a-f]*\).*/\1/p" <<<"$CODE_SERVER_SHA256")
-
-if ! is_installed; then
+sum=$(cat "$kept" 2>/dev/null || true)
+if is_installed && [[ $sum ]]; then
+  check "$sum" "the code-server $CODE_SERVER_VERSION on this host is from another package"
+elif ! is_installed || [[ $expected ]]; then
   # A fixed place: what a killed run leaves there the next one removes.
   readonly directory=/var/cache/code-server-setup
-  file=code-server_${CODE_SERVER_VERSION}_$architecture.deb
   trap 'rm -rf "$directory"' EXIT
   rm -rf "$directory"
   install -d -m 755 "$directory"
@@ -20,10 +32,7 @@ if ! is_installed; then
   curl --fail --location --silent --show-error --retry 5 --retry-connrefused --connect-timeout 30 \
     --output "$directory/$file" "https://github.com/coder/code-server/releases/download/v$CODE_SERVER_VERSION/$file"
   sum=$(sha256sum "$directory/$file" | cut -d' ' -f1)
-  if [[ ${expected:=$sum} != "$sum" ]]; then
-    echo "$file is not the package that was expected, and is not installed: its SHA-256 sum is $sum, not $expected" >&2
-    exit 1
-  fi
+  check "$sum" "$file is not what was expected, and is not installed"
   dpkg --configure -a >/dev/null # after a step killed in the middle of an installation apt would refuse to work
   # --reinstall also mends what was killed half unpacked; without it apt calls that "the newest version".
   problems=$(apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install --yes --no-install-recommends \
@@ -33,6 +42,9 @@ if ! is_installed; then
     echo "code-server $CODE_SERVER_VERSION could not be installed" >&2
     exit 1
   fi
+  install -d -m 755 "${kept%/*}"
+  echo "$sum" >"$kept.new"
+  mv "$kept.new" "$kept"
 fi
 
-echo "code-server $CODE_SERVER_VERSION is installed" >&2
+echo "code-server $CODE_SERVER_VERSION is installed${sum:+ ($architecture, SHA-256 $sum)}" >&2

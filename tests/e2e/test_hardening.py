@@ -1,6 +1,7 @@
 """What attackers try on a machine that is set up: from other addresses, in the browser, with links in the home."""
 
 import http.client
+import json
 import re
 import shlex
 import time
@@ -15,7 +16,7 @@ from tests.e2e.own_host import run, scripts, set_up, try_
 from torchneuron.passwords import Password
 
 PASSWORD = "the host's own password"
-CONFIGURE, VERIFY = "12-configure-nginx", "17-verify-installation"
+INSTALL, CONFIGURE, VERIFY = "09-install-code-server", "12-configure-nginx", "17-verify-installation"
 PROFILE, VS_CODE, EXTENSIONS = "08-configure-profile", "11-configure-vscode-settings", "15-install-vscode-extensions"
 OUTSIDE = f"http://{standins.HOST_ADDRESS}"
 """What is asked there comes from that address too, not from loopback."""
@@ -274,3 +275,36 @@ def test_needrestart_is_as_the_image_has_it(host):
     assert attempt(host, "01-configure-needrestart").exit_code == 0
     assert run(host, f"ls {old} 2>/dev/null || echo gone") == "gone\n"
     assert attempt(host, VERIFY).exit_code == 0
+
+
+@pytest.mark.attack("serves another package of code-server than the one that is known")
+@pytest.mark.parametrize("which", ["CODE_SERVER_SHA256", "FIRST_SHA256"])
+def test_another_package_than_the_known_one_is_not_installed(host, which):
+    said = attempt(host, INSTALL).stderr
+    known = re.fullmatch(r"code-server 4\.139\.1 is installed \(amd64, SHA-256 ([0-9a-f]{64})\)\n", said)[1]
+    look = "stat -c '%i %Y' /usr/lib/code-server/package.json"
+    before, wrong = run(host, look), "0" * 64
+    done = attempt(host, INSTALL, **{which: f"amd64={wrong}"})
+    assert done.exit_code != 0
+    assert f"on this host is from another package: its SHA-256 sum is {known}, and {wrong} was expected" in done.stderr
+    run(host, "rm /var/lib/code-server-setup/*")
+    done = attempt(host, INSTALL, **{which: f"amd64={wrong}"})
+    assert done.exit_code != 0
+    assert f"is not installed: its SHA-256 sum is {known}, and {wrong} was expected" in done.stderr
+    assert run(host, look) == before
+    assert attempt(host, INSTALL, **{which: f"amd64={known} arm64={wrong}"}).stderr == said
+    assert attempt(host, VERIFY).exit_code == 0
+
+
+def test_an_extension_may_be_of_one_version_and_what_leaves_the_list_stays(host):
+    pinned = "saoudrizwan.claude-dev@3.16.0"
+    assert attempt(host, EXTENSIONS, EXTENSIONS=pinned).stderr == f"installed for coder: {pinned}\n"
+    assert attempt(host, VERIFY, EXTENSIONS=pinned).stderr.startswith("all is well: log in")
+    installed = run(host, f"ls {DATA}/extensions").split()
+    assert [name for name in installed if name.startswith("saoudrizwan.claude-dev-3.16.0")]
+    assert [name for name in installed if name.startswith("amazonwebservices.amazon-q-vscode-")]
+    assert attempt(host, EXTENSIONS, EXTENSIONS="").stderr == "installed for coder: no extensions\n"
+    missing = attempt(host, VERIFY, EXTENSIONS="saoudrizwan.claude-dev@3.15.0").stderr
+    assert "missing: extension saoudrizwan.claude-dev@3.15.0 (install it" in missing
+    settings = json.loads(run(host, f"cat {DATA}/User/settings.json"))
+    assert (settings["extensions.autoUpdate"], settings["extensions.autoCheckUpdates"]) == (False, False)

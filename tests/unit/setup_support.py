@@ -136,7 +136,7 @@ class FakeCommands:
                 word = Word.RUNNING if number == 1 else Word.WAITING
             elif not stopped and {one.id, (instance_id, one.id)} & self.fails:
                 word, stopped = Word.FAILED, not one.optional
-            yield StepStatus(one.id, word, 1 if word is Word.FAILED else 0, 0.1)
+            yield StepStatus(one.id, word, 1 if word is Word.FAILED else 0, 0.1, f"{one.id} is well")
 
     def output(self, command_id: str, instance_id: str, task: str, *, is_only: bool) -> StepOutput:
         return StepOutput(7, "some output\n", f"{task} is broken\n")

@@ -31,6 +31,16 @@ def test_a_task_is_given_only_the_variables_it_names(tmp_path):
     assert "ONE" not in second.script(after=first)
 
 
+def test_a_volatile_value_arrives_and_changes_no_digest(tmp_path):
+    variables = {"SUM": {"value": "", "volatile": True}, "OTHER": ""}
+    tasks = [task("task-a", 'echo "$SUM" "$OTHER"')]
+    (one,), (same,), (another,) = (
+        rendered(tmp_path, tasks, variables, **given) for given in ({}, {"SUM": "s"}, {"OTHER": "s"})
+    )
+    assert "export SUM=s\n" in same.script(after=None)
+    assert one.digest == same.digest != another.digest
+
+
 def test_an_unsafe_value_in_the_text_is_refused(tmp_path):
     with pytest.raises(InputError, match=r'is not safe(.|\n)*"\$NAME"'):
         rendered(tmp_path, [task("task-a", "echo {{USER}}")], {"USER": "a; rm -rf /"})

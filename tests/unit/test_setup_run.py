@@ -154,6 +154,15 @@ def test_a_changed_task_and_all_after_it_run_again(tmp_path, run, tasks):
     assert run.on(changed).ran == ("02-b", "03-c")
 
 
+def test_the_outcome_has_the_last_line_of_what_succeeded(run, commands, tasks):
+    commands.fails = {(INSTANCE, "03-c")}
+    broken, well = run.on(tasks, INSTANCE, OTHER)
+    assert broken.said == {"01-a": "01-a is well", "02-b": "02-b is well"}
+    assert well.said == {**broken.said, "03-c": "03-c is well"}
+    commands.fails = set()
+    assert run.on(tasks).said == {"03-c": "03-c is well"}
+
+
 def test_clean_state_begins_again_on_the_machine_too(run, commands, tasks):
     run.on(tasks)
     assert run.on(tasks, choice=Choice(clean=True)).ran == ("01-a", "02-b", "03-c")

@@ -28,12 +28,16 @@ PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
 @dataclass(frozen=True)
 class Variable:
-    """A value the tasks may use. `value` is None when it has to be given from outside."""
+    """A value the tasks may use. `value` is None when it has to be given from outside.
+
+    A change of a `volatile` one does not run again what has finished.
+    """
 
     name: str
     value: str | None
     secret: bool = False
     pattern: str | None = None
+    volatile: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,8 @@ def fill(task_file: TaskFile, given: Mapping[str, str]) -> dict[str, str]:
 def _variable(name: str, given: str | Mapping[str, Any]) -> Variable:
     if isinstance(given, str):
         return Variable(name, given)
-    return Variable(name, given.get("value"), bool(given.get("secret", False)), given.get("pattern"))
+    secret, volatile = bool(given.get("secret", False)), bool(given.get("volatile", False))
+    return Variable(name, given.get("value"), secret, given.get("pattern"), volatile)
 
 
 def _task(path: str, given: Mapping[str, Any], folder: Path) -> Task:

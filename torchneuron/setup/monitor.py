@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torchneuron.errors import TorchNeuronError
@@ -15,7 +15,8 @@ from torchneuron.setup.steps import StepStatus
 class Outcome:
     """How the run ended on an instance: what ran now, what had finished before, and what stopped it, if something did.
 
-    `left_out` are tasks that were not chosen, `failed_optional` such as failed and stopped nothing.
+    `left_out` are tasks that were not chosen, `failed_optional` such as failed and stopped nothing. `said` has the last
+    line of each task that succeeded now.
     """
 
     instance_id: str
@@ -24,6 +25,7 @@ class Outcome:
     left_out: tuple[str, ...] = ()
     failed_optional: tuple[str, ...] = ()
     failure: TorchNeuronError | None = None
+    said: Mapping[str, str] = field(default_factory=dict)
 
 
 class Monitor(Protocol):

@@ -129,9 +129,10 @@ def render(task_file: TaskFile, values: Mapping[str, str]) -> tuple[RenderedTask
             why=listed,
             do='Write "$NAME" there instead of {{NAME}}: it arrives quoted.',
         )
+    volatile = {name for name, variable in task_file.variables.items() if variable.volatile}
     rendered: list[RenderedTask] = []
     for task in task_file.tasks:
-        rendered.append(_render_one(task, values, secrets, rendered[-1] if rendered else None))
+        rendered.append(_render_one(task, values, secrets, volatile, rendered[-1] if rendered else None))
     return tuple(rendered)
 
 
@@ -144,11 +145,12 @@ def _unsafe(task: Task, text: str, values: Mapping[str, str], secrets: set[str])
 
 
 def _render_one(
-    task: Task, values: Mapping[str, str], secrets: set[str], previous: RenderedTask | None
+    task: Task, values: Mapping[str, str], secrets: set[str], volatile: set[str], previous: RenderedTask | None
 ) -> RenderedTask:
     used = {name: value for name, value in values.items() if _mentions(f"{task.text}\n{task.only_if}", name)}
     body, only_if = _STRICT + _filled(task.text, values), _filled(task.only_if, values)
-    chain = [_WRAPPER_VERSION, previous.digest if previous else "", task.id, body, sorted(used.items())]
+    counting = sorted((name, value) for name, value in used.items() if name not in volatile)
+    chain = [_WRAPPER_VERSION, previous.digest if previous else "", task.id, body, counting]
     if only_if:
         chain.append(only_if)
     return RenderedTask(

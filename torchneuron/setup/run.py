@@ -92,6 +92,7 @@ class Runner:
         self._before: dict[str, frozenset[str]] = {}
         self._documents: set[str] = set()
         self._watches: list[Watch] = []
+        self._said: dict[str, dict[str, str]] = {}
 
     def run(self, members: Sequence[Member], choice: Choice | None = None) -> tuple[Outcome, ...]:
         """Run what is not finished on each member, and return once it all has ended, with an outcome each.
@@ -100,7 +101,7 @@ class Runner:
         SetupError when AWS cannot be asked any more. A failure on a machine is in its outcome.
         """
         self._members = {member.instance_id: member for member in members}
-        self._outcomes, self._attached, self._before = {}, set(), {}
+        self._outcomes, self._attached, self._before, self._said = {}, set(), {}, {}
         self._documents, self._watches = set(), []
         with ExitStack() as locks:
             for instance_id in sorted(self._members):
@@ -267,6 +268,9 @@ class Runner:
         return True
 
     def _note(self, instance_id: str, ended: Ended, chain: Chain) -> None:
+        steps = ended.invocation.steps if ended.invocation else ()
+        said = {step.task: step.last_line for step in steps if step.word.succeeded}
+        self._said[instance_id] = self._said.get(instance_id, {}) | said
         if not chain.attached:
             self._before[instance_id] = self._before.get(instance_id, frozenset()) | ended.before
         if chain.attached and ended.invocation is None and not ended.lost:
@@ -282,7 +286,7 @@ class Runner:
         self._fail(instance_id, failure)
 
     def _fail(self, instance_id: str, failure: TorchNeuronError) -> None:
-        self._outcomes[instance_id] = Outcome(instance_id, failure=failure)
+        self._outcomes[instance_id] = Outcome(instance_id, failure=failure, said=self._said.get(instance_id, {}))
         self._monitor.ended(self._outcomes[instance_id])
 
     def _targets(self, instance_ids: Sequence[str]) -> list[Targets]:
@@ -327,6 +331,7 @@ class Runner:
                 skipped=tuple(task for task in chosen if task not in ran),
                 left_out=tuple(step.task.id for step in plan.steps if not step.chosen),
                 failed_optional=tuple(one for one in ran if one not in finished),
+                said=self._said.get(instance_id, {}),
             )
             self._monitor.ended(self._outcomes[instance_id])
 

@@ -1,0 +1,65 @@
+"""The sum of code-server's package is that of the first installation, on every machine set up from here."""
+
+import dataclasses
+import json
+
+import pytest
+
+from torchneuron import code_server, config, package_sums
+from torchneuron.errors import InputError, SetupError
+from torchneuron.setup.monitor import Outcome
+
+FIRST, OTHER = "a" * 64, "b" * 64
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return dataclasses.replace(config.load(config.PROJECT_ROOT / "config.json"), state_dir=tmp_path / "state")
+
+
+def installed(sum_, instance_id="i-1", architecture="amd64", version="4.139.1"):
+    said = f"code-server {version} is installed ({architecture}, SHA-256 {sum_})"
+    return Outcome(instance_id, said={package_sums.TASK: said})
+
+
+def values(settings):
+    return code_server.variables(settings, code_server.NO_HASHES)
+
+
+def test_the_first_sum_is_what_further_machines_are_given(settings):
+    assert values(settings)["FIRST_SHA256"] == ""
+    package_sums.record(settings, [installed(FIRST), installed(OTHER, architecture="arm64")])
+    assert values(settings)["FIRST_SHA256"] == f"amd64={FIRST} arm64={OTHER}"
+    code_server.check(settings)
+    package_sums.record(settings, [installed(OTHER, version="4.140.0")])
+    assert package_sums.known(settings) == {"amd64": FIRST, "arm64": OTHER}
+    assert values(dataclasses.replace(settings, code_server_version="4.140.0"))["FIRST_SHA256"] == f"amd64={OTHER}"
+
+
+@pytest.mark.attack("serves a further machine another package of code-server than the first one got")
+def test_another_sum_is_an_error_with_both_sums_and_changes_nothing(settings):
+    package_sums.record(settings, [installed(FIRST)])
+    with pytest.raises(SetupError, match="i-2 is not the one installed before") as refused:
+        package_sums.record(settings, [installed(FIRST, "i-3"), installed(OTHER, "i-2")])
+    assert {FIRST, OTHER} <= set(refused.value.why.replace(";", " ").replace(".", " ").split())
+    assert package_sums.known(settings) == {"amd64": FIRST}
+
+
+@pytest.mark.attack("serves the machines of one fleet different packages of code-server")
+def test_machines_that_are_set_up_together_are_compared_too(settings):
+    with pytest.raises(SetupError, match="i-2 is not the one installed before"):
+        package_sums.record(settings, [installed(FIRST), installed(OTHER, "i-2")])
+
+
+@pytest.mark.parametrize("said", ["", "code-server 4.139.1 is installed", f"code-server is installed {FIRST}"])
+def test_what_says_no_sum_is_passed_over(settings, said):
+    package_sums.record(settings, [Outcome("i-1", said={package_sums.TASK: said}), Outcome("i-2")])
+    assert not settings.state_dir.exists()
+
+
+@pytest.mark.parametrize("held", ["[]", json.dumps({"4.139.1": FIRST}), "{"])
+def test_a_file_that_holds_something_else_is_refused(settings, held):
+    settings.state_dir.mkdir()
+    (settings.state_dir / "code-server-packages.json").write_text(held)
+    with pytest.raises(InputError, match=r"code-server-packages\.json"):
+        package_sums.known(settings)
