@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rehearsal.policies import Request
@@ -61,3 +61,10 @@ def request_tags(tags: Sequence[Mapping[str, str]] | None) -> dict[str, str | Se
     by_key = {tag["Key"]: tag.get("Value") or "" for tag in tags or [] if tag.get("Key")}
     made: dict[str, str | Sequence[str]] = {f"aws:RequestTag/{key}": value for key, value in by_key.items()}
     return {**made, "aws:TagKeys": list(by_key)} if by_key else {}
+
+
+def with_tagging(made: Request, action: str, tags: Sequence[Mapping[str, str]] | None) -> list[Request]:
+    """What is checked when something is made: its tags, if it is given any, by the service's action for tagging."""
+    given = {**made.context, **request_tags(tags)}
+    made = replace(made, context=given)
+    return [made, replace(made, action=action)] if tags else [made]

@@ -4,6 +4,8 @@ Sources
 -------
 - Resource types and keys by action: Service Authorization Reference, the services' "Actions, resources, and condition
   keys".
+- What is made with tags needs the permission to tag as well: botocore's model, CreateSecret.Tags; IAM user guide, "Tags
+  for IAM resources".
 - Six characters follow a secret's name in its ARN: Secrets Manager user guide, "What's in a secret". What stands there
   before there is the secret is assumed.
 - AddRoleToInstanceProfile needs iam:PassRole: IAM API reference; that the role is passed to EC2 is assumed.
@@ -11,12 +13,13 @@ Sources
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from moto.iam.models import iam_backends
 from moto.secretsmanager.models import secretsmanager_backends
 
-from rehearsal.access import Call, request_tags, resource_tags
+from rehearsal.access import Call, request_tags, resource_tags, with_tagging
 from rehearsal.policies import Request
 from rehearsal.principals import PARTITION, by_key
 
@@ -40,6 +43,8 @@ def iam(call: Call) -> list[Request]:
             if policy := given.get("PolicyArn"):
                 context["iam:PolicyARN"] = policy
             made.append(call.on(call.arn(f"{kind}{path}{name}", region=""), {**tags, **context}))
+            if call.operation.startswith("Create") and given.get("Tags"):
+                made.append(replace(made[0], action=f"iam:Tag{member.removesuffix('Name')}"))
             break
     if call.operation == "AddRoleToInstanceProfile":
         role = next((one.arn for one in backend.roles.values() if one.name == given.get("RoleName")), "*")
@@ -73,5 +78,6 @@ def secretsmanager(call: Call) -> list[Request]:
         tags = resource_tags(by_key(secret.tags), "secretsmanager:ResourceTag") if secret else {}
         return [call.on(resource, {**tags, **request_tags(given.get("Tags"))})]
     if call.operation == "CreateSecret":
-        return [call.on(call.arn(f"secret:{given.get('Name')}-??????"), request_tags(given.get("Tags")))]
+        made = call.on(call.arn(f"secret:{given.get('Name')}-??????"))
+        return with_tagging(made, "secretsmanager:TagResource", given.get("Tags"))
     return [call.on("*")]

@@ -9,6 +9,7 @@ Sources
 - StartSession is checked on the instance, and on the document that is named. The default document is checked only
   where the policy has `ssm:SessionDocumentAccessCheck`: the same, "Enforce a session document permission check for the
   AWS CLI". That the key is "true" whenever a document is checked, and else "false", is assumed.
+- What is made with tags needs ssm:AddTagsToResource as well: botocore's model, CreateDocument.Tags, PutParameter.Tags.
 - Public parameters and Amazon's documents have no account in their ARNs: the same, "Calling AMI public parameters",
   "Customize Run Command access".
 """
@@ -21,7 +22,7 @@ from typing import Any
 from moto.ec2.models import ec2_backends
 from moto.ssm.models import ssm_backends
 
-from rehearsal.access import Call, Either, request_tags, resource_tags
+from rehearsal.access import Call, Either, request_tags, resource_tags, with_tagging
 from rehearsal.answers import matches
 from rehearsal.policies import Request
 from rehearsal.principals import PARTITION
@@ -29,6 +30,7 @@ from rehearsal.principals import PARTITION
 _DEFAULT_SESSION = "SSM-SessionManagerRunShell"
 _CHECKED = "ssm:SessionDocumentAccessCheck"
 _PUBLIC = "/aws/service/"
+_TAG = "ssm:AddTagsToResource"
 
 
 def requests(call: Call) -> list[Request]:
@@ -51,11 +53,11 @@ def requests(call: Call) -> list[Request]:
     if operation == "GetParametersByPath":
         return [_parameter(call, given.get("Path") or "")]
     if "Document" in operation and given.get("Name"):
-        document = _document(call, given["Name"])
-        return [call.on(document.resource, {**document.context, **request_tags(given.get("Tags"))})]
-    if "Parameter" in operation and (names := given.get("Names") or [one for one in [given.get("Name")] if one]):
-        tagged = request_tags(given.get("Tags"))
-        return [call.on(one.resource, {**one.context, **tagged}) for one in (_parameter(call, name) for name in names)]
+        return with_tagging(_document(call, given["Name"]), _TAG, given.get("Tags"))
+    if "Parameter" in operation and given.get("Name"):
+        return with_tagging(_parameter(call, given["Name"]), _TAG, given.get("Tags"))
+    if "Parameter" in operation and given.get("Names"):
+        return [_parameter(call, name) for name in given["Names"]]
     return [call.on("*")]
 
 

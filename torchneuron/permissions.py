@@ -1,64 +1,45 @@
-"""What each command needs to be allowed to do in AWS: a table, and the IAM policy made from it.
+"""What each command needs to be allowed to do in AWS: a table, of which `iam_policies` makes policies.
 
 Actions are grouped by what they are for, so that whoever has to agree to a policy can. What Terraform's AWS provider
 calls is in no reference of its own; tests hold this table against what a rehearsal is asked by every command. What an
 in-place change or a data volume needs, and no test makes the provider do, is here from the EC2, IAM and Secrets Manager
 API references. `sts:GetCallerIdentity` is called as well, and needs no permission.
 
-Resources name what this project makes, where IAM can tell by a name; EC2's ids cannot be known before.
+Resources name what this project makes, where IAM can tell by a name. What has an id only (machines, volumes, security
+groups, launch templates) is told by the project's tags: they are required of what is made, by `aws:RequestTag`, and of
+what is changed or removed, by `aws:ResourceTag` or `ssm:resourceTag`. Tags may be set on what is just made and on what
+has them already: else whoever may tag could make anything the project's own.
+
+Which keys an action knows: Service Authorization Reference. Commands and their output have no keys: ListCommands,
+GetCommandInvocation and CancelCommand are allowed for all of the account's.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
-from torchneuron import marks
+from torchneuron.iam_policies import Grant
 from torchneuron.setup.document import NAME_PREFIX, RUN_SHELL_SCRIPT
 
 ALL = "all"
 """In place of a command's name: every command's permissions together."""
 
-LONGEST = 6144
-"""The characters of a managed policy, white space aside (IAM user guide, "IAM and AWS STS quotas")."""
-
-_ANYTHING = ("*",)
 _SAVED_PARAMETERS = ("arn:aws:ssm:*:*:parameter/capacity-block/*",)
 _INSTANCES = ("arn:aws:ec2:*:*:instance/*",)
-_DOCUMENTS = (f"arn:aws:ssm:*:*:document/{NAME_PREFIX}*",)
+_DOCUMENTS = (f"arn:aws:ssm:*:*:document/{NAME_PREFIX}{{project}}-*",)
 _RUN_SHELL_SCRIPT = f"arn:aws:ssm:*::document/{RUN_SHELL_SCRIPT}"
 _BUCKET = "arn:aws:s3:::{bucket}"
 _STATES = f"{_BUCKET}/{{project}}/*"
 _ROLES = "arn:aws:iam::*:role/{role}*"
 _PROFILES = "arn:aws:iam::*:instance-profile/{role}*"
+_IS_MADE_OURS = {"StringEquals": {"aws:RequestTag/Project": "{project}"}}
+_IS_OURS = {"StringEquals": {"aws:ResourceTag/Project": "{project}"}}
+_IS_OUR_MACHINE = {"StringEquals": {"ssm:resourceTag/Project": "{project}"}}
+# A bucket's name says nothing of whose it is: another account may have made it first.
+_IN_THIS_ACCOUNT = {"StringEquals": {"aws:ResourceAccount": "${{aws:PrincipalAccount}}"}}
 _SECRETS = ("arn:aws:secretsmanager:*:*:secret:{project}-*",)
 # Else whoever may deploy could give a machine's role, and so themselves, any permission there is.
 _ONLY_SESSION_MANAGER = {"ArnEquals": {"iam:PolicyARN": "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"}}
-
-
-@dataclass(frozen=True)
-class Scope:
-    """The names a policy is for. `bucket` may have wildcards: the state bucket's name before there is one."""
-
-    project: str
-    bucket: str
-    ami_parameters: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Grant:
-    """Actions that belong together: one statement of a policy. `name` is its Sid, letters and digits only.
-
-    `resources` are ARNs with {project}, {role}, {bucket}, and {ami} for each of the AMI parameters.
-    """
-
-    name: str
-    why: str
-    actions: tuple[str, ...]
-    resources: tuple[str, ...] = _ANYTHING
-    condition: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def _of(service: str, *operations: str) -> tuple[str, ...]:
@@ -83,7 +64,18 @@ _SEE_ROOM = Grant(
 _SEE_EXTENSIONS = Grant(
     "SeeExtensions", "what blocks were extended by", _of("ec2", "DescribeCapacityBlockExtensionHistory")
 )
-_BUY = Grant("BuyBlocks", "spends money: buys blocks, tagged", _of("ec2", "PurchaseCapacityBlock", "CreateTags"))
+_BUY = Grant(
+    "BuyBlocks",
+    "spends money: buys blocks, with the project's tags",
+    _of("ec2", "PurchaseCapacityBlock"),
+    condition=_IS_MADE_OURS,
+)
+_TAG_BLOCKS = Grant(
+    "TagBlocks",
+    "tags blocks that are just bought",
+    _of("ec2", "CreateTags"),
+    condition={"StringEquals": {"ec2:CreateAction": "PurchaseCapacityBlock"}},
+)
 _EXTEND = Grant(
     "ExtendBlocks",
     "spends money: buys more time",
@@ -122,10 +114,29 @@ _MAKE_BUCKET = Grant(
         "PutBucketTagging",
     ),
     (_BUCKET,),
+    _IN_THIS_ACCOUNT,
 )
-_READ_STATE = Grant("ReadState", "what Terraform has made", _of("s3", "ListBucket", "GetObject"), (_BUCKET, _STATES))
-_WRITE_STATE = Grant("WriteState", "keeps what Terraform has made, and locks it", _of("s3", "PutObject"), (_STATES,))
-_UNLOCK_STATE = Grant("UnlockState", "gives the lock back", _of("s3", "DeleteObject"), (f"{_STATES}.tflock",))
+_READ_STATE = Grant(
+    "ReadState",
+    "what Terraform has made",
+    _of("s3", "ListBucket", "GetObject"),
+    (_BUCKET, _STATES),
+    _IN_THIS_ACCOUNT,
+)
+_WRITE_STATE = Grant(
+    "WriteState",
+    "keeps what Terraform has made, and locks it",
+    _of("s3", "PutObject"),
+    (_STATES,),
+    _IN_THIS_ACCOUNT,
+)
+_UNLOCK_STATE = Grant(
+    "UnlockState",
+    "gives the lock back",
+    _of("s3", "DeleteObject"),
+    (f"{_STATES}.tflock",),
+    _IN_THIS_ACCOUNT,
+)
 
 _READ_IMAGE = Grant("ReadImage", "the newest Neuron AMI", _of("ssm", "GetParameter"), ("{ami}",))
 _SEE_MACHINE = Grant(
@@ -152,17 +163,40 @@ _SEE_MACHINE = Grant(
 )
 _MAKE_MACHINE = Grant(
     "MakeMachine",
-    "starts the machine, with its security group, launch template and volumes, and changes them",
+    "starts the machine and makes its security group, launch template and volumes, with the project's tags",
+    _of("ec2", "CreateLaunchTemplate", "CreateSecurityGroup", "CreateVolume", "RunInstances"),
+    tuple(f"arn:aws:ec2:*:*:{kind}/*" for kind in ("instance", "launch-template", "security-group", "volume")),
+    _IS_MADE_OURS,
+)
+_USE_NETWORK = Grant(
+    "UseNetwork",
+    "what a machine is started from and where",
+    _of("ec2", "CreateSecurityGroup", "RunInstances"),
+    tuple(
+        f"arn:aws:ec2:*:*:{kind}/*"
+        for kind in ("capacity-reservation", "image", "network-interface", "snapshot", "subnet", "vpc")
+    ),
+)
+_TAG_NEW = Grant(
+    "TagNew",
+    "tags what is just made, and nothing else",
+    _of("ec2", "CreateTags"),
+    condition={
+        "StringEquals": {
+            "ec2:CreateAction": ["CreateLaunchTemplate", "CreateSecurityGroup", "CreateVolume", "RunInstances"]
+        }
+    },
+)
+_CHANGE_MACHINE = Grant(
+    "ChangeMachine",
+    "starts from the project's template, and changes what has the project's tags",
     _of(
         "ec2",
         "AttachVolume",
         "AuthorizeSecurityGroupEgress",
         "AuthorizeSecurityGroupIngress",
-        "CreateLaunchTemplate",
         "CreateLaunchTemplateVersion",
-        "CreateSecurityGroup",
         "CreateTags",
-        "CreateVolume",
         "DeleteTags",
         "ModifyInstanceMetadataOptions",
         "ModifyLaunchTemplate",
@@ -170,10 +204,11 @@ _MAKE_MACHINE = Grant(
         "RunInstances",
         "StartInstances",
     ),
+    condition=_IS_OURS,
 )
 _REMOVE_MACHINE = Grant(
     "RemoveMachine",
-    "ends the machine and removes the rest",
+    "ends the machine and removes the rest, where it has the project's tags",
     _of(
         "ec2",
         "DeleteLaunchTemplate",
@@ -186,6 +221,7 @@ _REMOVE_MACHINE = Grant(
         "StopInstances",
         "TerminateInstances",
     ),
+    condition=_IS_OURS,
 )
 _SEE_ROLE = Grant(
     "SeeRole",
@@ -202,13 +238,12 @@ _SEE_ROLE = Grant(
 )
 _MAKE_ROLE = Grant(
     "MakeRole",
-    "makes the machine's role and gives it to the machine",
+    "makes the machine's role",
     _of(
         "iam",
         "AddRoleToInstanceProfile",
         "CreateInstanceProfile",
         "CreateRole",
-        "PassRole",
         "TagInstanceProfile",
         "TagRole",
         "UntagInstanceProfile",
@@ -218,6 +253,13 @@ _MAKE_ROLE = Grant(
         "UpdateRoleDescription",
     ),
     (_ROLES, _PROFILES),
+)
+_PASS_ROLE = Grant(
+    "PassRole",
+    "gives the machine its role, and no other one, to no other service",
+    _of("iam", "PassRole"),
+    (_ROLES,),
+    {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
 )
 _LET_IT_BE_MANAGED = Grant(
     "LetSystemsManagerIn",
@@ -287,28 +329,44 @@ _SEE_WHY_UNREACHED = Grant(
 )
 _MAKE_DOCUMENTS = Grant(
     "MakeSetupDocuments",
-    "the tasks as command documents",
-    _of("ssm", "AddTagsToResource", "CreateDocument", "DeleteDocument", "DescribeDocument", "GetDocument"),
+    "the tasks as command documents, with the project's tags",
+    _of("ssm", "AddTagsToResource", "CreateDocument"),
+    _DOCUMENTS,
+    _IS_MADE_OURS,
+)
+_REMOVE_DOCUMENTS = Grant(
+    "RemoveSetupDocuments",
+    "removes them when their run has ended",
+    _of("ssm", "DeleteDocument", "DescribeDocument"),
     _DOCUMENTS,
 )
 _CANCEL_COMMANDS = Grant("CancelSetup", "stops what is under way: --cancel", _of("ssm", "CancelCommand"))
-_RUN = Grant(
-    "RunSetup",
-    "runs the tasks on a machine, as root",
-    _of("ssm", "SendCommand"),
-    (*_DOCUMENTS, *_INSTANCES, "arn:aws:ssm:*:*:managed-instance/*"),
-)
+_RUN = Grant("RunSetup", "runs the tasks", _of("ssm", "SendCommand"), _DOCUMENTS)
 _RUN_SCRIPTS = Grant(
     "RunScripts",
-    "tasks one by one, where documents may not be made, and reads logs: runs anything on a machine, as root",
+    "tasks one by one, where documents may not be made, and reads logs: runs anything",
     _of("ssm", "SendCommand"),
-    (_RUN_SHELL_SCRIPT, *_INSTANCES, "arn:aws:ssm:*:*:managed-instance/*"),
+    (_RUN_SHELL_SCRIPT,),
+)
+_ON_MACHINES = Grant(
+    "OnMachines",
+    "on machines with the project's tags, as root; for others (setup -i), add their tag",
+    _of("ssm", "SendCommand"),
+    (*_INSTANCES, "arn:aws:ssm:*:*:managed-instance/*"),
+    _IS_OUR_MACHINE,
 )
 _FORWARD = Grant(
     "ForwardPorts",
-    "the way to the editor: aws ssm start-session",
+    "the way to the editor on machines with the project's tags: aws ssm start-session",
     _of("ssm", "StartSession"),
-    (*_INSTANCES, "arn:aws:ssm:*:*:document/AWS-StartPortForwardingSession"),
+    _INSTANCES,
+    {**_IS_OUR_MACHINE, "BoolIfExists": {"ssm:SessionDocumentAccessCheck": "true"}},
+)
+_FORWARD_ONLY = Grant(
+    "ForwardOnly",
+    "by the document that forwards a port: no shell",
+    _of("ssm", "StartSession"),
+    ("arn:aws:ssm:*:*:document/AWS-StartPortForwardingSession",),
 )
 _OWN_SESSIONS = Grant(
     "OwnSessions",
@@ -317,20 +375,39 @@ _OWN_SESSIONS = Grant(
     ("arn:aws:ssm:*:*:session/${{aws:userid}}-*",),
 )
 
-_REACH = (_FORWARD, _OWN_SESSIONS)
-_SET_UP = (_SEE_COMMANDS, _SEE_WHY_UNREACHED, _FIND_DOCUMENTS, _MAKE_DOCUMENTS, _RUN)
+_REACH = (_FORWARD, _FORWARD_ONLY, _OWN_SESSIONS)
+_CLEAR = (_FIND_DOCUMENTS, _SEE_COMMANDS, _REMOVE_DOCUMENTS)
+_SET_UP = (_SEE_WHY_UNREACHED, *_CLEAR, _MAKE_DOCUMENTS, _RUN, _ON_MACHINES)
 _INFO = (_READ_STATE, _SEE_INSTANCES, _SEE_BLOCKS)
 # Where there is no state at hand.
 _FIND_SECRET = Grant("FindSecret", "the secret by its tags", _of("secretsmanager", "ListSecrets"))
 _FIND = (_SEE_VOLUMES, _FIND_SECRET)
 _PLAN = (_READ_STATE, _WRITE_STATE, _UNLOCK_STATE, _READ_SAVED, _READ_IMAGE, _MAKE_PASSWORD)
 _SEE = (_SEE_MACHINE, _SEE_ROLE, _SEE_SECRET)
-_MAKE = (_MAKE_MACHINE, _MAKE_ROLE, _LET_IT_BE_MANAGED, _MAKE_SECRET)
+_MAKE = (
+    _MAKE_MACHINE,
+    _USE_NETWORK,
+    _TAG_NEW,
+    _CHANGE_MACHINE,
+    _PASS_ROLE,
+    _MAKE_ROLE,
+    _LET_IT_BE_MANAGED,
+    _MAKE_SECRET,
+)
 _REMOVE = (_REMOVE_MACHINE, _REMOVE_ROLE, _LET_IT_BE_MANAGED, _REMOVE_SECRET)
 
 NEEDED: Mapping[str, tuple[Grant, ...]] = {
     "cb.search": (_SEE_REGIONS, _SEE_OFFERINGS),
-    "cb.purchase": (_SEE_ALIAS, _SEE_OFFERINGS, _SEE_BLOCKS, _BUY, _FIND_SUBNETS, _READ_SAVED, _SAVE_BLOCK),
+    "cb.purchase": (
+        _SEE_ALIAS,
+        _SEE_OFFERINGS,
+        _SEE_BLOCKS,
+        _BUY,
+        _TAG_BLOCKS,
+        _FIND_SUBNETS,
+        _READ_SAVED,
+        _SAVE_BLOCK,
+    ),
     "cb.extend": (_SEE_ALIAS, _SEE_BLOCKS, _SEE_EXTENSIONS, _EXTEND, _READ_SAVED, _SAVE_BLOCK),
     "cb.list": (_SEE_BLOCKS, _SEE_INSTANCES, _SEE_HEALTH),
     "cb.describe": (_SEE_BLOCKS, _SEE_INSTANCES, _SEE_HEALTH, _SEE_EXTENSIONS),
@@ -345,9 +422,9 @@ NEEDED: Mapping[str, tuple[Grant, ...]] = {
     ),
     "info": (*_INFO, *_FIND, _SEE_OPENINGS, *_REACH),
     "password": (*_INFO, *_FIND, _READ_SECRET),
-    "destroy": (_SEE_ALIAS, *_PLAN, *_SEE, *_REMOVE, _SEE_REMAINS, _FIND_SECRET),
+    "destroy": (_SEE_ALIAS, *_PLAN, *_SEE, *_REMOVE, *_CLEAR, _SEE_REMAINS, _FIND_SECRET),
     "setup": (*_INFO, *_FIND, _SEE_OPENINGS, _READ_SECRET, *_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
-    "setup.logs": (*_INFO, *_FIND, _SEE_COMMANDS, _RUN_SCRIPTS),
+    "setup.logs": (*_INFO, *_FIND, _SEE_COMMANDS, _RUN_SCRIPTS, _ON_MACHINES),
     "run-tasks": (*_INFO, *_FIND, *_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
     "doctor": (_SEE_REGIONS,),
     "rehearse": (),
@@ -358,40 +435,3 @@ NEEDED: Mapping[str, tuple[Grant, ...]] = {
 def needed_by(commands: Iterable[str]) -> tuple[Grant, ...]:
     """What these commands, of `NEEDED`, need together: each grant once."""
     return tuple({grant.name: grant for command in commands for grant in NEEDED[command]}.values())
-
-
-def policy(grants: Iterable[Grant], scope: Scope) -> dict[str, Any]:
-    """The IAM policy that allows `grants`, for what `scope` names: a statement each, named by its grant.
-
-    Where that is longer than IAM takes, statements about the same resources become one, and have no name then.
-    """
-    statements = [_statement(grant, scope) for grant in grants]
-    whole = _document(statements)
-    if len(json.dumps(whole, separators=(",", ":"))) <= LONGEST:
-        return whole
-    return _document(_joined(statements))
-
-
-def _document(statements: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"Version": "2012-10-17", "Statement": statements}
-
-
-def _statement(grant: Grant, scope: Scope) -> dict[str, Any]:
-    resources = [resource for template in grant.resources for resource in _filled(template, scope)]
-    statement = {"Sid": grant.name, "Effect": "Allow", "Action": sorted(grant.actions), "Resource": resources}
-    return {**statement, "Condition": grant.condition} if grant.condition else statement
-
-
-def _joined(statements: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    made: dict[str, dict[str, Any]] = {}
-    for statement in statements:
-        same = {name: value for name, value in statement.items() if name not in ("Sid", "Action")}
-        one = made.setdefault(json.dumps(same), {"Effect": "Allow", "Action": [], **same})
-        one["Action"] = sorted({*one["Action"], *statement["Action"]})
-    return list(made.values())
-
-
-def _filled(template: str, scope: Scope) -> list[str]:
-    if template == "{ami}":
-        return [f"arn:aws:ssm:*:*:parameter/{name.lstrip('/')}" for name in dict.fromkeys(scope.ami_parameters)]
-    return [template.format(project=scope.project, role=marks.role_prefix(scope.project), bucket=scope.bucket)]

@@ -52,3 +52,22 @@ def denied(code: str = "AccessDenied", *words: str) -> Iterator[None]:
     error = raised.value.response["Error"]
     assert error["Code"] == code, error
     assert all(word in error["Message"] for word in words), error
+
+
+def user_with(iam: Any, name: str, policies: str) -> dict[str, str]:
+    """A new IAM user whose policies are those that `invoke doctor --policy` printed, and nothing else."""
+    credentials = make_user(iam, name)
+    for number, policy in enumerate(documents_in(policies)):
+        made = iam.create_policy(PolicyName=f"{name}-{number}", PolicyDocument=json.dumps(policy))
+        iam.attach_user_policy(UserName=name, PolicyArn=made["Policy"]["Arn"])
+    return credentials
+
+
+def documents_in(text: str) -> list[dict[str, Any]]:
+    """JSON documents that stand one after the other."""
+    found, decoder = [], json.JSONDecoder()
+    while text := text.lstrip():
+        document, end = decoder.raw_decode(text)
+        found.append(document)
+        text = text[end:]
+    return found

@@ -1,4 +1,4 @@
-"""What commands ask of AWS is what their policy allows: all of it, and no more than can be said why.
+"""Commands run by a user who has nothing but their policy, and it allows no more than can be said why.
 
 Those that run Terraform are in tests/e2e/test_permissions.py.
 """
@@ -8,89 +8,108 @@ import shutil
 from datetime import timedelta
 
 import pytest
+from moto.s3.models import s3_backends
 from moto.ssm.models import ssm_backends
 
 from rehearsal.hosts.machine import KILLED, ScriptResult
 from tests.functional.asking import allowed, asked
+from tests.functional.principals import clients_of, denied, user_with
 from tests.functional.rehearsal_support import PERMITTING, make_profile
 from tests.functional.support import AMI_PARAMETER, eventually
+from torchneuron import marks
+from torchneuron.setup.document import NAME_PREFIX
 
-REGION = "sa-east-1"
+ACCOUNT, REGION = "123456789012", "sa-east-1"
 # Checked by AWS inside another operation, which is all that a rehearsal sees of them: tags given to what is made.
 INSIDE_ANOTHER = {"ec2:CreateTags", "ssm:AddTagsToResource", "s3:PutBucketOwnershipControls"}
-# Terraform's way to read a parameter; putting back what a save that failed half way has overwritten.
-SELDOM = {"ssm:GetParameter", "ssm:DeleteParameter"}
+# Terraform's way to read a parameter; putting back what a save that failed half way has overwritten; a document that
+# is not active at once.
+SELDOM = {"ssm:GetParameter", "ssm:DeleteParameter", "ssm:DescribeDocument"}
 
 
 @pytest.fixture
-def of(control):
-    """The actions behind everything that some calls ask for."""
-    return lambda *commands: {action for one in commands for action in asked(lambda: control("calls"), one)}
+def under(client, control, invoke, monkeypatch):
+    """Makes calls as a user with the policy of a command; the actions behind all that they ask for."""
+
+    def go(command, *calls):
+        keys = user_with(client("iam"), command.replace(".", "-"), invoke("doctor", "--policy", command).out)
+        with monkeypatch.context() as patch:
+            for name, value in keys.items():
+                patch.setenv(name, value)
+            return {action for call in calls for action in asked(lambda: control("calls"), call)}
+
+    return go
 
 
-def exactly(command, seen):
-    """Whether a command was seen to ask for what it is allowed, all but what is named above."""
-    assert seen - allowed(command) == set()
-    assert allowed(command) - seen - INSIDE_ANOTHER - SELDOM == set()
+@pytest.fixture
+def exactly(under):
+    """Whether a command goes well under its policy, and asks for all that it allows but for what is named above."""
+
+    def check(command, *calls, more=frozenset()):
+        seen = under(command, *calls) | more
+        assert seen - allowed(command) == set()
+        assert allowed(command) - seen - INSIDE_ANOTHER - SELDOM == set()
+
+    return check
 
 
-def test_searching(of, invoke):
-    exactly("cb.search", of(lambda: invoke("cb.search", "-r", "all", "--suggest")))
+def test_searching(exactly, invoke):
+    exactly("cb.search", lambda: invoke("cb.search", "-r", "all", "--suggest"))
 
 
-def test_buying_and_saving(of, invoke, proposed):
+def test_buying_and_saving(exactly, invoke, proposed):
     words = ["--offering-id", proposed[0], "-r", REGION, "--yes"]
-    seen = of(
+    exactly(
+        "cb.purchase",
         lambda: invoke("cb.purchase", *words, "--dry-run"),
         lambda: invoke("cb.purchase", *words),
     )
-    exactly("cb.purchase", seen)
 
 
-def test_extending(of, invoke, bought):
+def test_extending(exactly, invoke, bought):
     words = ["--reservation-id", bought, "-d", "24", "-r", REGION, "--yes"]
-    exactly("cb.extend", of(lambda: invoke("cb.extend", *words, "--dry-run"), lambda: invoke("cb.extend", *words)))
+    exactly("cb.extend", lambda: invoke("cb.extend", *words, "--dry-run"), lambda: invoke("cb.extend", *words))
 
 
-def test_looking(of, invoke, bought):
-    exactly("cb.list", of(lambda: invoke("cb.list", "-r", REGION)))
-    exactly("cb.describe", of(lambda: invoke("cb.describe", "--reservation-id", bought, "-r", REGION)))
+def test_looking(exactly, invoke, bought):
+    exactly("cb.list", lambda: invoke("cb.list", "-r", REGION))
+    exactly("cb.describe", lambda: invoke("cb.describe", "--reservation-id", bought, "-r", REGION))
 
 
-def test_waiting(of, invoke, bought, ec2, move_clock):
+def test_waiting(exactly, invoke, bought, ec2, move_clock):
     (block,) = ec2.describe_capacity_reservations()["CapacityReservations"]
     move_clock(block["StartDate"])
-    exactly("cb.wait", of(lambda: invoke("cb.wait", "--until", "active", "-r", REGION)))
+    exactly("cb.wait", lambda: invoke("cb.wait", "--until", "active", "-r", REGION))
 
 
-def test_cancelling(of, invoke, bought, ec2):
+def test_cancelling(exactly, invoke, bought, ec2):
     made = ec2.create_capacity_reservation(
         InstanceType="trn2.3xlarge", InstancePlatform="Linux/UNIX", AvailabilityZone="sa-east-1b", InstanceCount=1
     )["CapacityReservation"]["CapacityReservationId"]
-    seen = of(
+    exactly(
+        "cb.cancel",
         lambda: invoke("cb.cancel", "--reservation-id", bought, "-r", REGION, "--yes", status=1),
         lambda: invoke("cb.cancel", "--reservation-id", made, "-r", REGION, "--yes"),
     )
-    exactly("cb.cancel", seen)
 
 
-def test_saving_and_loading(of, invoke, bought, ssm):
+def test_saving_and_loading(exactly, invoke, bought, ssm):
     ssm.delete_parameter(Name=f"/capacity-block/{REGION}/end")
     save = ["cb.save-params", "--reservation-id", bought, "-r", REGION]
-    exactly("cb.save-params", of(lambda: invoke(*save)))
-    exactly("cb.load-params", of(lambda: invoke("cb.load-params", "-r", REGION)))
+    exactly("cb.save-params", lambda: invoke(*save))
+    exactly("cb.load-params", lambda: invoke("cb.load-params", "-r", REGION))
 
 
-def test_making_the_state_bucket(of, invoke):
-    exactly("bootstrap", of(lambda: invoke("bootstrap", "-r", REGION)))
+def test_making_the_state_bucket(exactly, invoke):
+    exactly("bootstrap", lambda: invoke("bootstrap", "-r", REGION))
 
 
-def test_the_doctor(of, invoke):
-    exactly("doctor", of(lambda: invoke("doctor", "-r", REGION, status=1)))
+def test_the_doctor(exactly, invoke):
+    exactly("doctor", lambda: invoke("doctor", "-r", REGION, status=1))
 
 
 @pytest.fixture
-def instance(ec2, ssm, client, machines):
+def instance(ec2, ssm, client, machines, config):
     """An instance whose role lets it register, and where every script goes well but those that `go-wrong`."""
 
     def agreeable(machine):
@@ -108,6 +127,7 @@ def instance(ec2, ssm, client, machines):
         MinCount=1,
         MaxCount=1,
         IamInstanceProfile={"Name": make_profile(client("iam"), "permitted", PERMITTING)},
+        TagSpecifications=[{"ResourceType": "instance", "Tags": marks.listed(marks.of(config.project_name))}],
     )["Instances"][0]["InstanceId"]
     eventually(lambda: ssm.describe_instance_information()["InstanceInformationList"])
     return made
@@ -135,14 +155,16 @@ def unreached(ec2, ssm, client):
     )["Instances"][0]["InstanceId"]
 
 
-def test_setting_up(of, invoke, instance, client):
+def test_setting_up(under, invoke, instance, client, config):
     """Where the instance and the secret are named: else it looks them up first, as `info` does."""
-    secret = client("secretsmanager").create_secret(Name="some-secret", SecretString="quite-a-long-password")["ARN"]
+    secret = client("secretsmanager").create_secret(
+        Name=f"{config.project_name}-some", SecretString="quite-a-long-password"
+    )["ARN"]
     words = ["setup", "-i", instance, "-r", REGION, "-s", secret]
-    assert of(lambda: invoke(*words)) - allowed("setup") == set()
+    assert under("setup", lambda: invoke(*words)) - allowed("setup") == set()
 
 
-def test_running_tasks(of, invoke, instance, unreached, tmp_path, ssm, config):
+def test_running_tasks(exactly, invoke, instance, unreached, tmp_path, ssm, config):
     file = tmp_path / "tasks.json"
     one = {"id": "01-one", "name": "One", "description": "", "commands": ["true"]}
     other = {**one, "id": "02-two", "commands": ["go-wrong"]}
@@ -153,11 +175,19 @@ def test_running_tasks(of, invoke, instance, unreached, tmp_path, ssm, config):
         shutil.rmtree(config.state_dir)
         invoke(*words, "-i", instance, "--clean-state", status=1)
 
-    def with_an_old_document():
-        for documents in ssm_backends["123456789012"][REGION]._documents.values():
-            documents.get_default_version().created_date -= timedelta(days=8)
+    def with_a_document_that_was_left():
+        name = f"{NAME_PREFIX}{config.project_name}-left"
+        content = {"schemaVersion": "2.2", "mainSteps": [{"action": "aws:runShellScript", "name": "s", "inputs": {}}]}
+        tags = marks.listed(marks.of(config.project_name))
+        ssm.create_document(Name=name, Content=json.dumps(content), DocumentType="Command", Tags=tags)
+        (left,) = (documents for key, documents in ssm_backends[ACCOUNT][REGION]._documents.items() if key == name)
+        left.get_default_version().created_date -= timedelta(days=8)
         file.write_text(json.dumps({"tasks": [one]}))
         invoke(*words, "-i", instance, "--clean-state")
+        assert name not in ssm_backends[ACCOUNT][REGION]._documents
+
+    def one_by_one():
+        invoke(*words, "-i", instance, "--clean-state", "--mode", "step")
 
     def with_one_under_way():
         ssm.send_command(
@@ -169,12 +199,138 @@ def test_running_tasks(of, invoke, instance, unreached, tmp_path, ssm, config):
         eventually(lambda: ssm.list_command_invocations(Filters=[{"key": "Status", "value": "InProgress"}]))
         invoke("run-tasks", "--cancel", "-r", REGION, "-i", instance)
 
-    seen = of(
+    exactly(
+        "run-tasks",
         lambda: invoke(*words, "-i", instance, status=1),
         lambda: invoke(*words, "-i", unreached, status=2),
         from_another_laptop,
         lambda: invoke(*words, "-i", instance, "--clean-state", status=1),
-        with_an_old_document,
+        with_a_document_that_was_left,
+        one_by_one,
         with_one_under_way,
+        more=allowed("info") & allowed("run-tasks"),
     )
-    exactly("run-tasks", seen | (allowed("info") & allowed("run-tasks")))
+
+
+@pytest.fixture
+def ann(client, invoke, rehearsal_endpoint):
+    """Clients of a user who may run every command of this project: `ann("ec2")`."""
+    return clients_of(
+        rehearsal_endpoint, user_with(client("iam"), "ann", invoke("doctor", "--policy", "all").out), REGION
+    )
+
+
+@pytest.fixture
+def foreign(launch):
+    """Somebody else's machine, under Systems Manager."""
+    (made,) = launch(tags={"Project": "other"})
+    return made
+
+
+@pytest.mark.attack("ends, stops, changes or tags somebody else's machine with the policy of this project's commands")
+def test_machines_of_others_are_left_alone(ann, ec2, foreign):
+    volume = ec2.create_volume(AvailabilityZone="sa-east-1a", Size=1)["VolumeId"]
+    mine = ann("ec2")
+    for attack in (
+        lambda: mine.terminate_instances(InstanceIds=[foreign]),
+        lambda: mine.stop_instances(InstanceIds=[foreign]),
+        lambda: mine.modify_instance_attribute(InstanceId=foreign, DisableApiTermination={"Value": False}),
+        lambda: mine.delete_volume(VolumeId=volume),
+        lambda: mine.attach_volume(VolumeId=volume, InstanceId=foreign, Device="/dev/sdf"),
+        lambda: mine.create_tags(Resources=[foreign], Tags=marks.listed(marks.of("torchneuron-code-server"))),
+        lambda: mine.delete_tags(Resources=[foreign], Tags=[{"Key": "Project"}]),
+        lambda: mine.create_volume(AvailabilityZone="sa-east-1a", Size=1),
+    ):
+        with denied("UnauthorizedOperation"):
+            attack()
+
+
+@pytest.mark.attack("runs commands, or opens a session, on somebody else's machine with this project's policy")
+def test_nothing_runs_on_machines_of_others(ann, ssm, foreign):
+    mine = ann("ssm")
+    name = f"{NAME_PREFIX}torchneuron-code-server-mine"
+    step = {"action": "aws:runShellScript", "name": "step", "inputs": {"runCommand": ["true"]}}
+    content = json.dumps({"schemaVersion": "2.2", "mainSteps": [step]})
+    tags = marks.listed(marks.of("torchneuron-code-server"))
+    mine.create_document(Name=name, Content=content, DocumentType="Command", Tags=tags)
+    scripts = {"DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["true"]}}
+    for attack in (
+        lambda: mine.send_command(InstanceIds=[foreign], DocumentName=name),
+        lambda: mine.send_command(InstanceIds=[foreign], **scripts),
+        lambda: mine.send_command(Targets=[{"Key": "tag:Project", "Values": ["other"]}], **scripts),
+        lambda: mine.start_session(Target=foreign, DocumentName="AWS-StartPortForwardingSession"),
+    ):
+        with denied("AccessDeniedException", f"instance/{foreign}"):
+            attack()
+
+
+@pytest.mark.attack("opens a root shell on the project's machine with a policy that is for forwarding ports")
+def test_ports_are_forwarded_and_no_shell_is_opened(ann, instance):
+    with denied("AccessDeniedException", "document/SSM-SessionManagerRunShell"):
+        ann("ssm").start_session(Target=instance)
+    with denied("AccessDeniedException", "document/AWS-StartSSHSession"):
+        ann("ssm").start_session(Target=instance, DocumentName="AWS-StartSSHSession")
+
+
+@pytest.mark.attack("reads or deletes another project's secret or documents, or makes one of another name")
+def test_secrets_and_documents_of_others_are_left_alone(ann, client, document):
+    other = document(("step", ["out done"]), name=f"{NAME_PREFIX}other-project-1")
+    arn = client("secretsmanager").create_secret(Name="database", SecretString="secret")["ARN"]
+    for attack in (
+        lambda: ann("secretsmanager").get_secret_value(SecretId="database"),
+        lambda: ann("secretsmanager").get_secret_value(SecretId=arn),
+        lambda: ann("secretsmanager").delete_secret(SecretId=arn),
+        lambda: ann("ssm").delete_document(Name=other),
+        lambda: ann("ssm").get_document(Name=other),
+        lambda: ann("ssm").update_document(Name=other, Content="{}"),
+        lambda: ann("ssm").create_document(Name="Own-Name", Content="{}", DocumentType="Command"),
+        lambda: ann("ssm").get_parameter(Name="/database/password"),
+    ):
+        with denied("AccessDeniedException"):
+            attack()
+
+
+@pytest.mark.attack("gives a machine, or a profile, a role with more permissions than the user has")
+def test_no_other_role_is_passed(ann, ec2, client, ssm):
+    iam, tags = client("iam"), marks.listed(marks.of("torchneuron-code-server"))
+    make_profile(iam, "admin")
+    specifications = [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")]
+    image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
+    asked = {"ImageId": image, "InstanceType": "inf2.xlarge", "MinCount": 1, "MaxCount": 1}
+    ours = ec2.create_security_group(
+        GroupName="ours", Description="ours", TagSpecifications=[{"ResourceType": "security-group", "Tags": tags}]
+    )["GroupId"]
+    asked |= {"TagSpecifications": specifications, "SecurityGroupIds": [ours], "DryRun": True}
+    with denied("DryRunOperation"):
+        ann("ec2").run_instances(**asked)
+    with denied("UnauthorizedOperation", "iam:PassRole", "role/admin"):
+        ann("ec2").run_instances(**asked, IamInstanceProfile={"Name": "admin"})
+    iam.create_instance_profile(InstanceProfileName="torchneuron-code-server-mine")
+    with denied("AccessDenied", "iam:PassRole", "role/admin"):
+        ann("iam").add_role_to_instance_profile(InstanceProfileName="torchneuron-code-server-mine", RoleName="admin")
+    admin = "arn:aws:iam::aws:policy/AdministratorAccess"
+    iam.create_role(RoleName="torchneuron-code-server-mine", AssumeRolePolicyDocument="{}")
+    for attack in (
+        lambda: ann("iam").attach_role_policy(RoleName="torchneuron-code-server-mine", PolicyArn=admin),
+        lambda: ann("iam").attach_user_policy(UserName="ann", PolicyArn=admin),
+        lambda: ann("iam").create_access_key(UserName="ann"),
+    ):
+        with denied("AccessDenied"):
+            attack()
+
+
+@pytest.mark.attack("deletes or reads another bucket, or has the state written to a bucket of another account")
+def test_buckets_of_others_are_left_alone(ann, client):
+    s3, mine = client("s3"), ann("s3")
+    s3.create_bucket(Bucket="other", CreateBucketConfiguration={"LocationConstraint": REGION})
+    taken = "torchneuron-code-server-999999999999-sa-east-1"
+    s3_backends["999999999999"]["aws"].create_bucket(taken, REGION)
+    for attack in (
+        lambda: mine.delete_bucket(Bucket="other"),
+        lambda: mine.get_object(Bucket="other", Key="a"),
+        lambda: mine.put_object(Bucket=taken, Key="torchneuron-code-server/sa-east-1/terraform.tfstate", Body=b"state"),
+        lambda: mine.list_objects_v2(Bucket=taken),
+        lambda: mine.delete_bucket(Bucket=taken),
+    ):
+        with denied("AccessDenied"):
+            attack()

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import tasks
 from tests.unit.stack_support import GOLDEN
 from torchneuron import state_bucket
-from torchneuron.permissions import LONGEST, NEEDED, Scope, needed_by, policy
+from torchneuron.iam_policies import LONGEST, Scope, policies
+from torchneuron.permissions import NEEDED, needed_by
 
 # What IAM calls otherwise than the API, and what is no operation at all (Service Authorization Reference).
 NO_OPERATION = {
@@ -31,6 +32,17 @@ LONG = Scope("p" * 40, "b" * 63, tuple(f"/aws/service/neuron/dlami/{number}/ubun
 
 def actions(document):
     return {action for statement in document["Statement"] for action in statement["Action"]}
+
+
+def policy(grants, scope):
+    """The one policy that there is for grants which fit into one."""
+    (made,) = policies(grants, scope)
+    return made
+
+
+def statements(grants, scope):
+    """The statement of each grant, by its name."""
+    return {grant.name: policy([grant], scope)["Statement"][0] for grant in grants}
 
 
 def size(document):
@@ -65,11 +77,11 @@ def test_a_grant_has_one_name_and_that_is_a_sid():
 @pytest.mark.parametrize("commands", [*([name] for name in NEEDED), list(NEEDED)])
 def test_a_policy_allows_what_was_granted_and_iam_takes_it(commands, scope):
     grants = needed_by(commands)
-    document = policy(grants, scope)
-    assert document["Version"] == "2012-10-17"
-    assert actions(document) == {action for grant in grants for action in grant.actions}
-    assert size(document) <= LONGEST
-    for statement in document["Statement"]:
+    documents = policies(grants, scope)
+    assert {document["Version"] for document in documents} == {"2012-10-17"}
+    assert set().union(*map(actions, documents)) == {action for grant in grants for action in grant.actions}
+    assert all(size(document) <= LONGEST for document in documents)
+    for statement in (one for document in documents for one in document["Statement"]):
         assert statement["Resource"]
         assert all(one == "*" or one.startswith("arn:aws:") for one in statement["Resource"])
         assert not re.search(r"(?<!\$){", json.dumps(statement["Resource"]))
@@ -84,13 +96,14 @@ def test_statements_are_joined_only_with_others_about_the_same():
         by_resources.setdefault(key, set()).update(alone["Action"])
     joined = {
         json.dumps([one["Resource"], one.get("Condition")]): set(one["Action"])
-        for one in policy(grants, SCOPE)["Statement"]
+        for made in policies(grants, SCOPE)
+        for one in made["Statement"]
     }
     assert joined == by_resources
 
 
 def test_resources_are_named_where_they_can_be():
-    by_name = {statement["Sid"]: statement for statement in policy(needed_by(["deploy"]), SCOPE)["Statement"]}
+    by_name = statements(needed_by(["deploy"]), SCOPE)
     assert by_name["ReadState"]["Resource"] == [
         "arn:aws:s3:::some-states",
         "arn:aws:s3:::some-states/torchneuron-code-server/*",
@@ -105,7 +118,7 @@ def test_resources_are_named_where_they_can_be():
 def test_names_and_policies_are_those_of_the_stack(file):
     resources = json.loads(file.read_text())["resource"]
     scope = Scope(resources["aws_iam_role"]["machine"]["name_prefix"].rstrip("-"), "some-states", ("/ami",))
-    by_name = {statement["Sid"]: statement for statement in policy(needed_by(["deploy"]), scope)["Statement"]}
+    by_name = statements(needed_by(["deploy"]), scope)
     attachments = resources["aws_iam_role_policy_attachment"].values()
     attached = {one["policy_arn"] for one in attachments}
     assert by_name["LetSystemsManagerIn"]["Condition"] == {"ArnEquals": {"iam:PolicyARN": attached.pop()}}
@@ -127,3 +140,39 @@ def test_the_state_bucket_is_covered_before_there_is_one(project, region):
     name = state_bucket.bucket_name(project, "123456789012", region)
     pattern = re.escape(state_bucket.bucket_pattern(project)).replace(r"\*", ".*")
     assert re.fullmatch(pattern, name)
+
+
+def test_what_has_an_id_only_is_told_by_its_tags():
+    by_name = statements(needed_by(NEEDED), SCOPE)
+    ours = {"StringEquals": {"aws:ResourceTag/Project": "torchneuron-code-server"}}
+    assert by_name["ChangeMachine"]["Condition"] == by_name["RemoveMachine"]["Condition"] == ours
+    assert by_name["OnMachines"]["Condition"] == {
+        "StringEquals": {"ssm:resourceTag/Project": "torchneuron-code-server"}
+    }
+    for name in ("MakeMachine", "MakeSetupDocuments", "BuyBlocks"):
+        assert by_name[name]["Condition"] == {"StringEquals": {"aws:RequestTag/Project": "torchneuron-code-server"}}
+    for name in ("ReadState", "WriteState", "UnlockState", "MakeStateBucket"):
+        assert by_name[name]["Condition"] == {"StringEquals": {"aws:ResourceAccount": "${aws:PrincipalAccount}"}}
+    assert by_name["PassRole"]["Condition"] == {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
+    assert by_name["ForwardPorts"]["Condition"]["BoolIfExists"] == {"ssm:SessionDocumentAccessCheck": "true"}
+
+
+CHANGES_OF_EC2 = re.compile("ec2:(?!Describe|Get)")
+
+
+def test_every_change_in_ec2_and_every_command_is_limited():
+    """But for what no tag or name can tell: extending and cancelling reservations, and what a launch uses."""
+    unlimited = {"ExtendBlocks", "CancelReservations", "UseNetwork"}
+    for name, one in statements(needed_by(NEEDED), SCOPE).items():
+        changes = [action for action in one["Action"] if CHANGES_OF_EC2.match(action)]
+        if changes and name not in unlimited:
+            assert one.get("Condition"), name
+        if "ssm:SendCommand" in one["Action"]:
+            assert one.get("Condition") or all(":document/" in arn for arn in one["Resource"]), name
+
+
+def test_what_is_too_long_for_one_policy_is_several():
+    grants = needed_by(NEEDED)
+    documents = policies(grants, LONG)
+    assert len(documents) > 1
+    assert all(size(document) <= LONGEST for document in documents)

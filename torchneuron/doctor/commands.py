@@ -42,13 +42,13 @@ def print_policy(names: str) -> None:
     """
     import json
 
-    from torchneuron import config, display, permissions, state_bucket
+    from torchneuron import config, display, iam_policies, permissions, state_bucket
     from torchneuron.options import one_of, several
 
     known = [permissions.ALL, *permissions.NEEDED]
     wanted = [one_of("command", name, known) for name in several("--policy", names)]
     settings = config.load()
-    scope = permissions.Scope(
+    scope = iam_policies.Scope(
         project=settings.project_name,
         bucket=settings.backend.get("bucket") or state_bucket.bucket_pattern(settings.project_name),
         ami_parameters=tuple(settings.ami_parameters.values()),
@@ -58,4 +58,8 @@ def print_policy(names: str) -> None:
         display.note(f"{grant.name:<20} {grant.why}")
     if not grants:
         display.note(f"No permission is needed for {', '.join(wanted)}.")
-    display.say(json.dumps(permissions.policy(grants, scope), indent=2))
+    made = iam_policies.policies(grants, scope)
+    for number, policy in enumerate(made, 1):
+        if len(made) > 1:
+            display.note(f"Policy {number} of {len(made)}: IAM takes no longer ones. Attach all of them.")
+        display.say(json.dumps(policy, indent=2))
