@@ -58,12 +58,14 @@ def files(space: str, tree: str, folder: str, user_namespace: int, first_id: int
     _mount("host", space, "tmpfs", 0, b"mode=755")
     for name in ("lower", "changes", "root", "dev", "volumes"):
         Path(space, name).mkdir()
-    if not folder:
+    _attach(below, f"{space}/lower")
+    if folder:
+        _attach(above, f"{space}/changes")
+    else:
         for name in ("upper", "work", "masks"):
             Path(space, "changes", name).mkdir()
-        above = _idmapped(f"{space}/changes", user_namespace)
-    _attach(below, f"{space}/lower")
-    _attach(above, f"{space}/changes")
+        for path in (Path(space, "changes"), *Path(space, "changes").iterdir()):
+            os.chown(path, first_id, first_id)
     if devices >= 0:
         _attach(devices, f"{space}/volumes")
     # Overlayfs makes files of its own as who mounts it, and only the namespace's ids exist there. Capabilities stay.

@@ -71,7 +71,8 @@ class LightEnclosure(Enclosure):
             raise HostError(
                 f"Light host {self.name} did not come up",
                 why=said.strip() or "it said nothing",
-                remedy="Run this as root, where namespaces and overlay mounts are allowed.",
+                remedy="Run this as root on Linux 5.19 or newer, where namespaces and overlay mounts are allowed, with "
+                "TORCHNEURON_CACHE_DIR on ext4, XFS or Btrfs.",
             )
         self._leader = leaders[0]
 
