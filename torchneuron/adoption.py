@@ -18,6 +18,7 @@ from torchneuron.deployed import Machine
 from torchneuron.errors import InputError
 from torchneuron.plan import MACHINE, of_type
 from torchneuron.terraform import Terraform
+from torchneuron.text import quoted
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def warn_of(instance_ids: Collection[str], project: str, region: str) -> None:
 
 
 def _end(instance_ids: Collection[str], region: str) -> str:
-    return f"aws ec2 terminate-instances --region {region} --instance-ids {' '.join(instance_ids)}"
+    return f"aws ec2 terminate-instances --region {region} --instance-ids {' '.join(map(quoted, instance_ids))}"
 
 
 def _refuse(strangers: Sequence[Machine], project: str, region: str) -> None:

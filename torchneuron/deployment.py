@@ -24,6 +24,7 @@ from torchneuron.errors import (
 from torchneuron.plan import ATTACHMENT, DATA_VOLUME, MACHINE, Change, Plan, of_type, refuse_losses
 from torchneuron.project import Project, connected, copied, refuse_without_state
 from torchneuron.terraform import Terraform
+from torchneuron.text import command
 
 
 def deploy(
@@ -44,8 +45,8 @@ def deploy(
     if not changed:
         return deployed.from_outputs(aws, outputs)
     ids = deployed.ids_in(outputs)
-    only = f"-i {ids[0]} " if len(ids) == 1 else ""
-    with launched(ids, f"invoke setup {only}-r {aws.region}"):
+    only = ("-i", ids[0]) if len(ids) == 1 else ()
+    with launched(ids, command("invoke setup", *only, "-r", aws.region)):
         return deployed.from_outputs(aws, outputs)
 
 

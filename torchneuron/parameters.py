@@ -6,7 +6,6 @@ fails too, the error says what each parameter holds now, and which commands mend
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from torchneuron import display, marks
 from torchneuron.aws_errors import calling
 from torchneuron.errors import AccessError, AwsError, TorchNeuronError, UnreachableError
+from torchneuron.text import command, quoted
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
@@ -144,9 +144,9 @@ class _Undo:
     def _command(self, name: str) -> str:
         value = self.before.get(name)
         if value is None:
-            return f"aws ssm delete-parameter --region {self.region} --name {name}"
-        quoted = shlex.quote(value)
-        return f"aws ssm put-parameter --region {self.region} --name {name} --type String --overwrite --value {quoted}"
+            return f"aws ssm delete-parameter --region {self.region} --name {quoted(name)}"
+        put = command("aws ssm put-parameter", "--region", self.region, "--name", name)
+        return command(f"{put} --type String --overwrite", "--value", value)
 
 
 def _restore(ssm: SSMClient, name: str, value: str | None) -> None:

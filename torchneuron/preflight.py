@@ -14,6 +14,7 @@ from torchneuron.capacity_blocks.words import either
 from torchneuron.config import Config, Deployment
 from torchneuron.deployed import Machine
 from torchneuron.errors import InputError, NotFoundError
+from torchneuron.text import command, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,12 +115,12 @@ def _check_block(aws: Aws, deployment: Deployment, launching: int) -> None:
             f"The subnet {subnet_id} is in {zone}, and the Capacity Block {block.id} is in {block.zone}.",
             why="An instance can only start on a Capacity Block from a subnet in the block's zone.",
             do=f"Name a subnet in {block.zone} with --subnet-id, or have one saved with the block: "
-            f"invoke cb.save-params --reservation-id {block.id} -r {aws.region}",
+            f"invoke cb.save-params --reservation-id {quoted(block.id)} -r {aws.region}",
         )
     if block.available < launching:
         raise InputError(
             f"The Capacity Block {block.id} has room for {block.available} of the {launching} machines to launch.",
-            why=f"It is for {block.count}, and others run on it: invoke cb.describe --reservation-id {block.id}"
+            why=f"It is for {block.count}, and others run on it: invoke cb.describe --reservation-id {quoted(block.id)}"
             f" -r {aws.region} shows them.",
             do="End those, name another block, or deploy fewer with --count.",
         )
@@ -127,7 +128,7 @@ def _check_block(aws: Aws, deployment: Deployment, launching: int) -> None:
 
 def _check_time(block: Reservation) -> None:
     if block.state != "active":
-        wait = f"invoke cb.wait --until active --reservation-id {block.id} -r {block.region} waits for it."
+        wait = f"invoke cb.wait --until active --reservation-id {quoted(block.id)} -r {block.region} waits for it."
         another = f"Buy another, invoke cb.search -r {block.region}, or name one that you have, invoke cb.list."
         raise InputError(
             f"The Capacity Block {block.id} is {block.state}, not active.",
@@ -164,5 +165,6 @@ def _no_subnet(reservation_id: str, region: str, *, why: str) -> InputError:
     return InputError(
         f"No subnet is known for {reservation_id}.",
         why=why,
-        do=f"Add --subnet-id, or save the block: invoke cb.save-params --reservation-id {reservation_id} -r {region}",
+        do="Add --subnet-id, or save the block: "
+        + command("invoke cb.save-params", "--reservation-id", reservation_id, "-r", region),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from torchneuron.aws import Aws
 from torchneuron.aws_errors import calling
 from torchneuron.errors import AwsError, InputError
+from torchneuron.text import quoted
 
 # By the letters an instance type begins with, the longest first.
 _QUOTAS = (
@@ -37,7 +38,7 @@ def check(aws: Aws, instance_type: str, launching: int) -> None:
             f"{launching} x {instance_type} have {needed} vCPUs, and this account may run {quota:g} on demand.",
             why=f'The quota "{name}" ({code}) of EC2 in {aws.region} says so.',
             do=f"Have it raised: aws service-quotas request-service-quota-increase --region {aws.region}"
-            f" --service-code ec2 --quota-code {code} --desired-value {needed}. Or use a Capacity Block.",
+            f" --service-code ec2 --quota-code {quoted(code)} --desired-value {needed}. Or use a Capacity Block.",
         )
 
 

@@ -18,6 +18,7 @@ from torchneuron import deployed, display, marks
 from torchneuron.aws import Aws
 from torchneuron.aws_errors import calling
 from torchneuron.errors import AwsError
+from torchneuron.text import command
 
 # IAM's word for what is not there, or not any more.
 _GONE = "NoSuchEntity"
@@ -122,7 +123,7 @@ _LOOKS: tuple[_Look, ...] = (_groups, _templates, _secrets, _profiles, _roles)
 
 def _command(aws: Aws, operation: str, *words: str) -> str:
     """With the region, IAM's too: it says in which of AWS's partitions the account is."""
-    return f"aws {operation} --region {aws.region} {' '.join(words)}"
+    return command(f"aws {operation}", "--region", aws.region, *words)
 
 
 def _listed(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[Any]:

@@ -19,6 +19,7 @@ from torchneuron.capacity_blocks import reservations
 from torchneuron.capacity_blocks.reservations import GONE, Reservation
 from torchneuron.capacity_blocks.words import iso, iso_or_none
 from torchneuron.errors import AwsError, InputError, NotFoundError
+from torchneuron.text import quoted
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -253,7 +254,7 @@ def _check_usable(reservation: Reservation) -> None:
 def _incomplete(names: Names, values: Mapping[str, str]) -> NotFoundError:
     missing = [name for name in (names.reservation, names.subnet) if name not in values]
     reservation = values.get(names.reservation)
-    named = shlex.quote(reservation) if reservation else "cr-…"
+    named = quoted(reservation) if reservation else "cr-…"
     command = f"invoke cb.save-params --reservation-id {named} -r {names.region}"
     shown = "" if reservation else f" invoke cb.list -r {names.region} shows those you have."
     half = len(missing) == 1

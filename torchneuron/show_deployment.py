@@ -20,6 +20,7 @@ from torchneuron.config import Config
 from torchneuron.deployed import Deployed, Machine
 from torchneuron.networks import everyone_in
 from torchneuron.plan import Plan
+from torchneuron.text import quoted
 
 LOCAL_PORT = 8080
 
@@ -99,7 +100,7 @@ def _block(machine: Machine) -> str:
 
 
 def _progress(progress: Progress, machine: Machine, region: str) -> str:
-    command = f"invoke setup -i {machine.instance_id} -r {region}"
+    command = f"invoke setup -i {quoted(machine.instance_id)} -r {region}"
     if not progress.finished:
         return f"not run from here: {command}"
     done = f"{progress.finished} of {progress.tasks} tasks finished"
@@ -108,7 +109,7 @@ def _progress(progress: Progress, machine: Machine, region: str) -> str:
 
 def _forward(machine: Machine, region: str, config: Config) -> str:
     return (
-        f"aws ssm start-session --region {region} --target {machine.instance_id} "
+        f"aws ssm start-session --region {region} --target {quoted(machine.instance_id)} "
         "--document-name AWS-StartPortForwardingSession "
         f"--parameters portNumber={config.nginx_port},localPortNumber={LOCAL_PORT}"
     )

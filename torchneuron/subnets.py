@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torchneuron.aws_errors import calling
 from torchneuron.errors import AwsError, InputError, NotFoundError
+from torchneuron.text import quoted
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -57,7 +58,7 @@ def find(ec2: EC2Client, region: str, *, zone: str, vpc_id: str = "", user: str)
         name, command = vpc_id, _create(vpc, _subnets(ec2, doing, in_vpc), zone, region)
     else:
         name = f"The default VPC ({vpc['VpcId']})"
-        command = f"aws ec2 create-default-subnet --availability-zone {zone} --region {region}"
+        command = f"aws ec2 create-default-subnet --availability-zone {quoted(zone)} --region {region}"
     raise NotFoundError(
         f"{name} has no subnet in {zone}, where {user} is.",
         do=f"Name a subnet with --subnet-id, another VPC with --vpc-id, or make one: {command}",
@@ -113,8 +114,8 @@ def _create(vpc: VpcTypeDef, others: Sequence[SubnetTypeDef], zone: str, region:
     """The command that makes a subnet of the VPC in the zone, with addresses that no other one has."""
     cidr = _free_addresses(_networks(vpc), [IPv4Network(one["CidrBlock"]) for one in others if one.get("CidrBlock")])
     return (
-        f"aws ec2 create-subnet --vpc-id {vpc['VpcId']} --availability-zone {zone}"
-        f" --cidr-block {cidr or 'CIDR'} --region {region}"
+        f"aws ec2 create-subnet --vpc-id {quoted(vpc['VpcId'])} --availability-zone {quoted(zone)}"
+        f" --cidr-block {quoted(cidr or 'CIDR')} --region {region}"
         + ("" if cidr else " (its addresses are all taken: associate another CIDR block with the VPC first)")
     )
 

@@ -21,6 +21,7 @@ from torchneuron import plan as plans
 from torchneuron.errors import InputError, TerraformError
 from torchneuron.plan import Plan
 from torchneuron.processes import Finished, run_to_its_end
+from torchneuron.text import quoted
 
 PLAN_FILE = "torchneuron.tfplan"
 # Where Terraform leaves the state of an apply that it could not upload any more.
@@ -207,7 +208,7 @@ class Terraform:
 
     def adopt(self, address: str, identity: str) -> None:
         """Take something that exists into the state. Raises TerraformError."""
-        with display.waiting(f"terraform import {identity}"):
+        with display.waiting(f"terraform import {quoted(identity)}"):
             self._quietly("import", "-input=false", "-no-color", "-lock-timeout=60s", address, identity)
 
     def keep(self, address: str) -> None:
@@ -244,7 +245,7 @@ class Terraform:
             host = self._settings().get("cloud", {}).get("hostname") or os.environ.get("TF_CLOUD_HOSTNAME") or _HCP
             raise InputError(
                 f"Terraform has no token for {host}, where this deployment's state is. Nothing was changed.",
-                do=f"Run: terraform login {host}",
+                do=f"Run: terraform login {quoted(host)}",
             )
         raise TerraformError(f"terraform {arguments[0]} failed.", why=(done.stderr.strip() or done.stdout.strip()))
 
@@ -268,7 +269,7 @@ class Terraform:
             "Terraform's state is locked. Nothing was changed.",
             why=why,
             do="If that run is still at work, wait for its end. If it was killed, take its lock away and run the same"
-            f" command again:\n  terraform -chdir={self._in_a_shell} force-unlock -force {lock}",
+            f" command again:\n  terraform -chdir={self._in_a_shell} force-unlock -force {quoted(lock)}",
         )
 
     def _run(self, *arguments: str, on_line: Callable[[str], None] = lambda line: None) -> Finished:

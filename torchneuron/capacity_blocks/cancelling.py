@@ -17,6 +17,7 @@ from torchneuron.capacity_blocks.once import DRY_RUN_WOULD_WORK
 from torchneuron.capacity_blocks.reservations import GONE, NEVER_PAID, Reservation
 from torchneuron.capacity_blocks.words import either, price, when
 from torchneuron.errors import AccessError, AwsError, Declined, TorchNeuronError
+from torchneuron.text import quoted
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -82,7 +83,7 @@ def _look_after(ec2: EC2Client, reservation: Reservation, done: str) -> Reservat
         raise AwsError(
             f"{reservation.id} {done}, but could not be looked at again.",
             why=error.what,
-            do=f"See it later: invoke cb.describe --reservation-id {reservation.id} -r {reservation.region}",
+            do=f"See it later: invoke cb.describe --reservation-id {quoted(reservation.id)} -r {reservation.region}",
         ) from error
 
 
@@ -147,11 +148,11 @@ def _instead(block: Reservation) -> str:
     """What can be done with the block; empty when it is over."""
     if block.is_over:
         return ""
-    named = f"--reservation-id {block.id} -r {block.region}"
+    named = f"--reservation-id {quoted(block.id)} -r {block.region}"
     lines = ["Use it:", f"  invoke cb.save-params {named}"]
     if block.state != "active":
         lines.append(f"  invoke cb.wait --until active {named}")
-    lines.append(f"  invoke deploy --use-capacity-block -t {block.instance_type} -r {block.region}")
+    lines.append(f"  invoke deploy --use-capacity-block -t {quoted(block.instance_type)} -r {block.region}")
     return "\n".join([*lines, *_sharing(block)])
 
 
@@ -164,6 +165,6 @@ def _sharing(block: Reservation) -> list[str]:
     arn = block.arn or f"arn:aws:ec2:{block.region}:{block.owner or 'OWNER-ID'}:capacity-reservation/{block.id}"
     return [
         f"Or share it with another account of your AWS Organization{not_yet}:",
-        f"  aws ram create-resource-share --region {block.region} --name {block.id}"
-        f" --resource-arns {arn} --principals ACCOUNT-ID",
+        f"  aws ram create-resource-share --region {block.region} --name {quoted(block.id)}"
+        f" --resource-arns {quoted(arn)} --principals ACCOUNT-ID",
     ]

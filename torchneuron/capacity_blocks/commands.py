@@ -29,6 +29,7 @@ from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.capacity_blocks.wanted import want
 from torchneuron.config import Config
 from torchneuron.errors import PurchaseError, TorchNeuronError
+from torchneuron.text import quoted
 
 
 def search(*, output: str, suggest: bool, all_zones: bool, **given: str) -> None:
@@ -218,7 +219,7 @@ def _save_new_end(aws: Aws, extension: Extension) -> None:
 
 
 def _save_later(reservation_id: str, region: str) -> str:
-    return f"invoke cb.save-params --reservation-id {reservation_id} -r {region}"
+    return f"invoke cb.save-params --reservation-id {quoted(reservation_id)} -r {region}"
 
 
 def _start(region: str) -> tuple[Config, Aws]:

@@ -31,6 +31,7 @@ from torchneuron.errors import (
     PurchaseUnknownError,
     TorchNeuronError,
 )
+from torchneuron.text import quoted
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -169,7 +170,7 @@ def _look(
             raise InputError(
                 f"{_named(pending)} is still being paid. Nothing was bought.",
                 why="AWS sells no other extension of a block before that is through.",
-                do=f"See how it goes: invoke cb.describe --reservation-id {block.id} -r {wanted.region}",
+                do=f"See how it goes: invoke cb.describe --reservation-id {quoted(block.id)} -r {wanted.region}",
             )
         display.note(f"{_named(pending)} was bought already and is being paid. Nothing was bought now.")
         return block, pending
@@ -308,6 +309,6 @@ def _unknown(what: str, why: str, wanted: WantedExtension, sent: Sent) -> Purcha
 def _command_that_tells(wanted: WantedExtension, offering_id: str) -> str:
     query = f"CapacityBlockExtensions[?CapacityBlockExtensionOfferingId=='{offering_id}']"
     return (
-        f"aws ec2 describe-capacity-block-extension-history --capacity-reservation-ids {wanted.reservation_id}"
+        f"aws ec2 describe-capacity-block-extension-history --capacity-reservation-ids {quoted(wanted.reservation_id)}"
         f" --region {wanted.region} --output table --query {shlex.quote(query)}"
     )

@@ -37,6 +37,7 @@ from torchneuron.errors import (
     PurchaseError,
     PurchaseUnknownError,
 )
+from torchneuron.text import quoted
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -242,7 +243,7 @@ def _look_again(ec2: EC2Client, reservation: Reservation) -> Reservation:
         raise PurchaseError(
             f"{reservation.id} is bought, but whether its payment went through could not be read.",
             why=error.what,
-            do=f"See later: invoke cb.describe --reservation-id {reservation.id} -r {reservation.region}",
+            do=f"See later: invoke cb.describe --reservation-id {quoted(reservation.id)} -r {reservation.region}",
         ) from error
 
 

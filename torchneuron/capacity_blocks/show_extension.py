@@ -11,6 +11,7 @@ from torchneuron.capacity_blocks.extensions import PENDING, Extension, Extension
 from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.capacity_blocks.rules import days, reclaimed_before_end
 from torchneuron.capacity_blocks.words import price, when
+from torchneuron.text import quoted
 
 
 def agreement(account: Account, *, yes: bool) -> Callable[[ExtensionOffering, Reservation], bool]:
@@ -51,7 +52,7 @@ def tried_out(offering: ExtensionOffering, block: Reservation, account: Account)
 
 def extended(extension: Extension, block: Reservation) -> None:
     """The last word on an extension. `block` is as it was before; no more calls, for the money is spent."""
-    named = f"--reservation-id {block.id} -r {block.region}"
+    named = f"--reservation-id {quoted(block.id)} -r {block.region}"
     if extension.status == PENDING:
         display.say(
             f"{block.id} ends at {when(extension.start)} for now. Its extension to {when(extension.end)} is bought and"

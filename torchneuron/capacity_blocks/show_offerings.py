@@ -11,6 +11,7 @@ from torchneuron.capacity_blocks.refusals import NotSoldError, Refusal
 from torchneuron.capacity_blocks.searching import Results
 from torchneuron.capacity_blocks.words import either, iso, price, when
 from torchneuron.errors import InputError
+from torchneuron.text import quoted
 
 _OUTPUTS = ("table", "json", "csv")
 
@@ -61,7 +62,10 @@ def _found(results: Results) -> None:
     best = results.offerings[0]
     display.say("Cheapest usable hour first. To buy the first one:")
     # Scripts read this line.
-    display.say(f"  invoke cb.purchase --offering-id {best.id} --start-time {iso(best.start)} -r {best.search.region}")
+    display.say(
+        f"  invoke cb.purchase --offering-id {quoted(best.id)}"
+        f" --start-time {quoted(iso(best.start))} -r {best.search.region}"
+    )
 
 
 def _nothing_found(results: Results) -> None:

@@ -10,6 +10,7 @@ from torchneuron.capacity_blocks import countdown, offerings_table
 from torchneuron.capacity_blocks.offerings import Offering, Segment
 from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.capacity_blocks.words import price, when
+from torchneuron.text import quoted
 
 
 def agreement(account: Account, *, yes: bool) -> Callable[[Offering], bool]:
@@ -43,7 +44,7 @@ def save_one_of(blocks: Sequence[Reservation]) -> None:
     """Why nothing was saved, and how: invoke deploy takes one reservation."""
     display.say("invoke deploy runs on one reservation. Save the one it is to use:")
     for block in blocks:
-        display.say(f"  invoke cb.save-params --reservation-id {block.id} -r {block.region}")
+        display.say(f"  invoke cb.save-params --reservation-id {quoted(block.id)} -r {block.region}")
 
 
 def tried_out(offering: Offering | None, account: Account) -> None:

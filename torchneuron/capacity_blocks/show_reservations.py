@@ -11,6 +11,7 @@ from torchneuron.capacity_blocks.details import Details, Health, Instance, Unrea
 from torchneuron.capacity_blocks.extensions import Extension
 from torchneuron.capacity_blocks.reservations import GONE, NEVER_PAID, Reservation
 from torchneuron.capacity_blocks.words import price, when
+from torchneuron.text import quoted
 
 _FORMS = ("table", "json")
 # EC2 API reference, CapacityReservation: what is not paid by then is payment-failed.
@@ -152,7 +153,7 @@ def _extendable(found: Details) -> str:
         return f"from {when(opens)}, in {countdown.in_words(opens - one.seen)}, until {when(closes)}"
     return (
         f"until {when(closes)}, {countdown.in_words(closes - one.seen)} left:\n"
-        f"invoke cb.extend --reservation-id {one.id} -d 24 -r {one.region}"
+        f"invoke cb.extend --reservation-id {quoted(one.id)} -d 24 -r {one.region}"
     )
 
 

@@ -19,6 +19,7 @@ from torchneuron.capacity_blocks.once import Clock, Sleep
 from torchneuron.capacity_blocks.reservations import GONE, Reservation
 from torchneuron.capacity_blocks.words import when
 from torchneuron.errors import AwsError, InputError, TorchNeuronError
+from torchneuron.text import quoted
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -124,7 +125,7 @@ def check_possible(block: Reservation, until: str) -> None:
     raise NeverError(
         what,
         why=f"{outlook}. {times}.",
-        do=f"invoke cb.describe --reservation-id {block.id} -r {block.region} shows it in full;"
+        do=f"invoke cb.describe --reservation-id {quoted(block.id)} -r {block.region} shows it in full;"
         f" invoke cb.list -r {block.region} shows the others.",
     )
 

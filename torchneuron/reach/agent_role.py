@@ -13,6 +13,7 @@ from typing import Any
 from torchneuron.aws_errors import calling, is_about_sign_in
 from torchneuron.errors import AwsError
 from torchneuron.reach.facts import Role, Unseen
+from torchneuron.text import quoted
 
 # AWS's own policies that suffice: their documents need not be read.
 _SUFFICIENT = {"AdministratorAccess", "AmazonSSMManagedEC2InstanceDefaultPolicy", "AmazonSSMManagedInstanceCore"}
@@ -38,7 +39,9 @@ def look_at_role(iam: Any, profile_arn: str) -> Role:
     except AwsError as error:
         if is_about_sign_in(error):
             raise
-        return Role(profile, name, Unseen(error.what, f"aws iam list-attached-role-policies --role-name {name}"))
+        return Role(
+            profile, name, Unseen(error.what, f"aws iam list-attached-role-policies --role-name {quoted(name)}")
+        )
 
 
 def _suffices(iam: Any, role: str) -> bool:

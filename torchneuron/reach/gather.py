@@ -16,6 +16,7 @@ from torchneuron.errors import AwsError
 from torchneuron.reach import remedies
 from torchneuron.reach.agent_role import look_at_role
 from torchneuron.reach.facts import Facts, Instance, Registration, Role, Route, Unseen
+from torchneuron.text import quoted
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -158,7 +159,7 @@ class _Looks:
     def _role(self, instance: Instance) -> Role | Unseen | None:
         if not (arn := instance.profile):
             return None
-        see = f"aws iam get-instance-profile --instance-profile-name {arn.rpartition('/')[2]}"
+        see = f"aws iam get-instance-profile --instance-profile-name {quoted(arn.rpartition('/')[2])}"
         return self._once(("profile", arn), see, lambda: look_at_role(self._aws.iam(), arn))
 
     def _default_role(self) -> str | Unseen:

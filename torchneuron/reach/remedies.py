@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from torchneuron.text import quoted
+
 if TYPE_CHECKING:
     from torchneuron.reach.facts import Instance
 
@@ -21,12 +23,13 @@ def see_default_role(region: str) -> str:
 
 
 def see_instance(region: str, instance_id: str) -> str:
-    return f"aws ec2 describe-instances --region {region} --instance-ids {instance_id}"
+    return f"aws ec2 describe-instances --region {region} --instance-ids {quoted(instance_id)}"
 
 
 def see_registration(region: str, instance_id: str) -> tuple[str, ...]:
     return (
-        f"See: aws ssm describe-instance-information --region {region} --filters Key=InstanceIds,Values={instance_id}",
+        f"See: aws ssm describe-instance-information --region {region}"
+        f" --filters Key=InstanceIds,Values={quoted(instance_id)}",
     )
 
 
@@ -39,12 +42,12 @@ def find_instance(region: str) -> tuple[str, ...]:
 
 
 def start(region: str, instance_id: str) -> tuple[str, ...]:
-    return (f"Start it: aws ec2 start-instances --region {region} --instance-ids {instance_id}",)
+    return (f"Start it: aws ec2 start-instances --region {region} --instance-ids {quoted(instance_id)}",)
 
 
 def turn_metadata_on(region: str, instance_id: str) -> tuple[str, ...]:
     return (
-        f"Mend: aws ec2 modify-instance-metadata-options --region {region} --instance-id {instance_id}"
+        f"Mend: aws ec2 modify-instance-metadata-options --region {region} --instance-id {quoted(instance_id)}"
         " --http-endpoint enabled --http-tokens required",
         _reboot(region, instance_id),
     )
@@ -53,7 +56,7 @@ def turn_metadata_on(region: str, instance_id: str) -> tuple[str, ...]:
 def give_profile(region: str, instance_id: str) -> tuple[str, ...]:
     return (
         f"Mend, with the name of a profile whose role has the policy {POLICY}:",
-        f"aws ec2 associate-iam-instance-profile --region {region} --instance-id {instance_id}"
+        f"aws ec2 associate-iam-instance-profile --region {region} --instance-id {quoted(instance_id)}"
         " --iam-instance-profile Name=PROFILE",
     )
 
@@ -61,7 +64,7 @@ def give_profile(region: str, instance_id: str) -> tuple[str, ...]:
 def change_profile(region: str, instance_id: str) -> tuple[str, ...]:
     return (
         f"See its ASSOCIATION: aws ec2 describe-iam-instance-profile-associations --region {region}"
-        f" --filters Name=instance-id,Values={instance_id}",
+        f" --filters Name=instance-id,Values={quoted(instance_id)}",
         f"Mend: aws ec2 replace-iam-instance-profile-association --region {region} --association-id ASSOCIATION"
         " --iam-instance-profile Name=PROFILE",
     )
@@ -69,16 +72,16 @@ def change_profile(region: str, instance_id: str) -> tuple[str, ...]:
 
 def fill_profile(profile: str) -> tuple[str, ...]:
     return (
-        f"See: aws iam get-instance-profile --instance-profile-name {profile}",
+        f"See: aws iam get-instance-profile --instance-profile-name {quoted(profile)}",
         f"Mend, with a role that has the policy {POLICY}:",
-        f"aws iam add-role-to-instance-profile --instance-profile-name {profile} --role-name ROLE",
+        f"aws iam add-role-to-instance-profile --instance-profile-name {quoted(profile)} --role-name ROLE",
     )
 
 
 def add_policy(role: str) -> tuple[str, ...]:
     return (
-        f"See: aws iam list-attached-role-policies --role-name {role}",
-        f"Mend: aws iam attach-role-policy --role-name {role} --policy-arn {POLICY}",
+        f"See: aws iam list-attached-role-policies --role-name {quoted(role)}",
+        f"Mend: aws iam attach-role-policy --role-name {quoted(role)} --policy-arn {POLICY}",
     )
 
 
@@ -114,38 +117,38 @@ def open_egress(region: str, group_ids: Sequence[str]) -> tuple[str, ...]:
     group = group_ids[0] if group_ids else "GROUP"
     return (
         f"See: {see_groups(region, group_ids)}",
-        f"Mend: aws ec2 authorize-security-group-egress --region {region} --group-id {group}"
+        f"Mend: aws ec2 authorize-security-group-egress --region {region} --group-id {quoted(group)}"
         " --protocol tcp --port 443 --cidr 0.0.0.0/0",
     )
 
 
 def see_groups(region: str, group_ids: Sequence[str]) -> str:
     return (
-        f"aws ec2 describe-security-groups --region {region} --group-ids {' '.join(group_ids)}"
+        f"aws ec2 describe-security-groups --region {region} --group-ids {' '.join(map(quoted, group_ids))}"
         " --query 'SecurityGroups[].IpPermissionsEgress'"
     )
 
 
 def see_routes(region: str, vpc_id: str) -> str:
-    return f"aws ec2 describe-route-tables --region {region} --filters Name=vpc-id,Values={vpc_id}"
+    return f"aws ec2 describe-route-tables --region {region} --filters Name=vpc-id,Values={quoted(vpc_id)}"
 
 
 def see_endpoints(region: str, vpc_id: str) -> str:
-    return f"aws ec2 describe-vpc-endpoints --region {region} --filters Name=vpc-id,Values={vpc_id}"
+    return f"aws ec2 describe-vpc-endpoints --region {region} --filters Name=vpc-id,Values={quoted(vpc_id)}"
 
 
 def give_address(region: str, instance_id: str) -> tuple[str, ...]:
     return (
         f"Mend, with an address of yours (aws ec2 allocate-address --region {region}):",
-        f"aws ec2 associate-address --region {region} --instance-id {instance_id} --allocation-id ALLOCATION",
+        f"aws ec2 associate-address --region {region} --instance-id {quoted(instance_id)} --allocation-id ALLOCATION",
     )
 
 
 def give_route(region: str, table_id: str, *, replaced: bool = False) -> tuple[str, ...]:
     verb = "replace-route" if replaced else "create-route"
     return (
-        f"See: aws ec2 describe-route-tables --region {region} --route-table-ids {table_id}",
-        f"Mend, with a NAT gateway: aws ec2 {verb} --region {region} --route-table-id {table_id}"
+        f"See: aws ec2 describe-route-tables --region {region} --route-table-ids {quoted(table_id)}",
+        f"Mend, with a NAT gateway: aws ec2 {verb} --region {region} --route-table-id {quoted(table_id)}"
         " --destination-cidr-block 0.0.0.0/0 --nat-gateway-id NAT",
     )
 
@@ -153,8 +156,9 @@ def give_route(region: str, table_id: str, *, replaced: bool = False) -> tuple[s
 def make_endpoints(region: str, instance: Instance, services: Sequence[str]) -> tuple[str, ...]:
     """Endpoints to reach SSM by. Their security group has to let the instance's HTTPS in."""
     lines = [
-        f"aws ec2 create-vpc-endpoint --region {region} --vpc-id {instance.vpc_id} --vpc-endpoint-type Interface"
-        f" --service-name com.amazonaws.{region}.{service} --subnet-ids {instance.subnet_id}"
+        f"aws ec2 create-vpc-endpoint --region {region} --vpc-id {quoted(instance.vpc_id)}"
+        f" --vpc-endpoint-type Interface --service-name com.amazonaws.{region}.{service}"
+        f" --subnet-ids {quoted(instance.subnet_id)}"
         " --security-group-ids GROUP"
         for service in services
     ]
@@ -162,8 +166,8 @@ def make_endpoints(region: str, instance: Instance, services: Sequence[str]) -> 
 
 
 def _reboot(region: str, instance_id: str) -> str:
-    return f"Restart the machine: aws ec2 reboot-instances --region {region} --instance-ids {instance_id}"
+    return f"Restart the machine: aws ec2 reboot-instances --region {region} --instance-ids {quoted(instance_id)}"
 
 
 def _console(region: str, instance_id: str) -> str:
-    return f"aws ec2 get-console-output --region {region} --instance-id {instance_id} --output text"
+    return f"aws ec2 get-console-output --region {region} --instance-id {quoted(instance_id)} --output text"

@@ -11,6 +11,7 @@ from torchneuron.setup.document import RUN_SHELL_SCRIPT
 from torchneuron.setup.monitor import Outcome
 from torchneuron.setup.steps import StepStatus, Word
 from torchneuron.setup.watch import Ended
+from torchneuron.text import command, quoted
 
 _SHOWN_OUTPUT_LINES = 20
 _SHOWN_FAILURES = 3
@@ -81,7 +82,7 @@ def failure(words: Words, commands: Commands, instance_id: str, ended: Ended) ->
 
 def _failed_task(words: Words, commands: Commands, instance_id: str, ended: Ended, failed: StepStatus) -> SetupError:
     command_id, is_amazons = ended.running.command_id, ended.running.document == RUN_SHELL_SCRIPT
-    see = f"aws ssm get-command-invocation --region {words.region} --command-id {command_id}"
+    see = f"aws ssm get-command-invocation --region {words.region} --command-id {quoted(command_id)}"
     see += f" --instance-id {instance_id}" + ("" if is_amazons else f" --plugin-name {failed.task}")
     try:
         output = commands.output(command_id, instance_id, failed.task, is_only=is_amazons)
@@ -94,7 +95,8 @@ def _failed_task(words: Words, commands: Commands, instance_id: str, ended: Ende
     return SetupError(
         f"Task {failed.task} {status} on {instance_id}.",
         why=f"{told}\nSSM command {command_id}; as much of the output as SSM keeps: {see}\n"
-        f"All of it, from the machine: invoke setup.logs {failed.task} -i {instance_id} -r {words.region}",
+        "All of it, from the machine: "
+        + command("invoke setup.logs", failed.task, "-i", instance_id, "-r", words.region),
         do=f"Once it is mended, this takes up at {failed.task}: {words.behind(failed.task)}",
     )
 

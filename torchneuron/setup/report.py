@@ -16,6 +16,7 @@ from torchneuron.setup.live import live_monitor
 from torchneuron.setup.monitor import Monitor, Outcome
 from torchneuron.setup.plan import Plan
 from torchneuron.setup.steps import StepStatus, Word
+from torchneuron.text import quoted
 
 FORMS = ("table", "json")
 
@@ -90,7 +91,7 @@ def show_outcomes(outcomes: Sequence[Outcome], seconds: float, region: str) -> N
         for task in outcome.failed_optional:
             display.warn(
                 f"{task} failed on {outcome.instance_id}. It is optional, so the run went on; the next run tries it"
-                f" again. What it said: invoke setup.logs {task} -i {outcome.instance_id} -r {region}"
+                f" again. What it said: invoke setup.logs {quoted(task)} -i {quoted(outcome.instance_id)} -r {region}"
             )
     ran = max(len(outcome.ran) for outcome in outcomes)
     skipped = min(len(outcome.skipped) for outcome in outcomes)
