@@ -25,7 +25,7 @@ _LONGEST_SEQUENCE = 4096
 
 
 def plain(text: str) -> str:
-    """`text` without control sequences. Other control characters become visible escapes, such as `\\x07`.
+    """`text` without control sequences. Other control characters become visible escapes, such as `\\u0007`.
 
     Tabs and line feeds stay. A carriage return, which progress bars use, begins a new line.
     """
@@ -67,8 +67,8 @@ def command(start: str, *words: str) -> str:
 
 
 def _visible(character: re.Match[str]) -> str:
-    code = ord(character[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    # The form that JSON has, which may hold such a character as it is from U+007F on.
+    return f"\\u{ord(character[0]):04x}"
 
 
 def _in_a_shell(character: str) -> str:

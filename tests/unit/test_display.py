@@ -190,7 +190,7 @@ def test_a_no_is_not_an_error(capsys):
 
 
 HOSTILE = "a\x1b]52;c;aGFybQ==\x07b\x1b[2J\x9b31mc\u202ed[red]e[/red][link=http://evil]f\x7f"
-HARMLESS = "abc\\u202ed[red]e[/red][link=http://evil]f\\x7f"
+HARMLESS = "abc\\u202ed[red]e[/red][link=http://evil]f\\u007f"
 
 
 def _live_table():

@@ -1,5 +1,6 @@
 """What a terminal would obey does not reach it; what a shell would run is quoted."""
 
+import json
 import shlex
 import subprocess
 
@@ -12,19 +13,19 @@ SEQUENCES = [
     ("\x1b]52;c;aGFybQ==\x07on", "on"),
     ("\x1b]0;title\x1b\\on", "on"),
     ("\x1b]52;c;aGFybQ==", "52;c;aGFybQ=="),  # without an end: its beginning goes
-    ("\x1b\x1b[31m[2Jon", "\\x1b[2Jon"),  # made of what is left of another
+    ("\x1b\x1b[31m[2Jon", "\\u001b[2Jon"),  # made of what is left of another
     ("\x9b2Jon", "on"),
     ("\x9d52;c;aGFybQ==\x9con", "on"),
     ("\x1bcon", "on"),
     ("\x1b(0on", "on"),
     ("\x1bPq#0\x1b\\on", "on"),
-    ("\x07\x08", "\\x07\\x08"),
+    ("\x07\x08", "\\u0007\\u0008"),
     ("abc\u202edef\u2069", "abc\\u202edef\\u2069"),
     ("\udc9b2J", "\\udc9b2J"),
     ("10%\r20%\r\ndone\n", "10%\n20%\ndone\n"),
     ("a\tb", "a\tb"),
     ("São Paulo — ✓ 日本", "São Paulo — ✓ 日本"),
-    ("\x1b", "\\x1b"),
+    ("\x1b", "\\u001b"),
 ]
 
 
@@ -36,6 +37,11 @@ def test_control_sequences_are_removed_wherever_the_pieces_end(text, shown):
         stream = PlainStream()
         pieces = [text[at : at + size] for at in range(0, len(text), size)]
         assert "".join(map(stream.feed, pieces)) + stream.finish() == shown
+
+
+def test_json_stays_json_for_every_character():
+    every = "".join(map(chr, range(0x2100)))
+    assert json.loads(plain(json.dumps(every, ensure_ascii=False))) == every
 
 
 def test_a_sequence_without_an_end_is_not_waited_for():

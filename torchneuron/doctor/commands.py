@@ -7,6 +7,7 @@ import sys
 from torchneuron.doctor import programs, python, show
 from torchneuron.doctor.finding import missing
 from torchneuron.errors import NotReadyError
+from torchneuron.text import plain
 
 
 def examine(region: str, output: str) -> None:
@@ -19,7 +20,7 @@ def examine(region: str, output: str) -> None:
         from torchneuron.doctor import account, settings
     except ImportError:
         found = [python.version(), python.packages(), *programs.findings()]
-        print(show.as_json(found) if output == "json" else show.plain(found))
+        print(plain(show.as_json(found) if output == "json" else show.plain(found)))
         sys.exit(NotReadyError.exit_status)
     form = options.one_of("output", output, show.FORMS)
     with display.waiting("Looking at this machine and the account"):
