@@ -33,7 +33,7 @@ def bootstrap(context: Context, region: str = "", dry_run: bool = False) -> None
         "data_volume_size": "a volume of its own for the home folder, GiB, which outlives the machine (default: none)",
         "allowed_ip": "CIDR that may reach nginx; repeat for several (default: as before, at first no port is open)",
         "closed": "open no port any more",
-        "open_to_world": "let --allowed-ip be everyone, 0.0.0.0/0 or ::/0",
+        "open_to_world": "let --allowed-ip be everyone, 0.0.0.0/0 or ::/0; needs HTTPS (tls in the settings)",
         "refresh_ami": "replace machines that run an older AMI than the newest; data volumes stay",
         "skip_setup": "deploy only; set code-server up later with invoke setup",
         "show_info": "only show what is deployed",

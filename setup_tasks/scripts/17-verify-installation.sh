@@ -20,7 +20,6 @@ expect() { # WHAT COMMAND...
 }
 belongs_to() { [[ $(stat -c %U "$2") == "$1" ]]; }
 is_alone_of() { [[ $(stat -c '%U %a' "$2") == "$1 600" ]]; }
-are_closed() { [[ $(stat -c %A "$1") == *--- ]]; }
 is_installed() { [[ $(dpkg-query --show --showformat='${db:Status-Status} ${Version}' "$1") == "installed $2" ]]; }
 shows() { [[ $(systemctl show --property "$2" --value "$1") == "$3" ]]; }
 has_line() { # inside the shell: a hash must not be an argument of anything
@@ -66,7 +65,6 @@ fingerprint() { openssl x509 -noout -fingerprint -sha256; }
 serves_certificate() { openssl s_client -connect 127.0.0.1:443 </dev/null | fingerprint | cmp - <(fingerprint <"$certificate"); }
 
 expect "needrestart is held back by an earlier setup" test ! -e /etc/needrestart/conf.d/50-code-server-setup.conf
-expect "everyone on this host can read the tasks' logs" are_closed /var/log/torchneuron
 expect "user $USER does not exist" test -n "$home"
 expect "password of $USER is not the one that was set" has_password
 expect "$USER can't use sudo without a password" as_user sudo --non-interactive true

@@ -49,7 +49,7 @@ def test_deploying_again_with_another_machine(of):
 
 def test_looking(of):
     looking = {"s3:ListBucket", "s3:GetObject", "ec2:DescribeInstances", "ec2:DescribeCapacityReservations"}
-    assert of("info", "-r", REGION) == looking
+    assert of("info", "-r", REGION) == {*looking, "ec2:DescribeSecurityGroups"}
     assert of("password", "-r", REGION) == {*looking, "secretsmanager:GetSecretValue"}
     assert allowed("info") & allowed("password") >= looking
 

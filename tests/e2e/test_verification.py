@@ -42,14 +42,9 @@ PIECES = {
         ("needrestart is held back by an earlier setup",),
         mends="rm /etc/needrestart/conf.d/50-code-server-setup.conf",
     ),
-    "logs": Piece(
-        "chmod o+rx /var/log/torchneuron",
-        ("everyone on this host can read the tasks' logs",),
-        mends="chmod o= /var/log/torchneuron",
-    ),
     "nginx listens for others": file(
         SITE,
-        "sed -i s/127.0.0.1:80/80/",
+        "sed -i 's/listen 127.0.0.1/listen 0.0.0.0/'",
         "nginx does not listen for this host alone on port 80",
         then="systemctl restart nginx",
     ),
@@ -85,7 +80,7 @@ PIECES = {
     "websockets": file(SITE, "sed -i /Upgrade/d", NO_WEBSOCKETS, then="systemctl restart nginx"),
     "default site": Piece(
         f"ln -s ../sites-available/default {ENABLED}/default",
-        ("nginx's configuration is not valid", "nginx's default site is still there"),
+        ("nginx's default site is still there",),
         mends=f"rm {ENABLED}/default",
     ),
     "nginx is stopped": Piece(
