@@ -43,6 +43,8 @@ class Devices:
         try:
             self.descriptor = idmapped.in_memory()
             os.chmod(".", 0o755, dir_fd=self.descriptor)
+            # Before anything runs in the host: nothing there can take the address.
+            self._listener = owner.network.listen_local(ADDRESS)
         except OSError as error:
             raise HostError(
                 "A file system for the host's devices could not be made",
@@ -57,7 +59,7 @@ class Devices:
         os.chmod(name, 0o660, dir_fd=self.descriptor)
         self._numbers[name] = f"{device.major}:{device.minor}"
         if self._server is None:
-            self._server = _Server(self)
+            self._server = _Server(self, self._listener)
 
     def remove(self, name: str) -> None:
         """Take the device away. The host may have the node mounted elsewhere, so it can't be opened there either."""
@@ -71,6 +73,7 @@ class Devices:
         if self._server is not None:
             self._server.close()
             self._server = None
+        self._listener.close()
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -103,9 +106,6 @@ class Devices:
             os.close(space)
         return "" if done.returncode == 0 else done.stderr.strip() or f"exit status {done.returncode}"
 
-    def listen(self) -> socket.socket:
-        return self._owner.network.listen_local(ADDRESS)
-
 
 class _Handler(StreamRequestHandler):
     def handle(self) -> None:
@@ -121,10 +121,10 @@ class _Handler(StreamRequestHandler):
 class _Server(ThreadingUnixStreamServer):
     daemon_threads = True
 
-    def __init__(self, devices: Devices) -> None:
+    def __init__(self, devices: Devices, listener: socket.socket) -> None:
         super().__init__("", _Handler, bind_and_activate=False)
         self.socket.close()
-        self.socket = devices.listen()
+        self.socket = listener
         self.devices = devices
         self._thread = Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, name="volumes", daemon=True)
         self._thread.start()

@@ -285,6 +285,7 @@ def test_a_light_host_has_the_same_disks():
         host.attach_volume(volume)
         ok(host, f"mkfs.ext4 -q {LINK} && echo '{LINK} /mnt ext4 defaults,nofail 0 2' >>/etc/fstab && mount --all")
         ok(host, "echo kept >/mnt/file")
+        ok(host, "mount -o remount,nosuid,nodev /mnt && grep ' /mnt ext4 rw,nosuid,nodev' /proc/mounts")
         host.attach_volume(other)
         assert not host.detach_volume(volume), "it is mounted"
         host.reboot()

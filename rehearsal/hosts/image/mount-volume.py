@@ -9,14 +9,21 @@ import os
 import socket
 import sys
 
+FLAGS = {"ro", "rw", "nosuid", "suid", "nodev", "noexec", "exec", "noatime", "nodiratime", "relatime"}
+
 node, target, *rest = sys.argv[1:]
+options = rest[rest.index("-o") + 1] if "-o" in rest else ""
 if "-f" in rest:
     sys.exit(0)
+if "remount" in options.split(","):
+    # Of the mount, which is the host's; the file system below it is not.
+    flags = ["remount", "bind", *(option for option in options.split(",") if option in FLAGS)]
+    os.execvp("mount", ["mount", "--internal-only", "-o", ",".join(flags), target])
 asked = {
     "name": os.path.realpath(node).rpartition("/")[2],
     "target": os.path.realpath(target),
     "kind": sys.argv[0].rpartition(".")[2],
-    "options": rest[rest.index("-o") + 1] if "-o" in rest else "",
+    "options": options,
 }
 with socket.socket(socket.AF_UNIX) as connection:
     try:
