@@ -62,6 +62,7 @@ def setup(
     from torchneuron import setup_jobs
     from torchneuron.setup.plan import Choice
     from torchneuron.setup.run import Way
+    from torchneuron.setup_password import PasswordSource
     from torchneuron.task_runs import RunOptions
 
     machines = _machines(instance_id, tag, region)
@@ -70,7 +71,7 @@ def setup(
         return
     way = Way(mode, machines.as_target, max_concurrency, max_errors)
     options = RunOptions(Choice(start_from, only, clean_state), way, dry_run, wait, output)
-    setup_jobs.set_up(machines, options, setup_jobs.PasswordSource(secret_arn, password, random_password))
+    setup_jobs.set_up(machines, options, PasswordSource(secret_arn, password, random_password))
 
 
 @command(
@@ -78,7 +79,8 @@ def setup(
     help={
         **_RUN_HELP,
         "file": "the task file (JSON)",
-        "var": "NAME=VALUE for one of the file's variables; repeatable",
+        "var": "NAME=VALUE for one of the file's variables; of a secret NAME=secretsmanager:ARN, ssm:/NAME, @FILE or "
+        "env:NAME; repeatable",
     },
 )
 def run_tasks(

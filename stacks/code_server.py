@@ -49,8 +49,8 @@ class CodeServerStack(TerraformStack):
             ports={"nginx": deployment.nginx_port, **({"nginx, HTTPS": HTTPS_PORT} if deployment.https else {})},
             allowed_ips=deployment.allowed_ips,
         )
-        identity = MachineIdentity(self, "identity", project=project, region=region)
         password = GeneratedPassword(self, "password", project=project)
+        identity = MachineIdentity(self, "identity", project=project, region=region, secret_arn=password.secret_arn)
         image = MachineImage(self, "image", ami_parameter=deployment.ami_parameter)
         template = MachineTemplate(
             self,

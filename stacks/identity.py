@@ -1,4 +1,4 @@
-"""What the machine may do in AWS: be managed by Systems Manager, and nothing more."""
+"""What the machine may do in AWS: be managed by Systems Manager and read its own secret, and nothing more."""
 
 from __future__ import annotations
 
@@ -6,16 +6,31 @@ import json
 
 from constructs import Construct
 
-from stacks.provider import IamInstanceProfile, IamRole, IamRolePolicyAttachment
+from stacks.provider import IamInstanceProfile, IamRole, IamRolePolicy
 from torchneuron import marks
 
-SESSION_MANAGER_POLICY = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
+# What the agent does to be managed, to take commands and to open sessions. AmazonSSMManagedInstanceCore allows more: to
+# read every parameter and every document of the account (Systems Manager user guide, "Reference: ec2messages,
+# ssmmessages, and other API operations"; the agent gets the document of a command with the command).
+AGENT_ACTIONS = (
+    "ec2messages:AcknowledgeMessage",
+    "ec2messages:DeleteMessage",
+    "ec2messages:FailMessage",
+    "ec2messages:GetEndpoint",
+    "ec2messages:GetMessages",
+    "ec2messages:SendReply",
+    "ssm:UpdateInstanceInformation",
+    "ssmmessages:CreateControlChannel",
+    "ssmmessages:CreateDataChannel",
+    "ssmmessages:OpenControlChannel",
+    "ssmmessages:OpenDataChannel",
+)
 
 
 class MachineIdentity(Construct):
     """The role and its instance profile. `permission` is what must stand before a machine boots with it."""
 
-    def __init__(self, scope: Construct, name: str, *, project: str, region: str) -> None:
+    def __init__(self, scope: Construct, name: str, *, project: str, region: str, secret_arn: str) -> None:
         super().__init__(scope, name)
         # IAM is global: the suffix the provider adds keeps regions apart, and the tag tells which is which.
         name_prefix, here = marks.role_prefix(project), {marks.REGION: region}
@@ -23,16 +38,24 @@ class MachineIdentity(Construct):
             self,
             "role",
             name_prefix=name_prefix,
-            description="The code-server machine: Session Manager and Run Command, nothing else",
+            description="The code-server machine: Session Manager, Run Command and its own secret, nothing else",
             assume_role_policy=_trust("ec2.amazonaws.com"),
             tags=here,
         )
         role.override_logical_id("machine")
-        self.permission = IamRolePolicyAttachment(self, "permission", role=role.name, policy_arn=SESSION_MANAGER_POLICY)
-        self.permission.override_logical_id("session_manager")
+        self.permission = IamRolePolicy(
+            self, "permission", name="machine", role=role.name, policy=_permissions(secret_arn)
+        )
+        self.permission.override_logical_id("machine")
         profile = IamInstanceProfile(self, "profile", name_prefix=name_prefix, role=role.name, tags=here)
         profile.override_logical_id("machine")
         self.profile_name = profile.name
+
+
+def _permissions(secret_arn: str) -> str:
+    agent = {"Effect": "Allow", "Action": list(AGENT_ACTIONS), "Resource": "*"}
+    secret = {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secret_arn}
+    return json.dumps({"Version": "2012-10-17", "Statement": [agent, secret]})
 
 
 def _trust(service: str) -> str:

@@ -70,7 +70,7 @@ try:
     from cdktf_cdktf_provider_aws.ebs_volume import EbsVolume
     from cdktf_cdktf_provider_aws.iam_instance_profile import IamInstanceProfile
     from cdktf_cdktf_provider_aws.iam_role import IamRole
-    from cdktf_cdktf_provider_aws.iam_role_policy_attachment import IamRolePolicyAttachment
+    from cdktf_cdktf_provider_aws.iam_role_policy import IamRolePolicy
     from cdktf_cdktf_provider_aws.instance import Instance, InstanceLaunchTemplate
     from cdktf_cdktf_provider_aws.launch_template import (
         LaunchTemplate,
@@ -105,7 +105,7 @@ __all__ = [
     "EbsVolume",
     "IamInstanceProfile",
     "IamRole",
-    "IamRolePolicyAttachment",
+    "IamRolePolicy",
     "Instance",
     "InstanceLaunchTemplate",
     "LaunchTemplate",

@@ -8,24 +8,22 @@ from dataclasses import dataclass
 from torchneuron import package_sums
 from torchneuron.aws import Aws
 from torchneuron.config import Config
-from torchneuron.passwords import Hashes
 from torchneuron.setup import definition
+from torchneuron.setup.delivery import Given
 from torchneuron.setup.failures import Words
 from torchneuron.setup.monitor import Outcome
+from torchneuron.setup.references import GIVEN, Reference
 from torchneuron.setup.render import render
 from torchneuron.setup.state import StateStore
 from torchneuron.task_runs import RunOptions, run_task_file
 
 TASK_FILE = definition.SHIPPED
-# In the form the tasks want, of no password at all: for looking at the setup before there is one.
-NO_HASHES = Hashes(
-    code_server=f"$argon2id$v=19$m=65536,t=3,p=4${'A' * 22}${'A' * 43}",
-    account=f"$6$rounds=100000${'A' * 16}${'.' * 86}",
-)
+NO_PASSWORD = Reference(GIVEN, "no-password")
+"""For looking at the setup before there is a password."""
 
 
-def variables(config: Config, hashes: Hashes, *, data_volume: str = "", is_open: bool = False) -> dict[str, str]:
-    """The values of the code-server tasks' variables. The password itself is not among them.
+def variables(config: Config, password: Reference, *, data_volume: str = "", is_open: bool = False) -> dict[str, str]:
+    """The values of the code-server tasks' variables; of the password, where the machine gets it.
 
     `data_volume` is the id of the EBS volume that the home folder is on; empty for the root volume. `is_open`: nginx is
     for other hosts, too.
@@ -44,8 +42,7 @@ def variables(config: Config, hashes: Hashes, *, data_volume: str = "", is_open:
         "CODE_SERVER_SHA256": _sums(config.code_server_sha256),
         "FIRST_SHA256": _sums(package_sums.known(config)),
         "EXTENSIONS": " ".join(config.extensions),
-        "CODE_SERVER_PASSWORD_HASH": hashes.code_server,
-        "ACCOUNT_PASSWORD_HASH": hashes.account,
+        "PASSWORD": str(password),
     }
 
 
@@ -71,7 +68,7 @@ def progress(config: Config, instance_ids: Iterable[str]) -> dict[str, Progress]
 def check(config: Config) -> None:
     """Raises InputError for settings that the code-server tasks refuse, before there is a machine."""
     task_file = definition.load(TASK_FILE)
-    render(task_file, definition.fill(task_file, variables(config, NO_HASHES)))
+    render(task_file, definition.fill(task_file, variables(config, NO_PASSWORD)))
 
 
 def setup(
@@ -81,25 +78,28 @@ def setup(
     options: RunOptions,
     words: Words,
     *,
-    hashes: Hashes,
+    password: Reference,
+    given: Given | None,
     data_volumes: Mapping[str, str],
     opened: Collection[str],
 ) -> tuple[Outcome, ...]:
     """Set code-server up on instances, each with its home folder on its data volume, if it has one.
 
-    Those in `opened` serve other hosts, too. Returns as `run_task_file` does; raises SetupError as well
-    for a package of code-server that is not the one first installed.
+    `given`: the password, where the machines cannot read it from a secret. Those in `opened` serve other hosts, too.
+    Returns as `run_task_file` does; raises SetupError as well for a package of code-server that is not the one first
+    installed.
     """
-    given = {
-        one: variables(config, hashes, data_volume=data_volumes.get(one, ""), is_open=one in opened)
+    values = {
+        one: variables(config, password, data_volume=data_volumes.get(one, ""), is_open=one in opened)
         for one in instance_ids
     }
     return run_task_file(
         config,
         aws,
         definition.load(TASK_FILE),
-        given,
+        values,
         options,
         words,
+        given,
         ended=lambda outcomes: package_sums.record(config, outcomes),
     )

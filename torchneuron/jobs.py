@@ -17,11 +17,13 @@ from torchneuron import (
     options,
     passwords,
     removal,
+    setup_password,
     show_deployment,
     state_bucket,
 )
 from torchneuron.aws import Aws
-from torchneuron.setup_jobs import Machines, PasswordSource, set_up_machines, setup_words
+from torchneuron.setup_jobs import Machines, set_up_machines, setup_words
+from torchneuron.setup_password import PasswordSource
 from torchneuron.task_runs import RunOptions
 
 
@@ -56,9 +58,9 @@ def deploy_and_set_up(given: Mapping[str, Any], *, skip_setup: bool, allow_repla
         one = made.instance_ids if len(made.instance_ids) == 1 else ()
         words = setup_words(Machines(one, region=aws.region), RunOptions(), PasswordSource())
         with deployment.launched(made.instance_ids, words.again):
-            hashes = passwords.hash_password(passwords.read_secret(aws.secrets(), made.secret_arn))
+            password = setup_password.stored(aws, made.secret_arn)
             machines = Machines(made.instance_ids, region=aws.region)
-            set_up_machines(settings, aws, machines, RunOptions(wait=True), hashes, words)
+            set_up_machines(settings, aws, machines, RunOptions(wait=True), password, words)
     show_deployment.show(openings.look(aws, settings, made), settings)
 
 

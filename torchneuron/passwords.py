@@ -1,64 +1,36 @@
-"""Passwords: where they come from, and the only two forms in which they leave this machine.
+"""The password of code-server: where it comes from, and the secret that keeps it.
 
-The hashes' salts are made from where the password is from: its secret, or the account and region. The same password
-from the same place then renders the same scripts, on every machine of a fleet and from every laptop, which is what lets
-the runner see that a finished task is unchanged. A salt has to be unique, not secret; machines that share a password
-share its hash.
+It is hashed on the machine, with a random salt. Neither it nor a hash of it is part of a document, a command or a
+state: code-server's hash is a login.
 """
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import string
+import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-
-import argon2.low_level
-from passlib.hash import sha512_crypt
 
 from torchneuron.aws_errors import calling
 from torchneuron.errors import InputError
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
-    from mypy_boto3_sts import STSClient
 
 MIN_LENGTH = 12
 _ALPHABET = string.ascii_letters + string.digits + "-_.!@%+="
+_CURRENT = "AWSCURRENT"
+_TERRAFORMS, _MADE_BY_TERRAFORM = "TERRAFORM", "terraform-"
+"""The staging label of the version that Terraform made, and how its id begins: with what the provider's tokens do."""
 
 
 @dataclass(frozen=True)
-class Hashes:
-    """`code_server`: argon2id, as code-server's hashed-password takes it. `account`: SHA-512 crypt."""
-
-    code_server: str
-    account: str
-
-
-@dataclass(frozen=True)
-class Password:
-    """A password and where it is from: the ARN of its secret, or the account and region it is typed for."""
+class Stored:
+    """A password in Secrets Manager, and the version that holds it."""
 
     text: str = field(repr=False)
-    origin: str
-
-
-def hash_password(password: Password) -> Hashes:
-    """Both hashes of `password`. Raises InputError for one that is too weak."""
-    check_strength(password.text)
-    salt = hashlib.sha256(f"torchneuron {password.origin}".encode()).digest()
-    encoded = argon2.low_level.hash_secret(
-        password.text.encode(),
-        salt[:16],
-        time_cost=3,
-        memory_cost=65536,
-        parallelism=4,
-        hash_len=32,
-        type=argon2.low_level.Type.ID,
-    )
-    account = sha512_crypt.using(salt=salt.hex()[:16], rounds=100_000).hash(password.text)
-    return Hashes(code_server=encoded.decode(), account=account)
+    version: str
 
 
 def check_strength(password: str) -> None:
@@ -78,19 +50,48 @@ def random_password() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(24))
 
 
-def read_secret(client: SecretsManagerClient, secret: str) -> Password:
+def read_secret(client: SecretsManagerClient, secret: str) -> Stored:
     """The password in Secrets Manager under `secret` (an ARN or a name). Raises AwsError, InputError."""
-    if not secret:
-        raise InputError("The deployment's secret was not found.", do="Name it: invoke setup --secret-arn ARN.")
+    _check_named(secret)
     with calling("read the password from Secrets Manager"):
         value = client.get_secret_value(SecretId=secret)
     if not value.get("SecretString"):
         raise InputError(f"The secret {secret} holds no text.", do="Store the password in it as plain text.")
-    return Password(value["SecretString"], value["ARN"])
+    return Stored(value["SecretString"], value["VersionId"])
 
 
-def typed_for(sts: STSClient, text: str, region: str) -> Password:
-    """A password that is in no secret."""
-    with calling("ask which account this is"):
-        account = sts.get_caller_identity()["Account"]
-    return Password(text, f"{account} {region}")
+def current_version(client: SecretsManagerClient, secret: str) -> str:
+    """The id of the version that is in force, which is no secret. Raises AwsError, InputError when there is none."""
+    _check_named(secret)
+    version = next((one for one, labels in _versions(client, secret).items() if _CURRENT in labels), None)
+    if version is None:
+        raise InputError(f"The secret {secret} has no value.", do="Store the password in it as plain text.")
+    return version
+
+
+def store(client: SecretsManagerClient, secret: str, password: str) -> str:
+    """Make `password` the secret's value; its version. Raises AwsError, InputError for one that is too weak.
+
+    Secrets Manager may delete versions without a label, and Terraform would put a new password in the place of its own:
+    that one gets a label (Secrets Manager user guide, "What's in a Secrets Manager secret?").
+    """
+    check_strength(password)
+    _check_named(secret)
+    with calling("write the password to Secrets Manager"):
+        written = client.put_secret_value(SecretId=secret, SecretString=password, ClientRequestToken=str(uuid.uuid4()))
+    versions = _versions(client, secret)
+    made = next((one for one in versions if one.startswith(_MADE_BY_TERRAFORM)), None)
+    if made is not None and _TERRAFORMS not in versions[made]:
+        with calling("label the password that Terraform made"):
+            client.update_secret_version_stage(SecretId=secret, VersionStage=_TERRAFORMS, MoveToVersionId=made)
+    return written["VersionId"]
+
+
+def _versions(client: SecretsManagerClient, secret: str) -> dict[str, list[str]]:
+    with calling("look at the password's secret"):
+        return client.describe_secret(SecretId=secret).get("VersionIdsToStages", {})
+
+
+def _check_named(secret: str) -> None:
+    if not secret:
+        raise InputError("The deployment's secret was not found.", do="Name it: invoke setup --secret-arn ARN.")

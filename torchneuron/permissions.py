@@ -38,7 +38,6 @@ _IS_OUR_MACHINE = {"StringEquals": {"ssm:resourceTag/Project": "{project}"}}
 # A bucket's name says nothing of whose it is: another account may have made it first.
 _IN_THIS_ACCOUNT = {"StringEquals": {"aws:ResourceAccount": "${{aws:PrincipalAccount}}"}}
 _SECRETS = ("arn:aws:secretsmanager:*:*:secret:{project}-*",)
-# Else whoever may deploy could give a machine's role, and so themselves, any permission there is.
 _ONLY_SESSION_MANAGER = {"ArnEquals": {"iam:PolicyARN": "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"}}
 
 
@@ -230,6 +229,7 @@ _SEE_ROLE = Grant(
         "iam",
         "GetInstanceProfile",
         "GetRole",
+        "GetRolePolicy",
         "ListAttachedRolePolicies",
         "ListInstanceProfilesForRole",
         "ListRolePolicies",
@@ -263,8 +263,14 @@ _PASS_ROLE = Grant(
 )
 _LET_IT_BE_MANAGED = Grant(
     "LetSystemsManagerIn",
-    "lets Systems Manager manage the machine; no other policy may be attached",
-    _of("iam", "AttachRolePolicy", "DetachRolePolicy"),
+    "lets the machine be managed and read its secret; IAM cannot limit what such a policy says",
+    _of("iam", "DeleteRolePolicy", "PutRolePolicy"),
+    (_ROLES,),
+)
+_LEAVE_EARLIER_POLICY = Grant(
+    "LeaveEarlierPolicy",
+    "takes away the policy that earlier versions attached to the machine's role",
+    _of("iam", "DetachRolePolicy"),
     (_ROLES,),
     _ONLY_SESSION_MANAGER,
 )
@@ -284,6 +290,23 @@ _READ_SECRET = Grant(
     "the password Terraform made; for a secret of your own (setup --secret-arn), name that one instead",
     _of("secretsmanager", "GetSecretValue"),
     _SECRETS,
+)
+_SEE_VERSION = Grant(
+    "SeePasswordVersion",
+    "which version of the password is in force: the machine reads it by itself",
+    _of("secretsmanager", "DescribeSecret"),
+    _SECRETS,
+)
+_CHANGE_PASSWORD = Grant(
+    "ChangePassword",
+    "another password: setup --password, --random-password",
+    _of("secretsmanager", "PutSecretValue", "UpdateSecretVersionStage"),
+    _SECRETS,
+)
+_FIND_VERSIONS = Grant(
+    "SeeSecretVersions",
+    "versions of what a task file's secrets refer to, to see a change; can be done without",
+    ("secretsmanager:DescribeSecret", "ssm:DescribeParameters"),
 )
 _MAKE_PASSWORD = Grant(
     "MakePassword", "a random password, made by Secrets Manager", _of("secretsmanager", "GetRandomPassword")
@@ -394,7 +417,7 @@ _MAKE = (
     _LET_IT_BE_MANAGED,
     _MAKE_SECRET,
 )
-_REMOVE = (_REMOVE_MACHINE, _REMOVE_ROLE, _LET_IT_BE_MANAGED, _REMOVE_SECRET)
+_REMOVE = (_REMOVE_MACHINE, _REMOVE_ROLE, _LET_IT_BE_MANAGED, _LEAVE_EARLIER_POLICY, _REMOVE_SECRET)
 
 NEEDED: Mapping[str, tuple[Grant, ...]] = {
     "cb.search": (_SEE_REGIONS, _SEE_OFFERINGS),
@@ -423,9 +446,12 @@ NEEDED: Mapping[str, tuple[Grant, ...]] = {
     "info": (*_INFO, *_FIND, _SEE_OPENINGS, *_REACH),
     "password": (*_INFO, *_FIND, _READ_SECRET),
     "destroy": (_SEE_ALIAS, *_PLAN, *_SEE, *_REMOVE, *_CLEAR, _SEE_REMAINS, _FIND_SECRET),
-    "setup": (*_INFO, *_FIND, _SEE_OPENINGS, _READ_SECRET, *_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
+    "setup": (
+        *(*_INFO, *_FIND, _SEE_OPENINGS, _READ_SECRET, _SEE_VERSION, _CHANGE_PASSWORD),
+        *(*_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
+    ),
     "setup.logs": (*_INFO, *_FIND, _SEE_COMMANDS, _RUN_SCRIPTS, _ON_MACHINES),
-    "run-tasks": (*_INFO, *_FIND, *_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
+    "run-tasks": (*_INFO, *_FIND, _FIND_VERSIONS, *_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
     "doctor": (_SEE_REGIONS,),
     "rehearse": (),
 }

@@ -111,9 +111,13 @@ def _profiles(aws: Aws, project: str) -> Iterator[Left]:
 def _roles(aws: Aws, project: str) -> Iterator[Left]:
     for one in _ours_in_iam(aws, project, "Role"):
         name = one["RoleName"]
-        which, take_away = ("--role-name", name), "iam detach-role-policy"
+        which = ("--role-name", name)
+        inline = _listed(aws.iam(), "list_role_policies", "PolicyNames", RoleName=name)
+        freed = [_command(aws, "iam delete-role-policy", *which, "--policy-name", policy) for policy in inline]
+        # As earlier versions had it.
         attached = _listed(aws.iam(), "list_attached_role_policies", "AttachedPolicies", RoleName=name)
-        freed = [_command(aws, take_away, *which, "--policy-arn", policy["PolicyArn"]) for policy in attached]
+        take_away = "iam detach-role-policy"
+        freed += [_command(aws, take_away, *which, "--policy-arn", policy["PolicyArn"]) for policy in attached]
         yield Left(name, (*freed, _command(aws, "iam delete-role", *which)))
 
 

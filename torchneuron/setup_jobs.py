@@ -5,25 +5,35 @@ Which machines, which password, how a run is resumed: decided here, and handed t
 
 from __future__ import annotations
 
-import getpass
 import shlex
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from torchneuron import code_server, config, deployed, deployment, display, openings, passwords, task_runs
+from torchneuron import (
+    code_server,
+    config,
+    deployed,
+    deployment,
+    display,
+    openings,
+    secret_inputs,
+    setup_password,
+    task_runs,
+)
 from torchneuron.aws import Aws
 from torchneuron.config import Config
 from torchneuron.errors import AwsError, InputError, NotFoundError, SetupError
-from torchneuron.passwords import Hashes, Password
 from torchneuron.setup import definition, logs
 from torchneuron.setup.commands import Commands, Found
 from torchneuron.setup.definition import TaskFile
+from torchneuron.setup.delivery import Given
 from torchneuron.setup.document import AUTO, NAME_PREFIX
 from torchneuron.setup.failures import Words, named
+from torchneuron.setup.references import Reference, is_reference
+from torchneuron.setup_password import PasswordSource
 from torchneuron.task_runs import RunOptions
 
 _CANCEL_SECONDS = 60
@@ -56,52 +66,55 @@ class Machines:
         return (f"tag:{key}", value) if self.tag else None
 
 
-@dataclass(frozen=True)
-class PasswordSource:
-    """Where the password comes from: at most one of the three; none means the deployment's own secret.
-
-    `password` is the password itself, or True when it is to be asked for.
-    """
-
-    secret_arn: str = ""
-    password: str | bool = field(default="", repr=False)
-    random: bool = False
-
-    def check(self) -> None:
-        if sum(map(bool, (self.secret_arn, self.password, self.random))) > 1:
-            raise InputError("Give one of --secret-arn, --password and --random-password, not several.")
-
-
 def set_up(machines: Machines, options: RunOptions, source: PasswordSource) -> None:
     """`invoke setup`."""
     source.check()
-    settings, aws, machines, secret = _found(machines, options, needs_secret=not _is_given(source))
-    hashes = _hashes(source, source.secret_arn or secret, aws, dry_run=options.dry_run)
-    words = setup_words(machines, options, source)
-    set_up_machines(settings, aws, machines, options, hashes, words)
+    settings, aws, machines, deployment_secret = _found(machines, options, needs_secret=True, source=source)
+    own = bool(deployment_secret) and _are_ours(settings, aws, machines)
+    password, given = setup_password.place(source, deployment_secret, aws, own=own, dry_run=options.dry_run)
+    words = setup_words(machines, options, source, own=own)
+    set_up_machines(settings, aws, machines, options, password, words, given)
 
 
 def set_up_machines(
-    settings: Config, aws: Aws, machines: Machines, options: RunOptions, hashes: Hashes, words: Words
+    settings: Config,
+    aws: Aws,
+    machines: Machines,
+    options: RunOptions,
+    password: Reference,
+    words: Words,
+    given: Given | None = None,
 ) -> None:
     """Set code-server up on machines that are known by their ids."""
     ids = machines.instance_ids
     volumes = deployed.data_volumes_of(aws, ids)
     opened = openings.opened(aws, settings, ids)
-    code_server.setup(settings, aws, ids, options, words, hashes=hashes, data_volumes=volumes, opened=opened)
+    code_server.setup(
+        settings,
+        aws,
+        ids,
+        options,
+        words,
+        password=password,
+        given=given,
+        data_volumes=volumes,
+        opened=opened,
+    )
 
 
 def run_tasks(machines: Machines, options: RunOptions, file: str, pairs: list[str]) -> None:
     """`invoke run-tasks`."""
     if not file:
         raise InputError("Which tasks? --file is missing.", do="Give the task file (JSON): --file NAME.")
-    given = task_runs.parse_variables(pairs)
+    pairs_given = task_runs.parse_variables(pairs)
     task_file = definition.load(Path(file))
-    definition.fill(task_file, given)
+    values, given = secret_inputs.read(task_file, pairs_given, ask=not options.dry_run)
+    definition.fill(task_file, values)
     settings, aws, machines, _ = _found(machines, options, needs_secret=False)
-    words = run_tasks_words(machines, options, task_file, given)
-    by_instance = dict.fromkeys(machines.instance_ids, given)
-    task_runs.run_task_file(settings, aws, task_file, by_instance, options, words)
+    words = run_tasks_words(machines, options, task_file, pairs_given)
+    values = secret_inputs.with_versions(aws, task_file, values)
+    by_instance = dict.fromkeys(machines.instance_ids, values)
+    task_runs.run_task_file(settings, aws, task_file, by_instance, options, words, given)
 
 
 def cancel(machines: Machines, *, dry_run: bool) -> None:
@@ -160,19 +173,26 @@ def show_logs(machines: Machines, task: str, *, follow: bool) -> None:
     display.stream(pieces)
 
 
-def setup_words(machines: Machines, options: RunOptions, source: PasswordSource) -> Words:
-    """The `invoke setup` that resumes this one. A password is asked for again, never shown."""
+def setup_words(machines: Machines, options: RunOptions, source: PasswordSource, *, own: bool = True) -> Words:
+    """The `invoke setup` that resumes this one. A password is asked for again, never shown.
+
+    `own`: the password is in the deployment's secret, where the next run finds it.
+    """
     given = ["--secret-arn", source.secret_arn] if source.secret_arn else []
-    if source.password or source.random:
+    if not own and (source.password or source.random):
         given.append("--password")
-    note = "\n(The password it asks for is the one shown above.)" if source.random else ""
+    note = "\n(The password it asks for is the one shown above.)" if source.random and not own else ""
     return _words(["invoke", "setup", *machines.words], machines.region, options, shlex.join(given) + note)
 
 
 def run_tasks_words(machines: Machines, options: RunOptions, task_file: TaskFile, given: Mapping[str, str]) -> Words:
     """The `invoke run-tasks` that resumes this one, with `…` for the secrets' values."""
     words = ["invoke", "run-tasks", "--file", str(task_file.path), *machines.words]
-    secret = {name for name in given if name in task_file.variables and task_file.variables[name].secret}
+    secret = {
+        name
+        for name, text in given.items()
+        if name in task_file.variables and task_file.variables[name].secret and not is_reference(text)
+    }
     values = [f"--var {name}=…" if name in secret else shlex.join(["--var", f"{name}={given[name]}"]) for name in given]
     note = "\n(Put the secret values in again for …)" if secret else ""
     return _words(words, machines.region, options, " ".join(values) + note)
@@ -196,8 +216,13 @@ def _words(command: Sequence[str], region: str, options: RunOptions, rest: str) 
     return Words(region, line, shlex.join([*command, "--cancel"]), options.choice.start_from)
 
 
-def _found(machines: Machines, options: RunOptions, *, needs_secret: bool) -> tuple[Config, Aws, Machines, str]:
-    """The settings, AWS where the machines are, their ids, and the deployment's secret where it is asked for."""
+def _found(
+    machines: Machines, options: RunOptions, *, needs_secret: bool, source: PasswordSource | None = None
+) -> tuple[Config, Aws, Machines, str]:
+    """The settings, AWS where the machines are, their ids, and the deployment's secret where it is asked for.
+
+    A password from elsewhere (`source`) does without a deployment: then there is no secret.
+    """
     machines.check()
     options.check()
     settings = config.load()
@@ -207,10 +232,17 @@ def _found(machines: Machines, options: RunOptions, *, needs_secret: bool) -> tu
     ids, secret = machines.instance_ids, ""
     if machines.tag:
         ids = _tagged(aws, machines.tag)
-    if needs_secret or not ids:
+    foreign = bool(ids) and source is not None and source.is_given and not _are_ours(settings, aws, Machines(ids))
+    if (needs_secret and not foreign) or not ids:
         found = deployment.info(settings, aws)
         ids, secret = ids or found.instance_ids, found.secret_arn
     return settings, aws, Machines(ids, machines.tag, aws.region), secret
+
+
+def _are_ours(settings: Config, aws: Aws, machines: Machines) -> bool:
+    """Whether all of the machines are the deployment's, by its tags: their role may read its secret."""
+    ours = {one.instance_id for one in deployed.living(aws.ec2(), settings.project_name)}
+    return set(machines.instance_ids) <= ours
 
 
 def _tagged(aws: Aws, tag: str) -> tuple[str, ...]:
@@ -220,36 +252,3 @@ def _tagged(aws: Aws, tag: str) -> tuple[str, ...]:
     if not ids:
         raise NotFoundError(f"No instance that runs in {aws.region} has the tag {tag}.")
     return ids
-
-
-def _is_given(source: PasswordSource) -> bool:
-    return bool(source.secret_arn or source.password or source.random)
-
-
-def _hashes(source: PasswordSource, secret: str, aws: Aws, *, dry_run: bool) -> Hashes:
-    if source.random and dry_run:
-        display.note("A dry run makes no password: it shows what a new one would run.")
-        return code_server.NO_HASHES
-    return passwords.hash_password(_password(source, secret, aws))
-
-
-def _password(source: PasswordSource, secret: str, aws: Aws) -> Password:
-    if source.random:
-        text = passwords.random_password()
-        display.note(f"Password (shown this once): {text}")
-        return passwords.typed_for(aws.sts(), text, aws.region)
-    if source.password is True:
-        return passwords.typed_for(aws.sts(), _typed(), aws.region)
-    if source.password:
-        display.warn("a password in a command line is seen by others on this machine, and kept in the shell's history.")
-        return passwords.typed_for(aws.sts(), str(source.password), aws.region)
-    return passwords.read_secret(aws.secrets(), secret)
-
-
-def _typed() -> str:
-    if not sys.stdin.isatty():
-        raise InputError("There is no terminal to ask for the password on.", do="Use --secret-arn.")
-    password = getpass.getpass("Password for code-server: ")
-    if getpass.getpass("Once more: ") != password:
-        raise InputError("The two passwords differ.")
-    return password

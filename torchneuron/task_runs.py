@@ -16,6 +16,7 @@ from torchneuron.reach.online import wait_until_online
 from torchneuron.setup import clearing, definition, failures, history, report, syntax
 from torchneuron.setup.commands import Commands, check_rates
 from torchneuron.setup.definition import TaskFile
+from torchneuron.setup.delivery import Given, deliver
 from torchneuron.setup.document import AUTO, DOCUMENT, MODES, compile_plan
 from torchneuron.setup.failures import Words
 from torchneuron.setup.monitor import Outcome
@@ -50,19 +51,20 @@ def run_task_file(
     settings: Config,
     aws: Aws,
     task_file: TaskFile,
-    given: Mapping[str, Mapping[str, str]],
+    values: Mapping[str, Mapping[str, str]],
     options: RunOptions,
     words: Words,
+    given: Given | None = None,
     *,
     ended: Callable[[Sequence[Outcome]], None] = lambda outcomes: None,
 ) -> tuple[Outcome, ...]:
-    """Run a task file on the instances of `given`, with each one's values.
+    """Run a task file on the instances of `values`, with each one's values, and with the secret ones of `given`.
 
     Everything is checked before anything is sent. Returns the outcomes; none after a dry run, which touches nothing.
     `ended` is called with them, failed or not.
     Raises SetupError when any machine failed.
     """
-    members = _members(settings.state_dir, task_file, given)
+    members = _members(settings.state_dir, task_file, values)
     _check(members, options)
     commands = Commands(aws.ssm(), aws.ssm_once(), settings.project_name)
     if options.dry_run:
@@ -77,6 +79,10 @@ def run_task_file(
             seconds=_ONLINE_SECONDS if options.wait else 0,
             tell=lambda told: display.retell(progress, f"{waiting}: {told}"),
         )
+    used = {name for member in members for task in member.tasks for name in task.secrets}
+    if given is not None and (given := given.of(used)):
+        with display.waiting(f"Sending the secret values, encrypted, to {failures.named(instance_ids)}"):
+            deliver(aws.ssm(), instance_ids, given)
     begun = time.monotonic()
     with report.monitor(options.output, instance_ids) as monitor:
         outcomes = Runner(commands, monitor, words, options.way).run(members, options.choice)

@@ -3,6 +3,12 @@
 # user keeps are in one place, which may be a volume that outlives the instance. An account that exists
 # (USER=ubuntu, say) keeps the home it has, with its SSH keys; HOME_DIR is then only the folder it works in.
 set -euo pipefail
+export -n PASSWORD # for this shell alone
+
+if [[ ${#PASSWORD} -lt 12 || $PASSWORD == *[[:cntrl:]]* ]]; then
+  echo "the password is shorter than 12 characters, or has some that cannot be typed" >&2
+  exit 1
+fi
 
 if ! getent passwd "$USER" >/dev/null; then
   group=(--user-group)
@@ -11,9 +17,12 @@ if ! getent passwd "$USER" >/dev/null; then
   useradd --home-dir "$HOME_DIR" --no-create-home --shell /bin/bash --comment "code-server" "${group[@]}" "$USER"
 fi
 
-# The hash goes through a pipe of the shell's own: arguments can be read by everyone on the host.
-if [[ $(getent shadow "$USER" | cut -d: -f2) != "$ACCOUNT_PASSWORD_HASH" ]]; then
-  chpasswd --encrypted <<<"$USER:$ACCOUNT_PASSWORD_HASH"
-fi
+# Through pipes of the shell's own: arguments can be read by everyone on the host. Perl's crypt is the C library's, which
+# knows every form of hash that chpasswd makes.
+has_password() {
+  printf '%s\n' "$(getent shadow "$USER" | cut -d: -f2)" "$PASSWORD" |
+    perl -e 'chomp(my ($hash, $password) = <STDIN>); exit((crypt($password, $hash) // "") ne $hash)'
+}
+has_password || chpasswd <<<"$USER:$PASSWORD"
 
 echo "user $USER ($(id -u "$USER")) has its password, home $(getent passwd "$USER" | cut -d: -f6)" >&2

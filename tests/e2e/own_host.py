@@ -7,22 +7,30 @@ import functools
 from rehearsal.hosts.machine import Machine, Script, ScriptResult
 from tests.e2e.conftest import PROJECT
 from torchneuron import code_server, config
-from torchneuron.passwords import Password, hash_password
 from torchneuron.setup import definition
+from torchneuron.setup.references import Reference
 from torchneuron.setup.render import render
+
+GIVEN = Reference("given", "own-host")
+"""Where the machine finds the password, as if it had been delivered."""
 
 
 @functools.cache
-def scripts(password: Password, **values: str) -> dict[str, str]:
+def scripts(password: Reference = GIVEN, **values: str) -> dict[str, str]:
     """Each task's script by the task's id, as the project's settings and `values` (of the tasks' variables) make it.
 
     It runs whatever has run before.
     """
     settings = config.load(PROJECT / "config.json")
     task_file = definition.load(code_server.TASK_FILE)
-    given = code_server.variables(settings, hash_password(password)) | values
+    given = code_server.variables(settings, password) | values
     tasks = render(task_file, definition.fill(task_file, given))
     return {task.id: task.script(after=None, is_first=True, forget=[task.id]) for task in tasks}
+
+
+def give(host: Machine, password: str) -> None:
+    """Have the password where the scripts look for it."""
+    host.write_file(f"/run/torchneuron/given/{GIVEN.place}/PASSWORD", password)
 
 
 def try_(host: Machine, script: str) -> ScriptResult:
@@ -39,5 +47,5 @@ def run(host: Machine, script: str) -> str:
 
 def set_up(host: Machine, password: str, **values: str) -> dict[str, str]:
     """Run every task; what each says last."""
-    all_of_them = scripts(Password(password, host.name), **values)
-    return {task: run(host, script).splitlines()[-1] for task, script in all_of_them.items()}
+    give(host, password)
+    return {task: run(host, script).splitlines()[-1] for task, script in scripts(**values).items()}

@@ -13,7 +13,6 @@ from rehearsal.hosts import standins
 from rehearsal.hosts.booted import factory
 from rehearsal.login import log_in, upgrade_to_websocket
 from tests.e2e.own_host import run, scripts, set_up, try_
-from torchneuron.passwords import Password
 
 PASSWORD = "the host's own password"
 INSTALL, CONFIGURE, VERIFY = "09-install-code-server", "12-configure-nginx", "17-verify-installation"
@@ -55,7 +54,7 @@ def opened(host):
 
 
 def attempt(host, task, **values):
-    return try_(host, scripts(Password(PASSWORD, host.name), **values)[task])
+    return try_(host, scripts(**values)[task])
 
 
 def configure(host, listen):

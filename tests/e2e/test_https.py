@@ -20,7 +20,6 @@ from rehearsal.hosts.booted import factory
 from rehearsal.login import log_in
 from tests.e2e.conftest import SUITES
 from tests.e2e.own_host import run, scripts, set_up, try_
-from torchneuron.passwords import Password
 
 PASSWORD = "the host's own password"
 OWN = "/etc/ssl/code-server.pem"
@@ -79,7 +78,7 @@ def own(host):
 
 def attempt(host, task, **values):
     """Run one task with these values of variables, whatever becomes of it, on a machine that is open to others."""
-    return try_(host, scripts(Password(PASSWORD, host.name), NGINX_LISTEN="everywhere", **values)[task])
+    return try_(host, scripts(NGINX_LISTEN="everywhere", **values)[task])
 
 
 def configure(host, **values):

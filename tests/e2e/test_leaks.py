@@ -3,11 +3,14 @@
 import base64
 import html
 import json
+import re
 import urllib.parse
 import zipfile
+from urllib.parse import quote
 
 import pytest
 
+from rehearsal.login import upgrade_to_websocket
 from tests.e2e import leaks
 from tests.e2e.conftest import REGION
 
@@ -24,8 +27,43 @@ def places(machine):
     return found
 
 
+@pytest.fixture(scope="module")
+def hashes(places):
+    """Both hashes of the password, as they are on the machine: code-server's is a login."""
+    config = places["on the machine: /work/.config/code-server/config.yaml"].decode()
+    shadow = places["on the machine: /etc/shadow"].decode()
+    return {
+        "code-server's": re.search(r"^hashed-password: '(.+)'$", config, re.MULTILINE)[1],
+        "the account's": re.search(r"^coder:([^:]+):", shadow, re.MULTILINE)[1],
+    }
+
+
 def test_the_password_is_nowhere_it_should_not_be(machine, places):
     assert leaks.search(places, machine.password) == []
+
+
+@pytest.mark.attack(
+    "take code-server's hash, which is a login, from a document, a command, a log or a state", long=True
+)
+def test_the_hashes_are_in_their_files_on_the_machine_alone(places, hashes):
+    own = {
+        "on the machine: /etc/shadow",
+        "on the machine: /etc/shadow-",
+        "on the machine: /work/.config/code-server/config.yaml",
+    }
+    for one in hashes.values():
+        found = {where.rpartition(": ")[0] for where in leaks.search(places, one)}
+        assert found - own == set()
+        # Nor the part that the salt and the password make.
+        assert {where.rpartition(": ")[0] for where in leaks.search(places, one.rpartition("$")[2])} - own == set()
+
+
+@pytest.mark.attack("log in with a cookie made from what ssm get-document and list-commands show", long=True)
+def test_nothing_that_ssm_keeps_opens_the_editor(machine, places):
+    told = b"\n".join(text for place, text in places.items() if place.startswith(("SSM document", "SSM command")))
+    assert b"05-create-user" in told
+    for cookie in re.findall(rb"\$argon2[a-z]*\$[A-Za-z0-9+/=,$]+", told) or [machine.password.encode()]:
+        assert upgrade_to_websocket(machine.port, f"code-server-session={quote(cookie)}") != 101
 
 
 def test_all_of_it_was_searched(machine, places):

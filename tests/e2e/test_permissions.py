@@ -69,7 +69,8 @@ def test_setting_up_without_naming_the_machine(of):
     """The whole setup is in tests/functional/test_permissions.py; this is how it finds the machine and the password."""
     seen = of("setup", "-r", REGION, "--dry-run")
     assert seen <= allowed("setup")
-    assert {"ec2:DescribeVolumes", "secretsmanager:GetSecretValue"} <= seen
+    assert {"ec2:DescribeVolumes", "secretsmanager:DescribeSecret"} <= seen
+    assert "secretsmanager:GetSecretValue" not in seen
 
 
 def test_destroying(of):

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import client
 from tests.e2e.own_host import scripts
-from torchneuron.passwords import Password
+from torchneuron.setup.references import Reference
 
 UNIT = "code-server@coder.service"
 CONFIG = "/work/.config/code-server/config.yaml"
@@ -129,7 +129,7 @@ echo "status $status"
 def verify(machine):
     """Breaks a piece, runs the last task as the setup renders it, mends the piece; what the task said."""
     (secret,) = client(machine.sandbox, "secretsmanager").list_secrets()["SecretList"]
-    task = scripts(Password(machine.password, secret["ARN"]))["17-verify-installation"]
+    task = scripts(Reference("secretsmanager", secret["ARN"]))["17-verify-installation"]
     machine.on_host(f"cat >/run/verify.sh <<'THE_TASK'\n{task}\nTHE_TASK")
 
     def verify(piece: Piece) -> list[str]:

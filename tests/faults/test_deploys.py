@@ -43,7 +43,7 @@ DEPLOY = ("deploy", "--use-capacity-block", "--skip-setup", "-r", REGION)
 OPERATIONS = (
     *("ec2:RunInstances", "ec2:DescribeInstances", "ec2:CreateSecurityGroup", "ec2:DescribeSecurityGroups"),
     *("ec2:CreateLaunchTemplate", "ec2:DescribeLaunchTemplates", "ec2:DescribeCapacityReservations"),
-    *("iam:CreateRole", "iam:AttachRolePolicy", "iam:CreateInstanceProfile", "iam:AddRoleToInstanceProfile"),
+    *("iam:CreateRole", "iam:PutRolePolicy", "iam:CreateInstanceProfile", "iam:AddRoleToInstanceProfile"),
     *("secretsmanager:CreateSecret", "secretsmanager:PutSecretValue", "secretsmanager:DescribeSecret"),
     *("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "sts:GetCallerIdentity", "ssm:GetParameter"),
 )

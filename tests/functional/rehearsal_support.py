@@ -1,6 +1,13 @@
 """What the functional tests of commands share."""
 
 import json
+from datetime import datetime, timedelta, timezone
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from tests.functional.support import eventually
 
@@ -42,3 +49,21 @@ def run(ssm, instance, document, **more):
 
 def statuses(invocation):
     return {plugin["Name"]: plugin["Status"] for plugin in invocation["CommandPlugins"]}
+
+
+def certificate() -> str:
+    """What a machine gives to encrypt to, in PEM; its key is thrown away."""
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a machine")])
+    now = datetime.now(timezone.utc)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(Encoding.PEM).decode()

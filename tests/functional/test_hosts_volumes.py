@@ -60,11 +60,11 @@ def create_home(host, volume=VOLUME, home="/work"):
 
 def verify(host):
     """What task 17 says is broken."""
-    hashes = {"ACCOUNT_PASSWORD_HASH": "a", "CODE_SERVER_PASSWORD_HASH": "b"}
+    password = {"PASSWORD": "some-password"}
     ports = {"INTERNAL_PORT": "8080", "NGINX_PORT": "80", "NGINX_LISTEN": "loopback", "TLS": "off"}
     ports |= {"TLS_CERTIFICATE": "", "EXTENSIONS": ""}
     where = {"USER": "coder", "HOME_DIR": "/work", "DATA_VOLUME": VOLUME, "CODE_SERVER_VERSION": "1.2.3"}
-    return run(host, (SCRIPTS / "17-verify-installation.sh").read_text(), **hashes, **ports, **where).stderr
+    return run(host, (SCRIPTS / "17-verify-installation.sh").read_text(), **password, **ports, **where).stderr
 
 
 def refused(host, **arguments):

@@ -14,7 +14,7 @@ from moto.ssm.models import ssm_backends
 from rehearsal.hosts.machine import KILLED, ScriptResult
 from tests.functional.asking import allowed, asked
 from tests.functional.principals import clients_of, denied, user_with
-from tests.functional.rehearsal_support import PERMITTING, make_profile
+from tests.functional.rehearsal_support import PERMITTING, certificate, make_profile
 from tests.functional.support import AMI_PARAMETER, eventually
 from torchneuron import marks
 from torchneuron.setup.document import NAME_PREFIX
@@ -114,6 +114,8 @@ def instance(ec2, ssm, client, machines, config):
 
     def agreeable(machine):
         def run(script):
+            if "openssl req" in script.text:
+                return ScriptResult(0, certificate(), "", "exited")
             if "take-long" in script.text:
                 return ScriptResult(KILLED, "", "", "cancelled" if script.cancelled.wait(30) else "timed-out")
             return ScriptResult(int("go-wrong" in script.text), "done\n", "", "exited")
@@ -164,12 +166,19 @@ def test_setting_up(under, invoke, instance, client, config):
     assert under("setup", lambda: invoke(*words)) - allowed("setup") == set()
 
 
-def test_running_tasks(exactly, invoke, instance, unreached, tmp_path, ssm, config):
+def test_running_tasks(exactly, invoke, instance, unreached, tmp_path, ssm, client, config):
     file = tmp_path / "tasks.json"
     one = {"id": "01-one", "name": "One", "description": "", "commands": ["true"]}
     other = {**one, "id": "02-two", "commands": ["go-wrong"]}
     file.write_text(json.dumps({"tasks": [one, other]}))
     words = ["run-tasks", "--file", str(file), "-r", REGION]
+    secret = client("secretsmanager").create_secret(Name="some-secret", SecretString="some text")["ARN"]
+
+    def with_secrets():
+        two = {"STORED": {"secret": True}, "KEPT": {"secret": True, "value": "ssm:/team/token"}}
+        use = {**one, "commands": ['[ "$STORED" = "$KEPT" ]']}
+        file.write_text(json.dumps({"variables": two, "tasks": [use]}))
+        invoke(*words, "-i", instance, "--var", f"STORED=secretsmanager:{secret}")
 
     def from_another_laptop():
         shutil.rmtree(config.state_dir)
@@ -205,6 +214,7 @@ def test_running_tasks(exactly, invoke, instance, unreached, tmp_path, ssm, conf
         lambda: invoke(*words, "-i", unreached, status=2),
         from_another_laptop,
         lambda: invoke(*words, "-i", instance, "--clean-state", status=1),
+        with_secrets,
         with_a_document_that_was_left,
         one_by_one,
         with_one_under_way,

@@ -10,6 +10,9 @@ from torchneuron import remains
 
 REGION, ELSEWHERE = "sa-east-1", "us-east-2"
 PROJECT = "a-project"
+INLINE = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ec2messages:*", "Resource": "*"}]}
+)
 CORE = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
 
 
@@ -39,6 +42,7 @@ def make(client):
         secret = secrets.create_secret(Name=name, SecretString="x", Tags=marked)
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust, Tags=marked_in_iam)
         iam.attach_role_policy(RoleName=name, PolicyArn=CORE)
+        iam.put_role_policy(RoleName=name, PolicyName="machine", PolicyDocument=INLINE)
         iam.create_instance_profile(InstanceProfileName=f"{name}-p", Tags=marked_in_iam)
         iam.add_role_to_instance_profile(InstanceProfileName=f"{name}-p", RoleName=name)
         return {group["GroupId"], template["LaunchTemplate"]["LaunchTemplateId"], secret["ARN"], name, f"{name}-p"}
@@ -73,6 +77,7 @@ def test_the_commands_that_are_shown_remove_all_of_it_and_nothing_else(make, tol
         "secretsmanager delete-secret",
         "iam remove-role-from-instance-profile",
         "iam delete-instance-profile",
+        "iam delete-role-policy",
         "iam detach-role-policy",
         "iam delete-role",
     ]
@@ -81,7 +86,7 @@ def test_the_commands_that_are_shown_remove_all_of_it_and_nothing_else(make, tol
     for command in commands:
         cli(command)
     assert told() == ""
-    assert told(f"{PROJECT}-of-another").count("  aws ") == 7
+    assert told(f"{PROJECT}-of-another").count("  aws ") == 8
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_https_may_be_turned_off_with_its_paths_left_in_place(write):
 def test_the_setup_is_told_of_the_certificate(write):
     config = write(tls="given", tlsCertificate="/etc/letsencrypt/live/me/fullchain.pem", tlsKey="/root/.acme/me.key")
     code_server.check(config)
-    told = code_server.variables(config, code_server.NO_HASHES)
+    told = code_server.variables(config, code_server.NO_PASSWORD)
     assert [told[name] for name in ("TLS", "TLS_CERTIFICATE", "TLS_KEY")] == [
         "given",
         "/etc/letsencrypt/live/me/fullchain.pem",
@@ -256,7 +256,7 @@ def test_bad_extensions_and_sums_are_refused(write, changes, told):
 def test_the_setup_takes_the_extensions_and_sums(write, changes, extensions, sums):
     config = write(**changes)
     code_server.check(config)
-    values = code_server.variables(config, code_server.NO_HASHES)
+    values = code_server.variables(config, code_server.NO_PASSWORD)
     assert values["EXTENSIONS"] == extensions
     assert values["CODE_SERVER_SHA256"] == (f"amd64={'a' * 64} arm64={'b' * 64}" if sums is None else sums)
 

@@ -12,7 +12,8 @@ from torchneuron.errors import InputError
 from torchneuron.setup import definition
 from torchneuron.setup.plan import Choice
 from torchneuron.setup.run import Way
-from torchneuron.setup_jobs import Machines, PasswordSource, run_tasks_words, setup_words
+from torchneuron.setup_jobs import Machines, run_tasks_words, setup_words
+from torchneuron.setup_password import PasswordSource
 from torchneuron.task_runs import RunOptions
 
 MACHINES = Machines(("i-0123456789abcdef0",), region="sa-east-1")
@@ -35,7 +36,12 @@ PATTERNS = json.loads(code_server.TASK_FILE.read_text())["variables"]
     ],
 )
 def test_a_setup_is_resumed_with_the_password_it_had(source, end):
-    assert setup_words(MACHINES, CLEAN, source).again == f"invoke setup {TARGET}{end}"
+    assert setup_words(MACHINES, CLEAN, source, own=False).again == f"invoke setup {TARGET}{end}"
+
+
+def test_a_password_that_the_deployments_secret_has_is_not_asked_for_again():
+    for source in (PasswordSource(password=True), PasswordSource(random=True)):
+        assert setup_words(MACHINES, CLEAN, source, own=True).again == f"invoke setup {TARGET}"
 
 
 def test_what_was_left_out_stays_out_when_resuming():

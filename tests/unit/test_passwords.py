@@ -1,35 +1,35 @@
-import argon2
+from dataclasses import dataclass, field
+
 import pytest
-from passlib.hash import sha512_crypt
 
 from torchneuron import passwords
 from torchneuron.errors import InputError
-from torchneuron.passwords import Password
-
-GOOD = "correct-horse-battery"
 
 
-def test_both_hashes_verify_and_hold_no_password():
-    hashes = passwords.hash_password(Password(GOOD, "a"))
-    assert argon2.PasswordHasher().verify(hashes.code_server, GOOD)
-    assert hashes.code_server.startswith("$argon2id$")
-    assert sha512_crypt.verify(GOOD, hashes.account)
-    assert hashes.account.startswith("$6$")
-    assert GOOD not in hashes.code_server + hashes.account
+@dataclass
+class FakeSecrets:
+    """One secret of Secrets Manager: its versions' labels, and what was written."""
 
+    labels: dict[str, list[str]]
+    written: list[str] = field(default_factory=list)
 
-def test_hashes_are_the_same_again_for_one_origin_and_differ_for_another():
-    first = passwords.hash_password(Password(GOOD, "a"))
-    assert passwords.hash_password(Password(GOOD, "a")) == first
-    other = passwords.hash_password(Password(GOOD, "b"))
-    assert other.code_server != first.code_server
-    assert other.account != first.account
+    def describe_secret(self, **asked):
+        return {"VersionIdsToStages": self.labels}
+
+    def update_secret_version_stage(self, **asked):
+        self.labels[asked["MoveToVersionId"]].append(asked["VersionStage"])
+
+    def put_secret_value(self, **asked):
+        self.written.append(asked["SecretString"])
+        return {"VersionId": asked["ClientRequestToken"]}
 
 
 @pytest.mark.parametrize("weak", ["", "short", "aaaaaaaaaaaaaaaaaaaa", "with\nnewline-and-more"])
-def test_weak_passwords_are_refused(weak):
+def test_weak_passwords_are_refused_before_they_are_stored(weak):
+    client = FakeSecrets({"first": ["AWSCURRENT"]})
     with pytest.raises(InputError):
-        passwords.hash_password(Password(weak, "a"))
+        passwords.store(client, "arn", weak)
+    assert client.written == []
 
 
 def test_random_passwords_are_strong_and_differ():
@@ -37,3 +37,18 @@ def test_random_passwords_are_strong_and_differ():
     assert len(made) == 50
     for password in made:
         passwords.check_strength(password)
+
+
+def test_the_version_in_force_is_known_without_reading_the_password():
+    labels = {"old": ["AWSPREVIOUS"], "new": ["AWSCURRENT"]}
+    assert passwords.current_version(FakeSecrets(labels), "arn") == "new"
+    with pytest.raises(InputError, match="has no value"):
+        passwords.current_version(FakeSecrets({}), "arn")
+
+
+def test_the_version_that_terraform_made_is_labelled_so_that_it_stays():
+    client = FakeSecrets({"terraform-2026": ["AWSPREVIOUS"], "other": ["AWSCURRENT"]})
+    for text in ("correct-horse-battery", "correct-horse-staple"):
+        assert passwords.store(client, "arn", text)
+    assert client.labels == {"terraform-2026": ["AWSPREVIOUS", "TERRAFORM"], "other": ["AWSCURRENT"]}
+    assert client.written == ["correct-horse-battery", "correct-horse-staple"]

@@ -4,6 +4,8 @@ from tests.unit.setup_support import task, write_task_file
 from torchneuron.errors import InputError
 from torchneuron.setup import definition
 
+REFERENCE = "ssm:/team/token"
+
 
 def test_the_users_own_example_loads(tmp_path):
     path = write_task_file(
@@ -101,10 +103,12 @@ def test_a_link_within_the_folder_is_followed_and_so_is_one_to_the_folder(tmp_pa
     ("given", "told"),
     [
         ({}, "TOKEN: has no value"),
-        ({"TOKEN": "x", "USER": "Not A User"}, "'Not A User' does not match"),
-        ({"TOKEN": "x", "USR": "y"}, "did you mean 'USER'"),
-        ({"TOKEN": "two\nlines"}, "TOKEN: must be one line"),
-        ({"TOKEN": "wrong"}, "TOKEN: its value does not match"),
+        ({"TOKEN": REFERENCE, "USER": "Not A User"}, "'Not A User' does not match"),
+        ({"TOKEN": REFERENCE, "USR": "y"}, "did you mean 'USER'"),
+        ({"TOKEN": REFERENCE, "USER": "two\nlines"}, "USER: must be one line"),
+        ({"TOKEN": "wrong"}, "TOKEN: its value is no reference"),
+        ({"TOKEN": "ssm:/a b"}, "TOKEN: its value is no reference"),
+        ({"TOKEN": "secretsmanager:arn:aws:secretsmanager:x"}, "TOKEN: its value is no reference"),
     ],
 )
 def test_values_are_checked_and_secret_ones_not_shown(tmp_path, given, told):

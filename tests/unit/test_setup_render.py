@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 
 import pytest
@@ -7,7 +8,6 @@ from tests.unit.setup_support import rendered, task
 from torchneuron.errors import InputError
 from torchneuron.setup.document import DOCUMENT, MAX_BYTES, STEP, compile_plan, identities
 from torchneuron.setup.plan import Choice, make_plan
-from torchneuron.setup.render import MASK
 
 
 def documents(tasks, mode=DOCUMENT):
@@ -46,14 +46,34 @@ def test_an_unsafe_value_in_the_text_is_refused(tmp_path):
         rendered(tmp_path, [task("task-a", "echo {{USER}}")], {"USER": "a; rm -rf /"})
 
 
-def test_a_secret_is_masked_and_never_put_into_the_text(tmp_path):
+@pytest.mark.attack("read a secret variable's value from the document of a run")
+def test_a_secret_is_a_reference_and_never_put_into_the_text(tmp_path):
     secret = {"TOKEN": {"secret": True}}
-    (one,) = rendered(tmp_path, [task("task-a", 'echo "$TOKEN"')], secret, TOKEN="hush")
-    assert "hush" in one.script(after=None)
-    assert "hush" not in one.script(after=None, masked=True)
-    assert MASK in one.script(after=None, masked=True)
+    (one,) = rendered(tmp_path, [task("task-a", 'echo "$TOKEN"')], secret, TOKEN="given:0123456789")
+    script = one.script(after=None)
+    assert "  secret TOKEN given:0123456789 '' || return\n" in script
+    assert "export TOKEN" not in script
     with pytest.raises(InputError, match="puts the secret TOKEN into its text"):
-        rendered(tmp_path, [task("task-a", "echo {{TOKEN}}")], secret, TOKEN="hush")
+        rendered(tmp_path, [task("task-a", "echo {{TOKEN}}")], secret, TOKEN="given:0123456789")
+    with pytest.raises(InputError, match=r"TOKEN: .*no reference"):
+        rendered(tmp_path, [task("task-a", 'echo "$TOKEN"')], secret, TOKEN="hush")
+
+
+def test_another_version_of_a_secret_is_another_digest_and_the_same_one_is_not(tmp_path):
+    def digest(version):
+        reference = f"secretsmanager:arn:aws:secretsmanager:sa-east-1:123456789012:secret:a-b#{version * 32}"
+        variables = {"TOKEN": {"secret": True}}
+        return rendered(tmp_path, [task("task-a", 'echo "$TOKEN"')], variables, TOKEN=reference)[0].digest
+
+    assert digest("1") == digest("1") != digest("2")
+
+
+def test_values_given_for_a_run_are_removed_by_what_fails_or_ends_it(tmp_path):
+    variables = {"TOKEN": {"secret": True}}
+    tasks = [task("task-a", 'echo "$TOKEN"'), task("task-b", optional=True), task("task-c", optional=True)]
+    made = rendered(tmp_path, tasks, variables, TOKEN="given:0123456789")
+    drops = [re.search(r" (drop=\S* last=\S*)\n", script)[1] for _, script in make_plan(made, {}).scripts()]
+    assert drops == ["drop=0123456789 last=", "drop= last=", "drop=0123456789 last=1"]
 
 
 def test_braces_meant_for_another_tool_never_reach_ssm(tmp_path):
@@ -140,7 +160,7 @@ def test_one_by_one_amazons_own_document_takes_some_of_the_room(tmp_path):
 def test_every_unsafe_place_is_named_at_once(tmp_path):
     tasks = [task("task-a", "echo {{USER}}"), task("task-b", onlyIf="[ {{USER}} ]"), task("task-c", "echo {{T}}")]
     with pytest.raises(InputError, match=r"tasks\[0\](.|\n)*tasks\[1\](.|\n)*tasks\[2\].*secret T"):
-        rendered(tmp_path, tasks, {"USER": "a b", "T": {"secret": True}}, T="x")
+        rendered(tmp_path, tasks, {"USER": "a b", "T": {"secret": True}}, T="given:0123456789")
 
 
 def test_what_does_not_change_a_finished_task_is_not_in_its_digest(tmp_path):

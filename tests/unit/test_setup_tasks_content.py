@@ -121,7 +121,7 @@ def test_every_script_is_used_once_by_the_task_of_its_name():
 
 def test_no_secret_has_a_value_in_the_file():
     secret = {name for name, rules in TASK_FILE["variables"].items() if rules.get("secret")}
-    assert secret == {"CODE_SERVER_PASSWORD_HASH", "ACCOUNT_PASSWORD_HASH"}
+    assert secret == {"PASSWORD"}
 
 
 def test_every_value_passes_its_own_pattern():
@@ -160,8 +160,6 @@ def test_every_value_passes_its_own_pattern():
         ("TLS_KEY", "/etc/ssl/../key"),
         ("TLS_KEY", "/etc/ssl/key;"),
         ("CODE_SERVER_VERSION", "latest"),
-        ("CODE_SERVER_PASSWORD_HASH", "correct horse"),
-        ("ACCOUNT_PASSWORD_HASH", "correct horse"),
     ],
 )
 def test_unsafe_value_is_refused(name, value):
@@ -189,12 +187,13 @@ def test_ssm_would_leave_the_text_alone(script):
 
 
 @by_name
-def test_no_hash_is_an_argument_of_a_program(script):
-    """Only the shell's own constructs may touch a hash: all other arguments are public on a host."""
-    inside_the_shell = ("chpasswd --encrypted <<<", "hashed-password:", "has_line", "has_password", "if [[ ")
-    for line in script.read_text().splitlines():
-        if "PASSWORD_HASH" in line:
-            assert any(construct in line for construct in inside_the_shell), line
+def test_no_password_is_an_argument_of_a_program(script):
+    """Only the shell's own constructs may touch it, and nothing that is run inherits it."""
+    inside_the_shell = ("chpasswd <<<", "printf '%s\\n' ", "if [[ ", "export -n PASSWORD")
+    lines = [line for line in script.read_text().splitlines() if "PASSWORD" in line]
+    for line in lines:
+        assert any(construct in line for construct in inside_the_shell), line
+    assert not lines or lines[0].startswith("export -n PASSWORD ")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +211,7 @@ def test_scripts_pass(command):
 def test_all_steps_fit_one_command_document():
     task_file = definition.load(code_server.TASK_FILE)
     settings = config.load(config.PROJECT_ROOT / "config.json")
-    values = code_server.variables(settings, code_server.NO_HASHES)
+    values = code_server.variables(settings, code_server.NO_PASSWORD)
     tasks = render(task_file, definition.fill(task_file, values))
     assert len(compile_plan(make_plan(tasks, {}, Choice(clean=True)), DOCUMENT)) == 1
 

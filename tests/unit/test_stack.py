@@ -141,14 +141,22 @@ def test_newer_ami_is_the_only_change_ignored(stacks):
     assert "lifecycle" not in template
 
 
-def test_role_has_one_policy(stacks):
+@pytest.mark.attack("use the machine's role to read parameters, documents, or another secret")
+def test_the_role_may_be_managed_and_read_its_secret_and_nothing_else(stacks):
     resources = stacks["on-demand"]["resource"]
-    attachment = the_only(resources["aws_iam_role_policy_attachment"])
-    assert attachment["policy_arn"].endswith(":policy/AmazonSSMManagedInstanceCore")
+    agent, secret = json.loads(the_only(resources["aws_iam_role_policy"])["policy"])["Statement"]
+    assert {action.partition(":")[0] for action in agent["Action"]} == {"ssm", "ssmmessages", "ec2messages"}
+    assert [action for action in agent["Action"] if action.startswith("ssm:")] == ["ssm:UpdateInstanceInformation"]
+    assert not any("*" in action for action in agent["Action"])
+    assert secret == {
+        "Effect": "Allow",
+        "Action": "secretsmanager:GetSecretValue",
+        "Resource": "${aws_secretsmanager_secret.code_server.arn}",
+    }
     assert [kind for kind in resources if kind.startswith("aws_iam")] == [
         "aws_iam_instance_profile",
         "aws_iam_role",
-        "aws_iam_role_policy_attachment",
+        "aws_iam_role_policy",
     ]
 
 

@@ -36,8 +36,7 @@ PACKAGES = (
     Package("invoke", "invoke"),
     Package("rich", "rich"),
     Package("jsonschema", "jsonschema"),
-    Package("argon2-cffi", "argon2"),
-    Package("libpass", "passlib.hash"),
+    Package("cryptography", "cryptography.hazmat.primitives.serialization.pkcs7"),
 )
 
 

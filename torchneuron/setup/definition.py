@@ -15,6 +15,7 @@ from typing import Any
 from torchneuron.config import PROJECT_ROOT
 from torchneuron.errors import InputError
 from torchneuron.schema import Problem, find_problems, read_json, unknown_name
+from torchneuron.setup.references import Reference
 
 SHIPPED = PROJECT_ROOT / "setup_tasks" / "code-server-setup.json"
 """The project's own task file."""
@@ -28,7 +29,7 @@ PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
 @dataclass(frozen=True)
 class Variable:
-    """A value the tasks may use. `value` is None when it has to be given from outside.
+    """A value the tasks may use; of a secret, a reference to it. `value` is None when it has to come from outside.
 
     A change of a `volatile` one does not run again what has finished.
     """
@@ -83,7 +84,7 @@ def load(path: Path) -> TaskFile:
 
 
 def fill(task_file: TaskFile, given: Mapping[str, str]) -> dict[str, str]:
-    """Every variable's value, `given` ones laid over those in the file.
+    """Every variable's value, `given` ones laid over those in the file; of a secret, its reference.
 
     Raises InputError for names the file does not know, missing values, and values its patterns refuse.
     """
@@ -97,17 +98,27 @@ def fill(task_file: TaskFile, given: Mapping[str, str]) -> dict[str, str]:
         value = given.get(name, variable.value)
         if value is None:
             problems.append(Problem(name, "has no value; give one with --var"))
+        elif variable.secret:
+            problems += _bad_reference(name, value)
+            values[name] = value
         elif "\0" in value or "\n" in value:
             problems.append(Problem(name, "must be one line of text"))
         elif variable.pattern and not re.fullmatch(variable.pattern, value):
-            shown = "its value" if variable.secret else repr(value)
-            problems.append(Problem(name, f"{shown} does not match {variable.pattern}"))
+            problems.append(Problem(name, f"{value!r} does not match {variable.pattern}"))
         else:
             values[name] = value
     if problems:
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise InputError(f"The variables for {task_file.path.name} are refused.", why=listed)
     return values
+
+
+def _bad_reference(name: str, value: str) -> list[Problem]:
+    try:
+        Reference.parse(value)
+    except ValueError as error:
+        return [Problem(name, str(error))]
+    return []
 
 
 def _variable(name: str, given: str | Mapping[str, Any]) -> Variable:

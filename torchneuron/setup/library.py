@@ -1,4 +1,4 @@
-"""`run-task.sh`: what all scripts share on the machine, how it gets there, and the words it says to this side."""
+"""What all scripts share on the machine (`secrets.sh`, `run-task.sh`), how it gets there, and what it says to us."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ LOGS = "/var/log/torchneuron"
 """Where each task's output is, in a file of its own, and everything in `all.log`."""
 
 _FOLDER = "/var/lib/torchneuron"
-_TEXT = Path(__file__).with_name("run-task.sh").read_text(encoding="utf-8")
+
+
+def _without_comments(text: str) -> str:
+    """A document has room for 64 KB, and the machine reads no comments."""
+    return "".join(line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("#"))
+
+
+_FILES = [Path(__file__).with_name(name) for name in ("secrets.sh", "run-task.sh")]
+_TEXT = "".join(_without_comments(file.read_text(encoding="utf-8")) for file in _FILES)
 _HASH = hashlib.sha256(_TEXT.encode()).hexdigest()[:16]
 
 PLACE = f"{_FOLDER}/run-task-{_HASH}.sh"

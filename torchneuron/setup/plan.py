@@ -49,16 +49,22 @@ class Plan:
         """The tasks that run, in order."""
         return tuple(step.task for step in self.steps if step.runs)
 
-    def scripts(self, *, masked: bool = False) -> tuple[tuple[RenderedTask, str], ...]:
+    def scripts(self) -> tuple[tuple[RenderedTask, str], ...]:
         """The pending tasks with the script that the machine runs for each."""
-        return tuple(self._scripts(masked=masked))
+        return tuple(self._scripts())
 
-    def _scripts(self, *, masked: bool) -> Iterator[tuple[RenderedTask, str]]:
+    def _scripts(self) -> Iterator[tuple[RenderedTask, str]]:
         after: RenderedTask | None = None
         forget = [task.id for task in self.pending] if self.again else []
+        given = next((one.run for step in self.steps for one in step.task.secrets.values() if one.run), "")
         for index, task in enumerate(self.pending):
-            first = index == 0
-            yield task, task.script(after=after, is_first=first, forget=forget if first else (), masked=masked)
+            first, last = index == 0, index == len(self.pending) - 1
+            # What is optional may fail and the rest still needs the values.
+            drop = given if last or not task.optional else ""
+            yield (
+                task,
+                task.script(after=after, is_first=first, forget=forget if first else (), drop=drop, is_last=last),
+            )
             after = after if task.optional else task
 
 

@@ -1,8 +1,10 @@
 """One task made into the script that runs on the machine.
 
 A value reaches a script as an exported, quoted environment variable; `{{NAME}}` in its text is replaced as well,
-where the value needs no quoting. What is the same for all tasks (strict bash, the lock, the log, the mark of what has
-finished) is `run-task.sh`: the first script of a run keeps it on the machine, all scripts source it there.
+where the value needs no quoting. A secret's value is never here: its reference is, which the machine resolves.
+
+What is the same for all tasks (strict bash, the lock, the log, the mark of what has finished) is `run-task.sh`: the
+first script of a run keeps it on the machine, all scripts source it there.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ from torchneuron.errors import InputError
 from torchneuron.schema import Problem
 from torchneuron.setup import library
 from torchneuron.setup.definition import PLACEHOLDER, Task, TaskFile
+from torchneuron.setup.references import Reference
 
-MASK = "********"
 # Part of every digest: raise it when what surrounds a task changes what a finished one means.
-_WRAPPER_VERSION = 1
+_WRAPPER_VERSION = 2
 _NEEDS_NO_QUOTING = re.compile(r"[A-Za-z0-9_./:@%+,=-]+")
 _IDENTITY = re.compile(r"^task=(\S+) digest=([0-9a-f]{16})$", re.MULTILINE)
 
@@ -30,10 +32,8 @@ _SCRIPT = """\
 #!/bin/bash
 # {id}: {name}
 set -euo pipefail
-export HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 {keep_library}task={id} digest={digest}
-after={after} after_digest={after_digest} forget={forget} retries={retries}
+after={after} after_digest={after_digest} forget={forget} retries={retries} drop={drop} last={last}
 only_if={only_if}
 values() {{
 {exports}}}
@@ -44,17 +44,13 @@ text() {{
 }}
 . {library}
 """
-# Ahead of the task's own text; the failing command is named as written, so no value is shown.
-_STRICT = """\
-set -Eeuo pipefail
-trap 'echo "failed with status $?: $BASH_COMMAND" >&2' ERR
-"""
 
 
 @dataclass(frozen=True)
 class RenderedTask:
     """A task ready to run. `digest` identifies its text, its test, its values and everything before it.
 
+    `secrets` are the references of the secret variables it uses, which are no part of `values`.
     `timeout_seconds` is for all its tries together.
     """
 
@@ -62,7 +58,7 @@ class RenderedTask:
     name: str
     body: str
     values: Mapping[str, str]
-    secrets: frozenset[str]
+    secrets: Mapping[str, Reference]
     digest: str
     timeout_seconds: int
     retries: int = 0
@@ -75,27 +71,34 @@ class RenderedTask:
         after: RenderedTask | None,
         is_first: bool = False,
         forget: Collection[str] = (),
-        masked: bool = False,
+        drop: str = "",
+        is_last: bool = False,
     ) -> str:
         """The script the machine runs.
 
         `after` is the task that has to have finished before it, if any. The first script of a run keeps what all of
-        them need on the machine, and takes away the marks of the tasks to `forget`. `masked` hides the secrets'
-        values, for showing.
+        them need on the machine, and takes away the marks of the tasks to `forget`. The values given for the run `drop`
+        are removed when this one fails, or `is_last`.
         """
-        exports = {name: MASK if masked and name in self.secrets else value for name, value in self.values.items()}
+        lines = [
+            f"  secret {name} {_quote(one.text)} {_quote(one.version)} || return\n"
+            for name, one in self.secrets.items()
+        ]
+        lines += [f"  export {name}={_quote(value)}\n" for name, value in self.values.items()]
         # SSM replaces {{ Name }} in a document's text, so text that has it travels encoded.
         encoded = "{{" in self.body
         return _SCRIPT.format(
             id=self.id,
             name=" ".join(self.name.replace("{", "(").replace("}", ")").split()),
-            exports="".join(f"  export {name}={_quote(value)}\n" for name, value in exports.items()) or "  :\n",
+            exports="".join(lines) or "  :\n",
             keep_library=library.KEEP if is_first else "",
             digest=self.digest,
             after=after.id if after else "",
             after_digest=after.digest if after else "",
             forget=shlex.quote(" ".join(forget)),
             retries=self.retries,
+            drop=drop,
+            last="1" if is_last else "",
             only_if=_quote(self.only_if),
             decode="base64 -d" if encoded else "cat",
             heredoc=f"END-{self.digest}",
@@ -113,7 +116,8 @@ def identify(script: str) -> tuple[str, str] | None:
 def render(task_file: TaskFile, values: Mapping[str, str]) -> tuple[RenderedTask, ...]:
     """Every task of the file with `values` (see `definition.fill`) in place, in order.
 
-    Raises InputError, naming every place, where a `{{NAME}}` would put a value into the text that needs quoting.
+    Raises InputError, naming every place, where a `{{NAME}}` would put a value into the text that needs quoting, or a
+    secret.
     """
     secrets = {name for name, variable in task_file.variables.items() if variable.secret}
     problems = [
@@ -148,7 +152,7 @@ def _render_one(
     task: Task, values: Mapping[str, str], secrets: set[str], volatile: set[str], previous: RenderedTask | None
 ) -> RenderedTask:
     used = {name: value for name, value in values.items() if _mentions(f"{task.text}\n{task.only_if}", name)}
-    body, only_if = _STRICT + _filled(task.text, values), _filled(task.only_if, values)
+    body, only_if = _filled(task.text, values), _filled(task.only_if, values)
     counting = sorted((name, value) for name, value in used.items() if name not in volatile)
     chain = [_WRAPPER_VERSION, previous.digest if previous else "", task.id, body, counting]
     if only_if:
@@ -157,8 +161,8 @@ def _render_one(
         id=task.id,
         name=task.name,
         body=body,
-        values=used,
-        secrets=frozenset(secrets & used.keys()),
+        values={name: value for name, value in used.items() if name not in secrets},
+        secrets={name: Reference.parse(value) for name, value in used.items() if name in secrets},
         digest=_short_hash(json.dumps(chain)),
         timeout_seconds=task.timeout_seconds,
         retries=task.retries,

@@ -103,12 +103,12 @@ def show_outcomes(outcomes: Sequence[Outcome], seconds: float, region: str) -> N
 
 
 def show_dry_run(plans: Sequence[tuple[Sequence[str], Plan]], *, mode: str, syntax: str) -> None:
-    """Each script exactly as it would run, secrets masked, and what would be called. Each plan is for its instances."""
+    """Each script exactly as it would run, and what would be called. Each plan is for its instances."""
     pending = 0
     for instance_ids, plan in plans:
         if len(plans) > 1:
             display.say(f"===== {', '.join(instance_ids)}")
-        scripts = {task.id: script for task, script in plan.scripts(masked=True)}
+        scripts = {task.id: script for task, script in plan.scripts()}
         pending += len(scripts)
         for step in plan.steps:
             if step.runs:

@@ -7,18 +7,26 @@
 #   only_if              a shell test; empty for none
 #   retries              how often to try again after a failure
 #   text                 a function that prints the task's own script
-#   values               a function that exports the variables it uses
+#   values               a function that exports the variables it uses; secrets by `secret` (secrets.sh)
+#   drop                 the run whose given values are removed when this fails; empty for none
+#   last                 1 when they are removed in any case
 #
 # A task that has finished leaves a mark: the journal that makes a run resumable from any laptop, or from none.
 
+export HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 marks=/var/lib/torchneuron logs=/var/log/torchneuron most_bytes=10000000
 # An image made from a machine carries its marks along: they count on the machine that made them only.
 machine=${AWS_SSM_INSTANCE_ID-}
+
+# A value that was given is kept in memory, for root alone, and no longer than its run.
+trap '[ "$?$last" = 0 ] || rm -rf "/run/torchneuron/given/${drop:-none}"' EXIT
 
 finished() { [ "$(cat "$marks/$1.done" 2>/dev/null)" = "$2 $machine" ]; }
 finish() { echo "$digest $machine" >"$marks/$task.new" && mv "$marks/$task.new" "$marks/$task.done"; }
 # The values may have any name, also one of those used here.
 with_values() { values && exec bash "$@"; }
+has_values() (values)
 keep() { umask 027 && exec tee -a "$logs/$task.log" "$logs/all.log" 7>&- 8>&- 9>&-; }
 rotate() { [ "$(stat -c %s "$1" 2>/dev/null || echo 0)" -le "$most_bytes" ] || mv "$1" "$1.1"; }
 
@@ -45,6 +53,7 @@ printf '==> %s %s <==\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$task" | keep >/dev/n
 
 if [ "$only_if" ]; then
   bash -n -c "$only_if"
+  has_values # else a secret that can't be had would look like a test that does not hold
   if ! (with_values -c "$only_if") </dev/null >/dev/null 2>&1 9>&-; then
     finish
     printf '[torchneuron] skipped: %s\n' "$only_if" | keep
@@ -52,7 +61,11 @@ if [ "$only_if" ]; then
   fi
 fi
 
-text >"$marks/$task.sh"
+# The failing command is named as written, so no value is shown.
+cat - <(text) >"$marks/$task.sh" <<'STRICT'
+set -Eeuo pipefail
+trap 'echo "failed with status $?: $BASH_COMMAND" >&2' ERR
+STRICT
 # Opened here, and closed for the task: a background job that held them, or the lock, would hold up all that follows.
 exec 7> >(keep)
 keepers=$!

@@ -23,7 +23,7 @@ def check(tasks: Sequence[RenderedTask]) -> str:
 
 def _problem(bash: str, task: RenderedTask) -> str:
     # The task's own text, which its wrapper carries as data, and the wrapper around it.
-    for text in (task.body, task.script(after=None, masked=True)):
+    for text in (task.body, task.script(after=None)):
         done = subprocess.run([bash, "-n"], input=text, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             return f"  {task.id}: {done.stderr.strip()}"
