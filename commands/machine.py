@@ -27,7 +27,7 @@ def bootstrap(context: Context, region: str = "", dry_run: bool = False) -> None
         "use_capacity_block": "launch on the Capacity Block saved in Parameter Store, or the one named",
         "capacity_reservation_id": "the block's reservation id, instead of the saved one",
         "subnet_id": "the subnet, instead of the saved or default one",
-        "on_demand": "launch on demand, where an earlier deploy used a Capacity Block",
+        "on_demand": "launch on demand, though there is a Capacity Block or an earlier deploy used one",
         "count": "how many machines (default: as before, at first 1)",
         "volume_size": "root volume, GiB (default: as before, at first the settings')",
         "data_volume_size": "a volume of its own for the home folder, GiB, which outlives the machine (default: none)",
@@ -41,7 +41,7 @@ def bootstrap(context: Context, region: str = "", dry_run: bool = False) -> None
         "allow_replace": "let the deploy replace or delete a running machine or a data volume",
         "release_data": "leave the data volumes where they are, and make them no more a part of this deployment",
         "delete_data": "with --destroy: remove the data volumes, too",
-        "yes": "do not ask before removing",
+        "yes": "do not ask: before an on-demand launch, or with --destroy before removing",
         "dry_run": "check and plan, show what would change or be lost, and change nothing",
     },
 )
@@ -95,12 +95,14 @@ def deploy(
         deploy_options.check_alone("--show-info", {**deploying, "yes": yes, "delete_data": delete_data})
         jobs.info(region, "table")
         return
-    deploy_options.check_alone("invoke deploy without --destroy", {"yes": yes, "delete_data": delete_data})
+    deploy_options.check_alone("invoke deploy without --destroy", {"delete_data": delete_data})
     given = deploy_options.read(region=region, **chosen)
     if dry_run:
         jobs.try_out_deploy(given, skip_setup=skip_setup, allow_replace=allow_replace, release_data=release_data)
         return
-    jobs.deploy_and_set_up(given, skip_setup=skip_setup, allow_replace=allow_replace, release_data=release_data)
+    jobs.deploy_and_set_up(
+        given, skip_setup=skip_setup, allow_replace=allow_replace, release_data=release_data, yes=yes
+    )
 
 
 @command(help={"region": "AWS region", "output": "table or json"})

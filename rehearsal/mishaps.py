@@ -15,7 +15,7 @@ from rehearsal.models import operation_model
 from rehearsal.refusals import refused
 
 View = Callable[..., Any]
-SERVICES = ("ec2", "iam", "kms", "s3", "secretsmanager", "servicequotas", "ssm", "sts")
+SERVICES = ("ec2", "iam", "kms", "pricing", "s3", "secretsmanager", "servicequotas", "ssm", "sts")
 """Those a fault can be asked for, by moto's name, as `GET calls` has them."""
 
 

@@ -7,8 +7,8 @@ Sources
 - IAM and STS: a ValidationError in AWS's common words (eks-hybrid 113, aws-credentials-service 7). That a number or
   truth value which isn't one is MalformedInput, and that unknown parameters are passed over, is assumed.
 - KMS: ValidationException in the same words (mu 382), for all that its model does not list it (fakecloud 1380).
-- Secrets Manager: ValidationException (aws-sdk-js-v3 1215). That of Service Quotas is assumed. Both are taken to pass
-  over unknown members, as AWS's JSON services do.
+- Secrets Manager: ValidationException (aws-sdk-js-v3 1215). Those of Pricing and Service Quotas are assumed. All are
+  taken to pass over unknown members, as AWS's JSON services do.
 - S3: see `s3_requests`.
 """
 
@@ -59,6 +59,7 @@ def _check_query(model: OperationModel, request: Any) -> None:
 _CHECKS: Mapping[str, Callable[[OperationModel, Any], None]] = {
     "iam": _check_query,
     "kms": _check_json,
+    "pricing": _check_json,
     "s3": s3_requests.check,
     "secretsmanager": _check_json,
     "servicequotas": _check_json,

@@ -23,7 +23,7 @@ from typing import Any
 from wsgiref.handlers import format_date_time
 
 from moto.moto_api._internal.models import moto_api_backend
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler
+from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 from werkzeug.wrappers import Response
@@ -48,7 +48,7 @@ from rehearsal.market_settings import MarketSettings, Searches
 from rehearsal.metadata import Metadata
 from rehearsal.misfits import Misfits
 from rehearsal.mishaps import is_served
-from rehearsal.services import application, is_ssm, make_moto_strict
+from rehearsal.services import Dispatcher, application, is_ssm, make_moto_strict
 from rehearsal.throttling import CallRates
 from rehearsal.world import ACCOUNT, World
 
@@ -217,7 +217,7 @@ class _Application:
             volumes=Volumes(self._folder("volumes")),
         )
         self._control = Control(self.world, lambda: self._renew(self._settings.clock))
-        self._aws = DomainDispatcherApplication(lambda service: application(service, self.world, self._keep))
+        self._aws = Dispatcher(lambda service: application(service, self.world, self._keep))
         return self.world
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """moto's Flask application for each service, and where the rehearsal takes part in it.
 
-The rehearsal's response classes, subclasses of moto's, stand behind EC2, IAM, Service Quotas, SSM and STS; requests
-of every service have to be signed; they and their answers are checked, meet the faults that were asked for, are
-counted, and what they changed is kept.
+The rehearsal's response classes, subclasses of moto's, stand behind EC2, IAM, Service Quotas, SSM and STS, and one
+that moto lacks behind Pricing. Requests of every service have to be signed; they and their answers are checked, meet
+the faults that were asked for, are counted, and what they changed is kept.
 One method of moto's is replaced, by `s3`, which says why.
 """
 
@@ -16,7 +16,7 @@ from flask import request
 from moto import settings as moto_settings
 from moto.core.utils import camelcase_to_underscores, convert_to_flask_response
 from moto.moto_server import werkzeug_app
-from moto.moto_server.werkzeug_app import create_backend_app
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Response
 
@@ -28,6 +28,8 @@ from rehearsal.ec2 import RehearsalEC2
 from rehearsal.iam import RehearsalIAM
 from rehearsal.keeping import KeepingError, may_change
 from rehearsal.mishaps import meeting
+from rehearsal.pricing import SERVICE as PRICING
+from rehearsal.pricing import RehearsalPricing
 from rehearsal.s3 import count_loopback_as_secure
 from rehearsal.service_quotas import RehearsalServiceQuotas
 from rehearsal.ssm import RehearsalSSM
@@ -37,11 +39,21 @@ from rehearsal.world import World
 _OURS: dict[str, type[Any]] = {
     "ec2": RehearsalEC2,
     "iam": RehearsalIAM,
+    PRICING: RehearsalPricing,
     "servicequotas": RehearsalServiceQuotas,
     "ssm": RehearsalSSM,
     "sts": RehearsalSTS,
 }
 """The response classes that stand in place of moto's, by service."""
+_LIKE_PRICING = "servicequotas"
+"""A service of moto's whose application routes requests as the one does that moto lacks."""
+
+
+class Dispatcher(DomainDispatcherApplication):  # type: ignore[misc] # moto has no types
+    """moto's dispatch by service, and the service that moto does not have."""
+
+    def get_backend_for_host(self, host: str | None) -> Any:
+        return PRICING if host and host.startswith(f"{PRICING}.") else super().get_backend_for_host(host)
 
 
 def application(service: Any, world: World, keep: Callable[[], None]) -> Any:
@@ -49,7 +61,7 @@ def application(service: Any, world: World, keep: Callable[[], None]) -> Any:
 
     `keep` is called after what may change something, whatever became of it, and before it is answered.
     """
-    made = create_backend_app(service)
+    made = create_backend_app(_LIKE_PRICING if service == PRICING else service)
     if ours := _OURS.get(service):
         bound: Any = type(f"Bound{ours.__name__}", (ours,), {"world": world})
         for endpoint in made.view_functions:

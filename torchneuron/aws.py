@@ -33,6 +33,8 @@ BRIEF = ClientConfig(connect_timeout=5, read_timeout=10, retries={"mode": "stand
 _ONCE = ClientConfig(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 1})
 
 _SEARCH_ATTEMPTS = 5
+# Others are eu-central-1 and ap-south-1 (botocore's endpoints).
+_PRICING_REGION = "us-east-1"
 _LONGEST_FIRST_PAUSE = 2.0
 
 Wait = Callable[[float], object]
@@ -118,11 +120,17 @@ class Aws:
     def service_quotas(self) -> Any:
         return self._client("service-quotas", self._lookups)
 
-    def _client(self, service: str, policy: ClientConfig) -> Any:
+    def pricing(self) -> Any:
+        """The Price List Query API, which answers for every region from a few."""
+        return self._client("pricing", BRIEF, region=_PRICING_REGION)
+
+    def _client(self, service: str, policy: ClientConfig, region: str = "") -> Any:
         doing = f"prepare to talk to {service}"
         try:
             with calling(doing):
-                return self._session.client(service, region_name=self.region, config=policy)  # type: ignore[call-overload]
+                return self._session.client(  # type: ignore[call-overload]
+                    service, region_name=region or self.region, config=policy
+                )
         except ValueError as error:  # what botocore raises for an endpoint that is no URL
             raise InputError(
                 f"Could not {doing}.",

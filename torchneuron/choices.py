@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torchneuron.deployed import Machine
 from torchneuron.errors import InputError
 
 Choices = dict[str, Any]
@@ -66,6 +67,14 @@ def in_words(choices: Mapping[str, Any]) -> str:
 def without_place(choices: Mapping[str, Any], given: Mapping[str, Any]) -> Choices:
     """The choices for another Capacity Block, the saved one: without a place that was only remembered."""
     return {name: value for name, value in choices.items() if name not in _IDS or name in given}
+
+
+def place_of(running: Sequence[Machine]) -> Choices:
+    """Where the machines of a deploy that did not finish run: their block and its subnet; empty off any block."""
+    on_block = next((machine for machine in running if machine.reservation_id), None)
+    if on_block is None:
+        return {}
+    return {"capacityReservationId": on_block.reservation_id, "subnetId": on_block.subnet_id}
 
 
 def _refuse_to_shrink(before: int, wanted: int | None) -> None:

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from torchneuron import account, adoption, choices, deployed, display, locks, preflight
+from torchneuron import account, adoption, block_choice, choices, deployed, display, locks, on_demand, preflight
 from torchneuron.aws import Aws
+from torchneuron.block_choice import Place
 from torchneuron.choices import Choices
 from torchneuron.config import Config
 from torchneuron.deployed import Deployed, Machine
@@ -28,20 +29,31 @@ from torchneuron.text import command
 
 
 def deploy(
-    config: Config, aws: Aws, given: Mapping[str, Any], *, allow_replace: bool = False, release_data: bool = False
+    config: Config,
+    aws: Aws,
+    given: Mapping[str, Any],
+    *,
+    allow_replace: bool = False,
+    release_data: bool = False,
+    yes: bool = False,
 ) -> Deployed:
     """Make the deployment what the settings, its own memory and `given` say, and return what is there then.
 
-    With `release_data`, data volumes stay in AWS and are no more a part of it. Raises InputError, AccessError and
-    NotFoundError before anything is changed, ReplacementRefusedError when the plan would lose a machine, TerraformError
-    when Terraform fails, SetupError when what was made cannot be looked at.
+    With `release_data`, data volumes stay in AWS and are no more a part of it. Asks before it launches on demand,
+    unless `yes`. Raises InputError, AccessError and NotFoundError before anything is changed, Declined for a no,
+    ReplacementRefusedError when the plan would lose a machine, TerraformError when Terraform fails, SetupError when
+    what was made cannot be looked at.
     """
     _check(config, aws, given)
     with connected(config, aws.region) as project:
-        prepared = _prepare(project, config, aws, given, allow_replace=allow_replace, release_data=release_data)
+        prepared = _prepare(
+            project, config, aws, given, allow_replace=allow_replace, release_data=release_data, yes=yes
+        )
         terraform = prepared.terraform
         changed = _apply(terraform, prepared.plan, prepared.guard, home=config.home_folder)
         outputs = terraform.outputs()
+        if prepared.plan.launches and prepared.place:
+            block_choice.move_up(aws, config.project_name, prepared.place)
     if not changed:
         return deployed.from_outputs(aws, outputs)
     ids = deployed.ids_in(outputs)
@@ -57,7 +69,9 @@ def try_out(config: Config, aws: Aws, given: Mapping[str, Any], *, allow_replace
     """
     _check(config, aws, given)
     with copied(config, aws.region) as project:
-        return _prepare(project, config, aws, given, allow_replace=allow_replace, release_data=release_data).plan
+        return _prepare(
+            project, config, aws, given, allow_replace=allow_replace, release_data=release_data, yes=True
+        ).plan
 
 
 _Guard = Callable[[Sequence[Change]], None]
@@ -65,11 +79,12 @@ _Guard = Callable[[Sequence[Change]], None]
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A plan that has passed the guard."""
+    """A plan that has passed the guard. `place` is None on demand."""
 
     terraform: Terraform
     plan: Plan
     guard: _Guard
+    place: Place | None
 
 
 def _check(config: Config, aws: Aws, given: Mapping[str, Any]) -> None:
@@ -86,6 +101,7 @@ def _prepare(
     *,
     allow_replace: bool,
     release_data: bool,
+    yes: bool,
 ) -> _Prepared:
     """Everything before the apply: what there is, what is wanted, the plan, and whether it may be carried out."""
     outputs = project.outputs()
@@ -101,16 +117,19 @@ def _prepare(
     terraform = project.synthesize(wanted)
     adoption.take(terraform, unnamed, strays)
     guard = functools.partial(refuse_losses, allow_replace=allow_replace, refresh_ami=bool(given.get("refreshAmi")))
+    plan = _plan(terraform, allow_replace=allow_replace)
+    guard([change for change in plan.changes if not (release_data and change.type == DATA_VOLUME)])
+    if plan.launches and not wanted.get("useCapacityBlock"):
+        on_demand.confirm(aws, config.deployment(wanted).instance_type, plan.launches, yes=yes)
     if release_data:
         # What else would be lost has to be known before the volumes are forgotten.
-        changes = _plan(terraform, allow_replace=allow_replace).changes
-        guard([change for change in changes if change.type != DATA_VOLUME])
         if config.deployment(wanted).data_volume_size:
-            _refuse_to_release_what_is_in_use(running, changes, aws.region)
+            _refuse_to_release_what_is_in_use(running, plan.changes, aws.region)
         _release_data(terraform, aws.region)
-    plan = _plan(terraform, allow_replace=allow_replace)
-    guard(plan.changes)
-    return _Prepared(terraform, plan, guard)
+        plan = _plan(terraform, allow_replace=allow_replace)
+        guard(plan.changes)
+    block, subnet = wanted.get("capacityReservationId"), wanted.get("subnetId")
+    return _Prepared(terraform, plan, guard, Place(block, subnet) if block and subnet else None)
 
 
 def info(config: Config, aws: Aws) -> Deployed:
@@ -246,9 +265,11 @@ def _settle(
     """
     before, wanted = memory.choices, {**merged, "region": aws.region}
     block = wanted.get("capacityReservationId")
-    if block and block not in given.values() and preflight.is_over(aws, block):
-        display.note(f"The Capacity Block {block} is over: the one in Parameter Store is taken from now on.")
+    if block and block not in given.values() and block_choice.is_over(aws, block):
+        display.note(f"The Capacity Block {block} is over.")
         wanted = choices.without_place(wanted, given)
+    if wanted.get("useCapacityBlock") and "useCapacityBlock" not in before:
+        wanted = {**choices.place_of(running), **wanted}
     if preflight.needs_subnet(config, wanted):
         instance_type = wanted.get("instanceType") or config.default_instance_type
         wanted["subnetId"] = preflight.find_subnet(aws, instance_type, running, memory.zone)
@@ -259,8 +280,14 @@ def _settle(
     launching = deployment.count if elsewhere else max(deployment.count - len(running), 0)
     if launching and before:
         display.note(f"As at the deploy before, but for what was given now: {choices.in_words(wanted)}.")
-    if launching or allow_replace or given.get("refreshAmi"):
-        preflight.check_place(aws, deployment, launching=launching)
+    if not (launching or allow_replace or given.get("refreshAmi")):
+        return wanted
+    if deployment.use_capacity_block:
+        place = block_choice.choose(aws, deployment, launching=launching)
+        return {**wanted, "capacityReservationId": place.reservation_id, "subnetId": place.subnet_id}
+    if launching and "useCapacityBlock" not in given:
+        block_choice.refuse_beside_block(aws, deployment.instance_type)
+    preflight.check_on_demand(aws, deployment, launching=launching)
     return wanted
 
 

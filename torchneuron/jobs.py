@@ -47,13 +47,15 @@ def try_out_deploy(given: Mapping[str, Any], *, skip_setup: bool, allow_replace:
     show_deployment.show_plan(plan)
 
 
-def deploy_and_set_up(given: Mapping[str, Any], *, skip_setup: bool, allow_replace: bool, release_data: bool) -> None:
+def deploy_and_set_up(
+    given: Mapping[str, Any], *, skip_setup: bool, allow_replace: bool, release_data: bool, yes: bool
+) -> None:
     """`invoke deploy`. What the setup would refuse is refused before there is a machine to pay for."""
     settings = config.load()
     aws = Aws(settings.region(given.get("region")))
     if not skip_setup:
         code_server.check(settings)
-    made = deployment.deploy(settings, aws, given, allow_replace=allow_replace, release_data=release_data)
+    made = deployment.deploy(settings, aws, given, allow_replace=allow_replace, release_data=release_data, yes=yes)
     if not skip_setup:
         one = made.instance_ids if len(made.instance_ids) == 1 else ()
         words = setup_words(Machines(one, region=aws.region), RunOptions(), PasswordSource())

@@ -60,6 +60,7 @@ _SEE_ROOM = Grant(
     "where a type is offered, and how much of it the account may run",
     (*_of("ec2", "DescribeInstanceTypeOfferings", "DescribeInstanceTypes"), "servicequotas:GetServiceQuota"),
 )
+_SEE_PRICES = Grant("SeePrices", "what an on-demand launch costs: deploy can do without", _of("pricing", "GetProducts"))
 _SEE_EXTENSIONS = Grant(
     "SeeExtensions", "what blocks were extended by", _of("ec2", "DescribeCapacityBlockExtensionHistory")
 )
@@ -89,6 +90,12 @@ _SAVE_BLOCK = Grant(
     "SaveBlock",
     "keeps a block in Parameter Store, or puts back what was there",
     _of("ssm", "PutParameter", "AddTagsToResource", "DeleteParameter"),
+    _SAVED_PARAMETERS,
+)
+_KEEP_SAVED = Grant(
+    "KeepSavedBlock",
+    "the block in Parameter Store, and the next one in its place",
+    (*_READ_SAVED.actions, *_SAVE_BLOCK.actions),
     _SAVED_PARAMETERS,
 )
 
@@ -440,7 +447,9 @@ NEEDED: Mapping[str, tuple[Grant, ...]] = {
     "cb.load-params": (_READ_SAVED,),
     "bootstrap": (_MAKE_BUCKET,),
     "deploy": (
-        *(_SEE_ALIAS, *_PLAN, _SEE_BLOCKS, _SEE_ROOM, *_SEE, *_MAKE, *_REMOVE, *_SET_UP, *_REACH),
+        *(_SEE_ALIAS, _READ_STATE, _WRITE_STATE, _UNLOCK_STATE, _KEEP_SAVED, _READ_IMAGE, _MAKE_PASSWORD),
+        *(_SEE_BLOCKS, _SEE_ROOM, _SEE_PRICES),
+        *(*_SEE, *_MAKE, *_REMOVE, *_SET_UP, *_REACH),
         *(_SEE_REMAINS, _FIND_SECRET),  # --destroy
     ),
     "info": (*_INFO, *_FIND, _SEE_OPENINGS, *_REACH),

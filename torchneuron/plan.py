@@ -56,9 +56,9 @@ class Plan:
     outputs: bool = False
 
     @property
-    def launches(self) -> bool:
-        """Whether a machine would be made."""
-        return any(change.type == MACHINE and "create" in change.actions for change in self.changes)
+    def launches(self) -> int:
+        """How many machines would be made."""
+        return sum(change.type == MACHINE and "create" in change.actions for change in self.changes)
 
     @property
     def groundwork(self) -> tuple[str, ...]:

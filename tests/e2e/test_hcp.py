@@ -21,7 +21,7 @@ from tests.e2e.hcp_stand_in import HOST, ORGANIZATION, HcpStandIn, serving
 from tests.sandboxes import open_sandbox
 
 WORKSPACE, IN_USE = "code-server", "in-use"
-DEPLOY = ("deploy", "--skip-setup", "-t", "trn2.3xlarge")
+DEPLOY = ("deploy", "--skip-setup", "-t", "trn2.3xlarge", "--on-demand", "--yes")
 
 
 @dataclass(frozen=True)

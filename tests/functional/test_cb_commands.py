@@ -34,9 +34,29 @@ def test_a_shell_that_is_given_no_block_knows_none(invoke, bought, fail):
     assert invoke("cb.load-params", "-r", "us-east-2", status=2).out == ""
 
 
-def test_a_block_that_replaces_the_saved_one_says_so(invoke, bought):
-    again = invoke("cb.search", "-d", "48", "-r", REGION).out.split()
-    offering = again[again.index("--offering-id") + 1]
+def another_offering(invoke):
+    words = invoke("cb.search", "-d", "48", "-r", REGION).out.split()
+    return words[words.index("--offering-id") + 1]
+
+
+def the_reservation(done):
+    return done.err.split("Bought: ")[1].split(".")[0]
+
+
+@pytest.mark.attack("buy another block while the saved one still can take machines")
+def test_purchase_does_not_displace_the_saved_block(invoke, bought):
+    second = invoke("cb.purchase", "--offering-id", another_offering(invoke), "--yes")
+    assert f"{bought} stays saved for {REGION}: scheduled, starts in" in second.out
+    assert bought in invoke("cb.load-params").out
+    # Said in so many words, another one is saved.
+    done = invoke("cb.save-params", "--reservation-id", the_reservation(second))
+    assert f"It replaces {bought}, which was saved for {REGION} before." in done.err
+
+
+def test_purchase_replaces_a_saved_block_that_is_over_and_says_so(invoke, bought, ec2, move_clock):
+    (block,) = ec2.describe_capacity_reservations()["CapacityReservations"]
+    move_clock(block["EndDate"])
+    offering = another_offering(invoke)
     status, shown, _ = on_a_terminal(["cb.purchase", "--offering-id", offering], typed="y\nn\n", columns=200)
     assert status == 0
     assert f"Save it to Parameter Store instead of {bought}, for invoke deploy" in shown

@@ -128,11 +128,11 @@ def test_a_capacity_block_is_outside_the_quota(launch, limit, active_block):
 
 def test_a_deploy_is_refused_before_it_plans(aws, config, limit):
     deployment = config.deployment({"region": REGION, "instanceType": "trn2.3xlarge"})
-    preflight.check_place(aws, deployment, launching=2)
+    preflight.check_on_demand(aws, deployment, launching=2)
     limit(trn=12)
-    preflight.check_place(aws, deployment, launching=1)
+    preflight.check_on_demand(aws, deployment, launching=1)
     with pytest.raises(InputError, match=r"2 x trn2\.3xlarge have 24 vCPUs, and this account may run 12 on demand"):
-        preflight.check_place(aws, deployment, launching=2)
+        preflight.check_on_demand(aws, deployment, launching=2)
     limit(trn=0)
     with pytest.raises(InputError, match=f"--quota-code {TRN} --desired-value 12"):
         quotas.check(aws, "trn2.3xlarge", 1)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.unit.capacity_fakes import refusal
+from tests.unit.capacity_fakes import dated, refusal, reservation
 from torchneuron import config, deployment, display, locks, project, removal
 from torchneuron.errors import AccessError, Declined, Detached, InputError, NotFoundError, SetupError, TorchNeuronError
 
@@ -28,6 +28,7 @@ esac
 """
 
 
+ON_DEMAND = {"useCapacityBlock": False}
 SEEN = {
     "describe_instances": [{"Reservations": []}],
     "describe_instance_type_offerings": [{"InstanceTypeOfferings": [{"Location": "sa-east-1b"}]}],
@@ -64,6 +65,9 @@ class Denied:
     def list_account_aliases(self):
         raise refusal("AccessDenied")
 
+    def get_products(self, **_):
+        raise refusal("AccessDeniedException")
+
 
 class FakeAws:
     """A region that may be looked at until `expired` says otherwise."""
@@ -87,6 +91,9 @@ class FakeAws:
         return Denied()
 
     def ssm(self):
+        return Denied()
+
+    def pricing(self):
         return Denied()
 
     def ec2(self):
@@ -176,10 +183,31 @@ def test_each_region_is_synthesized_by_itself_and_beside_what_cdktf_writes(setti
 
 
 def test_what_fails_after_the_launch_names_the_machine_and_the_command_that_goes_on(settings):
+    ran = stack(settings, "sa-east-1") / "ran"
+    expiring = FakeAws(expired=lambda: ran.exists() and "apply" in ran.read_text().split())
     with pytest.raises(SetupError, match="credentials have expired") as failed:
-        deployment.deploy(settings, FakeAws(expired=(stack(settings, "sa-east-1") / "action").exists), {})
+        deployment.deploy(settings, expiring, ON_DEMAND, yes=True)
     assert failed.value.exit_status == 1
     assert "invoke setup -i i-1 -r sa-east-1" in failed.value.do
+
+
+@pytest.mark.attack("start a machine on demand without an answer")
+def test_on_demand_machine_is_not_launched_without_an_answer(settings, capsys):
+    with pytest.raises(InputError, match="Nothing was started"):
+        deployment.deploy(settings, FakeAws(), ON_DEMAND)
+    assert "on demand in sa-east-1: its price is not known." in capsys.readouterr().err
+    assert "apply" not in (stack(settings, "sa-east-1") / "ran").read_text().split()
+
+
+@pytest.mark.attack("start a machine on demand beside a paid and free block, from a script")
+def test_launch_beside_a_free_block_is_refused_before_anything_is_planned(settings, monkeypatch):
+    block = reservation("cr-1", "active", AvailableInstanceCount=1)
+    monkeypatch.setitem(SEEN, "describe_capacity_reservations", [dated({"CapacityReservations": [block]})])
+    with pytest.raises(InputError, match="You have a Capacity Block for trn2") as refused:
+        deployment.deploy(settings, FakeAws(), {}, yes=True)
+    assert "--use-capacity-block" in refused.value.do
+    assert "--on-demand" in refused.value.do
+    assert (stack(settings, "sa-east-1") / "ran").read_text().split() == ["init", "output"]
 
 
 def test_a_failure_keeps_its_own_words_once_a_machine_runs():

@@ -1,17 +1,14 @@
-"""What is refused before a launch on a Capacity Block that could not succeed."""
+"""What is refused before an on-demand launch that could not succeed."""
 
 import dataclasses
-from datetime import timedelta
 
 import pytest
 
-from tests.unit.capacity_fakes import NOW, REGION, ZONE, FakeEc2, refusal, reservation
-from tests.unit.test_saved_block import FakeSsm
+from tests.unit.capacity_fakes import REGION, ZONE, FakeEc2, refusal
 from torchneuron import config
-from torchneuron.errors import InputError, NotFoundError
-from torchneuron.preflight import check_place, is_over, needs_subnet
+from torchneuron.errors import InputError
+from torchneuron.preflight import check_on_demand, needs_subnet
 
-BLOCK = "cr-0123456789abcdef0"
 SAVED_SUBNET, OTHER_SUBNET = "subnet-aaaaaaaa", "subnet-bbbbbbbb"
 
 
@@ -40,13 +37,12 @@ class Ec2(FakeEc2):
 
 
 class FakeAws:
-    """A region with one active block, a subnet in its zone and one in another; `saved` is in Parameter Store."""
+    """A region with a subnet in the zone that offers the type, and one in another."""
 
     region = REGION
 
-    def __init__(self, saved, quota=None):
-        self._ec2, self._ssm, self._quota = Ec2(), FakeSsm(**saved), quota
-        self._ec2.reservations = [reservation(BLOCK, "active", TotalInstanceCount=4, AvailableInstanceCount=2)]
+    def __init__(self, quota=None):
+        self._ec2, self._quota = Ec2(), quota
         self._ec2.subnets = [
             {"SubnetId": SAVED_SUBNET, "AvailabilityZone": ZONE},
             {"SubnetId": OTHER_SUBNET, "AvailabilityZone": "sa-east-1c"},
@@ -55,9 +51,6 @@ class FakeAws:
     def ec2(self):
         return self._ec2
 
-    def ssm(self):
-        return self._ssm
-
     def service_quotas(self):
         return Quotas(self._quota)
 
@@ -65,90 +58,27 @@ class FakeAws:
 SETTINGS = config.load(config.PROJECT_ROOT / "config.json")
 
 
-def check(saved=None, aws=None, launching=1, **named):
-    deployment = SETTINGS.deployment({"region": REGION})
-    aws = aws or FakeAws(saved or {})
-    check_place(aws, dataclasses.replace(deployment, **{"use_capacity_block": True, **named}), launching=launching)
-
-
-def test_the_saved_block_in_its_subnet_passes():
-    check({"reservation": BLOCK, "subnet": SAVED_SUBNET})
-
-
-def test_a_named_block_that_is_the_saved_one_takes_the_saved_subnet():
-    check({"reservation": BLOCK, "subnet": SAVED_SUBNET}, capacity_reservation_id=BLOCK)
-
-
-@pytest.mark.parametrize("saved", [{}, {"reservation": "cr-0fedcba9876543210", "subnet": SAVED_SUBNET}])
-def test_a_named_block_never_takes_the_subnet_of_another(saved):
-    with pytest.raises(InputError, match=r"(?s)No subnet is known.*--subnet-id.*cb\.save-params"):
-        check(saved, capacity_reservation_id=BLOCK)
-
-
-def test_a_named_block_with_a_named_subnet_needs_nothing_saved():
-    check(capacity_reservation_id=BLOCK, subnet_id=SAVED_SUBNET)
-
-
-@pytest.mark.parametrize(
-    ("saved", "named"),
-    [
-        ({"reservation": BLOCK, "subnet": OTHER_SUBNET}, {}),
-        ({"reservation": BLOCK, "subnet": SAVED_SUBNET}, {"subnet_id": OTHER_SUBNET}),
-        ({}, {"capacity_reservation_id": BLOCK, "subnet_id": OTHER_SUBNET}),
-    ],
-)
-def test_a_subnet_in_another_zone_is_refused(saved, named):
-    with pytest.raises(InputError, match=f"is in sa-east-1c, and the Capacity Block {BLOCK} is in {ZONE}"):
-        check(saved, **named)
-
-
-def test_a_subnet_that_does_not_exist_is_refused():
-    with pytest.raises(NotFoundError, match="no subnet subnet-cccccccc"):
-        check(capacity_reservation_id=BLOCK, subnet_id="subnet-cccccccc")
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({"State": "scheduled"}, r"is scheduled, not active\.(?s:.*)invoke cb\.wait --until active"),
-        ({"State": "expired"}, "is expired, not active"),
-        ({"EndDate": NOW + timedelta(minutes=20)}, "can no longer be used: AWS takes its instances back"),
-        ({"InstanceType": "trn2.48xlarge"}, r"is for trn2\.48xlarge, not trn2\.3xlarge(?s:.*)-t trn2\.48xlarge"),
-    ],
-)
-def test_a_block_that_cannot_be_used_is_refused(changes, told):
-    aws = FakeAws({"reservation": BLOCK, "subnet": SAVED_SUBNET})
-    aws.ec2().reservations[0].update(changes)
-    with pytest.raises(InputError, match=told):
-        check(aws=aws)
-
-
-def test_a_block_has_to_have_room_for_all_that_is_launched():
-    check({"reservation": BLOCK, "subnet": SAVED_SUBNET}, launching=2)
-    with pytest.raises(InputError, match="has room for 2 of the 3 machines to launch") as refused:
-        check({"reservation": BLOCK, "subnet": SAVED_SUBNET}, launching=3)
-    assert f"invoke cb.describe --reservation-id {BLOCK}" in refused.value.why
-
-
-ON_DEMAND = {"use_capacity_block": False}
+def check(aws=None, launching=1, **named):
+    deployment = dataclasses.replace(SETTINGS.deployment({"region": REGION}), **named)
+    check_on_demand(aws or FakeAws(), deployment, launching=launching)
 
 
 def test_on_demand_a_type_has_to_be_offered_where_the_subnet_is():
-    check(**ON_DEMAND)
-    check(**ON_DEMAND, subnet_id=SAVED_SUBNET)
+    check()
+    check(subnet_id=SAVED_SUBNET)
     with pytest.raises(InputError, match=f"not offered in sa-east-1c.*(?s:.*)subnet in {ZONE}"):
-        check(**ON_DEMAND, subnet_id=OTHER_SUBNET)
+        check(subnet_id=OTHER_SUBNET)
     with pytest.raises(InputError, match=r"does not offer trn9\.large in sa-east-1"):
-        check(**ON_DEMAND, instance_type="trn9.large")
+        check(instance_type="trn9.large")
 
 
 def test_a_quota_that_can_be_read_has_to_be_enough():
     for quota in (None, 24.0):
-        check(aws=FakeAws({}, quota), **ON_DEMAND, launching=2)
+        check(aws=FakeAws(quota), launching=2)
     with pytest.raises(
         InputError, match=r"2 x trn2\.3xlarge have 24 vCPUs, and this account may run 0 on demand"
     ) as low:
-        check(aws=FakeAws({}, 0.0), **ON_DEMAND, launching=2)
+        check(aws=FakeAws(0.0), launching=2)
     assert "--quota-code L-2C3B7624 --desired-value 24" in low.value.do
 
 
@@ -158,13 +88,3 @@ def test_a_data_volume_gets_a_subnet_where_the_type_is_offered():
     assert not needs_subnet(SETTINGS, {"dataVolumeSize": 100, "subnetId": SAVED_SUBNET})
     assert not needs_subnet(SETTINGS, {})
     assert needs_subnet(dataclasses.replace(SETTINGS, data_volume_size=100), {})
-
-
-@pytest.mark.parametrize(
-    ("changes", "over"),
-    [({}, False), ({"State": "expired"}, True), ({"EndDate": NOW}, True), ({"CapacityReservationId": "cr-9"}, True)],
-)
-def test_a_block_is_over_once_nothing_can_run_on_it(changes, over):
-    aws = FakeAws({})
-    aws.ec2().reservations[0].update(changes)
-    assert is_over(aws, BLOCK) == over

@@ -9,12 +9,14 @@ from moto.core.utils import camelcase_to_underscores
 from rehearsal.ec2 import RehearsalEC2
 from rehearsal.iam import RehearsalIAM
 from rehearsal.models import service_model
+from rehearsal.pricing import RehearsalPricing
 from rehearsal.service_quotas import RehearsalServiceQuotas
 from rehearsal.ssm import RehearsalSSM
 
 CLASSES = {
     "ec2": RehearsalEC2,
     "iam": RehearsalIAM,
+    "pricing": RehearsalPricing,
     "servicequotas": RehearsalServiceQuotas,
     "ssm": RehearsalSSM,
 }
@@ -35,7 +37,9 @@ def rows():
     return [row for row in cells if row[0] not in ("operation", "---")]
 
 
-@pytest.mark.parametrize(("service", "least"), [("ec2", 25), ("iam", 0), ("servicequotas", 1), ("ssm", 10)])
+@pytest.mark.parametrize(
+    ("service", "least"), [("ec2", 25), ("iam", 0), ("pricing", 1), ("servicequotas", 1), ("ssm", 10)]
+)
 def test_every_operation_stands_in_the_table(service, least):
     own = set(own_operations(service))
     named = {name for row in rows() for name in re.findall(r"\w+", row[0])}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from torchneuron import account, config, display, options, saved_block
+from torchneuron import account, block_choice, config, display, options, saved_block
 from torchneuron.aws import Aws
 from torchneuron.capacity_blocks import (
     cancelling,
@@ -177,7 +177,7 @@ def wait(until: str, reservation_id: str, region: str) -> None:
     goal = show_waiting.goal(until)
     wanted_id = options.aws_id("--reservation-id", reservation_id, "cr") if reservation_id else ""
     _, aws = _start(region)
-    wanted_id = wanted_id or saved_block.load(aws.ssm(), aws.region).reservation_id
+    wanted_id = wanted_id or block_choice.current_id(aws)
     with show_waiting.telling(wanted_id, goal) as told:
         # The client that never retries: botocore would be silent for minutes about a network that is gone.
         block = waiting.wait(aws.ec2_once(), aws.region, wanted_id, goal, sleep=time.sleep, now=once.utc_now, told=told)
@@ -185,9 +185,14 @@ def wait(until: str, reservation_id: str, region: str) -> None:
 
 
 def _save_what_was_bought(aws: Aws, reservation: Reservation, *, yes: bool) -> None:
-    """Save it, if that is wanted; a failure must not read as if nothing had been bought."""
+    """Save it, if that is wanted; a failure must not read as if nothing had been bought.
+
+    A saved block that can take machines before this one stays saved.
+    """
     try:
-        if yes or _is_to_be_saved(aws, reservation):
+        if kept := block_choice.kept_instead(aws, reservation):
+            show_saved.kept(kept, reservation)
+        elif yes or _is_to_be_saved(aws, reservation):
             save_params(reservation.id, "", reservation.region)
     except TorchNeuronError as error:
         raise PurchaseError(

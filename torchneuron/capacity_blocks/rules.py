@@ -37,6 +37,9 @@ ULTRASERVER_TYPES = tuple(_INSTANCES_IN)
 
 # Instance types that only come as UltraServers: DescribeCapacityReservations does not say so itself.
 _ULTRASERVER_TYPES = ("trn2u.", "p6e-gb200.", "p6e-gb300.")
+# There is no on-demand list price for any size of these, and on-demand and spot requests were refused almost everywhere
+# (foxl-ai/kiln, docs/research/trn2-trn3.md, October 2026).
+_SOLD_AS_BLOCKS_ONLY = ("trn2.", "trn2u.")
 _RECLAIMED_BEFORE_END = timedelta(minutes=30)
 _ULTRASERVER_RECLAIMED_BEFORE_END = timedelta(minutes=60)
 _EXTENSIONS_OPEN_BEFORE_END = timedelta(days=56)
@@ -71,6 +74,11 @@ def check_ultraserver_count(count: int) -> None:
 def instances_in(ultraserver_type: str) -> int:
     """How many instances one UltraServer of this type has; 0 where that is not known."""
     return _INSTANCES_IN.get(ultraserver_type, 0)
+
+
+def is_sold_as_blocks_only(instance_type: str) -> bool:
+    """Whether AWS has, in practice, capacity of the type in Capacity Blocks only."""
+    return instance_type.startswith(_SOLD_AS_BLOCKS_ONLY)
 
 
 def next_shorter(hours: int) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torchneuron import display, options, saved_block
+from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.saved_block import SavedBlock
 
 _FORMS = ("table", "shell", "json")
@@ -26,6 +27,14 @@ def would_be_saved(block: SavedBlock) -> None:
     if block.replaced:
         display.note(f"It would replace {block.replaced}, which is saved for {block.region} now.")
     display.note("Dry run. Nothing was saved.")
+
+
+def kept(saved: Reservation, bought: Reservation) -> None:
+    """Why the saved block stays, and when the one just bought is used."""
+    display.say(
+        f"{saved.id} stays saved for {saved.region}: {saved.state}, {saved.outlook}.\n"
+        f"invoke deploy --use-capacity-block uses {bought.id} when {saved.id} cannot take a machine."
+    )
 
 
 def not_saved(region: str, form: str) -> None:
