@@ -21,7 +21,6 @@ import ctypes
 import os
 import struct
 import sys
-from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -56,15 +55,14 @@ def files(space: str, tree: str, folder: str, user_namespace: int, first_id: int
     # They may be where `space` is.
     below, above = (_idmapped(path, user_namespace) if path else -1 for path in (tree, folder))
     _mount("host", space, "tmpfs", 0, b"mode=755")
-    for name in ("lower", "changes", "root", "dev", "volumes"):
-        Path(space, name).mkdir()
+    _make_folders(*(f"{space}/{name}" for name in ("lower", "changes", "root", "dev", "volumes")))
     _attach(below, f"{space}/lower")
     if folder:
         _attach(above, f"{space}/changes")
     else:
-        for name in ("upper", "work", "masks"):
-            Path(space, "changes", name).mkdir()
-        for path in (Path(space, "changes"), *Path(space, "changes").iterdir()):
+        folders = [f"{space}/changes/{name}" for name in ("upper", "work", "masks")]
+        _make_folders(*folders)
+        for path in (f"{space}/changes", *folders):
             os.chown(path, first_id, first_id)
     if devices >= 0:
         _attach(devices, f"{space}/volumes")
@@ -86,8 +84,7 @@ def volume(
     _call("unshare", _libc.unshare(_CLONE_NEWNS))
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE, None)
     _mount("dev", "/dev", "tmpfs", 0, None)
-    for place in ("/dev/plain", "/dev/idmapped"):
-        Path(place).mkdir()
+    _make_folders("/dev/plain", "/dev/idmapped")
     os.mknod(node, 0o60600, os.makedev(major, minor))
     _mount(node, "/dev/plain", kind, flags | _MS_NODEV, data)
     _attach(_idmapped("/dev/plain", user_namespace), "/dev/idmapped")
@@ -108,6 +105,11 @@ def _understood(kind: str, options: str) -> tuple[int, bytes]:
     if unknown := given - _DEFAULTS - _FLAGS.keys() - {_DATA[kind].decode()}:
         raise PermissionError(f"this rehearsal mounts volumes without the options {', '.join(sorted(unknown))}")
     return sum(flag for option, flag in _FLAGS.items() if option in given), _DATA[kind]
+
+
+def _make_folders(*paths: str) -> None:
+    for path in paths:
+        os.mkdir(path)  # noqa: PTH102 # pathlib takes as long to import as this program runs
 
 
 def _idmapped(path: str, user_namespace: int) -> int:
