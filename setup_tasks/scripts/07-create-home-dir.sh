@@ -84,7 +84,7 @@ mount_volume() {
     install -d -o root -g root -m 755 "$HOME_DIR" # so that nobody else writes there while the volume is away
     mount "$HOME_DIR"
   elif is_mounted_from_disk && ! has_safe_options; then # by an earlier version of the setup
-    mount -o remount "$HOME_DIR"
+    mount -o remount,bind,nosuid,nodev "$HOME_DIR"
   fi
   is_mounted_from_disk || fail "$HOME_DIR could not be mounted from volume $DATA_VOLUME"
 }
