@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from stacks import node, one_off
-from torchneuron import config
+from torchneuron import config, files
 from torchneuron.errors import TorchNeuronError
 
 
@@ -22,6 +22,9 @@ def main() -> int:
     except TorchNeuronError as error:
         print(error, file=sys.stderr)
         return error.exit_status
+    except OSError as error:
+        print(files.unusable(error), file=sys.stderr)
+        return 1
     return 0
 
 

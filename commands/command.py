@@ -41,6 +41,15 @@ def ended(error: TorchNeuronError) -> Exit:
     return Exit(code=error.exit_status)
 
 
+def _unusable(error: OSError) -> TorchNeuronError:
+    """What is told of a full disk or a file that cannot be used; standard output is given up if it is the one."""
+    from torchneuron import display, files
+
+    if error.filename is None:
+        display.give_up_stdout()
+    return files.unusable(error)
+
+
 def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
     """An Invoke task. Everything it can fail with ends here, as one message and an exit status: 2 for what was
     refused before anything changed, 3 for a purchase whose outcome is unknown, 130 for Ctrl-C, 1 otherwise.
@@ -53,6 +62,10 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
                 body(*args, **kwargs)
             except TorchNeuronError as error:
                 raise ended(error) from None
+            except OSError as error:
+                if isinstance(error, ConnectionError):
+                    raise
+                raise ended(_unusable(error)) from None
             except KeyboardInterrupt:
                 raise Exit(message="Interrupted. The same command takes up where it stopped.", code=130) from None
 

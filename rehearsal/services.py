@@ -25,6 +25,7 @@ from rehearsal.authorization import authorized
 from rehearsal.calls import operation_of
 from rehearsal.checking import checked
 from rehearsal.ec2 import RehearsalEC2
+from rehearsal.freshness import stale_answer
 from rehearsal.iam import RehearsalIAM
 from rehearsal.keeping import KeepingError, may_change
 from rehearsal.mishaps import meeting
@@ -71,6 +72,7 @@ def application(service: Any, world: World, keep: Callable[[], None]) -> Any:
         made.view_functions[endpoint] = meeting(world.faults, service, checking)
     made.before_request(_take_whole)
     made.before_request(lambda: authentication.refusal(world.keys, service))
+    made.before_request(lambda: stale_answer(service))
     made.before_request(lambda: world.calls.note(service, request))
 
     def keep_changes(response: Response) -> Response:

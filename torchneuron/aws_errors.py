@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -33,15 +35,20 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from torchneuron.errors import AccessError, AwsError, InputError, UnreachableError
+from torchneuron.errors import AccessError, AwsError, ClockError, InputError, UnreachableError
 
 SEARCH_LIMIT = "CapacityBlockDescribeLimitExceeded"
 """EC2's code for searches of Capacity Blocks that come too fast, which botocore takes for an ordinary refusal."""
+_SET_THE_CLOCK = "Set the clock (sudo timedatectl set-ntp true; on a Mac: sudo sntp -sS time.apple.com)"
+_CLOCK_TOLERANCE = timedelta(minutes=4)
+"""Less than what any service accepts (5 minutes, EC2 and S3 15: IAM user guide, "Troubleshoot Signature Version 4")."""
 
 
 def is_about_sign_in(error: AwsError) -> bool:
-    """Whether there are no credentials or they have expired: then no region and no other call fares better."""
-    return isinstance(error, AccessError) and (not error.code or error.code in _EXPIRED)
+    """Whether no credentials, expired ones or a clock that is off are the cause: no other call fares better then."""
+    return isinstance(error, ClockError) or (
+        isinstance(error, AccessError) and (not error.code or error.code in _EXPIRED)
+    )
 
 
 def is_denied(error: AwsError) -> bool:
@@ -81,8 +88,8 @@ _MISCONFIGURED = (
 def calling(doing: str) -> Iterator[None]:
     """Turn what botocore raises into our errors. `doing` completes "Could not …".
 
-    Raises AccessError (credentials, permissions), InputError (AWS configuration on this machine),
-    UnreachableError (no answer) and AwsError (any other refusal, with AWS's code).
+    Raises AccessError (credentials, permissions), ClockError (this machine's clock), InputError (AWS configuration on
+    this machine), UnreachableError (no answer) and AwsError (any other refusal, with AWS's code).
     """
     try:
         yield
@@ -137,10 +144,15 @@ _BAD_CREDENTIALS = {
     "AuthFailure",
     "InvalidAccessKeyId",
     "InvalidClientTokenId",
+    "InvalidSignatureException",
     "OptInRequired",
+    "RequestTimeTooSkewed",
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
+# AWS refuses a request by these when its date is too far off. SigV4's two are a wrong key's as well, hence the text.
+_SKEWED = {"RequestExpired", "RequestTimeTooSkewed"}
+_SKEWED_SIGNATURE = re.compile(r"Signature expired|Signature not yet current")
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
 # Some of them come with a server error's status, but they are refusals: nothing took effect.
 _THROTTLED = {"RequestLimitExceeded", "Throttling", "ThrottlingException"}
@@ -152,6 +164,15 @@ def _refusal(error: ClientError, doing: str) -> AwsError:
     code = error.response.get("Error", {}).get("Code") or ""
     message = error.response.get("Error", {}).get("Message") or ""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    offset = clock_offset(error.response)
+    is_skewed = abs(offset) > _CLOCK_TOLERANCE
+    if is_skewed and (code in _SKEWED or _SKEWED_SIGNATURE.search(message)):
+        return ClockError(
+            f"Could not {doing}: this machine's clock is {_in_words(offset)}.",
+            code=code,
+            why=f"AWS refuses requests with a date that is more than 5 minutes off ({code}: {message})",
+            do=f"{_SET_THE_CLOCK}, then run the same command again.",
+        )
     if code in _EXPIRED:
         return AccessError(
             f"Could not {doing}: the AWS credentials have expired.",
@@ -165,7 +186,8 @@ def _refusal(error: ClientError, doing: str) -> AwsError:
             code=code,
             why=message,
             do="Check AWS_PROFILE, or the access key in use (aws sts get-caller-identity). If they work elsewhere, the"
-            " account has not enabled this region: aws account enable-region --region-name REGION.",
+            " account has not enabled this region: aws account enable-region --region-name REGION."
+            + (f"\nThis machine's clock is {_in_words(offset)}, which may be the cause. {_SET_THE_CLOCK}." * is_skewed),
         )
     if code in _DENIED:
         return AccessError(
@@ -185,6 +207,20 @@ def _refusal(error: ClientError, doing: str) -> AwsError:
     if code in _SERVER or status >= 500:
         return UnreachableError(f"Could not {doing}: AWS answered with a fault of its own.", code=code, why=message)
     return AwsError(f"Could not {doing}.", code=code, why=f"{code}: {message}")
+
+
+def clock_offset(answer: Mapping[str, Any]) -> timedelta:
+    """How far this machine's clock is ahead of AWS's, by the `Date` of an answer; zero where it has none."""
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
+    try:
+        return datetime.now(timezone.utc) - utc(parsedate_to_datetime(date))
+    except (TypeError, ValueError):
+        return timedelta(0)
+
+
+def _in_words(offset: timedelta) -> str:
+    minutes = round(abs(offset) / timedelta(minutes=1))
+    return f"{minutes} minutes {'fast' if offset > timedelta(0) else 'slow'}"
 
 
 def _missing_action(code: str, message: str, operation: str) -> str:

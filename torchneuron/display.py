@@ -64,10 +64,11 @@ def say(text: str = "") -> None:
     try:
         print(plain(text), flush=True)
     except BrokenPipeError:
-        _give_up_stdout()
+        give_up_stdout()
 
 
-def _give_up_stdout() -> None:
+def give_up_stdout() -> None:
+    """Let everything that is still printed as a result go nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
@@ -83,7 +84,7 @@ def stream(pieces: Iterable[bytes]) -> None:
         sys.stdout.write(shown.feed(decoder.decode(b"", final=True)) + shown.finish())
         sys.stdout.flush()
     except BrokenPipeError:
-        _give_up_stdout()
+        give_up_stdout()
 
 
 def note(text: str) -> None:

@@ -47,6 +47,10 @@ class AccessError(AwsError):
     exit_status = 2
 
 
+class ClockError(AccessError):
+    """This machine's clock is so far off that AWS refuses what it signs."""
+
+
 class UnreachableError(AwsError):
     """No answer came from AWS: the request may or may not have taken effect."""
 

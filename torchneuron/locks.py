@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from torchneuron import display
+from torchneuron import display, files
 from torchneuron.errors import TorchNeuronError
 
 _POLL_SECONDS = 0.2
@@ -25,10 +25,13 @@ class BusyError(TorchNeuronError):
 def held(path: Path, what: str, *, seconds: float) -> Iterator[None]:
     """Hold the lock file `path` during the block, waiting at most `seconds` for whoever has it.
 
-    Raises BusyError, naming `what` is worked on, when another command has it longer.
+    Raises BusyError, naming `what` is worked on, when another command has it longer, and InputError where no lock can
+    be had.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
+    files.check_writable(path)
+    with files.using(path):
+        handle = path.open("a")
+    with handle:
         with display.waiting(f"Waiting for another command on {what}"):
             _take(handle.fileno(), path, what, end=time.monotonic() + seconds)
         yield

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torchneuron import display, marks
+from torchneuron import display, files, marks
 from torchneuron.aws_errors import calling
 from torchneuron.config import Config, save_state_bucket
 from torchneuron.errors import AwsError, InputError
@@ -61,7 +61,10 @@ def bootstrap(s3: S3Client, sts: STSClient, config: Config, region: str) -> Buck
     the bucket is not this account's to use, or when state is kept elsewhere on purpose.
     """
     place = _place(s3, sts, config, region)
-    bucket, created = place.bucket, place.bucket.create_unless_there()
+    bucket = place.bucket
+    if place.named != (bucket.name, bucket.region):
+        files.check_writable(config.path)
+    created = bucket.create_unless_there()
     changed = []
     for name, put in bucket.wrong_settings(config.project_name):
         put()

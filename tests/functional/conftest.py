@@ -214,7 +214,8 @@ def rehearsal_endpoint(server, control, machines, monkeypatch, day) -> Iterator[
         def now(cls, tz=None):
             return server.world.clock.now()
 
-    monkeypatch.setattr("torchneuron.capacity_blocks.once.datetime", LocalTime)
+    for module in ("capacity_blocks.once", "aws_errors"):
+        monkeypatch.setattr(f"torchneuron.{module}.datetime", LocalTime)
     yield server.endpoint
     for machine in machines.made.values():
         machine.may_boot.set()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from torchneuron import display, files, locks
+from torchneuron.errors import SetupError
 
 _VERSION = 1
 
@@ -79,16 +80,19 @@ class StateStore:
     def find(self) -> State | None:
         """The saved state; None when there is none, or none that can be understood."""
         try:
-            return _from_json(json.loads(self.path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
+            with files.using(self.path):
+                text = self.path.read_text(encoding="utf-8") if self.path.exists() else None
+            return None if text is None else _from_json(json.loads(text))
         except (ValueError, KeyError, TypeError, AttributeError):
             self.set_aside("damaged", "cannot be read")
             return None
 
     def save(self, state: State) -> None:
+        """Write the state. Raises SetupError when that fails: what the machine has begun goes on all the same."""
         text = json.dumps(_to_json(self._instance_id, state), indent=2) + "\n"
-        files.write_atomically(self.path, text, mode=0o600)
+        consequence = f"What {self._instance_id} has begun goes on there."
+        with files.using(self.path, consequence=consequence, kind=SetupError):
+            files.write_atomically(self.path, text, mode=0o600)
 
     def set_aside(self, kind: str, why: str) -> None:
         """Rename the file, so that the next `find` returns None, and say so. `why` completes "The state file … "."""
