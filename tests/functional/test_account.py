@@ -49,9 +49,6 @@ def profiles(tmp_path, monkeypatch, rehearsal_endpoint):
     return of
 
 
-KEYS = "AKIAREHEARSAL0000000", "rehearsal"
-
-
 @pytest.mark.parametrize(
     ("lines", "told"),
     [
@@ -62,10 +59,10 @@ KEYS = "AKIAREHEARSAL0000000", "rehearsal"
         ),
     ],
 )
-def test_credentials_of_a_profile_are_named_by_it(profiles, lines, told):
+def test_credentials_of_a_profile_are_named_by_it(profiles, server, lines, told):
     from torchneuron.aws import Aws
 
-    profiles(lines.format(*KEYS))
+    profiles(lines.format(server.access.access_key_id, server.access.secret_access_key))
     assert account.look(Aws(REGION)).credentials == told
 
 
