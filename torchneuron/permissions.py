@@ -82,7 +82,11 @@ _EXTEND = Grant(
     _of("ec2", "DescribeCapacityBlockExtensionOfferings", "PurchaseCapacityBlockExtension"),
 )
 _CANCEL = Grant("CancelReservations", "cancels what can be", _of("ec2", "CancelCapacityReservation"))
-_FIND_SUBNETS = Grant("FindSubnets", "a subnet in the block's zone", _of("ec2", "DescribeSubnets", "DescribeVpcs"))
+_FIND_SUBNETS = Grant(
+    "FindSubnets",
+    "a subnet in the block's zone, with a way out",
+    _of("ec2", "DescribeRouteTables", "DescribeSubnets", "DescribeVpcEndpoints", "DescribeVpcs"),
+)
 _READ_SAVED = Grant(
     "ReadSavedBlock", "the block in Parameter Store", _of("ssm", "GetParameter", "GetParameters"), _SAVED_PARAMETERS
 )

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
-from torchneuron.aws_errors import calling
+from torchneuron import display
+from torchneuron.aws_errors import calling, is_denied
 from torchneuron.errors import AwsError, InputError, NotFoundError
+from torchneuron.reach import routes
+from torchneuron.reach.diagnosis import Diagnosis
 from torchneuron.text import quoted
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ def zone_of(ec2: EC2Client, region: str, subnet_id: str, *, do: str) -> str:
 def check(ec2: EC2Client, region: str, subnet_id: str, *, zone: str, vpc_id: str = "", user: str) -> None:
     """Refuse a subnet that is not in `zone`, where `user` is, or not in the VPC if one is named.
 
-    Raises InputError, and NotFoundError when there is no such subnet.
+    Warns of one without a way out. Raises InputError, and NotFoundError when there is no such subnet.
     """
     subnet = _look_up(ec2, region, subnet_id, do="Leave --subnet-id out to have one found.")
     actual = subnet["AvailabilityZone"]
@@ -40,29 +43,52 @@ def check(ec2: EC2Client, region: str, subnet_id: str, *, zone: str, vpc_id: str
         raise InputError(
             f"{subnet_id} is in {subnet['VpcId']}, not in {vpc_id}.", do="Leave --subnet-id or --vpc-id out."
         )
+    if shut_in := _no_way_out(ec2, region, subnet):
+        display.warn(f"Systems Manager will not reach a machine in {subnet_id}. {shut_in.why}")
 
 
 def find(ec2: EC2Client, region: str, *, zone: str, vpc_id: str = "", user: str) -> str:
     """A subnet in `zone`, where `user` is, of this VPC, else of the default one.
 
-    Of several the one with most free addresses, then the lowest id. Raises NotFoundError, with the command that makes
-    what is missing.
+    Of several with a way out the one with most free addresses, then the lowest id. Raises NotFoundError, with the
+    command that makes what is missing.
     """
     doing = f"find a subnet in {zone}"
     vpc = _named_vpc(ec2, region, vpc_id) if vpc_id else _default_vpc(ec2, region, doing)
     in_vpc = {"vpc-id": vpc["VpcId"]}
     found = _subnets(ec2, doing, {**in_vpc, "availability-zone": zone, "state": "available"})
-    if found:
-        return min(found, key=lambda one: (-one["AvailableIpAddressCount"], one["SubnetId"]))["SubnetId"]
+    shut_in = None
+    for subnet in sorted(found, key=lambda one: (-one["AvailableIpAddressCount"], one["SubnetId"])):
+        problem = _no_way_out(ec2, region, subnet)
+        if problem is None:
+            return subnet["SubnetId"]
+        shut_in = shut_in or problem
+    name = vpc_id or f"The default VPC ({vpc['VpcId']})"
+    if shut_in:
+        raise NotFoundError(
+            f"{name} has no subnet with a way out in {zone}, where {user} is.",
+            why=f"Systems Manager would not reach a machine there. {shut_in.why}",
+            do="\n".join(["Name a subnet with --subnet-id, another VPC with --vpc-id, or fix it:", *shut_in.do]),
+        )
     if vpc_id:
-        name, command = vpc_id, _create(vpc, _subnets(ec2, doing, in_vpc), zone, region)
+        command = _create(vpc, _subnets(ec2, doing, in_vpc), zone, region)
     else:
-        name = f"The default VPC ({vpc['VpcId']})"
         command = f"aws ec2 create-default-subnet --availability-zone {quoted(zone)} --region {region}"
     raise NotFoundError(
         f"{name} has no subnet in {zone}, where {user} is.",
         do=f"Name a subnet with --subnet-id, another VPC with --vpc-id, or make one: {command}",
     )
+
+
+def _no_way_out(ec2: EC2Client, region: str, subnet: SubnetTypeDef) -> Diagnosis | None:
+    """What keeps a machine in the subnet from Systems Manager; None also where that may not be looked at."""
+    try:
+        return routes.no_way_out(ec2, region, subnet)
+    except AwsError as error:
+        if not is_denied(error):
+            raise
+        display.warn(f"whether {subnet['SubnetId']} has a way out cannot be seen. {error.what}")
+        return None
 
 
 def _default_vpc(ec2: EC2Client, region: str, doing: str) -> VpcTypeDef:

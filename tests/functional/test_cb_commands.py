@@ -53,6 +53,21 @@ def test_purchase_does_not_displace_the_saved_block(invoke, bought):
     assert f"It replaces {bought}, which was saved for {REGION} before." in done.err
 
 
+@pytest.mark.attack("have a purchase save a larger subnet that nothing leads out of")
+def test_purchase_saves_the_subnet_that_has_a_way_out(invoke, proposed, ec2, ssm):
+    (vpc,) = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
+    where = {"VpcId": vpc["VpcId"], "AvailabilityZone": "sa-east-1b", "CidrBlock": "172.31.64.0/18"}
+    larger = ec2.create_subnet(**where)["Subnet"]["SubnetId"]
+    table = ec2.create_route_table(VpcId=vpc["VpcId"])["RouteTable"]["RouteTableId"]
+    ec2.associate_route_table(RouteTableId=table, SubnetId=larger)
+    invoke("cb.purchase", "--offering-id", proposed[0], "-r", REGION, "--yes")
+    saved = ssm.get_parameter(Name=f"/capacity-block/{REGION}/subnet-id")["Parameter"]["Value"]
+    (subnet,) = ec2.describe_subnets(SubnetIds=[saved])["Subnets"]
+    assert saved != larger
+    assert subnet["DefaultForAz"]
+    assert subnet["AvailabilityZone"] == "sa-east-1b"
+
+
 def test_purchase_replaces_a_saved_block_that_is_over_and_says_so(invoke, bought, ec2, move_clock):
     (block,) = ec2.describe_capacity_reservations()["CapacityReservations"]
     move_clock(block["EndDate"])

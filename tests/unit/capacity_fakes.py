@@ -71,6 +71,8 @@ class FakeEc2:
         self.reservations: list[dict[str, Any]] = []
         self.vpcs: list[dict[str, Any]] = []
         self.subnets: list[dict[str, Any]] = []
+        self.closed: set[str] = set()
+        self.endpoints: list[dict[str, Any]] = []
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.lose: BaseException | None = None
         self.lose_before = False
@@ -134,6 +136,20 @@ class FakeEc2:
     def describe_vpcs(self, **request: Any) -> dict[str, Any]:
         self.calls.append(("DescribeVpcs", request))
         return {"Vpcs": self.vpcs}
+
+    def describe_route_tables(self, **request: Any) -> dict[str, Any]:
+        """`closed` subnets have a route table of their own, without a default route."""
+        self.calls.append(("DescribeRouteTables", request))
+        (which,) = [each for each in request["Filters"] if each["Name"] != "vpc-id"]
+        if which["Name"] == "association.main":
+            route = {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": "igw-1", "State": "active"}
+            return {"RouteTables": [{"RouteTableId": "rtb-main", "Routes": [route]}]}
+        found = [one for one in which["Values"] if one in self.closed]
+        return {"RouteTables": [{"RouteTableId": f"rtb-{one}", "Routes": []} for one in found]}
+
+    def _pages_of_describe_vpc_endpoints(self, **request: Any) -> Iterator[dict[str, Any]]:
+        self.calls.append(("DescribeVpcEndpoints", request))
+        yield {"VpcEndpoints": self.endpoints}
 
     def describe_subnets(self, **request: Any) -> dict[str, Any]:
         self.calls.append(("DescribeSubnets", request))

@@ -103,6 +103,7 @@ def subnet(subnet_id, zone=ZONE, free=100, vpc=DEFAULT_VPC, cidr="172.31.0.0/20"
         "VpcId": vpc,
         "CidrBlock": cidr,
         "State": "available",
+        "MapPublicIpOnLaunch": True,
     }
 
 
@@ -130,6 +131,31 @@ def test_six_parameters_are_written_and_read_back(ec2):
     assert ssm.values == WRITTEN
     assert ssm.tags == {name: {"Project": "p", "ManagedBy": "torchneuron"} for name in WRITTEN}
     assert load(ssm, REGION) == WHOLE
+
+
+@pytest.mark.attack("have the largest subnet saved, which nothing leads out of")
+def test_subnet_with_a_way_out_is_found_before_a_larger_one_without(ec2, capsys):
+    ec2.closed = {MANY, "subnet-0000000000000000e"}
+    assert save(ec2, FakeSsm(), REGION, BLOCK, project="p").subnet_id == FEW
+    # One that is named is saved all the same: whoever names it may know of another way.
+    assert save(ec2, FakeSsm(), REGION, BLOCK, MANY, project="p").subnet_id == MANY
+    assert f"Warning: Systems Manager will not reach a machine in {MANY}." in capsys.readouterr().err
+
+
+def test_zone_without_a_way_out_is_refused_with_the_command_that_makes_one(ec2):
+    ec2.closed = {one["SubnetId"] for one in ec2.subnets}
+    with pytest.raises(NotFoundError, match=f"has no subnet with a way out in {ZONE}") as refused:
+        save(ec2, FakeSsm(), REGION, BLOCK, project="p")
+    assert "aws ec2 create-route" in refused.value.do
+
+
+def test_routes_that_may_not_be_looked_at_stop_no_save(ec2, capsys):
+    def denied(**_):
+        raise refusal("UnauthorizedOperation")
+
+    ec2.describe_route_tables = denied
+    assert save(ec2, FakeSsm(), REGION, BLOCK, project="p").subnet_id == MANY
+    assert f"whether {MANY} has a way out cannot be seen" in capsys.readouterr().err
 
 
 def test_reading_them_is_one_call(ec2):

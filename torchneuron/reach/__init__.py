@@ -2,6 +2,7 @@
 
 facts       what can be seen of an instance                       pure
 gather      sees it                                               AWS
+routes      where a subnet leads                              AWS
 agent_role  whether its role lets an agent in                     AWS
 diagnosis   the reason, decided from facts by them alone          pure
 remedies    the commands that show and mend each                  pure

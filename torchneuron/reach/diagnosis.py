@@ -120,7 +120,8 @@ def _no_role(facts: Facts) -> Diagnosis | None:
     return Diagnosis(Cause.ROLE, why + default, (*do, *remedies.after_a_role(region, one)))
 
 
-def _no_network(facts: Facts) -> Diagnosis | None:
+def no_network(facts: Facts) -> Diagnosis | None:
+    """What its network lacks to reach Systems Manager. A machine yet to be launched has no `instance_id`."""
     instance, route = facts.instance, facts.route
     if not isinstance(instance, Instance):
         return None
@@ -135,7 +136,10 @@ def _no_network(facts: Facts) -> Diagnosis | None:
         if instance.public_ip:
             return None
         why = f"It has no public IP address, and its subnet's way out, {route.target}, needs one."
-        do = remedies.give_address(facts.region, facts.instance_id)
+        if facts.instance_id:
+            do = remedies.give_address(facts.region, facts.instance_id)
+        else:
+            do = remedies.give_addresses(facts.region, instance.subnet_id)
     elif route.blackhole:
         why = f"The default route of {instance.subnet_id} ({route.table_id}) leads to {route.target}, which is gone."
         do = remedies.give_route(facts.region, route.table_id, replaced=True)
@@ -210,7 +214,7 @@ _LOOKS: tuple[Callable[[Facts], Diagnosis | None], ...] = (
     _windows,
     _pending,
     _no_role,
-    _no_network,
+    no_network,
     _young,
     _unknown,
     _agent,

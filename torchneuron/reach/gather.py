@@ -13,14 +13,14 @@ from torchneuron.aws import Aws
 from torchneuron.aws_errors import is_about_sign_in, reading, utc
 from torchneuron.capacity_blocks.reservations import aws_time
 from torchneuron.errors import AwsError
-from torchneuron.reach import remedies
+from torchneuron.reach import remedies, routes
 from torchneuron.reach.agent_role import look_at_role
 from torchneuron.reach.facts import Facts, Instance, Registration, Role, Route, Unseen
 from torchneuron.text import quoted
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, RouteTypeDef, SecurityGroupTypeDef
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, SecurityGroupTypeDef
     from mypy_boto3_ssm import SSMClient
 
 T = TypeVar("T")
@@ -29,19 +29,6 @@ T = TypeVar("T")
 # EC2 takes 200 values in a filter (EC2 user guide, "List and filter your resources").
 _VALUES = 100
 _PAGE = 50
-_SERVICE_PREFIX = "com.amazonaws."
-# How a default route names what it leads to (EC2 API reference, Route).
-_TARGETS = (
-    "GatewayId",
-    "NatGatewayId",
-    "TransitGatewayId",
-    "NetworkInterfaceId",
-    "InstanceId",
-    "VpcPeeringConnectionId",
-    "LocalGatewayId",
-    "CarrierGatewayId",
-    "CoreNetworkArn",
-)
 
 
 def registrations(ssm: SSMClient, instance_ids: Sequence[str]) -> dict[str, Registration]:
@@ -131,7 +118,7 @@ class _Looks:
         if not isinstance(instance, Instance) or instance.state != "running" or instance.windows:
             return facts
         route = self._route(instance)
-        leads_out = isinstance(route, Route) and _leads_out(route, instance)
+        leads_out = isinstance(route, Route) and routes.leads_out(route, has_public_ip=bool(instance.public_ip))
         return Facts(
             one,
             self._aws.region,
@@ -183,50 +170,18 @@ class _Looks:
         return self._once(("groups", ids), remedies.see_groups(self._aws.region, ids), look)
 
     def _route(self, instance: Instance) -> Route | Unseen:
-        """The default route of the subnet's own table, or of the VPC's main one (VPC user guide, "Route tables")."""
-        own: list[FilterTypeDef] = [{"Name": "association.subnet-id", "Values": [instance.subnet_id]}]
-        main: list[FilterTypeDef] = [
-            {"Name": "vpc-id", "Values": [instance.vpc_id]},
-            {"Name": "association.main", "Values": ["true"]},
-        ]
-
-        def look() -> Route:
-            with reading("look at its subnet's routes"):
-                tables = [*self._ec2.describe_route_tables(Filters=own)["RouteTables"]]
-                tables = tables or [*self._ec2.describe_route_tables(Filters=main)["RouteTables"]]
-                return _default_route(tables[0]["RouteTableId"], tables[0].get("Routes", []))
-
-        see = remedies.see_routes(self._aws.region, instance.vpc_id)
-        return self._once(("subnet", instance.subnet_id), see, look)
+        vpc_id, subnet_id = instance.vpc_id, instance.subnet_id
+        see = remedies.see_routes(self._aws.region, vpc_id)
+        return self._once(("subnet", subnet_id), see, lambda: routes.of_subnet(self._ec2, vpc_id, subnet_id))
 
     def _endpoints(self, instance: Instance) -> frozenset[str] | Unseen:
-        which: list[FilterTypeDef] = [{"Name": "vpc-id", "Values": [instance.vpc_id]}]
-
-        def look() -> frozenset[str]:
-            with reading("look at the endpoints in its VPC"):
-                pages = self._ec2.get_paginator("describe_vpc_endpoints").paginate(Filters=which)
-                found = [one for page in pages for one in page["VpcEndpoints"]]
-            ready = [one.get("ServiceName", "") for one in found if str(one.get("State")).lower() == "available"]
-            return frozenset(one.rpartition(".")[2] for one in ready if one.startswith(_SERVICE_PREFIX))
-
-        return self._once(("vpc", instance.vpc_id), remedies.see_endpoints(self._aws.region, instance.vpc_id), look)
+        vpc_id = instance.vpc_id
+        see = remedies.see_endpoints(self._aws.region, vpc_id)
+        return self._once(("vpc", vpc_id), see, lambda: routes.endpoints(self._ec2, vpc_id))
 
 
 def _of(found: Mapping[str, T] | Unseen, one: str) -> T | Unseen | None:
     return found if isinstance(found, Unseen) else found.get(one)
-
-
-def _leads_out(route: Route, instance: Instance) -> bool:
-    return bool(route.target) and not route.blackhole and (not route.is_internet_gateway or bool(instance.public_ip))
-
-
-def _default_route(table_id: str, routes: Sequence[RouteTypeDef]) -> Route:
-    """IPv4's: the endpoints of SSM that an agent uses unless told otherwise have no other addresses."""
-    for route in routes:
-        if route.get("DestinationCidrBlock") == "0.0.0.0/0":
-            target = next((str(route[name]) for name in _TARGETS if route.get(name)), "")  # type: ignore[literal-required]
-            return Route(table_id, target, blackhole=route.get("State") == "blackhole")
-    return Route(table_id)
 
 
 def _lets_https_out(group: SecurityGroupTypeDef) -> bool:

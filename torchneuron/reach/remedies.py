@@ -144,6 +144,13 @@ def give_address(region: str, instance_id: str) -> tuple[str, ...]:
     )
 
 
+def give_addresses(region: str, subnet_id: str) -> tuple[str, ...]:
+    return (
+        f"Fix: aws ec2 modify-subnet-attribute --region {region} --subnet-id {quoted(subnet_id)}"
+        " --map-public-ip-on-launch",
+    )
+
+
 def give_route(region: str, table_id: str, *, replaced: bool = False) -> tuple[str, ...]:
     verb = "replace-route" if replaced else "create-route"
     return (
