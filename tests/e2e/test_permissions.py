@@ -1,7 +1,10 @@
-"""What the commands that run Terraform ask of AWS, its provider and its state included, is what their policy allows.
+"""Commands that run Terraform, by users who have nothing but their policy: its provider and its state included.
 
 One deployment serves the tests in the order they stand in; the last one destroys it.
 """
+
+import dataclasses
+import functools
 
 import pytest
 
@@ -10,6 +13,7 @@ from rehearsal.scenarios import main_job
 from rehearsal.stage import Stage
 from tests.e2e.conftest import REGION
 from tests.functional.asking import allowed, asked
+from tests.functional.principals import user_with
 from tests.sandboxes import open_sandbox
 
 
@@ -21,10 +25,28 @@ def sandbox():
         yield sandbox
 
 
+@pytest.fixture(scope="module")
+def users(sandbox):
+    """The sandbox as a user who has the policy of a command and nothing else: `users("deploy")`."""
+
+    @functools.cache
+    def user(command):
+        printed = run(sandbox, ["invoke", "doctor", "--policy", command])
+        keys = user_with(sandbox.client("iam", REGION), command.replace(".", "-"), printed)
+        return dataclasses.replace(sandbox, environment={**sandbox.environment, **keys})
+
+    return user
+
+
 @pytest.fixture
-def of(sandbox):
-    """The actions behind what a command asks for."""
-    return lambda *words: asked(lambda: sandbox.control("calls"), lambda: run(sandbox, ["invoke", *words]))
+def of(sandbox, users):
+    """The actions behind what a command asks for, run by a user who has its policy."""
+
+    def go(command, *words):
+        user = users(command)
+        return asked(lambda: sandbox.control("calls"), lambda: run(user, ["invoke", command, *words]))
+
+    return go
 
 
 def test_deploying(of):
