@@ -53,7 +53,7 @@ def test_the_role_of_our_machine_reads_its_own_secret_alone(machine):
     secrets, ssm = client(machine.sandbox, "secretsmanager"), client(machine.sandbox, "ssm")
     foreign = secrets.create_secret(Name="foreign", SecretString="some other password")["ARN"]
     ssm.put_parameter(Name="/team/token", Value="some other password", Type="SecureString")
-    library = machine.on_host("cat /var/lib/torchneuron/run-task-*.sh").partition("# shellcheck shell=bash disable")[0]
+    library = machine.on_host("cat /var/lib/torchneuron/run-task-*.sh").partition("export HOME=/root")[0]
     for reference in (f"secretsmanager:{foreign}", "ssm:/team/token"):
         told = machine.on_host(f"#!/bin/bash\n{library}\n(secret X {reference}) 2>&1 || true")
         assert "AccessDeniedException" in told
