@@ -47,12 +47,13 @@ setup: .venv/.synced node_modules/.synced
 programs:
 	@PYTHON=$(PYTHON) tools/check-programs.sh
 
-.tools/bin/pipenv: | programs
+.tools/.synced: tools/pipenv.txt | programs
 	@echo "Making the environment for pipenv"
 	@$(PYTHON) -m venv .tools
-	@.tools/bin/pip install -qq pipenv
+	@.tools/bin/pip install -qq --require-hashes -r tools/pipenv.txt
+	@touch $@
 
-.venv/.synced: Pipfile Pipfile.lock | .tools/bin/pipenv
+.venv/.synced: Pipfile Pipfile.lock | .tools/.synced
 	@echo "Installing the Python packages of Pipfile.lock (about a minute the first time)"
 	@.tools/bin/pipenv --python "$$(.tools/bin/python -c 'import sys; print(sys.executable)')" sync --dev >.tools/sync.log 2>&1 \
 		|| { cat .tools/sync.log; exit 1; }
@@ -117,7 +118,7 @@ bench: .venv/.synced
 	@$(RUN)python -m benchmarks $(if $(ROUNDS),--rounds $(ROUNDS))
 
 .PHONY: lock
-lock: .tools/bin/pipenv
+lock: .tools/.synced
 	@tools/lock.sh
 
 .PHONY: clean

@@ -1,6 +1,7 @@
 """Who may import whom, read from the sources: design decisions that no reviewer has to remember."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -90,3 +91,13 @@ def test_listing_and_help_import_neither_boto3_nor_cdktf(arguments):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "LOADED []" in done.stdout
+
+
+def test_pipenv_is_installed_by_version_and_hash():
+    text = (ROOT / "tools" / "pipenv.txt").read_text()
+    packages = re.findall(r"^([a-z][\w.-]*)==", text, re.MULTILINE)
+    assert "pipenv" in packages
+    for package in packages:
+        assert re.search(rf"^{re.escape(package)}==.*\\\n +--hash=sha256:[0-9a-f]{{64}}", text, re.MULTILINE), package
+    assert "://" not in text
+    assert "--require-hashes -r tools/pipenv.txt" in (ROOT / "Makefile").read_text()
