@@ -6,15 +6,21 @@ export -n PASSWORD # for this shell alone
 umask 077
 
 readonly directory=.config/code-server package=/usr/lib/code-server
+readonly header='# Written by the code-server setup; the password was hashed on this machine.'
 home=$(getent passwd "$USER" | cut -d: -f6)
-group=$(id -g "$USER")
+# The user's own process writes there: root would write wherever a link in the home leads.
+as_user() { runuser -u "$USER" -- env -i HOME="$home" PATH="$PATH" LC_ALL=C.UTF-8 "$@"; }
 for folder in "$home/.config" "$home/$directory"; do
-  [[ -d $folder ]] || install -d -o "$USER" -g "$group" -m 700 "$folder"
+  [[ -d $folder ]] || as_user mkdir -m 700 "$folder"
 done
+readonly target=$home/$directory/config.yaml
 
-# Hashed by what will check it. The hash there is stays while it fits: a new one ends every session, as it should when
-# the password has changed.
-old=$(sed -n "s/^hashed-password: '\\(.*\\)'$/\\1/p" "$home/$directory/config.yaml" 2>/dev/null) || old=
+# Hashed by what will check it. A new hash ends every session, as it should when the password has changed; else the
+# present one stays, unless it comes from a version of this setup that sent the hash through Systems Manager.
+old=
+if [[ $(as_user head -n 1 "$target" 2>/dev/null) == "$header" ]]; then
+  old=$(as_user sed -n "s/^hashed-password: '\\(.*\\)'$/\\1/p" "$target")
+fi
 hash=$(printf '%s\n' "$old" "$PASSWORD" | (cd "$package" && lib/node -e '
   const argon2 = require("argon2");
   const [old, password] = require("fs").readFileSync(0, "utf8").split("\n");
@@ -22,10 +28,10 @@ hash=$(printf '%s\n' "$old" "$PASSWORD" | (cd "$package" && lib/node -e '
     .then((fits) => fits ? old : argon2.hash(password, {type: argon2.argon2id}))
     .then((hash) => process.stdout.write(hash));'))
 
-temporary=$(mktemp "$home/$directory/config.yaml.XXXXXX")
-trap 'rm -f "$temporary"' EXIT
-cat >"$temporary" <<YAML
-# Written by the code-server setup.
+temporary=$(as_user mktemp "$target.XXXXXX")
+trap 'as_user rm -f "$temporary"' EXIT
+as_user tee "$temporary" >/dev/null <<YAML
+$header
 bind-addr: 127.0.0.1:$INTERNAL_PORT
 auth: password
 hashed-password: '$hash'
@@ -34,7 +40,6 @@ disable-telemetry: true
 disable-update-check: true
 disable-getting-started-override: true
 YAML
-chown "$USER:$group" "$temporary"
-mv "$temporary" "$home/$directory/config.yaml"
+as_user mv --no-target-directory "$temporary" "$target"
 
 echo "code-server asks for a password on 127.0.0.1:$INTERNAL_PORT" >&2

@@ -17,6 +17,7 @@ from tests.e2e.own_host import run, scripts, set_up, try_
 PASSWORD = "the host's own password"
 INSTALL, CONFIGURE, VERIFY = "09-install-code-server", "12-configure-nginx", "17-verify-installation"
 PROFILE, VS_CODE, EXTENSIONS = "08-configure-profile", "11-configure-vscode-settings", "15-install-vscode-extensions"
+CODE_SERVER, CONFIG = "10-configure-code-server", "/work/.config/code-server/config.yaml"
 OUTSIDE = f"http://{standins.HOST_ADDRESS}"
 """What is asked there comes from that address too, not from loopback."""
 DATA = "/work/.local/share/code-server"
@@ -240,6 +241,32 @@ def test_vs_codes_settings_are_not_written_through_a_link(host):
     assert "Permission denied" in done.stderr
     assert run(host, "ls -A /srv/elsewhere") == ""
     assert attempt(host, VS_CODE).exit_code == 0
+
+
+@pytest.mark.attack("has root write code-server's configuration where a link in the home leads")
+def test_the_configuration_is_not_written_through_a_link(host):
+    run(host, "mkdir -p /srv/configs; runuser -u coder -- mv /work/.config/code-server /work/kept")
+    run(host, "runuser -u coder -- ln -s /srv/configs /work/.config/code-server")
+    done = attempt(host, CODE_SERVER)
+    run(host, "runuser -u coder -- sh -c 'rm /work/.config/code-server; mv /work/kept /work/.config/code-server'")
+    assert done.exit_code != 0
+    assert "Permission denied" in done.stderr
+    assert run(host, "ls -A /srv/configs") == ""
+    assert attempt(host, CODE_SERVER).exit_code == 0
+
+
+@pytest.mark.attack("logs in by a hash that an earlier version sent through Systems Manager")
+def test_a_hash_that_was_not_made_for_this_machine_alone_is_replaced(host):
+    read = f"sed -n 's/^hashed-password: //p' {CONFIG}"
+    made_here = run(host, read)
+    assert attempt(host, CODE_SERVER).exit_code == 0
+    assert run(host, read) == made_here
+    run(host, f"sed -i '1s/.*/# Written by the code-server setup./' {CONFIG}")
+    assert attempt(host, CODE_SERVER).exit_code == 0
+    assert run(host, read) != made_here
+    run(host, "systemctl restart code-server@coder")
+    run(host, "until curl -fso /dev/null http://127.0.0.1/healthz; do sleep 0.1; done")
+    assert owner_logs_in(host).accepted
 
 
 @pytest.mark.attack("has the setup remove a file, as root, where the folder of extensions leads")
