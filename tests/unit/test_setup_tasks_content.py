@@ -12,6 +12,7 @@ from torchneuron import code_server, config
 from torchneuron.setup import definition
 from torchneuron.setup.document import DOCUMENT, compile_plan
 from torchneuron.setup.plan import Choice, make_plan
+from torchneuron.setup.references import Reference
 from torchneuron.setup.render import render
 
 FOLDER = Path(__file__).parents[2] / "setup_tasks"
@@ -211,7 +212,11 @@ def test_scripts_pass(command):
 def test_all_steps_fit_one_command_document():
     task_file = definition.load(code_server.TASK_FILE)
     settings = config.load(config.PROJECT_ROOT / "config.json")
-    values = code_server.variables(settings, code_server.NO_PASSWORD)
+    # The longest values in use: a name with the provider's 26 digits, a data volume, a certificate's paths.
+    secret = f"arn:aws:secretsmanager:ap-southeast-4:123456789012:secret:torchneuron-code-server-{'0' * 26}-abcdef"
+    password = Reference("secretsmanager", secret, "00000000-0000-4000-8000-000000000000")
+    values = code_server.variables(settings, password, data_volume="vol-0123456789abcdef0")
+    values |= {"TLS": "given", "TLS_CERTIFICATE": f"/etc/{'c' * 60}", "TLS_KEY": f"/etc/{'k' * 60}"}
     tasks = render(task_file, definition.fill(task_file, values))
     assert len(compile_plan(make_plan(tasks, {}, Choice(clean=True)), DOCUMENT)) == 1
 
