@@ -116,7 +116,7 @@ def components() -> None:
 @pytest.fixture(scope="session", params=SUITES)
 def machine(request, components) -> Iterator[Machine]:
     with open_sandbox(region=REGION, host_suite=request.param) as sandbox:
-        with Witness(sandbox.folder) as witness:
+        with Witness(sandbox, REGION) as witness:
             main_job.prepare(Stage(sandbox, REGION))
             deploy = ["sh", "-c", f"exec invoke deploy --use-capacity-block -r {REGION} 2>&1"]
             told = run(sandbox, deploy)

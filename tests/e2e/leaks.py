@@ -24,6 +24,7 @@ from tests.e2e.executions import Executions
 
 _LARGEST = 5_000_000
 _LOOK_SECONDS = 0.05
+_DOCUMENTS_SECONDS = 1.0
 _PLANS = "cdktf.out/*/*/stacks/*/*.tfplan"
 # What a machine was given or has written; the rest is Debian's.
 _ON_MACHINE = ("etc", "home", "root", "run", "srv", "tmp", "var/lib/amazon", "var/lib/torchneuron", "var/log", "work")
@@ -60,28 +61,33 @@ def search(places: Mapping[str, bytes], secret: str) -> list[str]:
 
 
 class Witness:
-    """What is there for a moment only, while it is open: Terraform's plans below a folder, and the command lines of all
-    that is executed on this machine, in hosts too."""
+    """What exists for a moment only, while it is open: Terraform's plans in a sandbox, documents of Systems Manager,
+    which their run deletes, and the command lines of all that is executed on this machine, in hosts too."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, sandbox: Sandbox, region: str) -> None:
+        self._folder = sandbox.folder
+        self._ssm = sandbox.client("ssm", region)
         self._arguments: set[bytes] = set()
         self._plans: dict[str, bytes] = {}
+        self._documents: dict[str, bytes] = {}
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        looks = (self._look, self._look_at_documents)
+        self._threads = [threading.Thread(target=look, daemon=True) for look in looks]
 
     def __enter__(self) -> Witness:
         self._executions = Executions()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         self._arguments.update(self._executions.end())
 
     def seen(self) -> dict[str, bytes]:
-        return {"process arguments": b"\n".join(sorted(self._arguments)), **self._plans}
+        return {"process arguments": b"\n".join(sorted(self._arguments)), **self._plans, **self._documents}
 
     def _look(self) -> None:
         """At the plans, and at processes that have given themselves other arguments since they were executed."""
@@ -93,6 +99,12 @@ class Witness:
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 with contextlib.suppress(OSError):
                     self._arguments.add(path.read_bytes().replace(b"\0", b" "))
+
+    def _look_at_documents(self) -> None:
+        while not self._ended.wait(_DOCUMENTS_SECONDS):
+            # A document may be deleted between the two calls.
+            with contextlib.suppress(self._ssm.exceptions.InvalidDocument):
+                self._documents.update(_documents(self._ssm))
 
 
 def on_aws(sandbox: Sandbox, region: str) -> Iterator[tuple[str, bytes]]:
@@ -106,8 +118,7 @@ def on_aws(sandbox: Sandbox, region: str) -> Iterator[tuple[str, bytes]]:
             asked = {name: invocation[name] for name in ("CommandId", "InstanceId")}
             got = ssm.get_command_invocation(**asked, PluginName=step["Name"])
             yield f"SSM output of {step['Name']} {invocation['CommandId']}", _told(got)
-    for document in _pages(ssm, "list_documents", Filters=[{"Key": "Owner", "Values": ["Self"]}]):
-        yield f"SSM document {document['Name']}", _told(ssm.get_document(Name=document["Name"]))
+    yield from _documents(ssm)
     for parameter in _pages(ssm, "get_parameters_by_path", Path="/capacity-block", Recursive=True):
         yield f"SSM parameter {parameter['Name']}", _told(parameter)
     for bucket in s3.list_buckets()["Buckets"]:
@@ -118,6 +129,11 @@ def on_aws(sandbox: Sandbox, region: str) -> Iterator[tuple[str, bytes]]:
     for template in ec2.describe_launch_templates()["LaunchTemplates"]:
         versions = ec2.describe_launch_template_versions(LaunchTemplateId=template["LaunchTemplateId"])
         yield f"EC2 template {template['LaunchTemplateName']}", _told(versions)
+
+
+def _documents(ssm: Any) -> Iterator[tuple[str, bytes]]:
+    for document in _pages(ssm, "list_documents", Filters=[{"Key": "Owner", "Values": ["Self"]}]):
+        yield f"SSM document {document['Name']}", _told(ssm.get_document(Name=document["Name"]))
 
 
 def in_files(folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -42,9 +42,7 @@ def test_the_password_is_nowhere_it_should_not_be(machine, places):
     assert leaks.search(places, machine.password) == []
 
 
-@pytest.mark.attack(
-    "take code-server's hash, which is a login, from a document, a command, a log or a state", long=True
-)
+@pytest.mark.attack("takes code-server's hash, which is a login, from a document, a command, a log or a state")
 def test_the_hashes_are_in_their_files_on_the_machine_alone(places, hashes):
     own = {
         "on the machine: /etc/shadow",
@@ -58,7 +56,7 @@ def test_the_hashes_are_in_their_files_on_the_machine_alone(places, hashes):
         assert {where.rpartition(": ")[0] for where in leaks.search(places, one.rpartition("$")[2])} - own == set()
 
 
-@pytest.mark.attack("log in with a cookie made from what ssm get-document and list-commands show", long=True)
+@pytest.mark.attack("logs in with a cookie made from what ssm get-document and list-commands show")
 def test_nothing_that_ssm_keeps_opens_the_editor(machine, places):
     told = b"\n".join(text for place, text in places.items() if place.startswith(("SSM document", "SSM command")))
     assert b"05-create-user" in told
