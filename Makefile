@@ -63,7 +63,7 @@ programs:
 .tools/checkov/.synced: tools/checkov.txt | programs
 	@echo "Installing checkov (half a minute)"
 	@$(PYTHON) -m venv .tools/checkov
-	@.tools/checkov/bin/pip install -qq -r tools/checkov.txt
+	@.tools/checkov/bin/pip install -qq --require-hashes -r tools/checkov.txt
 	@touch $@
 
 node_modules/.synced: package.json package-lock.json | programs

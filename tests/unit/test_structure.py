@@ -93,11 +93,11 @@ def test_listing_and_help_import_neither_boto3_nor_cdktf(arguments):
     assert "LOADED []" in done.stdout
 
 
-def test_pipenv_is_installed_by_version_and_hash():
-    text = (ROOT / "tools" / "pipenv.txt").read_text()
-    packages = re.findall(r"^([a-z][\w.-]*)==", text, re.MULTILINE)
-    assert "pipenv" in packages
+@pytest.mark.parametrize("tool", ["pipenv", "checkov"])
+def test_a_tool_is_installed_by_version_and_hash(tool):
+    text = (ROOT / "tools" / f"{tool}.txt").read_text()
+    packages = text.replace(" \\\n", " ").splitlines()
+    assert any(package.startswith(f"{tool}==") for package in packages)
     for package in packages:
-        assert re.search(rf"^{re.escape(package)}==.*\\\n +--hash=sha256:[0-9a-f]{{64}}", text, re.MULTILINE), package
-    assert "://" not in text
-    assert "--require-hashes -r tools/pipenv.txt" in (ROOT / "Makefile").read_text()
+        assert re.fullmatch(r"\S+==\S+( ; .+?)?( +--hash=sha256:[0-9a-f]{64})+", package), package
+    assert f"--require-hashes -r tools/{tool}.txt" in (ROOT / "Makefile").read_text()
