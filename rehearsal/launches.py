@@ -14,6 +14,8 @@ Sources
 - ImageId has to be in the request or its template: botocore's model, RunInstances.ImageId; MissingParameter and
   InvalidAMIID.NotFound: EC2 API reference, "Error codes".
 - Blocks have default tenancy only: EC2 user guide, "Capacity Blocks for ML".
+- A dry run is answered once the request is known to be one that EC2 takes (floci 3599); that capacity and quotas come
+  after it is assumed.
 - Idempotency by ClientToken: EC2 developer guide, "Ensuring idempotency".
 """
 
@@ -25,12 +27,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from moto.core.responses import ActionResult
-from moto.ec2.responses import EC2Response
 from moto.ec2.utils import filter_dict_attribute_mapping
 
 from rehearsal import on_demand_quotas
-from rehearsal.answers import RehearsalResponse
 from rehearsal.capacity_blocks import Launch
+from rehearsal.ec2_operations import EC2Operations
 from rehearsal.errors import AwsError
 from rehearsal.instance_types import check_offered, out_of_capacity, vcpus_of, zones_offering
 
@@ -50,7 +51,7 @@ class Target:
     reservation_id: str | None
 
 
-class LaunchResponse(RehearsalResponse, EC2Response):  # type: ignore[misc] # moto has no types
+class LaunchResponse(EC2Operations):
     """One method an operation; the names are moto's dispatch rule."""
 
     params: dict[str, Any]
@@ -65,6 +66,7 @@ class LaunchResponse(RehearsalResponse, EC2Response):  # type: ignore[misc] # mo
             zone = self._place(target)
             check_offered(self.region, zone, self._get_param("InstanceType", "m1.small"))
             self._check_root_volume()
+            self._dry_run()
             self.params["MinCount"] = self._admitted(target, zone)
             reservation = super().run_instances().result
             self._finish(reservation.instances, target)

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any, Literal, get_args
 
-from rehearsal import on_demand_quotas
 from rehearsal.errors import SettingsError
+from rehearsal.on_demand_quotas import at_first, blocks_at_first
 
 Health = Literal["ok", "impaired", "insufficient-data"]
 Outcome = Literal["paid", "failed"]
@@ -19,7 +19,7 @@ _LONGEST_SECONDS = 366 * 24 * 3600
 _MOST_SEARCHES = 1000
 _MOST_VCPUS = 1_000_000
 # What is not named in these stays.
-_BY_KEY = ("health", "on_demand_quotas")
+_BY_KEY = ("health", "on_demand_quotas", "capacity_block_quotas")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class MarketSettings:
     """What can be changed while a rehearsal runs. Each field is safe to read from any thread.
 
     `out_of_capacity`: the instance types that AWS has nothing left of, `*` for all. `health`: by id of block or
-    reservation, `ok` where it says none. `on_demand_quotas`: vCPUs by family of types.
+    reservation, `ok` where it says none. `on_demand_quotas`, `capacity_block_quotas`:
+    vCPUs by family of types.
     """
 
     visible_after_seconds: float = 0
@@ -50,7 +51,8 @@ class MarketSettings:
     starts_soon: bool = False
     out_of_capacity: tuple[str, ...] = ()
     health: dict[str, Health] = field(default_factory=dict)
-    on_demand_quotas: dict[str, float] = field(default_factory=on_demand_quotas.at_first)
+    on_demand_quotas: dict[str, float] = field(default_factory=at_first)
+    capacity_block_quotas: dict[str, float] = field(default_factory=blocks_at_first)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     @property
@@ -122,7 +124,7 @@ def _health(name: str, value: Any) -> dict[str, Health]:
 
 
 def _quotas(name: str, value: Any) -> dict[str, float]:
-    families = on_demand_quotas.at_first()
+    families = at_first() if name == "on_demand_quotas" else blocks_at_first()
     if not isinstance(value, dict) or value.keys() - families.keys():
         raise SettingsError(f"{name} is an object of vCPUs by family ({', '.join(families)}), not {value!r}")
     return {family: _number(f"{name}: {family}", vcpus, _MOST_VCPUS) for family, vcpus in value.items()}
@@ -158,4 +160,5 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "out_of_capacity": _types,
     "health": _health,
     "on_demand_quotas": _quotas,
+    "capacity_block_quotas": _quotas,
 }

@@ -4,6 +4,8 @@ Sources
 -------
 - Parameter names: Neuron DLAMI user guide (awsdocs-neuron, "Neuron DLAMI User Guide"): per framework and system,
   `/aws/service/neuron/dlami/NAME/latest/image_id`. Which releases exist changes; those here are a selection.
+- ap-south-2 has neither the namespace nor the images ("not a valid namespace": foxl-ai/kiln, docs/neuron-notes.md,
+  October 2026); the rest of that text is assumed.
 - Owner 898082745236 is Amazon's DLAMI account; Ubuntu images have their root at /dev/sda1, Amazon Linux's at
   /dev/xvda (EC2 user guide, "Device names").
 """
@@ -20,7 +22,11 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.amis import Ami
 from moto.ssm.models import Parameter, ssm_backends
 
-PREFIX = "/aws/service/neuron/dlami/"
+from rehearsal.errors import AwsError
+
+NAMESPACE = "/aws/service/neuron"
+PREFIX = f"{NAMESPACE}/dlami/"
+_WITHOUT = ("ap-south-2",)
 OWNER = "898082745236"
 ROOT_SIZE = 50
 """GiB of the root snapshot; a volume made from it can't be smaller."""
@@ -71,6 +77,8 @@ class NeuronAmi(Ami):  # type: ignore[misc] # moto has no types
 
 def publish(account: str, region: str) -> None:
     """See that the region has the images and their parameters; quick when it does."""
+    if region in _WITHOUT:
+        return
     images, parameters = ec2_backends[account][region].amis, ssm_backends[account][region]._parameters
     with _publishing:
         for image in IMAGES:
@@ -79,6 +87,12 @@ def publish(account: str, region: str) -> None:
                 images[image_id] = _ami(image, account, region)
             if not parameters[image.parameter]:
                 parameters[image.parameter].append(_parameter(image, account, region))
+
+
+def check_namespace(region: str, parameter: str) -> None:
+    """AwsError for a public parameter of Neuron's in a region without any."""
+    if region in _WITHOUT and parameter.startswith(NAMESPACE):
+        raise AwsError("ValidationException", f"{parameter} is not a valid namespace.")
 
 
 def _ami(image: Image, account: str, region: str) -> Ami:

@@ -1,4 +1,4 @@
-"""How many vCPUs of Trn and Inf instances may run on demand at a time, a region. Pure: no moto.
+"""How many vCPUs of Trn and Inf instances may run at a time, a region: on demand, or on Capacity Blocks. Pure: no moto.
 
 Sources
 -------
@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from rehearsal.errors import AwsError
 
 VCPUS = 1536.0
+BLOCK_VCPUS = 12288.0
+"""For 64 trn2.48xlarge, the most that a block can have. AWS's own default is 0 (foxl-ai/kiln, docs/neuron-notes.md)."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,18 @@ QUOTAS = (
     Quota("trn", "L-2C3B7624", "Running On-Demand Trn instances"),
     Quota("inf", "L-1945791B", "Running On-Demand Inf instances"),
 )
+
+
+BLOCK_QUOTAS = (
+    Quota("trn1", "L-2E30FD7D", "Concurrent TRN1 Capacity Blocks per account"),
+    Quota("trn2", "L-64569A79", "Concurrent TRN2 Capacity Blocks per account"),
+)
+"""Told, and held against nothing here: what a purchase beyond it is answered is not published."""
+
+
+def blocks_at_first() -> dict[str, float]:
+    """The same for Capacity Blocks."""
+    return dict.fromkeys((quota.family for quota in BLOCK_QUOTAS), BLOCK_VCPUS)
 
 
 def at_first() -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Service Quotas as the rehearsal serves it: the quotas of EC2 that a launch here is held to, beside moto's few.
+"""Service Quotas as the rehearsal serves it: the quotas of EC2 for Trn and Inf, beside moto's few.
 
 An unknown quota is refused without a text, an unknown service with this one: aws-cli 6629 and 4569.
 """
@@ -14,7 +14,7 @@ from moto.servicequotas.responses import ServiceQuotasResponse
 
 from rehearsal.answers import RehearsalResponse
 from rehearsal.errors import AwsError
-from rehearsal.on_demand_quotas import QUOTAS, Quota, at_first
+from rehearsal.on_demand_quotas import BLOCK_QUOTAS, QUOTAS, Quota, at_first, blocks_at_first
 
 _MOTOS = "vpc"
 
@@ -29,11 +29,12 @@ class RehearsalServiceQuotas(RehearsalResponse, ServiceQuotasResponse):  # type:
     refusal = _Refusal
 
     def get_service_quota(self) -> Any:
-        return self._told(self.world.market.settings.on_demand_quotas)
+        settings = self.world.market.settings
+        return self._told({**settings.on_demand_quotas, **settings.capacity_block_quotas})
 
     def get_aws_default_service_quota(self) -> Any:
         """Whatever was granted since. moto's few are as at first in any case."""
-        return self._told(at_first())
+        return self._told({**at_first(), **blocks_at_first()})
 
     def _told(self, values: Mapping[str, float]) -> Any:
         asked = self._given_json()
@@ -44,7 +45,7 @@ class RehearsalServiceQuotas(RehearsalResponse, ServiceQuotasResponse):  # type:
             raise AwsError(
                 "NoSuchResourceException", "The request failed because the specified service does not exist."
             )
-        for quota in QUOTAS:
+        for quota in (*QUOTAS, *BLOCK_QUOTAS):
             if quota.code == code:
                 return ActionResult({"Quota": self._shown(quota, values[quota.family])})
         raise AwsError("NoSuchResourceException", "")

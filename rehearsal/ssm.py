@@ -17,7 +17,7 @@ from moto.ssm.exceptions import SSMException
 from moto.ssm.models import Document, Documents
 from moto.ssm.responses import SimpleSystemManagerResponse
 
-from rehearsal import documents
+from rehearsal import documents, neuron_images
 from rehearsal.amazon_documents import RUN_SHELL_SCRIPT, RUN_SHELL_SCRIPT_CONTENT
 from rehearsal.answers import RehearsalResponse
 from rehearsal.models import operation_model
@@ -85,6 +85,10 @@ class RehearsalSSM(CommandResponse, DocumentResponse, ServiceSettingResponse):
         self.world.rates.spend(self.current_account, self.region, self._get_action())
         if model := operation_model("ssm", self._get_action()):
             check_request(model.input_shape, self._given_json())
+
+    def get_parameter(self) -> ActionResult:
+        neuron_images.check_namespace(self.region, self._get_param("Name"))
+        return super().get_parameter()
 
 
 def _amazons_document(name: str) -> Documents:

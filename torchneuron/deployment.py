@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from torchneuron import account, adoption, block_choice, choices, deployed, display, locks, on_demand, preflight
+from torchneuron import (
+    account,
+    adoption,
+    block_choice,
+    choices,
+    deployed,
+    display,
+    launch_check,
+    locks,
+    on_demand,
+    preflight,
+)
 from torchneuron.aws import Aws
 from torchneuron.block_choice import Place
 from torchneuron.choices import Choices
@@ -22,6 +34,7 @@ from torchneuron.errors import (
     TerraformError,
     TorchNeuronError,
 )
+from torchneuron.launch_check import Launch
 from torchneuron.plan import ATTACHMENT, DATA_VOLUME, MACHINE, Change, Plan, of_type, refuse_losses
 from torchneuron.project import Project, connected, copied, refuse_without_state
 from torchneuron.terraform import Terraform
@@ -282,13 +295,23 @@ def _settle(
         display.note(f"As at the deploy before, but for what was given now: {choices.in_words(wanted)}.")
     if not (launching or allow_replace or given.get("refreshAmi")):
         return wanted
-    if deployment.use_capacity_block:
-        place = block_choice.choose(aws, deployment, launching=launching)
-        return {**wanted, "capacityReservationId": place.reservation_id, "subnetId": place.subnet_id}
-    if launching and "useCapacityBlock" not in given:
-        block_choice.refuse_beside_block(aws, deployment.instance_type)
-    preflight.check_on_demand(aws, deployment, launching=launching)
-    return wanted
+    launch = Launch(
+        deployment.instance_type,
+        max(launching, 1),
+        subnet_id=deployment.subnet_id or "",
+        is_named="subnetId" in given,
+    )
+    if not deployment.use_capacity_block:
+        if launching and "useCapacityBlock" not in given:
+            block_choice.refuse_beside_block(aws, deployment.instance_type)
+        launch_check.refuse(aws, config, launch)
+        return wanted
+    place = block_choice.choose(aws, deployment, launching=launching)
+    on_block = dataclasses.replace(
+        launch, subnet_id=place.subnet_id, on_block=True, reservation_id=place.reservation_id
+    )
+    launch_check.refuse(aws, config, on_block)
+    return {**wanted, "capacityReservationId": place.reservation_id, "subnetId": place.subnet_id}
 
 
 def _summary(changes: Sequence[Change]) -> str:

@@ -87,6 +87,7 @@ _FIND_SUBNETS = Grant(
     "a subnet in the block's zone, with a way out",
     _of("ec2", "DescribeRouteTables", "DescribeSubnets", "DescribeVpcEndpoints", "DescribeVpcs"),
 )
+_READ_IMAGE = Grant("ReadImage", "the newest Neuron AMI", _of("ssm", "GetParameter"), ("{ami}",))
 _READ_SAVED = Grant(
     "ReadSavedBlock", "the block in Parameter Store", _of("ssm", "GetParameter", "GetParameters"), _SAVED_PARAMETERS
 )
@@ -148,7 +149,6 @@ _UNLOCK_STATE = Grant(
     _IN_THIS_ACCOUNT,
 )
 
-_READ_IMAGE = Grant("ReadImage", "the newest Neuron AMI", _of("ssm", "GetParameter"), ("{ami}",))
 _SEE_MACHINE = Grant(
     "SeeMachine",
     "the machine and what it consists of, as Terraform compares them",
@@ -197,6 +197,29 @@ _TAG_NEW = Grant(
         }
     },
 )
+_TRY_LAUNCH = Grant(
+    "TryLaunch",
+    "whether you may launch a machine with the project's tags, asked by a dry run",
+    _of("ec2", "RunInstances"),
+    tuple(f"arn:aws:ec2:*:*:{kind}/*" for kind in ("instance", "volume")),
+    _IS_MADE_OURS,
+)
+_TRY_NETWORK = Grant(
+    "TryNetwork",
+    "the same, for what it is started from and where",
+    _of("ec2", "RunInstances"),
+    tuple(
+        f"arn:aws:ec2:*:*:{kind}/*" for kind in ("image", "network-interface", "security-group", "snapshot", "subnet")
+    ),
+)
+_TRY_TAGS = Grant(
+    "TryTags",
+    "the same, for its tags",
+    _of("ec2", "CreateTags"),
+    condition={"StringEquals": {"ec2:CreateAction": ["RunInstances"]}},
+)
+_SEE_IMAGE = Grant("SeeImage", "the AMI's root device", _of("ec2", "DescribeImages"))
+_CHECK_LAUNCH = (_READ_IMAGE, _SEE_IMAGE, _SEE_ROOM, _FIND_SUBNETS, _TRY_LAUNCH, _TRY_NETWORK, _TRY_TAGS)
 _CHANGE_MACHINE = Grant(
     "ChangeMachine",
     "starts from the project's template, and changes what has the project's tags",
@@ -438,7 +461,7 @@ NEEDED: Mapping[str, tuple[Grant, ...]] = {
         _SEE_BLOCKS,
         _BUY,
         _TAG_BLOCKS,
-        _FIND_SUBNETS,
+        *_CHECK_LAUNCH,
         _READ_SAVED,
         _SAVE_BLOCK,
     ),
@@ -451,6 +474,7 @@ NEEDED: Mapping[str, tuple[Grant, ...]] = {
     "cb.load-params": (_READ_SAVED,),
     "bootstrap": (_MAKE_BUCKET,),
     "deploy": (
+        # The rest of what a look before the launch needs is in these as well.
         *(_SEE_ALIAS, _READ_STATE, _WRITE_STATE, _UNLOCK_STATE, _KEEP_SAVED, _READ_IMAGE, _MAKE_PASSWORD),
         *(_SEE_BLOCKS, _SEE_ROOM, _SEE_PRICES),
         *(*_SEE, *_MAKE, *_REMOVE, *_SET_UP, *_REACH),
@@ -465,7 +489,7 @@ NEEDED: Mapping[str, tuple[Grant, ...]] = {
     ),
     "setup.logs": (*_INFO, *_FIND, _SEE_COMMANDS, _RUN_SCRIPTS, _ON_MACHINES),
     "run-tasks": (*_INFO, *_FIND, _FIND_VERSIONS, *_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
-    "doctor": (_SEE_REGIONS,),
+    "doctor": (_SEE_REGIONS, *_CHECK_LAUNCH),
     "rehearse": (),
 }
 """By command, as `invoke` names it. A command that calls nothing in AWS has nothing."""

@@ -1,45 +1,69 @@
-"""The account's quotas for on-demand instances, where they can be read: those of Trn and Inf are 0 at first.
+"""The account's quotas for on-demand instances and Capacity Blocks, where they can be read: many are 0 at first.
 
-Capacity Blocks do not count against them (EC2 user guide, "Capacity Blocks quotas"). Codes: EC2 user guide,
+Capacity Blocks do not count against the on-demand quotas (EC2 user guide, "Capacity Blocks quotas"). Codes: there, and
 "On-Demand Instance quotas"; each is a number of vCPUs that run at a time.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from torchneuron.aws import Aws
 from torchneuron.aws_errors import calling
 from torchneuron.errors import AwsError, InputError
 from torchneuron.text import quoted
 
-# By the letters an instance type begins with, the longest first.
-_QUOTAS = (
-    ("trn", "Running On-Demand Trn instances", "L-2C3B7624"),
-    ("inf", "Running On-Demand Inf instances", "L-1945791B"),
-)
+
+@dataclass(frozen=True)
+class Quota:
+    """A quota of EC2's, in vCPUs for each account and region."""
+
+    name: str
+    code: str
 
 
-def check(aws: Aws, instance_type: str, launching: int) -> None:
+# By the letters an instance type begins with.
+_ON_DEMAND = {
+    "trn": Quota("Running On-Demand Trn instances", "L-2C3B7624"),
+    "inf": Quota("Running On-Demand Inf instances", "L-1945791B"),
+}
+# By family.
+_BLOCKS = {
+    "trn1": Quota("Concurrent TRN1 Capacity Blocks per account", "L-2E30FD7D"),
+    "trn2": Quota("Concurrent TRN2 Capacity Blocks per account", "L-64569A79"),
+}
+
+
+def for_blocks(instance_type: str) -> Quota | None:
+    """The quota for Capacity Blocks of a type, if it is known here."""
+    return _BLOCKS.get(instance_type.partition(".")[0])
+
+
+def check(aws: Aws, instance_type: str, launching: int, *, on_block: bool = False) -> str:
     """Refuse a launch that is more than the whole quota of its family; what runs already is not counted.
 
-    Raises InputError. A quota that is not known here or may not be read says nothing.
+    Returns what was found. Raises InputError. A quota that is not known here or may not be read refuses nothing.
     """
-    known = next((one for one in _QUOTAS if instance_type.startswith(one[0])), None)
-    if known is None or launching < 1:
-        return
-    _, name, code = known
+    on_demand = next((quota for letters, quota in _ON_DEMAND.items() if instance_type.startswith(letters)), None)
+    quota = for_blocks(instance_type) if on_block else on_demand
+    if quota is None or launching < 1:
+        return "not known"
     try:
         needed = launching * _vcpus(aws, instance_type)
         with calling("read the quota"):
-            quota = aws.service_quotas().get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"]
+            answer = aws.service_quotas().get_service_quota(ServiceCode="ec2", QuotaCode=quota.code)
+        value = answer["Quota"]["Value"]
     except (AwsError, LookupError):
-        return
-    if quota < needed:
-        raise InputError(
-            f"{launching} x {instance_type} have {needed} vCPUs, and this account may run {quota:g} on demand.",
-            why=f'The quota "{name}" ({code}) of EC2 in {aws.region} says so.',
-            do=f"Have it raised: aws service-quotas request-service-quota-increase --region {aws.region}"
-            f" --service-code ec2 --quota-code {quoted(code)} --desired-value {needed}. Or use a Capacity Block.",
-        )
+        return "could not be read"
+    if value >= needed:
+        return f"{value:g} vCPUs ({quota.name})"
+    how, instead = ("on Capacity Blocks", "") if on_block else ("on demand", " Or use a Capacity Block.")
+    raise InputError(
+        f"{launching} x {instance_type} have {needed} vCPUs, and this account may run {value:g} {how}.",
+        why=f'The quota "{quota.name}" ({quota.code}) of EC2 in {aws.region} says so.',
+        do=f"Have it raised: aws service-quotas request-service-quota-increase --region {aws.region}"
+        f" --service-code ec2 --quota-code {quoted(quota.code)} --desired-value {needed}.{instead}",
+    )
 
 
 def _vcpus(aws: Aws, instance_type: str) -> int:

@@ -43,8 +43,24 @@ def check(ec2: EC2Client, region: str, subnet_id: str, *, zone: str, vpc_id: str
         raise InputError(
             f"{subnet_id} is in {subnet['VpcId']}, not in {vpc_id}.", do="Leave --subnet-id or --vpc-id out."
         )
-    if shut_in := _no_way_out(ec2, region, subnet):
-        display.warn(f"Systems Manager will not reach a machine in {subnet_id}. {shut_in.why}")
+    _say_no_way_out(_no_way_out(ec2, region, subnet), subnet_id, is_named=True)
+
+
+def check_way_out(ec2: EC2Client, region: str, subnet_id: str, *, is_named: bool) -> None:
+    """Raise InputError for a subnet where Systems Manager will not reach a machine; warn where a person named it."""
+    subnet = _look_up(ec2, region, subnet_id, do="Name another with --subnet-id.")
+    _say_no_way_out(_no_way_out(ec2, region, subnet), subnet_id, is_named=is_named)
+
+
+def _say_no_way_out(shut_in: Diagnosis | None, subnet_id: str, *, is_named: bool) -> None:
+    if shut_in is None:
+        return
+    what = f"Systems Manager will not reach a machine in {subnet_id}."
+    if is_named:
+        display.warn(f"{what} {shut_in.why}")
+        return
+    anyway = f"If it has a way out all the same: --subnet-id {quoted(subnet_id)}"
+    raise InputError(what, why=shut_in.why, do="\n".join([*shut_in.do, anyway]))
 
 
 def find(ec2: EC2Client, region: str, *, zone: str, vpc_id: str = "", user: str) -> str:

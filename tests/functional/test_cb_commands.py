@@ -68,6 +68,35 @@ def test_purchase_saves_the_subnet_that_has_a_way_out(invoke, proposed, ec2, ssm
     assert subnet["AvailabilityZone"] == "sa-east-1b"
 
 
+@pytest.mark.attack("buy a block with --yes that no machine can be launched on")
+@pytest.mark.parametrize(
+    ("breaking", "told"),
+    [
+        (
+            lambda ec2, control: [
+                ec2.delete_subnet(SubnetId=one["SubnetId"]) for one in ec2.describe_subnets()["Subnets"]
+            ],
+            "has no subnet in sa-east-1b",
+        ),
+        (
+            lambda ec2, control: control("market", {"capacity_block_quotas": {"trn2": 0}}),
+            "--quota-code L-64569A79 --desired-value 12",
+        ),
+    ],
+)
+def test_block_that_no_machine_can_be_launched_on_is_not_bought(invoke, proposed, ec2, control, breaking, told):
+    breaking(ec2, control)
+    buy = ("cb.purchase", "--offering-id", proposed[0], "-r", REGION, "--no-save")
+    refused = invoke(*buy, "--yes", status=2).err
+    assert "A machine could not be launched on this block. Nothing was bought." in refused
+    assert told in refused
+    assert told in invoke(*buy, "--dry-run").err
+    assert told in on_a_terminal(buy, typed="n\n", columns=200)[1]
+    assert ec2.describe_capacity_reservations()["CapacityReservations"] == []
+    assert told in invoke(*buy, "--yes", "--anyway").err
+    assert len(ec2.describe_capacity_reservations()["CapacityReservations"]) == 1
+
+
 def test_purchase_replaces_a_saved_block_that_is_over_and_says_so(invoke, bought, ec2, move_clock):
     (block,) = ec2.describe_capacity_reservations()["CapacityReservations"]
     move_clock(block["EndDate"])
@@ -93,7 +122,9 @@ def test_what_was_shown_elsewhere_is_bought_there_without_naming_the_region(invo
 def test_the_price_of_segments_is_told_as_the_price_of_all(invoke):
     segmented = ("-t", "trn1.32xlarge", "-r", "us-west-2", "--count", "20", "-o", "json")
     best = json.loads(invoke("cb.search", *segmented).out)["offerings"][0]
-    invoke("cb.purchase", "--offering-id", best["offeringId"], "--yes")
+    # The settings do not have this region.
+    assert "not configured" in invoke("cb.purchase", "--offering-id", best["offeringId"], "--yes", status=2).err
+    invoke("cb.purchase", "--offering-id", best["offeringId"], "--yes", "--anyway")
     blocks = json.loads(invoke("cb.list", "-r", "us-west-2", "-o", "json").out)["reservations"]
     assert len(blocks) == 2
     for block in blocks:
@@ -107,7 +138,7 @@ def test_the_price_of_segments_is_told_as_the_price_of_all(invoke):
 def test_a_block_that_cannot_be_saved_is_still_told_as_bought(invoke, ec2, proposed):
     for subnet in ec2.describe_subnets()["Subnets"]:
         ec2.delete_subnet(SubnetId=subnet["SubnetId"])
-    failed = invoke("cb.purchase", "--offering-id", proposed[0], "-r", REGION, "--yes", status=1)
+    failed = invoke("cb.purchase", "--offering-id", proposed[0], "-r", REGION, "--yes", "--anyway", status=1)
     assert "is bought, but was not saved" in failed.err
     assert "create-default-subnet" in failed.err
     assert "invoke cb.save-params --reservation-id cr-" in failed.err

@@ -43,7 +43,9 @@ def test_all_is_well(invoke, doctor, rehearsal_endpoint, control):
     assert rehearsal_endpoint in found["AWS credentials"]["found"]
     assert found["region in the account"]["found"] == f"{REGION} is enabled"
     assert control("calls")["sts"] == {"GetCallerIdentity": 2}  # bootstrap asks, too
-    assert control("calls")["ec2"] == {"DescribeRegions": 1}
+    assert control("calls")["ec2"]["DescribeRegions"] == 1
+    assert found["launch permission"]["found"] == "the launch is allowed (dry run)"
+    assert {found[name]["verdict"] for name in ("AMI", "instance type", "subnet", "quota")} == {"ok"}
 
 
 def test_what_is_missing_ends_with_1_and_its_remedy(invoke):

@@ -8,8 +8,9 @@ from botocore.exceptions import ClientError
 
 from tests.functional.conftest import REGION
 from tests.functional.support import AMI_PARAMETER, refusal
-from torchneuron import preflight, quotas
+from torchneuron import launch_check, quotas
 from torchneuron.errors import InputError
+from torchneuron.launch_check import Launch
 
 TRN, INF = "L-2C3B7624", "L-1945791B"
 
@@ -127,12 +128,12 @@ def test_a_capacity_block_is_outside_the_quota(launch, limit, active_block):
 
 
 def test_a_deploy_is_refused_before_it_plans(aws, config, limit):
-    deployment = config.deployment({"region": REGION, "instanceType": "trn2.3xlarge"})
-    preflight.check_on_demand(aws, deployment, launching=2)
+    launch = Launch("trn2.3xlarge", 2)
+    launch_check.refuse(aws, config, launch)
     limit(trn=12)
-    preflight.check_on_demand(aws, deployment, launching=1)
+    launch_check.refuse(aws, config, Launch("trn2.3xlarge"))
     with pytest.raises(InputError, match=r"2 x trn2\.3xlarge have 24 vCPUs, and this account may run 12 on demand"):
-        preflight.check_on_demand(aws, deployment, launching=2)
+        launch_check.refuse(aws, config, launch)
     limit(trn=0)
     with pytest.raises(InputError, match=f"--quota-code {TRN} --desired-value 12"):
         quotas.check(aws, "trn2.3xlarge", 1)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.unit.capacity_fakes import dated, refusal, reservation
-from torchneuron import config, deployment, display, locks, project, removal
+from torchneuron import config, deployment, display, launch_check, locks, project, removal
 from torchneuron.errors import AccessError, Declined, Detached, InputError, NotFoundError, SetupError, TorchNeuronError
 
 MAIN = """\
@@ -115,6 +115,7 @@ def settings(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
     monkeypatch.setattr(project, "PROJECT_ROOT", tmp_path)
     monkeypatch.setattr(project, "_BUSY_SECONDS", 0)
+    monkeypatch.setattr(launch_check, "refuse", lambda *_: None)
     return config.load(tmp_path / "config.json")
 
 

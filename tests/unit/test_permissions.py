@@ -160,7 +160,7 @@ CHANGES_OF_EC2 = re.compile("ec2:(?!Describe|Get)")
 
 def test_every_change_in_ec2_and_every_command_is_limited():
     """But for what no tag or name can tell: extending and cancelling reservations, and what a launch uses."""
-    unlimited = {"ExtendBlocks", "CancelReservations", "UseNetwork"}
+    unlimited = {"ExtendBlocks", "CancelReservations", "UseNetwork", "TryNetwork"}
     for name, one in statements(needed_by(NEEDED), SCOPE).items():
         changes = [action for action in one["Action"] if CHANGES_OF_EC2.match(action)]
         if changes and name not in unlimited:

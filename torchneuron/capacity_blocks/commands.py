@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
-from torchneuron import account, block_choice, config, display, options, saved_block
+from torchneuron import account, block_choice, config, display, launch_check, options, saved_block
 from torchneuron.aws import Aws
 from torchneuron.capacity_blocks import (
     cancelling,
@@ -25,10 +26,12 @@ from torchneuron.capacity_blocks import extend as extending
 from torchneuron.capacity_blocks import purchase as buying
 from torchneuron.capacity_blocks.extend import WantedExtension
 from torchneuron.capacity_blocks.extensions import PENDING, Extension
+from torchneuron.capacity_blocks.offerings import Offering
 from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.capacity_blocks.wanted import want
 from torchneuron.config import Config
 from torchneuron.errors import PurchaseError, TorchNeuronError
+from torchneuron.launch_check import Launch
 from torchneuron.text import quoted
 
 
@@ -57,6 +60,7 @@ def purchase(
     yes: bool,
     save: bool,
     dry_run: bool,
+    anyway: bool,
     max_price: str,
     instance_type: str,
     ultraserver_type: str,
@@ -80,10 +84,11 @@ def purchase(
     )
     aws = Aws(wanted.search.region)
     whose = account.look(aws)
+    problems = functools.partial(_launch_problems, aws, settings)
     if dry_run:
-        show_purchase.tried_out(buying.try_out(aws.ec2(), aws.ec2_once(), wanted), whose)
+        show_purchase.tried_out(buying.try_out(aws.ec2(), aws.ec2_once(), wanted), whose, problems)
         return
-    agreed = show_purchase.agreement(whose, yes=yes)
+    agreed = show_purchase.agreement(whose, yes=yes, anyway=anyway, problems=problems)
     blocks = buying.purchase(aws.ec2(), aws.ec2_once(), wanted, agreed=agreed, sleep=time.sleep)
     show_purchase.bought(blocks)
     if save and len(blocks) > 1:
@@ -182,6 +187,16 @@ def wait(until: str, reservation_id: str, region: str) -> None:
         # The client that never retries: botocore would be silent for minutes about a network that is gone.
         block = waiting.wait(aws.ec2_once(), aws.region, wanted_id, goal, sleep=time.sleep, now=once.utc_now, told=told)
     show_waiting.arrived(block)
+
+
+def _launch_problems(aws: Aws, settings: Config, offering: Offering) -> list[TorchNeuronError]:
+    """What would keep machines from being launched on the block once it is bought."""
+    launches = [
+        Launch(part.instance_type, max(part.count, 1), zone=part.zone, on_block=True)
+        for part in offering.segments or (offering,)
+    ]
+    with display.waiting("Checking whether a machine can be launched there"):
+        return launch_check.problems(aws, settings, launches)
 
 
 def _save_what_was_bought(aws: Aws, reservation: Reservation, *, yes: bool) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from torchneuron import quotas
 from torchneuron.aws_errors import SEARCH_LIMIT
 from torchneuron.capacity_blocks.rules import ULTRASERVER_TYPES
 from torchneuron.capacity_blocks.words import either
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 
 _NOT_SOLD = ("Unsupported", "UnsupportedOperation")
 _REFUSED = ("InvalidParameterValue", "InvalidParameterCombination", "InvalidParameter")
-# By family of instance type, in vCPUs for each account; 0 until AWS raises it.
-_QUOTAS = {
-    "trn1": ("Concurrent TRN1 Capacity Blocks per account", "L-2E30FD7D"),
-    "trn2": ("Concurrent TRN2 Capacity Blocks per account", "L-64569A79"),
-}
 # What EC2 answers in a region that the account has not enabled.
 _NOT_ENABLED = ("AuthFailure", "OptInRequired")
 _WHERE_SOLD = (
@@ -144,5 +140,9 @@ def _rank(error: TorchNeuronError) -> int:
 
 def quota(what: str) -> str:
     """The quota for a type, whose name and code are known for some families; UltraServers may have others."""
-    name, code = _QUOTAS.get(what.partition(".")[0], ("", ""))
-    return f'EC2, "{name}", {code}' if code else 'EC2, the one of this family with "Capacity Blocks" in its name'
+    known = quotas.for_blocks(what)
+    return (
+        f'EC2, "{known.name}", {known.code}'
+        if known
+        else 'EC2, the one of this family with "Capacity Blocks" in its name'
+    )

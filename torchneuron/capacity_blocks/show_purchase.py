@@ -4,20 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from torchneuron import display
+from torchneuron import display, launch_check
 from torchneuron.account import Account
 from torchneuron.capacity_blocks import countdown, offerings_table
 from torchneuron.capacity_blocks.offerings import Offering, Segment
 from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.capacity_blocks.words import price, when
+from torchneuron.errors import InputError, TorchNeuronError
 from torchneuron.text import quoted
 
 
-def agreement(account: Account, *, yes: bool) -> Callable[[Offering], bool]:
-    """The question before a purchase: shows who pays, and the offering as it is quoted now; asks unless `yes`."""
+def agreement(
+    account: Account,
+    *,
+    yes: bool,
+    anyway: bool = False,
+    problems: Callable[[Offering], Sequence[TorchNeuronError]] = lambda _: (),
+) -> Callable[[Offering], bool]:
+    """The question before a purchase: shows who pays, the offering as quoted now and its problems; asks unless `yes`.
+
+    With `yes`, it raises InputError when a machine could not be launched on the block, unless `anyway`.
+    """
 
     def ask(offering: Offering) -> bool:
         display.facts([*account.facts, *_offering_facts(offering)])
+        found = problems(offering)
+        if found and yes and not anyway:
+            raise InputError(
+                "A machine could not be launched on this block. Nothing was bought.",
+                why=launch_check.in_lines(found),
+                do="Fix that first, or add --anyway to buy it all the same.",
+            )
+        _warn_of(found)
         if yes:
             return True
         return display.confirm(
@@ -47,11 +65,19 @@ def save_one_of(blocks: Sequence[Reservation]) -> None:
         display.say(f"  invoke cb.save-params --reservation-id {quoted(block.id)} -r {block.region}")
 
 
-def tried_out(offering: Offering | None, account: Account) -> None:
+def tried_out(
+    offering: Offering | None, account: Account, problems: Callable[[Offering], Sequence[TorchNeuronError]]
+) -> None:
     """The last word on a dry run, which EC2 answers by the caller's permissions alone."""
     if offering:
         display.facts([*account.facts, *_offering_facts(offering)])
+        _warn_of(problems(offering))
         display.say("It is on sale, and you may buy it (dry run). Nothing was bought.")
+
+
+def _warn_of(problems: Sequence[TorchNeuronError]) -> None:
+    if problems:
+        display.warn(f"a machine could not be launched on this block:\n{launch_check.in_lines(problems)}")
 
 
 def _offering_facts(offering: Offering) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ def examine(region: str, output: str) -> None:
     """
     try:
         from torchneuron import display, options
-        from torchneuron.doctor import account, settings
+        from torchneuron.doctor import account, launch, settings
     except ImportError:
         found = [python.version(), python.packages(), *programs.findings()]
         print(plain(show.as_json(found) if output == "json" else show.plain(found)))
@@ -26,7 +26,8 @@ def examine(region: str, output: str) -> None:
     with display.waiting("Looking at this machine and the account"):
         of_settings, region = settings.findings(region)
         of_account = account.findings(region)
-        found = [python.version(), python.packages(), *programs.findings(), *of_settings, *of_account]
+        of_launch = [] if missing(of_account) else launch.findings(region)
+        found = [python.version(), python.packages(), *programs.findings(), *of_settings, *of_account, *of_launch]
     if form == "json":
         display.say(show.as_json(found))
     else:
