@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.functional.invoking import ROOT, on_a_terminal
+from tests.functional.principals import documents_in
 
 REGION = "sa-east-1"
 
@@ -129,15 +130,20 @@ def test_another_way_to_print_is_refused(invoke):
 
 def test_the_policy_of_one_command(invoke):
     done = invoke("doctor", "--policy", "cb.purchase")
-    document = json.loads(done.out)
-    assert [one["Sid"] for one in document["Statement"]][:3] == ["SeeOfferings", "SeeBlocks", "BuyBlocks"]
+    (document,) = documents_in(done.out)
+    assert [one["Sid"] for one in document["Statement"]][:4] == [
+        "SeeAccountAlias",
+        "SeeOfferings",
+        "SeeBlocks",
+        "BuyBlocks",
+    ]
     assert "spends money" in done.err
 
 
 def test_the_policy_of_several_and_of_all(invoke):
     def allows(names):
-        document = json.loads(invoke("doctor", "--policy", names).out)
-        return {action for one in document["Statement"] for action in one["Action"]}
+        printed = documents_in(invoke("doctor", "--policy", names).out)
+        return {action for policy in printed for one in policy["Statement"] for action in one["Action"]}
 
     both = allows("cb.search,bootstrap")
     assert both == allows("cb.search") | allows("bootstrap")
@@ -166,5 +172,5 @@ def test_a_policy_needs_no_aws(rehearsal_endpoint, control):
     done = subprocess.run(
         [sys.executable, "-m", "invoke", "doctor", "--policy", "all"], cwd=ROOT, capture_output=True, check=True
     )
-    assert json.loads(done.stdout)["Version"] == "2012-10-17"
+    assert {policy["Version"] for policy in documents_in(done.stdout.decode())} == {"2012-10-17"}
     assert control("calls") == {}

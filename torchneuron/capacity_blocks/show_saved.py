@@ -33,7 +33,7 @@ def kept(saved: Reservation, bought: Reservation) -> None:
     """Why the saved block stays, and when the one just bought is used."""
     display.say(
         f"{saved.id} stays saved for {saved.region}: {saved.state}, {saved.outlook}.\n"
-        f"invoke deploy --use-capacity-block uses {bought.id} when {saved.id} cannot take a machine."
+        f"When it cannot take a machine, {bought.id} is used: invoke deploy --use-capacity-block"
     )
 
 
