@@ -88,7 +88,9 @@ def test_deploy_asks_the_setup_before_terraform(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(code_server, "TASK_FILE", write_task_file(tmp_path, [task("01-a")], {**PATTERNS, "MORE": {}}))
     with pytest.raises(InputError, match="MORE: has no value"):
-        jobs.deploy_and_set_up({"region": "sa-east-1"}, skip_setup=False, allow_replace=False, release_data=False)
+        jobs.deploy_and_set_up(
+            {"region": "sa-east-1"}, skip_setup=False, allow_replace=False, release_data=False, yes=False
+        )
     assert not (tmp_path / "cdktf.out").exists()
 
 

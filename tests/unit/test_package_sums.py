@@ -23,7 +23,7 @@ def installed(sum_, instance_id="i-1", architecture="amd64", version="4.139.1"):
 
 
 def values(settings):
-    return code_server.variables(settings, code_server.NO_HASHES)
+    return code_server.variables(settings, code_server.NO_PASSWORD)
 
 
 def test_the_first_sum_is_what_further_machines_are_given(settings):
