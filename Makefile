@@ -109,7 +109,7 @@ check-faults: programs .venv/.synced
 .PHONY: check-attacks
 check-attacks: programs
 	@tools/debian-packages.sh $(HOST_PACKAGES) chromium
-	@$(MAKE) -s --no-print-directory -j3 .venv/.synced node_modules/.synced images-trixie
+	@$(MAKE) -s --no-print-directory -j3 .venv/.synced node_modules/.synced images-all
 	@TORCHNEURON_THOROUGH=1 $(RUN)python -m pytest -q -m attack -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST)
 
 # Not of `make test`: what it finds depends on the machine and the hour.
