@@ -139,13 +139,17 @@ def test_a_volume_grows_in_place(deployment, first):
     assert "has 30 GiB" in deployment.refused(*DEPLOY, "--data-volume-size", "20")
 
 
-def test_the_world_is_let_in_only_when_that_is_said(deployment, first):
-    assert "--open-to-world" in deployment.refused(*DEPLOY, "--allowed-ip", "::/0")
-    deployment.invoke(*DEPLOY, "--allowed-ip", "::/0", "--open-to-world")
+def test_the_world_is_let_in_only_when_that_is_said_and_over_https(deployment, first):
+    world = (*DEPLOY, "--allowed-ip", "::/0", "--open-to-world")
+    assert "--open-to-world" in deployment.refused(*world[:-1])
+    assert "--open-to-world needs HTTPS" in deployment.refused(*world)
+    deployment.change_settings(tls="self-signed")
+    deployment.invoke(*world)
     assert "Nothing to change." in deployment.invoke(*DEPLOY)
     told = json.loads(run(deployment.sandbox, ["invoke", "info", "-o", "json"]))
-    assert told["instances"][0]["url"].startswith("http://ec2-")
+    assert told["instances"][0]["url"].startswith("https://ec2-")
     deployment.invoke(*DEPLOY, "--closed")
+    deployment.change_settings(tls="off")
     groups = deployment.aws("ec2").describe_security_groups(GroupIds=[told["securityGroupId"]])["SecurityGroups"]
     assert groups[0]["IpPermissions"] == []
 
