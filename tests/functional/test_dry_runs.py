@@ -20,7 +20,9 @@ def test_every_command_that_changes_something_has_a_dry_run():
     changing = {
         command
         for command, grants in permissions.NEEDED.items()
-        if any(not LOOKS.match(action) for grant in grants for action in grant.actions)
+        # What these allow is asked for with EC2's DryRun alone.
+        for grant in grants
+        if not grant.name.startswith("Try") and any(not LOOKS.match(action) for action in grant.actions)
     }
     without = {
         command
