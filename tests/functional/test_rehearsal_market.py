@@ -25,6 +25,7 @@ DEFAULTS = {
     "out_of_capacity": [],
     "health": {},
     "on_demand_quotas": {"trn": 1536.0, "inf": 1536.0},
+    "capacity_block_quotas": {"trn1": 12288.0, "trn2": 12288.0},
 }
 LIMITED = "CapacityBlockDescribeLimitExceeded"
 
