@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from stacks import node, one_off
-from torchneuron import config, files
-from torchneuron.errors import TorchNeuronError
+from torchneuron.core import config, files
+from torchneuron.core.errors import TorchNeuronError
 
 
 def main() -> int:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from benchmarks import help_pages, programs, report, setup_runs, synth
 from benchmarks.pairs import Measured, Pair, measure
-from torchneuron import display
-from torchneuron.errors import TorchNeuronError
+from torchneuron.core import display
+from torchneuron.core.errors import TorchNeuronError
 
 Claim = Callable[[Path, Mapping[str, str], ExitStack], Sequence[Pair]]
 """Gets an empty folder to work in, the environment for its programs, and where to put what has to be ended."""

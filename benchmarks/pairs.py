@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torchneuron.errors import TorchNeuronError
+from torchneuron.core.errors import TorchNeuronError
 
 Work = Callable[[], None]
 """Does the work once; raises BenchmarkError if that fails. A program most often: see `programs`."""

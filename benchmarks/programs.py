@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.pairs import BenchmarkError, Work
-from torchneuron.config import PROJECT_ROOT
+from torchneuron.core.config import PROJECT_ROOT
 
 # What a program needs of the shell that the benchmarks were started from. The rest could decide a comparison:
 # NODE_OPTIONS, PYTHONDONTWRITEBYTECODE, Invoke's own variables.

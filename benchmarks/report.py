@@ -7,7 +7,7 @@ import platform
 from collections.abc import Sequence
 
 from benchmarks.pairs import Figures, Measured
-from torchneuron import display
+from torchneuron.core import display
 
 HEADINGS = ("What", "The usual way", ">Ours, s", ">Usual, s", ">Ratio", ">Claimed", "Holds")
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.pairs import BenchmarkError, Pair, Work
 from benchmarks.programs import program
-from torchneuron.config import CONFIG_VARIABLE, PROJECT_ROOT
+from torchneuron.core.config import CONFIG_VARIABLE, PROJECT_ROOT
 
 REGION = "sa-east-1"
 TASKS = 17

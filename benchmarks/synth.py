@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.pairs import BenchmarkError, Pair
 from benchmarks.programs import program
-from torchneuron.config import CONFIG_VARIABLE, PROJECT_ROOT
+from torchneuron.core.config import CONFIG_VARIABLE, PROJECT_ROOT
 
 AT_MOST = 1 / 5
 

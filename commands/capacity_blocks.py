@@ -41,9 +41,9 @@ def search(
     suggest: bool = False,
 ) -> None:
     """Find Capacity Block offerings that can be bought."""
-    from torchneuron.capacity_blocks import commands
+    from torchneuron.capacity_blocks import workflows
 
-    commands.search(
+    workflows.search(
         output=output,
         suggest=suggest,
         all_zones=all_zones,
@@ -90,10 +90,10 @@ def purchase(
     count: str = "",
 ) -> None:
     """Buy an offering, once; then save its ids to Parameter Store."""
-    from torchneuron.capacity_blocks import commands
-    from torchneuron.options import whole_number
+    from torchneuron.capacity_blocks import workflows
+    from torchneuron.core.options import whole_number
 
-    commands.purchase(
+    workflows.purchase(
         offering_id,
         start_time,
         region,
@@ -131,10 +131,10 @@ def extend(
     dry_run: bool = False,
 ) -> None:
     """Buy more time for a Capacity Block, once."""
-    from torchneuron.capacity_blocks import commands
-    from torchneuron.options import whole_number
+    from torchneuron.capacity_blocks import workflows
+    from torchneuron.core.options import whole_number
 
-    commands.extend(
+    workflows.extend(
         reservation_id,
         whole_number("--duration", duration),
         region,
@@ -148,17 +148,17 @@ def extend(
 @command(help={"region": _REGION, "output": "table or json"})
 def list_(context: Context, region: str = "", output: str = "table") -> None:
     """Show the Capacity Blocks bought: what comes next, what runs on them, until when they can be extended."""
-    from torchneuron.capacity_blocks import commands
+    from torchneuron.capacity_blocks import workflows
 
-    commands.list_blocks(region, output)
+    workflows.list_blocks(region, output)
 
 
 @command(help={"reservation_id": _RESERVATION, "region": _REGION, "output": "table or json"})
 def describe(context: Context, reservation_id: str = "", region: str = "", output: str = "table") -> None:
     """Show one reservation in full."""
-    from torchneuron.capacity_blocks import commands
+    from torchneuron.capacity_blocks import workflows
 
-    commands.describe(reservation_id, region, output)
+    workflows.describe(reservation_id, region, output)
 
 
 @command(help={"reservation_id": _RESERVATION, "region": _REGION, "yes": "do not ask", "dry_run": _DRY_RUN})
@@ -166,9 +166,9 @@ def cancel(
     context: Context, reservation_id: str = "", region: str = "", yes: bool = False, dry_run: bool = False
 ) -> None:
     """Cancel a reservation that can be cancelled; a Capacity Block never can."""
-    from torchneuron.capacity_blocks import commands
+    from torchneuron.capacity_blocks import workflows
 
-    commands.cancel(reservation_id, region, yes=yes, dry_run=dry_run)
+    workflows.cancel(reservation_id, region, yes=yes, dry_run=dry_run)
 
 
 @command(
@@ -189,17 +189,17 @@ def save_params(
     dry_run: bool = False,
 ) -> None:
     """Keep a Capacity Block and a subnet in its zone in Parameter Store, for invoke deploy."""
-    from torchneuron.capacity_blocks import commands
+    from torchneuron.capacity_blocks import workflows
 
-    commands.save_params(reservation_id, subnet_id, region, vpc_id=vpc_id, dry_run=dry_run)
+    workflows.save_params(reservation_id, subnet_id, region, vpc_id=vpc_id, dry_run=dry_run)
 
 
 @command(help={"region": _REGION, "output": "table, shell (for eval) or json"})
 def load_params(context: Context, region: str = "", output: str = "table") -> None:
     """Show what Parameter Store keeps for a region."""
-    from torchneuron.capacity_blocks import commands
+    from torchneuron.capacity_blocks import workflows
 
-    commands.load_params(region, output)
+    workflows.load_params(region, output)
 
 
 @command(
@@ -211,6 +211,6 @@ def load_params(context: Context, region: str = "", output: str = "table") -> No
 )
 def wait(context: Context, until: str = "", reservation_id: str = "", region: str = "") -> None:
     """Wait until a Capacity Block is active, or about to end."""
-    from torchneuron.capacity_blocks import commands
+    from torchneuron.capacity_blocks import workflows
 
-    commands.wait(until, reservation_id, region)
+    workflows.wait(until, reservation_id, region)

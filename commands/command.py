@@ -8,7 +8,7 @@ from typing import Any
 
 from invoke import Exit, Task, task
 
-from torchneuron.errors import TorchNeuronError
+from torchneuron.core.errors import TorchNeuronError
 
 # Invoke would make one of every option's first free letter: -r the reservation in one command and the region in the
 # next, -d a dry run here and there the end of the machine. A letter means one thing, or nothing.
@@ -35,7 +35,7 @@ class _Command(Task):  # type: ignore[misc] # Invoke's own types are not read
 
 def ended(error: TorchNeuronError) -> Exit:
     """Tell what failed; the end of this process, with the exit status for it."""
-    from torchneuron import display
+    from torchneuron.core import display
 
     display.show_error(error)
     return Exit(code=error.exit_status)
@@ -43,7 +43,7 @@ def ended(error: TorchNeuronError) -> Exit:
 
 def _unusable(error: OSError) -> TorchNeuronError:
     """What is told of a full disk or a file that cannot be used; standard output is given up if it is the one."""
-    from torchneuron import display, files
+    from torchneuron.core import display, files
 
     if error.filename is None:
         display.give_up_stdout()

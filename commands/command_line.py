@@ -13,7 +13,7 @@ from invoke import Argument, Exit, ParseError, ParserContext, Program
 from invoke.main import program
 
 from commands.command import ended
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 
 
 class _Program(Program):  # type: ignore[misc] # Invoke's own types are not read
@@ -116,7 +116,7 @@ def take_over() -> None:
 
 def _told(error: ParseError, commands: Iterable[str]) -> InputError:
     """Invoke's error in our words; in its own where it is none of the two that people make."""
-    from torchneuron.schema import unknown_name
+    from torchneuron.core.schema import unknown_name
 
     context = error.context
     name = context.name if context else ""

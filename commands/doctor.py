@@ -16,9 +16,9 @@ from commands.command import command
 )
 def doctor(context: Context, region: str = "", output: str = "table", policy: str = "") -> None:
     """Show what is missing here for the commands, with its remedy; or the permissions they need."""
-    from torchneuron.doctor import commands
+    from torchneuron.doctor import checkup
 
     if policy:
-        commands.print_policy(policy)
+        checkup.print_policy(policy)
     else:
-        commands.examine(region, output)
+        checkup.examine(region, output)

@@ -14,9 +14,9 @@ _DRY_RUN = "show what would happen, and change nothing"
 @command(help={"region": "AWS region (default: the settings' default region)", "dry_run": _DRY_RUN})
 def bootstrap(context: Context, region: str = "", dry_run: bool = False) -> None:
     """Make the S3 bucket for Terraform's state, and write it into the settings."""
-    from torchneuron import jobs
+    from torchneuron.deploy import lifecycle
 
-    jobs.bootstrap(region, dry_run=dry_run)
+    lifecycle.bootstrap(region, dry_run=dry_run)
 
 
 @command(
@@ -70,7 +70,8 @@ def deploy(
     dry_run: bool = False,
 ) -> None:
     """Deploy the machine, then set code-server up on it. What an earlier deploy chose holds until it is changed."""
-    from torchneuron import deploy_options, jobs
+    from torchneuron.deploy import lifecycle
+    from torchneuron.deploy import options as deploy_options
 
     chosen: dict[str, Any] = {
         "type": type,
@@ -89,18 +90,18 @@ def deploy(
     deploying = {**chosen, "skip_setup": skip_setup, "allow_replace": allow_replace, "release_data": release_data}
     if destroy:
         deploy_options.check_alone("--destroy", {**deploying, "show_info": show_info})
-        jobs.destroy(region, yes=yes, delete_data=delete_data, dry_run=dry_run)
+        lifecycle.destroy(region, yes=yes, delete_data=delete_data, dry_run=dry_run)
         return
     if show_info:
         deploy_options.check_alone("--show-info", {**deploying, "yes": yes, "delete_data": delete_data})
-        jobs.info(region, "table")
+        lifecycle.info(region, "table")
         return
     deploy_options.check_alone("invoke deploy without --destroy", {"delete_data": delete_data})
     given = deploy_options.read(region=region, **chosen)
     if dry_run:
-        jobs.try_out_deploy(given, skip_setup=skip_setup, allow_replace=allow_replace, release_data=release_data)
+        lifecycle.try_out_deploy(given, skip_setup=skip_setup, allow_replace=allow_replace, release_data=release_data)
         return
-    jobs.deploy_and_set_up(
+    lifecycle.deploy_and_set_up(
         given, skip_setup=skip_setup, allow_replace=allow_replace, release_data=release_data, yes=yes
     )
 
@@ -108,17 +109,17 @@ def deploy(
 @command(help={"region": "AWS region", "output": "table or json"})
 def info(context: Context, region: str = "", output: str = "table") -> None:
     """Show what is deployed and how to reach it."""
-    from torchneuron import jobs
+    from torchneuron.deploy import lifecycle
 
-    jobs.info(region, output)
+    lifecycle.info(region, output)
 
 
 @command(help={"region": "AWS region"})
 def password(context: Context, region: str = "") -> None:
     """Print the password of what is deployed, from Secrets Manager."""
-    from torchneuron import jobs
+    from torchneuron.deploy import lifecycle
 
-    jobs.show_password(region)
+    lifecycle.show_password(region)
 
 
 @command(
@@ -133,9 +134,9 @@ def destroy(
     context: Context, region: str = "", yes: bool = False, delete_data: bool = False, dry_run: bool = False
 ) -> None:
     """Remove what is deployed, after showing it and asking; data volumes stay for the next deploy."""
-    from torchneuron import jobs
+    from torchneuron.deploy import lifecycle
 
-    jobs.destroy(region, yes=yes, delete_data=delete_data, dry_run=dry_run)
+    lifecycle.destroy(region, yes=yes, delete_data=delete_data, dry_run=dry_run)
 
 
 @command(
@@ -153,7 +154,7 @@ def rehearse(context: Context, scenario: str = "", once: bool = False, state: st
     import sys
     from pathlib import Path
 
-    from torchneuron.config import PROJECT_ROOT
+    from torchneuron.core.config import PROJECT_ROOT
 
     given = {"--scenario": scenario, "--state": state and str(Path(state).resolve()), "--region": region}
     options = [word for name, value in given.items() if value for word in (name, value)]

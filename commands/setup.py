@@ -10,7 +10,7 @@ from invoke import Context
 from commands.command import command
 
 if TYPE_CHECKING:
-    from torchneuron.setup_jobs import Machines
+    from torchneuron.deploy.machine_setup import Machines
 
 _RUN_HELP = {
     "instance_id": "an EC2 instance, any that Systems Manager manages; repeat for several (default: all deployed ones)",
@@ -59,19 +59,19 @@ def setup(
     output: str = "table",
 ) -> None:
     """Set code-server up on one machine or many; takes up where an earlier run stopped."""
-    from torchneuron import setup_jobs
+    from torchneuron.deploy import machine_setup
     from torchneuron.setup.plan import Choice
     from torchneuron.setup.run import Way
-    from torchneuron.setup_password import PasswordSource
-    from torchneuron.task_runs import RunOptions
+    from torchneuron.setup.setup_password import PasswordSource
+    from torchneuron.setup.task_runs import RunOptions
 
     machines = _machines(instance_id, tag, region)
     if cancel:
-        setup_jobs.cancel(machines, dry_run=dry_run)
+        machine_setup.cancel(machines, dry_run=dry_run)
         return
     way = Way(mode, machines.as_target, max_concurrency, max_errors)
     options = RunOptions(Choice(start_from, only, clean_state), way, dry_run, wait, output)
-    setup_jobs.set_up(machines, options, PasswordSource(secret_arn, password, random_password))
+    machine_setup.set_up(machines, options, PasswordSource(secret_arn, password, random_password))
 
 
 @command(
@@ -102,18 +102,18 @@ def run_tasks(
     output: str = "table",
 ) -> None:
     """Run any task file on machines, as setup runs its own."""
-    from torchneuron import setup_jobs
+    from torchneuron.deploy import machine_setup
     from torchneuron.setup.plan import Choice
     from torchneuron.setup.run import Way
-    from torchneuron.task_runs import RunOptions
+    from torchneuron.setup.task_runs import RunOptions
 
     machines = _machines(instance_id, tag, region)
     if cancel:
-        setup_jobs.cancel(machines, dry_run=dry_run)
+        machine_setup.cancel(machines, dry_run=dry_run)
         return
     way = Way(mode, machines.as_target, max_concurrency, max_errors)
     options = RunOptions(Choice(start_from, only, clean_state), way, dry_run, wait, output)
-    setup_jobs.run_tasks(machines, options, file, list(var or ()))
+    machine_setup.run_tasks(machines, options, file, list(var or ()))
 
 
 @command(
@@ -133,14 +133,14 @@ def logs(
     region: str = "",
 ) -> None:
     """Show what tasks wrote on a machine, whole."""
-    from torchneuron import setup_jobs
+    from torchneuron.deploy import machine_setup
 
-    setup_jobs.show_logs(_machines(instance_id, "", region), task, follow=follow)
+    machine_setup.show_logs(_machines(instance_id, "", region), task, follow=follow)
 
 
 def _machines(instance_ids: Sequence[str] | None, tag: str, region: str) -> Machines:
-    from torchneuron import options
-    from torchneuron.setup_jobs import Machines
+    from torchneuron.core import options
+    from torchneuron.deploy.machine_setup import Machines
 
     named = (one for given in instance_ids or () for one in options.several("--instance-id", given))
     return Machines(tuple(dict.fromkeys(named)), tag, region)

@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from rehearsal import remains
 from rehearsal.client import TOKEN_VARIABLE, Access
 from rehearsal.clock import ClockError, check_speed, parse_instant
+from rehearsal.faults.latency import PRESETS
+from rehearsal.hosts import leftovers
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.machine import MachineFactory
 from rehearsal.hosts.mixed import BOOTED, MixedFactory
 from rehearsal.keeping import KeepingError, choose_suite, make_folder
-from rehearsal.latency import PRESETS
-from rehearsal.market_settings import Searches
+from rehearsal.market.settings import Searches
 from rehearsal.server import ServerError, Settings, serving
 
 _PR_SET_PDEATHSIG = 1
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.with_parent:
         _end_with_parent()
     try:
-        for folder in remains.sweep():
+        for folder in leftovers.sweep():
             print(f"rehearsal: removed {folder}, left by a rehearsal that was killed", flush=True)
         suite = _suite(options.host_suite, options.state)
         factory = _factory(suite, options.booted)
@@ -156,7 +156,7 @@ def _factory(suite: str, booted: int) -> MachineFactory | None:
         return None
     from rehearsal.hosts import light, played
     from rehearsal.hosts.booted import factory
-    from rehearsal.hosts.sweep import sweep
+    from rehearsal.hosts.cgroup_cleanup import sweep
 
     if suite == "played":
         return played.factory

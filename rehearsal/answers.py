@@ -13,7 +13,8 @@ from moto.core.exceptions import ServiceException
 from moto.core.parse import RequestParserError
 from moto.core.responses import ActionResult, BaseResponse
 
-from rehearsal import neuron_images, requests
+from rehearsal.aws import neuron_images
+from rehearsal.conformance import requests
 from rehearsal.errors import AwsError
 from rehearsal.world import World
 

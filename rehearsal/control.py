@@ -12,9 +12,9 @@ from typing import Any
 from moto.moto_api._internal.models import moto_api_backend
 from werkzeug.wrappers import Request, Response
 
-from rehearsal import host_control
 from rehearsal.clock import ClockError, parse_instant
 from rehearsal.errors import SettingsError
+from rehearsal.hosts import control
 from rehearsal.hosts.errors import HostError
 from rehearsal.world import World
 
@@ -92,7 +92,7 @@ class Control:
 
     def _do_to_host(self, body: dict[str, Any]) -> dict[str, Any]:
         self._world.settle()
-        return host_control.do(self._world, body)
+        return control.do(self._world, body)
 
     def _market(self, _: dict[str, Any]) -> dict[str, Any]:
         return self._world.market.settings.shown()

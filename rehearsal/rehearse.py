@@ -18,9 +18,9 @@ from pathlib import Path
 from types import FrameType
 
 from rehearsal.hosts import images, requirements
-from rehearsal.sandbox import Sandbox, SandboxError, kept_settings, open_sandbox
 from rehearsal.scenarios import SCENARIOS, happy, main_job
-from rehearsal.stage import Stage
+from rehearsal.scenarios.sandbox import Sandbox, SandboxError, kept_settings, open_sandbox
+from rehearsal.scenarios.stage import Stage
 from rehearsal.whole_files import write_whole
 
 _HAPPY = SCENARIOS["happy"]

@@ -28,28 +28,28 @@ from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 from werkzeug.wrappers import Response
 
-from rehearsal.access_keys import AccessKey, AccessKeys
-from rehearsal.authentication import has_token, why_foreign
-from rehearsal.capacity_blocks import Market
+from rehearsal.aws.iam.access_keys import AccessKey, AccessKeys
+from rehearsal.aws.iam.authentication import has_token, why_foreign
+from rehearsal.aws.metadata import Metadata
+from rehearsal.aws.ssm.command_engine import CommandCentre
+from rehearsal.aws.ssm.command_history import CommandHistory
 from rehearsal.client import Access
 from rehearsal.clock import Clock
-from rehearsal.command_history import CommandHistory
-from rehearsal.commands import CommandCentre
+from rehearsal.conformance.violations import Misfits
 from rehearsal.control import PREFIX, Control
-from rehearsal.faults import Faults
-from rehearsal.fleet import Fleet
+from rehearsal.faults.injection import is_served
+from rehearsal.faults.latency import Delays, Latency
+from rehearsal.faults.settings import Faults
 from rehearsal.hosts.aws_sites import METADATA, SiteAnswer, SiteRequest
+from rehearsal.hosts.fleet import Fleet
 from rehearsal.hosts.machine import MachineFactory
 from rehearsal.hosts.volumes import Volumes
 from rehearsal.keeping import Keeper, KeepingError
-from rehearsal.latency import Delays, Latency
 from rehearsal.links import Links
-from rehearsal.market_settings import MarketSettings, Searches
-from rehearsal.metadata import Metadata
-from rehearsal.misfits import Misfits
-from rehearsal.mishaps import is_served
+from rehearsal.market.capacity_blocks import Market
+from rehearsal.market.settings import MarketSettings, Searches
+from rehearsal.market.throttling import CallRates
 from rehearsal.services import Dispatcher, application, is_ssm, make_moto_strict
-from rehearsal.throttling import CallRates
 from rehearsal.world import ACCOUNT, World
 
 LOOPBACK = "127.0.0.1"

@@ -20,21 +20,21 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Response
 
-from rehearsal import authentication
-from rehearsal.authorization import authorized
+from rehearsal.aws.ec2.service import RehearsalEC2
+from rehearsal.aws.iam import authentication
+from rehearsal.aws.iam.authorization import authorized
+from rehearsal.aws.iam.service import RehearsalIAM
+from rehearsal.aws.iam.sts import RehearsalSTS
+from rehearsal.aws.pricing import SERVICE as PRICING
+from rehearsal.aws.pricing import RehearsalPricing
+from rehearsal.aws.s3.service import count_loopback_as_secure
+from rehearsal.aws.service_quotas import RehearsalServiceQuotas
+from rehearsal.aws.ssm.service import RehearsalSSM
 from rehearsal.calls import operation_of
-from rehearsal.checking import checked
-from rehearsal.ec2 import RehearsalEC2
-from rehearsal.freshness import stale_answer
-from rehearsal.iam import RehearsalIAM
+from rehearsal.conformance.checking import checked
+from rehearsal.conformance.freshness import stale_answer
+from rehearsal.faults.injection import meeting
 from rehearsal.keeping import KeepingError, may_change
-from rehearsal.mishaps import meeting
-from rehearsal.pricing import SERVICE as PRICING
-from rehearsal.pricing import RehearsalPricing
-from rehearsal.s3 import count_loopback_as_secure
-from rehearsal.service_quotas import RehearsalServiceQuotas
-from rehearsal.ssm import RehearsalSSM
-from rehearsal.sts import RehearsalSTS
 from rehearsal.world import World
 
 _OURS: dict[str, type[Any]] = {

@@ -12,19 +12,19 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 
 from rehearsal import keeping
-from rehearsal.access_keys import AccessKeys
+from rehearsal.aws.iam.access_keys import AccessKeys
+from rehearsal.aws.ssm.command_engine import CommandCentre
 from rehearsal.calls import Calls
-from rehearsal.capacity_blocks import Market
 from rehearsal.clock import Clock
-from rehearsal.commands import CommandCentre
-from rehearsal.faults import Faults
-from rehearsal.fleet import Fleet
+from rehearsal.conformance.violations import Misfits
+from rehearsal.faults.latency import Latency
+from rehearsal.faults.settings import Faults
+from rehearsal.hosts.fleet import Fleet
 from rehearsal.hosts.volumes import Volume, Volumes
-from rehearsal.latency import Latency
 from rehearsal.links import Links
-from rehearsal.misfits import Misfits
-from rehearsal.on_demand import OnDemandReservations
-from rehearsal.throttling import CallRates, SearchLimits
+from rehearsal.market.capacity_blocks import Market
+from rehearsal.market.on_demand import OnDemandReservations
+from rehearsal.market.throttling import CallRates, SearchLimits
 
 ACCOUNT = DEFAULT_ACCOUNT_ID
 """The one account there is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cdktf import CloudBackend, LocalBackend, NamedCloudWorkspace, S3Backend, TerraformStack
 
-from torchneuron import config
+from torchneuron.core import config
 
 
 def keep_state(stack: TerraformStack, *, backend: config.Backend) -> None:

@@ -16,8 +16,8 @@ from stacks.machine import Machines, MachineTemplate
 from stacks.password import GeneratedPassword
 from stacks.placement import CapacityBlock, Network, PlacementChecks
 from stacks.provider import AwsProvider, AwsProviderDefaultTags
-from torchneuron import marks
-from torchneuron.config import HTTPS_PORT, Deployment
+from torchneuron.core import tags as project_tags
+from torchneuron.core.config import HTTPS_PORT, Deployment
 
 
 class CodeServerStack(TerraformStack):
@@ -27,7 +27,7 @@ class CodeServerStack(TerraformStack):
         super().__init__(scope, deployment.name)
         region = deployment.region
         project = deployment.name
-        tags = marks.of(project)
+        tags = project_tags.of(project)
         keep_state(self, backend=deployment.backend)
         AwsProvider(self, "aws", region=region, default_tags=[AwsProviderDefaultTags(tags=tags)])
 
@@ -92,7 +92,7 @@ class CodeServerStack(TerraformStack):
                 count=deployment.count,
                 size=deployment.data_volume_size,
                 zone=network.zone,
-                tags={"Name": f"{project}-data", marks.DATA: "data"},
+                tags={"Name": f"{project}-data", project_tags.DATA: "data"},
             )
             attachments.append(data.attach_to(machines))
             data_ids = data.ids

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from constructs import Construct
 
 from stacks.provider import SecurityGroup, SecurityGroupEgress, SecurityGroupIngress
-from torchneuron import marks
+from torchneuron.core import tags
 
 
 class Firewall(Construct):
@@ -32,7 +32,7 @@ class Firewall(Construct):
         group = SecurityGroup(
             self,
             "group",
-            name_prefix=marks.name_prefix(project),
+            name_prefix=tags.name_prefix(project),
             description="code-server: closed but for the addresses named at deployment",
             vpc_id=vpc_id,
             ingress=_from(allowed_ips, ports=ports),

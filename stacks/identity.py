@@ -7,7 +7,7 @@ import json
 from constructs import Construct
 
 from stacks.provider import IamInstanceProfile, IamRole, IamRolePolicy
-from torchneuron import marks
+from torchneuron.core import tags
 
 # What the agent does to be managed, to take commands and to open sessions. AmazonSSMManagedInstanceCore allows more: to
 # read every parameter and every document of the account (Systems Manager user guide, "Reference: ec2messages,
@@ -33,7 +33,7 @@ class MachineIdentity(Construct):
     def __init__(self, scope: Construct, name: str, *, project: str, region: str, secret_arn: str) -> None:
         super().__init__(scope, name)
         # IAM is global: the suffix the provider adds keeps regions apart, and the tag tells which is which.
-        name_prefix, here = marks.role_prefix(project), {marks.REGION: region}
+        name_prefix, here = tags.role_prefix(project), {tags.REGION: region}
         role = IamRole(
             self,
             "role",

@@ -25,7 +25,7 @@ from stacks.provider import (
     LaunchTemplateMetadataOptions,
     LaunchTemplateTagSpecifications,
 )
-from torchneuron import marks
+from torchneuron.core import tags as project_tags
 
 
 class MachineTemplate(Construct):
@@ -50,7 +50,7 @@ class MachineTemplate(Construct):
         template = LaunchTemplate(
             self,
             "template",
-            name_prefix=marks.name_prefix(project),
+            name_prefix=project_tags.name_prefix(project),
             update_default_version=True,
             instance_type=instance_type,
             instance_market_options=market,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 
 VARIABLE = "CDKTF_CONTEXT_JSON"
 

@@ -6,7 +6,7 @@ from cdktf import TerraformStack
 from constructs import Construct
 
 from stacks.provider import SecretsmanagerSecret, SecretsmanagerSecretVersion
-from torchneuron import marks
+from torchneuron.core import tags
 
 LENGTH = 32
 
@@ -25,7 +25,7 @@ class GeneratedPassword(Construct):
             self,
             "secret",
             # A fixed name would stay taken after `destroy`.
-            name_prefix=marks.name_prefix(project),
+            name_prefix=tags.name_prefix(project),
             description="code-server password",
             # It opens a machine that is gone once this is deleted: there is nothing to recover.
             recovery_window_in_days=0,

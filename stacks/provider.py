@@ -19,7 +19,7 @@ import importlib.metadata
 import importlib.util
 import sys
 
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 
 PACKAGE = "cdktf_cdktf_provider_aws"
 DISTRIBUTION = "cdktf-cdktf-provider-aws"

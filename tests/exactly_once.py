@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from torchneuron.capacity_blocks.journal import PATIENCE
-from torchneuron.errors import PurchaseUnknownError, TorchNeuronError
+from torchneuron.core.errors import PurchaseUnknownError, TorchNeuronError
 
 MOST_RUNS = 100
 

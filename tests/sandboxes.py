@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rehearsal import sandbox
-from rehearsal.sandbox import Sandbox
+from rehearsal.scenarios import sandbox
+from rehearsal.scenarios.sandbox import Sandbox
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What can be rehearsed: one story a module, told in the verbs of `rehearsal.stage`.
+"""What can be rehearsed: one story a module, told in the verbs of `rehearsal.scenarios.stage`.
 
 Each shows what something looks like to a user, and how to go on from there. To add one: a module with a docstring, the
 first line of which `--help` says of it, and a function `play`; and its name here.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
-from rehearsal.stage import Stage
+from rehearsal.scenarios.stage import Stage
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from rehearsal.sandbox import SandboxError
 from rehearsal.scenarios import main_job
-from rehearsal.stage import Stage
+from rehearsal.scenarios.sandbox import SandboxError
+from rehearsal.scenarios.stage import Stage
 
 # EC2 user guide, "Work with Capacity Blocks": from then on instances are terminated.
 _TAKEN_BACK = timedelta(minutes=30)

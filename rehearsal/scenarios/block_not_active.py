@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from rehearsal.scenarios import main_job
-from rehearsal.stage import Stage
+from rehearsal.scenarios.stage import Stage
 
 _BEFORE = timedelta(seconds=10)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from rehearsal.sandbox import run
 from rehearsal.scenarios import main_job
-from rehearsal.stage import Stage
+from rehearsal.scenarios.sandbox import run
+from rehearsal.scenarios.stage import Stage
 
 
 def play(stage: Stage) -> None:

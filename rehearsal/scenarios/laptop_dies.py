@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 
-from rehearsal.sandbox import SandboxError
 from rehearsal.scenarios import main_job
-from rehearsal.stage import Stage
+from rehearsal.scenarios.sandbox import SandboxError
+from rehearsal.scenarios.stage import Stage
 
 _MOST_SECONDS = 600
 

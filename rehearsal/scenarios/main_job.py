@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from rehearsal.login import log_in, upgrade_to_websocket
-from rehearsal.sandbox import SandboxError, run
-from rehearsal.stage import Stage
+from rehearsal.scenarios.login import log_in, upgrade_to_websocket
+from rehearsal.scenarios.sandbox import SandboxError, run
+from rehearsal.scenarios.stage import Stage
 
 INSTANCE_TYPE = "trn2.3xlarge"
 HOURS = 24

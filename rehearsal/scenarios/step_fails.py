@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rehearsal.scenarios import main_job
-from rehearsal.stage import Stage
+from rehearsal.scenarios.stage import Stage
 
 
 def play(stage: Stage) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rehearsal.sandbox import SandboxError
 from rehearsal.scenarios import main_job
-from rehearsal.stage import Stage
+from rehearsal.scenarios.sandbox import SandboxError
+from rehearsal.scenarios.stage import Stage
 
 
 def play(stage: Stage) -> None:

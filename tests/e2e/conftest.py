@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from rehearsal.hosts import requirements
-from rehearsal.sandbox import Sandbox, SandboxError, run
 from rehearsal.scenarios import main_job
-from rehearsal.stage import Stage
+from rehearsal.scenarios.sandbox import Sandbox, SandboxError, run
+from rehearsal.scenarios.stage import Stage
 from tests.e2e.leaks import Witness
 from tests.sandboxes import open_sandbox
 

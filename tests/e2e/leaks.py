@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rehearsal.sandbox import Sandbox
+from rehearsal.scenarios.sandbox import Sandbox
 from tests.e2e.executions import Executions
 
 _LARGEST = 5_000_000

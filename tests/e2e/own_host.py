@@ -6,8 +6,8 @@ import functools
 
 from rehearsal.hosts.machine import Machine, Script, ScriptResult
 from tests.e2e.conftest import PROJECT
-from torchneuron import code_server, config
-from torchneuron.setup import definition
+from torchneuron.core import config
+from torchneuron.setup import code_server, definition
 from torchneuron.setup.references import Reference
 from torchneuron.setup.render import render
 

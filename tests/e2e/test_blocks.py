@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from rehearsal.sandbox import Sandbox, SandboxError, run
 from rehearsal.scenarios import main_job
-from rehearsal.stage import Stage
+from rehearsal.scenarios.sandbox import Sandbox, SandboxError, run
+from rehearsal.scenarios.stage import Stage
 from tests.e2e.conftest import REGION, client
 from tests.sandboxes import open_sandbox
 

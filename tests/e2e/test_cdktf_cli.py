@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.sandbox import Sandbox
 from rehearsal.scenarios import main_job
-from rehearsal.stage import Stage
-from rehearsal.terraform_mirror import write_cli_config
+from rehearsal.scenarios.sandbox import Sandbox
+from rehearsal.scenarios.stage import Stage
+from rehearsal.scenarios.terraform_mirror import write_cli_config
 from tests.e2e.conftest import PROJECT, REGION, client, publish_newer_ami, take_ami_from_own_parameter
 from tests.sandboxes import open_sandbox
 from tests.unit.stack_support import GOLDEN, VARIANTS

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from rehearsal.sandbox import Sandbox, SandboxError, run
 from rehearsal.scenarios import main_job
-from rehearsal.stage import Stage
+from rehearsal.scenarios.sandbox import Sandbox, SandboxError, run
+from rehearsal.scenarios.stage import Stage
 from tests.e2e.conftest import (
     PROJECT,
     REGION,

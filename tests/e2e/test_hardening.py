@@ -11,7 +11,7 @@ import pytest
 
 from rehearsal.hosts import standins
 from rehearsal.hosts.booted import factory
-from rehearsal.login import log_in, upgrade_to_websocket
+from rehearsal.scenarios.login import log_in, upgrade_to_websocket
 from tests.e2e.own_host import run, scripts, set_up, try_
 
 PASSWORD = "the host's own password"

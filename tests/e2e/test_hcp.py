@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.sandbox import Sandbox, SandboxError, run
+from rehearsal.scenarios.sandbox import Sandbox, SandboxError, run
 from tests.e2e.conftest import PROJECT, REGION, client
 from tests.e2e.hcp_stand_in import HOST, ORGANIZATION, HcpStandIn, serving
 from tests.sandboxes import open_sandbox

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from rehearsal.hosts import standins
 from rehearsal.hosts.booted import factory
-from rehearsal.login import log_in
+from rehearsal.scenarios.login import log_in
 from tests.e2e.conftest import SUITES
 from tests.e2e.own_host import run, scripts, set_up, try_
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from rehearsal.login import upgrade_to_websocket
+from rehearsal.scenarios.login import upgrade_to_websocket
 from tests.e2e import leaks
 from tests.e2e.conftest import REGION
 

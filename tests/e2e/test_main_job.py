@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from rehearsal.login import log_in, upgrade_to_websocket
+from rehearsal.scenarios.login import log_in, upgrade_to_websocket
 from tests.e2e.conftest import client
 
 TASK_FILE = Path(__file__).resolve().parents[2] / "setup_tasks" / "code-server-setup.json"

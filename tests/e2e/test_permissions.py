@@ -8,9 +8,9 @@ import functools
 
 import pytest
 
-from rehearsal.sandbox import run
 from rehearsal.scenarios import main_job
-from rehearsal.stage import Stage
+from rehearsal.scenarios.sandbox import run
+from rehearsal.scenarios.stage import Stage
 from tests.e2e.conftest import REGION
 from tests.functional.asking import allowed, asked
 from tests.functional.principals import user_with

@@ -6,7 +6,7 @@ import time
 import pytest
 from botocore.exceptions import WaiterError
 
-from rehearsal.login import log_in, upgrade_to_websocket
+from rehearsal.scenarios.login import log_in, upgrade_to_websocket
 
 
 def is_new(machine):

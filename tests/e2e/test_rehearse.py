@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.hosts import cgroups
-from rehearsal.login import log_in
+from rehearsal.scenarios.login import log_in
 from tests.e2e.conftest import PROJECT
 from tests.functional.hosts_support import eventually
 

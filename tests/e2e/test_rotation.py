@@ -2,7 +2,7 @@
 
 import pytest
 
-from rehearsal.login import log_in, upgrade_to_websocket
+from rehearsal.scenarios.login import log_in, upgrade_to_websocket
 from tests.e2e import leaks
 from tests.e2e.conftest import REGION, client
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from rehearsal.login import log_in, upgrade_to_websocket
+from rehearsal.scenarios.login import log_in, upgrade_to_websocket
 
 # What may differ; everything else on the root disk may not: found by comparing all of it, not by a list of what the
 # tasks write.

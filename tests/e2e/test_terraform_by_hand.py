@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from rehearsal.sandbox import Sandbox
 from rehearsal.scenarios import main_job
-from rehearsal.stage import Stage
+from rehearsal.scenarios.sandbox import Sandbox
+from rehearsal.scenarios.stage import Stage
 from tests.e2e.conftest import REGION, client
 from tests.sandboxes import open_sandbox
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rehearsal.sandbox import Sandbox
+from rehearsal.scenarios.sandbox import Sandbox
 from tests.functional.invoking import ROOT
 from tests.sessions import running_in_session
 
@@ -141,10 +141,10 @@ def _invoke(arguments: Sequence[str]) -> int:
 
 def warm_up() -> None:
     """Import what commands import, once for all forks."""
-    from torchneuron import jobs, setup_jobs
-    from torchneuron.capacity_blocks import commands
+    from torchneuron.capacity_blocks import workflows
+    from torchneuron.deploy import lifecycle, machine_setup
 
-    assert jobs, (setup_jobs, commands)
+    assert lifecycle, (machine_setup, workflows)
 
 
 def meanwhile(command: Command, events: Sequence[tuple[float, Callable[[], None]]], *, most_seconds: float) -> None:

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.sandbox import Sandbox
 from rehearsal.scenarios import main_job
-from rehearsal.stage import Stage
+from rehearsal.scenarios.sandbox import Sandbox
+from rehearsal.scenarios.stage import Stage
 from tests.e2e.conftest import REGION, client
 from tests.faults.command import Command, laptop
 from tests.faults.lanes import play
@@ -71,9 +71,9 @@ KINDS = {
     "aws_iam_instance_profile": "instance profile",
     "aws_secretsmanager_secret": "secret",
 }
-# Terraform writes its state down every 20 seconds and at its end. What a cut keeps it from writing down, the next
-# deploy takes over where it is a machine (`torchneuron.adoption`); these it makes anew, they are counted, and destroy
-# says how to remove them (`torchneuron.remains`).
+# Terraform saves its state every 20 seconds and at the end. The next deploy adopts an instance that an interrupted one
+# did not save (`torchneuron.deploy.adoption`). The types below it creates again: the orphans are counted, and destroy
+# names the commands that delete them (`torchneuron.deploy.orphans`).
 FREE = ("security group", "launch template", "role", "instance profile", "secret")
 
 

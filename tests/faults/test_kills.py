@@ -18,8 +18,8 @@ from tests.faults.lanes import play
 from tests.faults.tally import THOROUGH, Found, chance_of, numbers
 from tests.functional.light import dies, light_fleet, note
 from tests.unit.setup_support import WORDS, Recorder, rendered, task
-from torchneuron.setup.commands import Commands
 from torchneuron.setup.run import Member, Runner, Way
+from torchneuron.setup.run_command import Commands
 from torchneuron.setup.state import StateStore
 
 TASKS = "abcd" if THOROUGH else "ab"

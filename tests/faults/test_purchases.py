@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.sandbox import Sandbox
+from rehearsal.scenarios.sandbox import Sandbox
 from tests.faults.command import Command, laptop, meanwhile, warm_up
 from tests.faults.lanes import play
 from tests.faults.tally import THOROUGH, Found, chance_of, numbers

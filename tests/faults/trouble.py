@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rehearsal.sandbox import Sandbox
+from rehearsal.scenarios.sandbox import Sandbox
 
 THROTTLED = {"ec2": ("RequestLimitExceeded", 503), "s3": ("SlowDown", 503), "iam": ("Throttling", 400)}
 # Lookups are repeated by the client itself: only those that fail six times in a row are seen by anything else.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from torchneuron import permissions
+from torchneuron.doctor import permissions
 
 Counts = Mapping[str, Mapping[str, int]]
 

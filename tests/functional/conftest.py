@@ -15,10 +15,10 @@ import boto3
 import pytest
 from botocore.config import Config as ClientConfig
 
+from rehearsal.faults.latency import Delays
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.machine import KILLED, Script, ScriptResult
 from rehearsal.hosts.volumes import Volume
-from rehearsal.latency import Delays
 from rehearsal.server import Settings, serving
 from tests.functional.command_fixtures import document, instance, launch, profile  # noqa: F401
 from tests.functional.staying import serve  # noqa: F401
@@ -214,7 +214,7 @@ def rehearsal_endpoint(server, control, machines, monkeypatch, day) -> Iterator[
         def now(cls, tz=None):
             return server.world.clock.now()
 
-    for module in ("capacity_blocks.once", "aws_errors"):
+    for module in ("capacity_blocks.once", "aws.errors"):
         monkeypatch.setattr(f"torchneuron.{module}.datetime", LocalTime)
     yield server.endpoint
     for machine in machines.made.values():
@@ -252,7 +252,7 @@ def ssm(client):
 @pytest.fixture
 def aws(rehearsal_endpoint):
     """The library's own clients, for an empty AWS."""
-    from torchneuron.aws import Aws
+    from torchneuron.aws.session import Aws
 
     return Aws(REGION)
 
@@ -260,7 +260,7 @@ def aws(rehearsal_endpoint):
 @pytest.fixture
 def config(tmp_path, monkeypatch):
     """The project's settings, in a copy of its own and with state beside it."""
-    from torchneuron import config as settings
+    from torchneuron.core import config as settings
 
     path = tmp_path / "config.json"
     original = json.loads((PROJECT / "config.json").read_text())

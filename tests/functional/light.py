@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rehearsal.sandbox import Sandbox
+from rehearsal.scenarios.sandbox import Sandbox
 from tests.functional.rehearsal_support import PERMITTING, make_profile
 from tests.functional.support import AMI_PARAMETER, eventually
 from tests.sandboxes import open_sandbox
 from tests.unit.setup_support import WORDS, Recorder, member, rendered
-from torchneuron.setup.commands import Commands
 from torchneuron.setup.monitor import Outcome
 from torchneuron.setup.plan import Choice
 from torchneuron.setup.run import Runner, Way
+from torchneuron.setup.run_command import Commands
 from torchneuron.setup.state import State
 
 REGION = "sa-east-1"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from torchneuron import account
+from torchneuron.aws import account
 
 REGION = "sa-east-1"
 CALLER = "arn:aws:sts::123456789012:user/moto"
@@ -60,7 +60,7 @@ def profiles(tmp_path, monkeypatch, rehearsal_endpoint):
     ],
 )
 def test_credentials_of_a_profile_are_named_by_it(profiles, server, lines, told):
-    from torchneuron.aws import Aws
+    from torchneuron.aws.session import Aws
 
     profiles(lines.format(server.access.access_key_id, server.access.secret_access_key))
     assert account.look(Aws(REGION)).credentials == told

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from torchneuron import config as settings
-from torchneuron.aws import Aws
-from torchneuron.state_bucket import bootstrap
+from torchneuron.aws.session import Aws
+from torchneuron.core import config as settings
+from torchneuron.deploy.state_bucket import bootstrap
 
 
 @pytest.mark.parametrize("region", ["sa-east-1", "us-east-1"])

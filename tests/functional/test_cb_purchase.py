@@ -6,7 +6,7 @@ from torchneuron.capacity_blocks import offerings, purchase, reservations, shown
 from torchneuron.capacity_blocks.journal import PATIENCE
 from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.wanted import want
-from torchneuron.errors import InputError, NotFoundError, PurchaseUnknownError
+from torchneuron.core.errors import InputError, NotFoundError, PurchaseUnknownError
 
 REGION = "sa-east-1"
 REQUEST = SearchRequest("trn2.3xlarge", 48, 1, REGION)

@@ -4,11 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from torchneuron import saved_block
-from torchneuron.capacity_blocks import offerings, purchase, reservations
+from torchneuron.capacity_blocks import offerings, purchase, reservations, saved_block
 from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.wanted import want
-from torchneuron.errors import InputError, NotFoundError
+from torchneuron.core.errors import InputError, NotFoundError
 
 REGION = "sa-east-1"
 

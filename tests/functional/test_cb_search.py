@@ -17,7 +17,7 @@ import pytest
 from tests.functional.invoking import on_a_terminal
 from torchneuron.capacity_blocks import offerings
 from torchneuron.capacity_blocks.search_request import SearchRequest
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "sa-east-1"

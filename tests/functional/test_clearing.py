@@ -6,7 +6,7 @@ import pytest
 
 from tests.functional.rehearsal_support import run
 from tests.functional.support import eventually
-from torchneuron import marks
+from torchneuron.core import tags as project_tags
 from torchneuron.setup.clearing import delete_documents
 from torchneuron.setup.document import NAME_PREFIX
 
@@ -19,8 +19,8 @@ def left(document, ssm):
 
     def make(name, project="ours", *lines, tags=None):
         made = document(("task-a", list(lines) or ["out done"]), name=f"{NAME_PREFIX}{name}")
-        marked = marks.of(project) if tags is None else tags
-        ssm.add_tags_to_resource(ResourceType="Document", ResourceId=made, Tags=marks.listed(marked))
+        marked = project_tags.of(project) if tags is None else tags
+        ssm.add_tags_to_resource(ResourceType="Document", ResourceId=made, Tags=project_tags.listed(marked))
         return made
 
     return make
@@ -45,7 +45,7 @@ def test_what_a_run_left_is_deleted_once_its_command_has_ended(ssm, left, there,
 
 
 def test_those_of_others_stay_and_those_of_older_versions_do_not(ssm, left, there):
-    ours, older = left("ours"), left("older", tags=marks.MANAGED)
+    ours, older = left("ours"), left("older", tags=project_tags.MANAGED)
     foreign = {left("foreign", "theirs"), left("untagged", tags={"Other": "tag"})}
     assert set(delete_documents(ssm, "ours", unsent=AT_ONCE)) == {ours, older}
     assert there() == foreign

@@ -5,10 +5,10 @@ import datetime
 import botocore.auth
 import pytest
 
-from rehearsal.freshness import refusal
+from rehearsal.conformance.freshness import refusal
 from tests.functional.conftest import REGION
-from torchneuron import aws_errors
-from torchneuron.errors import ClockError
+from torchneuron.aws import errors
+from torchneuron.core.errors import ClockError
 
 COMMANDS = [
     ["cb.list"],  # EC2
@@ -22,7 +22,7 @@ NOW = datetime.datetime(2026, 3, 2, 9, 0, tzinfo=datetime.timezone.utc)
 @pytest.fixture
 def shift(rehearsal_endpoint, monkeypatch):
     """Moves this machine's clock, as botocore and the product read it."""
-    there = aws_errors.datetime
+    there = errors.datetime
 
     def shifted(by):
         sign = botocore.auth.get_current_datetime
@@ -33,7 +33,7 @@ def shift(rehearsal_endpoint, monkeypatch):
             def now(cls, tz=None):
                 return there.now(tz) + by
 
-        monkeypatch.setattr(aws_errors, "datetime", Shifted)
+        monkeypatch.setattr(errors, "datetime", Shifted)
 
     return shifted
 
@@ -56,7 +56,7 @@ def test_s3_says_it_in_its_own_way(client, shift):
     shift(datetime.timedelta(minutes=-20))
     with (
         pytest.raises(ClockError, match="Could not look: this machine's clock is 20 minutes slow") as refused,
-        aws_errors.calling("look"),
+        errors.calling("look"),
     ):
         s3.list_buckets()
     assert refused.value.code == "RequestTimeTooSkewed"

@@ -8,7 +8,7 @@ import re
 import pytest
 
 import tasks
-from torchneuron import permissions
+from torchneuron.doctor import permissions
 
 REGION = "sa-east-1"
 LOOKS = re.compile(r"\w+:(Describe|List|Get|Head)")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.fleet import run_all
 from rehearsal.hosts import light
 from rehearsal.hosts.booted import factory
 from rehearsal.hosts.errors import HostError
+from rehearsal.hosts.fleet import run_all
 from rehearsal.hosts.light import OWN, LightHost
 from rehearsal.hosts.machine import KILLED
 from rehearsal.hosts.mixed import MixedFactory

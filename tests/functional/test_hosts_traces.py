@@ -14,10 +14,10 @@ import pytest
 
 from rehearsal.hosts import light
 from rehearsal.hosts.booted import factory
+from rehearsal.hosts.cgroup_cleanup import sweep
 from rehearsal.hosts.code_server_package import CodeServerPackage
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.rootfs import Rootfs
-from rehearsal.hosts.sweep import sweep
 from rehearsal.hosts.volumes import Volume
 from tests.functional.hosts_support import booted, eventually, light_host, run, traces
 

@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from torchneuron.aws import Aws
-from torchneuron.errors import Declined, InputError
-from torchneuron.on_demand import confirm, hourly_price
+from torchneuron.aws.session import Aws
+from torchneuron.core.errors import Declined, InputError
+from torchneuron.deploy.on_demand import confirm, hourly_price
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_on_demand_launch_is_not_made_without_an_answer(in_ohio, capsys):
 
 
 def test_no_to_an_on_demand_launch_starts_nothing(in_ohio, monkeypatch):
-    monkeypatch.setattr("torchneuron.display.confirm", lambda *_, **__: False)
+    monkeypatch.setattr("torchneuron.core.display.confirm", lambda *_, **__: False)
     with pytest.raises(Declined, match="Nothing was started"):
         confirm(in_ohio, "trn1.32xlarge", 1, yes=False)
 

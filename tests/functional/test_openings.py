@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from tests.functional.support import AMI_PARAMETER
-from torchneuron import deployed, marks, openings
+from torchneuron.core import tags as project_tags
+from torchneuron.deploy import inventory, openings
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def launch(ec2, ssm, group):
     image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
 
     def launch(tags):
-        listed = [{"ResourceType": "instance", "Tags": marks.listed(tags)}] if tags else []
+        listed = [{"ResourceType": "instance", "Tags": project_tags.listed(tags)}] if tags else []
         made = ec2.run_instances(
             ImageId=image,
             InstanceType="inf2.xlarge",
@@ -36,7 +37,7 @@ def launch(ec2, ssm, group):
 
 @pytest.fixture
 def ours(launch, config):
-    return launch(marks.of(config.project_name))
+    return launch(project_tags.of(config.project_name))
 
 
 def let_in(ec2, group, first, last, protocol="tcp", **sources):
@@ -49,7 +50,7 @@ OFFICE = {"IpRanges": [{"CidrIp": "203.0.113.0/24"}]}
 
 @pytest.mark.attack("opens a machine in the console, so that no deploy has said so")
 def test_a_rule_made_by_hand_is_seen(aws, config, ec2, group, ours):
-    found = deployed.by_tags(aws, config.project_name)
+    found = inventory.by_tags(aws, config.project_name)
     assert openings.look(aws, config, found).open_to == ()
     let_in(ec2, group, 0, 8000, Ipv6Ranges=[{"CidrIpv6": "2001:db8::/64"}], **OFFICE)
     let_in(ec2, group, -1, -1, protocol="-1", UserIdGroupPairs=[{"GroupId": group}])
@@ -78,6 +79,6 @@ def test_who_may_not_look_is_told_and_the_settings_decide(aws, config, fail, our
     fail("DescribeSecurityGroups", "error", code="UnauthorizedOperation", times=2)
     assert openings.opened(aws, dataclasses.replace(config, allowed_ips=("203.0.113.7/32",)), [ours]) == {ours}
     assert "allowedIps in the settings decides" in capsys.readouterr().err
-    found = dataclasses.replace(deployed.by_tags(aws, config.project_name), open_to=("203.0.113.7/32",))
+    found = dataclasses.replace(inventory.by_tags(aws, config.project_name), open_to=("203.0.113.7/32",))
     assert openings.look(aws, config, found) == found
     assert "is not known for certain" in capsys.readouterr().err

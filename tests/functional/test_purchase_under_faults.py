@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.exactly_once import Killed, run, run_until_told
-from torchneuron.aws import Aws
+from torchneuron.aws.session import Aws
 from torchneuron.capacity_blocks import offerings, reservations
 from torchneuron.capacity_blocks.purchase import purchase
 from torchneuron.capacity_blocks.search_request import SearchRequest

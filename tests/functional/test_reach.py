@@ -6,10 +6,10 @@ import pytest
 from moto.ec2.models import ec2_backends
 
 from tests.functional.support import AMI_PARAMETER, eventually
-from torchneuron.errors import NotFoundError
-from torchneuron.reach.online import online, wait_until_online
-from torchneuron.setup.commands import Commands, Targets
+from torchneuron.connectivity.online import online, wait_until_online
+from torchneuron.core.errors import NotFoundError
 from torchneuron.setup.document import AMAZONS, Request
+from torchneuron.setup.run_command import Commands, Targets
 
 REGION = "sa-east-1"
 CORE = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"

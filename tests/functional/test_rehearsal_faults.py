@@ -7,7 +7,7 @@ import urllib.error
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
-from rehearsal.faults import Faults
+from rehearsal.faults.settings import Faults
 from tests.functional.support import refusal
 
 REGION = "sa-east-1"

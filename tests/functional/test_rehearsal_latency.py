@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rehearsal.latency import PRESETS, Delays, Latency
+from rehearsal.faults.latency import PRESETS, Delays, Latency
 from tests.functional.rehearsal_support import online, statuses
 from tests.functional.support import eventually
 

@@ -9,8 +9,8 @@ from botocore.exceptions import ClientError
 
 from rehearsal.client import Access
 from rehearsal.errors import AwsError
-from rehearsal.market_settings import Searches
-from rehearsal.throttling import SearchLimits
+from rehearsal.market.settings import Searches
+from rehearsal.market.throttling import SearchLimits
 from tests.functional.conftest import PROJECT
 from tests.functional.support import AMI_PARAMETER, eventually, refusal
 

@@ -6,9 +6,9 @@ import pytest
 from flask import Flask
 from werkzeug.wrappers import Response
 
-from rehearsal.checking import checked
-from rehearsal.ec2 import RehearsalEC2
-from rehearsal.misfits import Answer, Misfits, misfits
+from rehearsal.aws.ec2.service import RehearsalEC2
+from rehearsal.conformance.checking import checked
+from rehearsal.conformance.violations import Answer, Misfits, misfits
 from tests.functional.support import AMI_PARAMETER
 
 DATED = "<createTime>2026-01-31T11:30:00{zone}</createTime>"

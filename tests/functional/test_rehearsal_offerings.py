@@ -3,8 +3,8 @@ from decimal import Decimal
 
 import pytest
 
-from rehearsal.offerings import Query, find
-from rehearsal.pools import POOLS
+from rehearsal.market.offerings import Query, find
+from rehearsal.market.pools import POOLS
 from tests.functional.support import refusal
 
 pytestmark = pytest.mark.every_day

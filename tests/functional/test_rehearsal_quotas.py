@@ -8,9 +8,10 @@ from botocore.exceptions import ClientError
 
 from tests.functional.conftest import REGION
 from tests.functional.support import AMI_PARAMETER, refusal
-from torchneuron import launch_check, quotas
-from torchneuron.errors import InputError
-from torchneuron.launch_check import Launch
+from torchneuron.aws import quotas
+from torchneuron.capacity_blocks import launch_check
+from torchneuron.capacity_blocks.launch_check import Launch
+from torchneuron.core.errors import InputError
 
 TRN, INF = "L-2C3B7624", "L-1945791B"
 

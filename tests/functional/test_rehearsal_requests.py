@@ -11,8 +11,8 @@ import pytest
 from botocore.exceptions import ClientError
 from moto.core.utils import camelcase_to_underscores
 
-from rehearsal.ec2 import RehearsalEC2
-from rehearsal.models import service_model
+from rehearsal.aws.ec2.service import RehearsalEC2
+from rehearsal.conformance.models import service_model
 from tests.functional.signing import keys_of, signed
 from tests.functional.support import AMI_PARAMETER, refusal
 

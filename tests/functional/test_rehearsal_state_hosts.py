@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from rehearsal.hosts import disk, light
+from rehearsal.hosts.cgroup_cleanup import sweep
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.requirements import missing
-from rehearsal.hosts.sweep import sweep
 from tests.functional.hosts_support import require, run, traces, up
 from tests.functional.rehearsal_support import ended, statuses
 from tests.functional.staying import PROJECT, command

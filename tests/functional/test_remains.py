@@ -6,7 +6,7 @@ import pytest
 
 from tests.functional.aws_cli import AwsCli
 from tests.functional.support import AMI_PARAMETER
-from torchneuron import remains
+from torchneuron.deploy import orphans
 
 REGION, ELSEWHERE = "sa-east-1", "us-east-2"
 PROJECT = "a-project"
@@ -55,7 +55,7 @@ def told(aws, capsys):
     """What is said of a project's remains."""
 
     def say(project=PROJECT, known=()):
-        remains.warn_of(aws, project, known=known)
+        orphans.warn_of(aws, project, known=known)
         return capsys.readouterr().err
 
     return say

@@ -9,7 +9,7 @@ import pytest
 from tests.functional.light import HELD, RAN, Laptop, light_fleet, note
 from tests.functional.support import eventually
 from tests.unit.setup_support import task
-from torchneuron.errors import Detached, SetupError
+from torchneuron.core.errors import Detached, SetupError
 from torchneuron.setup import clearing, logs
 from torchneuron.setup.plan import Choice
 from torchneuron.setup.run import Way

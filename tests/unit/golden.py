@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from torchneuron import display
+from torchneuron.core import display
 
 _ALL = Path(__file__).parent / "golden"
 

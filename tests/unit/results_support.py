@@ -11,7 +11,7 @@ from torchneuron.capacity_blocks.refusals import NotSoldError, Refusal
 from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.searching import Results
 from torchneuron.capacity_blocks.suggestions import Suggestion
-from torchneuron.errors import AwsError
+from torchneuron.core.errors import AwsError
 
 ELSEWHERE = SearchRequest("trn2.3xlarge", 24, 1, "us-east-2")
 NOT_SOLD = Refusal(ELSEWHERE, NotSoldError("AWS does not sell trn2.3xlarge as Capacity Blocks in us-east-2."))

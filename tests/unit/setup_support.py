@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torchneuron.errors import AccessError
+from torchneuron.core.errors import AccessError
 from torchneuron.setup import definition
-from torchneuron.setup.commands import Found, Invocation, StepOutput, Targets
 from torchneuron.setup.document import AMAZONS, NAME_PREFIX, Document, Request
 from torchneuron.setup.failures import Words
 from torchneuron.setup.monitor import Outcome
 from torchneuron.setup.plan import Plan
 from torchneuron.setup.render import RenderedTask, render
 from torchneuron.setup.run import Member
+from torchneuron.setup.run_command import Found, Invocation, StepOutput, Targets
 from torchneuron.setup.state import StateStore
 from torchneuron.setup.steps import StepStatus, Word
 

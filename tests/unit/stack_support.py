@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import main
-from torchneuron.config import Deployment, HcpBackend, LocalBackend, S3Backend
+from torchneuron.core.config import Deployment, HcpBackend, LocalBackend, S3Backend
 
 GOLDEN = Path(__file__).parent / "golden" / "stack"
 

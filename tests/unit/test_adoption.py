@@ -2,8 +2,8 @@
 
 import pytest
 
-from torchneuron import adoption
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
+from torchneuron.deploy import adoption
 
 REGION = "sa-east-1"
 TEMPLATE = "lt-1"

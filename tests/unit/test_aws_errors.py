@@ -12,9 +12,9 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from torchneuron.aws import Aws
-from torchneuron.aws_errors import SEARCH_LIMIT, calling, is_about_sign_in
-from torchneuron.errors import AccessError, AwsError, InputError, TorchNeuronError, UnreachableError
+from torchneuron.aws.errors import SEARCH_LIMIT, calling, is_about_sign_in
+from torchneuron.aws.session import Aws
+from torchneuron.core.errors import AccessError, AwsError, InputError, TorchNeuronError, UnreachableError
 
 
 def client_error(code, message="", status=400, operation="RunInstances"):

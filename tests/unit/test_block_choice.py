@@ -7,8 +7,8 @@ import pytest
 
 from tests.unit.capacity_fakes import NOW, REGION, ZONE, refusal, reservation
 from tests.unit.test_saved_block import DEFAULT_VPC, Ec2, FakeSsm, subnet
-from torchneuron import config
-from torchneuron.block_choice import (
+from torchneuron.capacity_blocks import reservations
+from torchneuron.capacity_blocks.block_choice import (
     Place,
     choose,
     current_id,
@@ -17,8 +17,8 @@ from torchneuron.block_choice import (
     move_up,
     refuse_beside_block,
 )
-from torchneuron.capacity_blocks import reservations
-from torchneuron.errors import InputError, NotFoundError
+from torchneuron.core import config
+from torchneuron.core.errors import InputError, NotFoundError
 
 BLOCK, NEXT, LATER = "cr-0123456789abcdef0", "cr-0123456789abcdef1", "cr-0123456789abcdef2"
 SAVED_SUBNET, FOUND_SUBNET, OTHER_SUBNET = "subnet-aaaaaaaa", "subnet-bbbbbbbb", "subnet-cccccccc"

@@ -5,7 +5,7 @@ from tests.unit.capacity_fakes import REGION, refusal
 from tests.unit.reservations_support import ACTIVE, EVERY, ON_DEMAND, KnowingEc2, everything
 from torchneuron.capacity_blocks import cancelling
 from torchneuron.capacity_blocks.cancelling import NeverCancelledError
-from torchneuron.errors import AccessError, AwsError, Declined, InputError
+from torchneuron.core.errors import AccessError, AwsError, Declined, InputError
 
 ID = ON_DEMAND["CapacityReservationId"]
 BLOCKS = sorted(EVERY.keys() - {"on-demand"})

@@ -3,7 +3,8 @@ from datetime import datetime, timedelta, timezone
 import botocore.session
 import pytest
 
-from torchneuron.capacity_blocks.countdown import describe, in_words
+from torchneuron.capacity_blocks.countdown import describe
+from torchneuron.core.text import duration
 
 START = datetime(2026, 1, 12, 11, 30, tzinfo=timezone.utc)
 END = START + timedelta(days=1)
@@ -22,7 +23,7 @@ RECLAIMED = END - timedelta(minutes=30)
     ],
 )
 def test_a_span_is_told_in_its_two_largest_units(span, words):
-    assert in_words(span) == words
+    assert duration(span) == words
 
 
 @pytest.mark.parametrize(

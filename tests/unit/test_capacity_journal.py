@@ -11,11 +11,7 @@ from tests.exactly_once import Killed
 from tests.unit.capacity_fakes import NOW, START, FakeEc2, offering, refusal
 from tests.unit.purchase_support import INTENT, LOST, WANTED, Agreement, bought_times, buy, noted
 from torchneuron.capacity_blocks.journal import PATIENCE
-from torchneuron.errors import (
-    InputError,
-    PurchaseError,
-    PurchaseUnknownError,
-)
+from torchneuron.core.errors import InputError, PurchaseError, PurchaseUnknownError
 
 pytestmark = pytest.mark.usefixtures("state_dir")
 

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.capacity_fakes import NOW, REGION, START, FakeEc2, offering, refusal
 from torchneuron.capacity_blocks import offerings
 from torchneuron.capacity_blocks.search_request import SearchRequest
-from torchneuron.errors import AwsError, InputError, NotFoundError
+from torchneuron.core.errors import AwsError, InputError, NotFoundError
 
 REQUEST = SearchRequest("trn2.3xlarge", 24, 1, REGION)
 

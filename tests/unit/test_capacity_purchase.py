@@ -12,7 +12,7 @@ from tests.unit.purchase_support import LOST, WANTED, Agreement, bought_times, b
 from torchneuron.capacity_blocks import offerings
 from torchneuron.capacity_blocks.intent import tags_for
 from torchneuron.capacity_blocks.purchase import purchase, try_out
-from torchneuron.errors import (
+from torchneuron.core.errors import (
     AccessError,
     Declined,
     InputError,

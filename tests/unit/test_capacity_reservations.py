@@ -3,8 +3,9 @@ from datetime import timedelta
 import pytest
 
 from tests.unit.capacity_fakes import NOW, REGION, START, FakeEc2, refusal, reservation
+from torchneuron.aws.errors import aws_time
 from torchneuron.capacity_blocks import reservations
-from torchneuron.errors import AwsError, NotFoundError
+from torchneuron.core.errors import AwsError, NotFoundError
 
 
 def ec2_with(*found):
@@ -50,7 +51,7 @@ def test_the_price_paid_is_what_our_tag_says_if_it_says_one(tag, fee):
 
 
 def test_an_answer_without_a_date_is_taken_as_now():
-    assert reservations.aws_time({}).utcoffset() == timedelta(0)
+    assert aws_time({}).utcoffset() == timedelta(0)
 
 
 def test_an_unknown_id_is_told_with_its_region():

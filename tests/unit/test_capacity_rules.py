@@ -17,7 +17,7 @@ from torchneuron.capacity_blocks.rules import (
     reclaimed_before_end,
 )
 from torchneuron.capacity_blocks.search_request import SearchRequest
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 
 START = datetime(2026, 1, 12, 11, 30, tzinfo=timezone.utc)
 

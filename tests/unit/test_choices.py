@@ -2,8 +2,8 @@
 
 import pytest
 
-from torchneuron.choices import in_words, merged, of_kept_data, remembered, without_place
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
+from torchneuron.deploy.memory import in_words, merged, of_kept_data, remembered, without_place
 
 ON_BLOCK = {
     "instanceType": "trn2.3xlarge",

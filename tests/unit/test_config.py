@@ -3,10 +3,10 @@ import json
 import boto3
 import pytest
 
-from torchneuron import code_server
-from torchneuron import config as settings
-from torchneuron.config import LocalBackend, S3Backend
-from torchneuron.errors import InputError
+from torchneuron.core import config as settings
+from torchneuron.core.config import LocalBackend, S3Backend
+from torchneuron.core.errors import InputError
+from torchneuron.setup import code_server
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
-from torchneuron.errors import ReplacementRefusedError
-from torchneuron.plan import Change, Plan, read, refuse_losses
+from torchneuron.core.errors import ReplacementRefusedError
+from torchneuron.deploy.terraform_plan import Change, Plan, read, refuse_losses
 
 
 def change(type, *actions, because=(), index=0):

@@ -5,8 +5,18 @@ import json
 import pytest
 
 from tests.unit.capacity_fakes import dated, refusal, reservation
-from torchneuron import config, deployment, display, launch_check, locks, project, removal
-from torchneuron.errors import AccessError, Declined, Detached, InputError, NotFoundError, SetupError, TorchNeuronError
+from torchneuron.capacity_blocks import launch_check
+from torchneuron.core import config, display, locks
+from torchneuron.core.errors import (
+    AccessError,
+    Declined,
+    Detached,
+    InputError,
+    NotFoundError,
+    SetupError,
+    TorchNeuronError,
+)
+from torchneuron.deploy import deploy, destroy, workspace
 
 MAIN = """\
 import json, os, pathlib
@@ -113,8 +123,8 @@ def settings(tmp_path, monkeypatch):
     program.write_text(TERRAFORM)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
-    monkeypatch.setattr(project, "PROJECT_ROOT", tmp_path)
-    monkeypatch.setattr(project, "_BUSY_SECONDS", 0)
+    monkeypatch.setattr(workspace, "PROJECT_ROOT", tmp_path)
+    monkeypatch.setattr(workspace, "_BUSY_SECONDS", 0)
     monkeypatch.setattr(launch_check, "refuse", lambda *_: None)
     return config.load(tmp_path / "config.json")
 
@@ -138,7 +148,7 @@ def test_nobody_gets_at_the_plan_while_destroy_asks(settings, monkeypatch):
     told = []
 
     def asked(question, **rest):
-        for other in (lambda: removal.destroy(settings, FakeAws(), yes=True), lambda: look(settings, "sa-east-1")):
+        for other in (lambda: destroy.destroy(settings, FakeAws(), yes=True), lambda: look(settings, "sa-east-1")):
             with pytest.raises(TorchNeuronError, match="Another command is at work") as refused:
                 other()
             told.append(refused.value.exit_status)
@@ -147,7 +157,7 @@ def test_nobody_gets_at_the_plan_while_destroy_asks(settings, monkeypatch):
         return True
 
     monkeypatch.setattr(display, "confirm", asked)
-    removal.destroy(settings, FakeAws(), yes=False)
+    destroy.destroy(settings, FakeAws(), yes=False)
     assert told == [1, 1]
     ran = (stack(settings, "sa-east-1") / "ran").read_text().split()
     assert ran == ["init", "output", "show", "plan", "show", "apply"]
@@ -157,20 +167,20 @@ def test_nobody_gets_at_the_plan_while_destroy_asks(settings, monkeypatch):
 def test_after_a_no_nothing_is_removed(settings, monkeypatch):
     monkeypatch.setattr(display, "confirm", lambda *_, **__: False)
     with pytest.raises(Declined, match="Nothing was removed") as declined:
-        removal.destroy(settings, FakeAws(), yes=False)
+        destroy.destroy(settings, FakeAws(), yes=False)
     assert declined.value.exit_status == 0
     assert "apply" not in (stack(settings, "sa-east-1") / "ran").read_text().split()
 
 
 def test_what_may_not_be_looked_at_does_not_fail_a_removal(settings, capsys):
-    removal.destroy(settings, FakeAws(), yes=True)
+    destroy.destroy(settings, FakeAws(), yes=True)
     told = capsys.readouterr().err
     assert "Removed." in told
     assert "may have left cannot be seen" in told
 
 
 def look(settings, region):
-    deployment.info(settings, FakeAws(region))
+    deploy.info(settings, FakeAws(region))
 
 
 def test_each_region_is_synthesized_by_itself_and_beside_what_cdktf_writes(settings):
@@ -187,7 +197,7 @@ def test_what_fails_after_the_launch_names_the_machine_and_the_command_that_goes
     ran = stack(settings, "sa-east-1") / "ran"
     expiring = FakeAws(expired=lambda: ran.exists() and "apply" in ran.read_text().split())
     with pytest.raises(SetupError, match="credentials have expired") as failed:
-        deployment.deploy(settings, expiring, ON_DEMAND, yes=True)
+        deploy.deploy(settings, expiring, ON_DEMAND, yes=True)
     assert failed.value.exit_status == 1
     assert "invoke setup -i i-1 -r sa-east-1" in failed.value.do
 
@@ -195,7 +205,7 @@ def test_what_fails_after_the_launch_names_the_machine_and_the_command_that_goes
 @pytest.mark.attack("start a machine on demand without an answer")
 def test_on_demand_machine_is_not_launched_without_an_answer(settings, capsys):
     with pytest.raises(InputError, match="Nothing was started"):
-        deployment.deploy(settings, FakeAws(), ON_DEMAND)
+        deploy.deploy(settings, FakeAws(), ON_DEMAND)
     assert "on demand in sa-east-1: its price is not known." in capsys.readouterr().err
     assert "apply" not in (stack(settings, "sa-east-1") / "ran").read_text().split()
 
@@ -205,14 +215,14 @@ def test_launch_beside_a_free_block_is_refused_before_anything_is_planned(settin
     block = reservation("cr-1", "active", AvailableInstanceCount=1)
     monkeypatch.setitem(SEEN, "describe_capacity_reservations", [dated({"CapacityReservations": [block]})])
     with pytest.raises(InputError, match="You have a Capacity Block for trn2") as refused:
-        deployment.deploy(settings, FakeAws(), {}, yes=True)
+        deploy.deploy(settings, FakeAws(), {}, yes=True)
     assert "--use-capacity-block" in refused.value.do
     assert "--on-demand" in refused.value.do
     assert (stack(settings, "sa-east-1") / "ran").read_text().split() == ["init", "output"]
 
 
 def test_a_failure_keeps_its_own_words_once_a_machine_runs():
-    with pytest.raises(SetupError) as failed, deployment.launched(["i-1"], "invoke setup -i i-1 -r sa-east-1"):
+    with pytest.raises(SetupError) as failed, deploy.launched(["i-1"], "invoke setup -i i-1 -r sa-east-1"):
         raise InputError("The secret is empty.", why="Because.", do="Fill it.")
     assert (failed.value.what, failed.value.why) == ("The secret is empty.", "Because.")
     assert failed.value.do.startswith("Fill it.\n")
@@ -221,6 +231,6 @@ def test_a_failure_keeps_its_own_words_once_a_machine_runs():
 @pytest.mark.parametrize("kind", [Detached, SetupError])
 def test_what_says_how_to_go_on_already_is_left_alone(kind):
     error = kind("Stopped.", do="Again: invoke setup -i i-1 -r sa-east-1")
-    with pytest.raises(kind) as failed, deployment.launched(["i-1"], "invoke setup -i i-1 -r sa-east-1"):
+    with pytest.raises(kind) as failed, deploy.launched(["i-1"], "invoke setup -i i-1 -r sa-east-1"):
         raise error
     assert failed.value is error

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from torchneuron.reach.agent_role import allows_agent
-from torchneuron.reach.diagnosis import STARTING, Cause, diagnose
-from torchneuron.reach.facts import Facts, Instance, Registration, Role, Route, Unseen
+from torchneuron.connectivity.agent_role import allows_agent
+from torchneuron.connectivity.diagnosis import STARTING, Cause, diagnose
+from torchneuron.connectivity.facts import Facts, Instance, Registration, Role, Route, Unseen
 
 NOT_ALLOWED = Unseen("Could not look at it: a permission is missing.", "aws some command")
 RUNNING = Instance(

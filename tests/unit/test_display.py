@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit import golden
-from torchneuron import display
-from torchneuron.display import Layout
-from torchneuron.errors import Declined, InputError
+from torchneuron.core import display
+from torchneuron.core.display import Layout
+from torchneuron.core.errors import Declined, InputError
 from torchneuron.setup.live import live_monitor
 from torchneuron.setup.steps import StepStatus, Word
 
@@ -26,7 +26,9 @@ def test_a_result_is_printed_exactly_as_given(capsys):
 
 
 def test_a_reader_who_has_seen_enough_is_no_error():
-    code = "from torchneuron import display\nfor line in range(9999): display.say('some words')\nprint('on', end='')"
+    code = (
+        "from torchneuron.core import display\nfor line in range(9999): display.say('some words')\nprint('on', end='')"
+    )
     command = [sys.executable, "-c", code + "\nimport sys; sys.stderr.write('done')"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "some words\n"

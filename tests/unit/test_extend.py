@@ -7,11 +7,18 @@ from tests.exactly_once import Killed
 from tests.unit import golden
 from tests.unit.capacity_fakes import NOW, REGION, START, refusal, reservation
 from tests.unit.unreliable_ec2 import END, EXTENSION_OFFERING, RESERVATION, UnreliableEc2
-from torchneuron.account import Account
+from torchneuron.aws.account import Account
 from torchneuron.capacity_blocks import show_extension
 from torchneuron.capacity_blocks.extend import WantedExtension, extend, try_out
 from torchneuron.capacity_blocks.journal import PATIENCE
-from torchneuron.errors import AccessError, Declined, InputError, NotFoundError, PurchaseError, PurchaseUnknownError
+from torchneuron.core.errors import (
+    AccessError,
+    Declined,
+    InputError,
+    NotFoundError,
+    PurchaseError,
+    PurchaseUnknownError,
+)
 
 ACCOUNT = Account("123456789012", "", "arn:aws:iam::123456789012:user/dev", "instance role")
 

@@ -7,14 +7,15 @@ import shlex
 import pytest
 
 from tests.unit.setup_support import task, write_task_file
-from torchneuron import code_server, config, jobs
-from torchneuron.errors import InputError
-from torchneuron.setup import definition
+from torchneuron.core import config
+from torchneuron.core.errors import InputError
+from torchneuron.deploy import lifecycle
+from torchneuron.deploy.machine_setup import Machines, run_tasks_words, setup_words
+from torchneuron.setup import code_server, definition
 from torchneuron.setup.plan import Choice
 from torchneuron.setup.run import Way
-from torchneuron.setup_jobs import Machines, run_tasks_words, setup_words
-from torchneuron.setup_password import PasswordSource
-from torchneuron.task_runs import RunOptions
+from torchneuron.setup.setup_password import PasswordSource
+from torchneuron.setup.task_runs import RunOptions
 
 MACHINES = Machines(("i-0123456789abcdef0",), region="sa-east-1")
 CLEAN = RunOptions(Choice(clean=True))
@@ -88,7 +89,7 @@ def test_deploy_asks_the_setup_before_terraform(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(code_server, "TASK_FILE", write_task_file(tmp_path, [task("01-a")], {**PATTERNS, "MORE": {}}))
     with pytest.raises(InputError, match="MORE: has no value"):
-        jobs.deploy_and_set_up(
+        lifecycle.deploy_and_set_up(
             {"region": "sa-east-1"}, skip_setup=False, allow_replace=False, release_data=False, yes=False
         )
     assert not (tmp_path / "cdktf.out").exists()

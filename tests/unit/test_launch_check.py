@@ -7,10 +7,10 @@ from botocore.exceptions import EndpointConnectionError
 
 from tests.unit.capacity_fakes import REGION, ZONE, refusal
 from tests.unit.test_saved_block import DEFAULT_VPC, Ec2, subnet
-from torchneuron import config
-from torchneuron.errors import AccessError, InputError, NotFoundError, UnreachableError
-from torchneuron.launch_check import Launch, check, in_lines, problems, refuse
-from torchneuron.preflight import find_subnet, needs_subnet
+from torchneuron.capacity_blocks.launch_check import Launch, check, in_lines, problems, refuse
+from torchneuron.core import config
+from torchneuron.core.errors import AccessError, InputError, NotFoundError, UnreachableError
+from torchneuron.deploy.preflight import find_subnet, needs_subnet
 
 SETTINGS = config.load(config.PROJECT_ROOT / "config.json")
 AMI, OPEN, ELSEWHERE = "ami-0123456789abcdef0", "subnet-aaaaaaaa", "subnet-bbbbbbbb"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torchneuron import options
-from torchneuron.errors import InputError
+from torchneuron.core import options
+from torchneuron.core.errors import InputError
 
 
 def test_what_is_left_out_is_nothing():

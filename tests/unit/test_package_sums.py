@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from torchneuron import code_server, config, package_sums
-from torchneuron.errors import InputError, SetupError
+from torchneuron.core import config
+from torchneuron.core.errors import InputError, SetupError
+from torchneuron.setup import code_server, package_sums
 from torchneuron.setup.monitor import Outcome
 
 FIRST, OTHER = "a" * 64, "b" * 64

@@ -2,8 +2,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from torchneuron import passwords
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
+from torchneuron.setup import passwords
 
 
 @dataclass

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from torchneuron import remains
-from torchneuron.reach import remedies
+from torchneuron.connectivity import remedies
+from torchneuron.deploy import orphans
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "torchneuron").rglob("*.py"))
@@ -82,7 +82,7 @@ def test_a_hostile_value_stays_one_word_of_the_command():
     lines = [
         *remedies.start("sa-east-1", HOSTILE),
         remedies.see_instance("sa-east-1", HOSTILE),
-        remains._command(FakeAws(), "secretsmanager delete-secret", "--secret-id", HOSTILE),
+        orphans._command(FakeAws(), "secretsmanager delete-secret", "--secret-id", HOSTILE),
     ]
     for line in lines:
         assert line.isprintable()

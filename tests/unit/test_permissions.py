@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import tasks
 from tests.unit.stack_support import GOLDEN
-from torchneuron import state_bucket
-from torchneuron.iam_policies import LONGEST, Scope, policies
-from torchneuron.permissions import NEEDED, needed_by
+from torchneuron.aws.iam_policies import LONGEST, Scope, policies
+from torchneuron.deploy import state_bucket
+from torchneuron.doctor.permissions import NEEDED, needed_by
 
 # What IAM calls otherwise than the API, and what is no operation at all (Service Authorization Reference).
 NO_OPERATION = {

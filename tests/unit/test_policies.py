@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rehearsal.policies import Decision, Request, decide
+from rehearsal.aws.iam.policies import Decision, Request, decide
 
 ALLOWED, EXPLICITLY, IMPLICITLY = Decision.ALLOWED, Decision.EXPLICITLY_DENIED, Decision.IMPLICITLY_DENIED
 MACHINE = "arn:aws:ec2:sa-east-1:123456789012:instance/i-0123456789abcdef0"

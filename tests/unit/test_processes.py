@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from torchneuron.processes import run_to_its_end
+from torchneuron.core.processes import run_to_its_end
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,7 +53,7 @@ PARENT = """
 import os, pathlib, signal, sys
 # As in a terminal, whoever runs the tests: `nohup` has it ignored, and then it is.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-from torchneuron.processes import run_to_its_end
+from torchneuron.core.processes import run_to_its_end
 def told(line):
     print("told", line, end="", flush=True)
     {nobody_reads}

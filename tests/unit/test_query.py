@@ -5,8 +5,8 @@ from datetime import datetime, timezone
 import pytest
 from botocore.serialize import create_serializer
 
-from rehearsal.models import service_model
-from rehearsal.query import read
+from rehearsal.conformance.models import service_model
+from rehearsal.conformance.query import read
 
 
 def made_up(shape, depth=0):

@@ -5,8 +5,8 @@ from datetime import datetime, timezone
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
-from torchneuron.errors import AccessError, InputError, NotFoundError
-from torchneuron.reach.online import online, wait_until_online
+from torchneuron.connectivity.online import online, wait_until_online
+from torchneuron.core.errors import AccessError, InputError, NotFoundError
 
 
 class Time:

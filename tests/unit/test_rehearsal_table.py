@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from moto.core.utils import camelcase_to_underscores
 
-from rehearsal.ec2 import RehearsalEC2
-from rehearsal.iam import RehearsalIAM
-from rehearsal.models import service_model
-from rehearsal.pricing import RehearsalPricing
-from rehearsal.service_quotas import RehearsalServiceQuotas
-from rehearsal.ssm import RehearsalSSM
+from rehearsal.aws.ec2.service import RehearsalEC2
+from rehearsal.aws.iam.service import RehearsalIAM
+from rehearsal.aws.pricing import RehearsalPricing
+from rehearsal.aws.service_quotas import RehearsalServiceQuotas
+from rehearsal.aws.ssm.service import RehearsalSSM
+from rehearsal.conformance.models import service_model
 
 CLASSES = {
     "ec2": RehearsalEC2,

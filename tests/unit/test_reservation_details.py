@@ -4,7 +4,7 @@ from tests.unit.capacity_fakes import REGION, refusal
 from tests.unit.reservations_support import ACTIVE, EXPIRED, ON_DEMAND, PENDING, KnowingEc2, everything
 from torchneuron.capacity_blocks import details
 from torchneuron.capacity_blocks.details import Unreadable
-from torchneuron.errors import AccessError, NotFoundError
+from torchneuron.core.errors import AccessError, NotFoundError
 
 ID = ACTIVE["CapacityReservationId"]
 

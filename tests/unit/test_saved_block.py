@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.unit.capacity_fakes import REGION, START, ZONE, FakeEc2, refusal, reservation
 from torchneuron.capacity_blocks import show_saved
-from torchneuron.errors import AccessError, AwsError, InputError, NotFoundError, UnreachableError
-from torchneuron.saved_block import Names, SavedBlock, as_json, as_shell, load, save, update_end
+from torchneuron.capacity_blocks.saved_block import Names, SavedBlock, as_json, as_shell, load, save, update_end
+from torchneuron.core.errors import AccessError, AwsError, InputError, NotFoundError, UnreachableError
 
 BLOCK, OTHER = "cr-0123456789abcdef0", "cr-0fedcba9876543210"
 MANY, FEW, ELSEWHERE = "subnet-0000000000000000a", "subnet-0000000000000000b", "subnet-0000000000000000c"

@@ -5,10 +5,10 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from tests.unit.setup_support import rendered, task
-from torchneuron.errors import InputError, SetupError
-from torchneuron.setup.commands import Commands, Targets, check_rates
+from torchneuron.core.errors import InputError, SetupError
 from torchneuron.setup.document import DOCUMENT, Document, compile_plan
 from torchneuron.setup.plan import make_plan
+from torchneuron.setup.run_command import Commands, Targets, check_rates
 
 DOCUMENT_OF_OURS = Document("torchneuron-setup-p-1", "1", "hash")
 
@@ -50,7 +50,7 @@ def test_a_command_whose_answer_was_lost_is_found_again(request_):
 
 
 def test_one_that_cannot_be_found_is_said_to_be_unknown(request_, monkeypatch):
-    monkeypatch.setattr("torchneuron.setup.commands._LOOKS", (0.0, 0.0))
+    monkeypatch.setattr("torchneuron.setup.run_command._LOOKS", (0.0, 0.0))
     ssm = FakeSsm(takes=False)
     with pytest.raises(SetupError, match="it first looks for one under way"):
         Commands(ssm, ssm, "p").send(request_, DOCUMENT_OF_OURS, Targets(("i-1",)))

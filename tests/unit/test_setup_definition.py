@@ -1,7 +1,7 @@
 import pytest
 
 from tests.unit.setup_support import task, write_task_file
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 from torchneuron.setup import definition
 
 REFERENCE = "ssm:/team/token"

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.setup_support import rendered, task
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 from torchneuron.setup.plan import Choice, grouped, make_plan
 
 

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from tests.unit.setup_support import rendered, task
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 from torchneuron.setup.document import DOCUMENT, MAX_BYTES, STEP, compile_plan, identities
 from torchneuron.setup.plan import Choice, make_plan
 

@@ -6,11 +6,11 @@ import json
 import pytest
 
 from tests.unit.setup_support import INSTANCE, OTHER, WORDS, FakeCommands, Recorder, member, rendered, task
-from torchneuron.errors import Detached, SetupError, TorchNeuronError
-from torchneuron.setup.commands import Found
+from torchneuron.core.errors import Detached, SetupError, TorchNeuronError
 from torchneuron.setup.document import NAME_PREFIX, RUN_SHELL_SCRIPT
 from torchneuron.setup.plan import Choice
 from torchneuron.setup.run import Runner, Way
+from torchneuron.setup.run_command import Found
 from torchneuron.setup.state import Running, State, StateStore
 from torchneuron.setup.steps import StepStatus, Word, in_order
 

@@ -8,7 +8,7 @@ import subprocess
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 from torchneuron.setup import definition
 from torchneuron.setup.document import DOCUMENT, MAX_BYTES, STEP, compile_plan, identities
 from torchneuron.setup.plan import make_plan

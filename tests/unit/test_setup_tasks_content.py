@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from torchneuron import code_server, config
-from torchneuron.setup import definition
+from torchneuron.core import config
+from torchneuron.setup import code_server, definition
 from torchneuron.setup.document import DOCUMENT, compile_plan
 from torchneuron.setup.plan import Choice, make_plan
 from torchneuron.setup.references import Reference

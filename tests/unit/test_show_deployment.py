@@ -8,9 +8,10 @@ import pytest
 
 from tests.unit import golden
 from tests.unit.capacity_fakes import NOW, REGION, ZONE, reservation
-from torchneuron import config, show_deployment
 from torchneuron.capacity_blocks import reservations
-from torchneuron.deployed import Deployed, Machine
+from torchneuron.core import config
+from torchneuron.deploy import view
+from torchneuron.deploy.inventory import Deployed, Machine
 from torchneuron.setup.state import Finished, State, StateStore
 
 RAW: Any = reservation("cr-0123456789abcdef0", "active", StartDate=NOW, TotalInstanceCount=3)
@@ -42,17 +43,17 @@ def settings(tmp_path):
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_for_a_person(name, settings, in_zone):
     in_zone("BRT+3")
-    printed = golden.printed(lambda: show_deployment.show(DEPLOYMENTS[name], settings))
+    printed = golden.printed(lambda: view.show(DEPLOYMENTS[name], settings))
     golden.check(f"info-{name}.txt", printed, folder="deployment")
 
 
 def test_with_https_the_address_is_one_and_the_way_through_session_manager_stays(settings):
     encrypted = dataclasses.replace(settings, tls="self-signed")
-    printed = golden.printed(lambda: show_deployment.show(DEPLOYMENTS["on-a-block"], encrypted))
-    plain = golden.printed(lambda: show_deployment.show(DEPLOYMENTS["on-a-block"], settings))
+    printed = golden.printed(lambda: view.show(DEPLOYMENTS["on-a-block"], encrypted))
+    plain = golden.printed(lambda: view.show(DEPLOYMENTS["on-a-block"], settings))
     as_https = plain.replace("http://ec2-1.example:8443", "https://ec2-1.example")
     assert as_https.replace("at port 8443", "at port 8443 and 443") == printed != plain
-    as_json = golden.printed(lambda: show_deployment.show_json(DEPLOYMENTS["on-a-block"], encrypted))
+    as_json = golden.printed(lambda: view.show_json(DEPLOYMENTS["on-a-block"], encrypted))
     assert json.loads(as_json)["instances"][0]["url"] == "https://ec2-1.example"
 
 
@@ -66,20 +67,20 @@ def test_with_https_the_address_is_one_and_the_way_through_session_manager_stays
 )
 def test_to_whom_it_is_open_is_said_with_a_warning_while_it_is_plain_http(settings, open_to, said, capsys):
     opened = dataclasses.replace(DEPLOYMENTS["several"], open_to=open_to)
-    show_deployment.show(opened, settings)
+    view.show(opened, settings)
     told = capsys.readouterr()
     assert f"open to         {said}\n" in told.out
     assert "open over plain HTTP: anyone on the way can read the password" in told.err
-    show_deployment.show(opened, dataclasses.replace(settings, tls="self-signed"))
+    view.show(opened, dataclasses.replace(settings, tls="self-signed"))
     told = capsys.readouterr()
     assert f"{said} and 443\n" in told.out
     assert told.err == ""
-    show_deployment.show(DEPLOYMENTS["several"], settings)
+    view.show(DEPLOYMENTS["several"], settings)
     told = capsys.readouterr()
     assert "open to" not in told.out + told.err
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
 def test_for_a_program(name, settings):
-    printed = golden.printed(lambda: show_deployment.show_json(DEPLOYMENTS[name], settings))
+    printed = golden.printed(lambda: view.show_json(DEPLOYMENTS[name], settings))
     golden.check(f"info-{name}.json", printed, folder="deployment")

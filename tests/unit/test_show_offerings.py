@@ -9,7 +9,7 @@ from tests.unit.offerings_support import block
 from tests.unit.results_support import EVERYTHING, LIMITED, NOT_SOLD, NOTHING, ONE, RESULTS, SUGGESTED
 from torchneuron.capacity_blocks import show_offerings
 from torchneuron.capacity_blocks.query import Query
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 
 PROPOSAL = "  invoke cb.purchase --offering-id cb-0123456789abcdef0 --start-time 2026-01-12T11:30:00Z -r sa-east-1\n"
 

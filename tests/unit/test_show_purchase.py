@@ -3,10 +3,10 @@ import pytest
 from tests.unit import golden
 from tests.unit.capacity_fakes import REGION, FakeEc2, offering, reservation
 from tests.unit.offerings_support import block, of_segments, of_ultraservers
-from torchneuron.account import Account
+from torchneuron.aws.account import Account
 from torchneuron.capacity_blocks import offerings, reservations, show_purchase
 from torchneuron.capacity_blocks.search_request import SearchRequest
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 
 ACCOUNT = Account("123456789012", "ml-team", "arn:aws:iam::123456789012:user/dev", "profile work (SSO)")
 REQUEST = SearchRequest("trn2.3xlarge", 24, 1, REGION)

@@ -16,7 +16,7 @@ from tests.unit.reservations_support import (
     everything,
 )
 from torchneuron.capacity_blocks import details, reservations, show_reservations
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 
 EXTRAS = {"DescribeInstances", "DescribeCapacityBlockStatus", "DescribeCapacityBlockExtensionHistory"}
 

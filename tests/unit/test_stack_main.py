@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from stacks import one_off
-from torchneuron.config import PROJECT_ROOT
-from torchneuron.errors import InputError
+from torchneuron.core.config import PROJECT_ROOT
+from torchneuron.core.errors import InputError
 
 
 @pytest.fixture

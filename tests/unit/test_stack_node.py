@@ -10,7 +10,7 @@ import pytest
 
 from stacks import node
 from stacks.provider import PACKAGE
-from torchneuron.config import PROJECT_ROOT
+from torchneuron.core.config import PROJECT_ROOT
 
 QUIET = "JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION"
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from stacks.provider import DISTRIBUTION, PACKAGE, RELEASE, enter_without_running
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 
 
 def test_init_of_the_package_has_not_run():

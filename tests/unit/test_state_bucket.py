@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.capacity_fakes import refusal
-from torchneuron import config as settings
-from torchneuron.errors import AccessError, AwsError, InputError
-from torchneuron.state_bucket import BucketReport, bootstrap, bucket_name, show
+from torchneuron.core import config as settings
+from torchneuron.core.errors import AccessError, AwsError, InputError
+from torchneuron.deploy.state_bucket import BucketReport, bootstrap, bucket_name, show
 
 ACCOUNT = "123456789012"
 REGION = "sa-east-1"

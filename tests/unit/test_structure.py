@@ -14,15 +14,19 @@ _PACKAGES = {
     "botocore",
     "rich",
     "jsonschema",
-    "torchneuron.aws",
-    "torchneuron.aws_errors",
-    "torchneuron.config",
-    "torchneuron.display",
+    "torchneuron.aws.session",
+    "torchneuron.aws.errors",
+    "torchneuron.core.config",
+    "torchneuron.core.display",
 }
-_IO = {"boto3", "botocore", "subprocess", "pathlib", "torchneuron.aws", "torchneuron.aws_errors"}
+_IO = {"boto3", "botocore", "subprocess", "pathlib", "torchneuron.aws.session", "torchneuron.aws.errors"}
+_NOT_INFRASTRUCTURE = {
+    *("boto3", "botocore", "invoke", "rehearsal", "benchmarks"),
+    *(f"torchneuron.{package}" for package in ("aws", "connectivity", "capacity_blocks", "setup", "deploy", "doctor")),
+}
 FORBIDDEN = {
-    "main.py": {"boto3", "botocore", "invoke", "rehearsal", "benchmarks"},
-    "stacks": {"boto3", "botocore", "invoke", "rehearsal", "benchmarks"},
+    "main.py": _NOT_INFRASTRUCTURE,
+    "stacks": _NOT_INFRASTRUCTURE,
     "tasks.py": {"cdktf", "stacks", "boto3", "rehearsal", "benchmarks"},
     "commands": {"cdktf", "stacks", "boto3", "rehearsal", "benchmarks"},
     "torchneuron": {"invoke", "cdktf", "moto", "rehearsal", "stacks", "tasks", "commands", "benchmarks"},
@@ -31,16 +35,16 @@ FORBIDDEN = {
     "torchneuron/setup/plan.py": _IO,
     "torchneuron/setup/document.py": _IO,
     "torchneuron/setup/steps.py": _IO,
-    "torchneuron/reach/facts.py": _IO,
-    "torchneuron/reach/diagnosis.py": _IO,
-    "torchneuron/reach/remedies.py": _IO,
-    "torchneuron/permissions.py": {
+    "torchneuron/connectivity/facts.py": _IO,
+    "torchneuron/connectivity/diagnosis.py": _IO,
+    "torchneuron/connectivity/remedies.py": _IO,
+    "torchneuron/doctor/permissions.py": {
         "boto3",
         "botocore",
         "subprocess",
-        "torchneuron.aws",
-        "torchneuron.aws_errors",
-        "torchneuron.display",
+        "torchneuron.aws.session",
+        "torchneuron.aws.errors",
+        "torchneuron.core.display",
     },
     # They are what still works where packages are missing.
     "torchneuron/doctor/finding.py": _PACKAGES,
@@ -50,6 +54,9 @@ FORBIDDEN = {
     "benchmarks": {"boto3", "botocore", "moto", "rehearsal", "stacks", "cdktf", "tests"},
     "tests": {"unittest.mock"},
 }
+
+# A package imports itself and those before it.
+ORDER = ("core", "aws", "connectivity", "capacity_blocks", "setup", "deploy", "doctor")
 
 
 def sources(place):
@@ -77,6 +84,23 @@ def test_nothing_imports_what_it_must_not(place):
         if any(name == banned or name.startswith(banned + ".") for banned in FORBIDDEN[place])
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_packages_only_import_downwards(package):
+    above = {f"torchneuron.{name}" for name in ORDER[ORDER.index(package) + 1 :]}
+    upwards = [
+        f"{source.relative_to(ROOT)} imports {name}"
+        for source in sources(f"torchneuron/{package}")
+        for name in imports(source)
+        if ".".join(name.split(".")[:2]) in above
+    ]
+    assert upwards == []
+
+
+def test_every_module_of_the_library_is_in_a_package_of_the_order():
+    packages = {path.name for path in (ROOT / "torchneuron").iterdir() if path.name != "__pycache__"}
+    assert packages == {"__init__.py", *ORDER}
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,12 @@ from botocore.exceptions import NoCredentialsError
 
 from tests.unit.capacity_fakes import NOW, offering, refusal
 from tests.unit.search_fakes import FakeMarket, refusing, selling, selling_only
-from torchneuron import display
+from torchneuron.capacity_blocks.multi_region_search import Sweep, Telling
 from torchneuron.capacity_blocks.query import Query
 from torchneuron.capacity_blocks.refusals import NotSoldError
 from torchneuron.capacity_blocks.searching import search_all
-from torchneuron.capacity_blocks.sweep import Sweep, Telling
-from torchneuron.errors import AccessError, AwsError, InputError, TorchNeuronError
+from torchneuron.core import display
+from torchneuron.core.errors import AccessError, AwsError, InputError, TorchNeuronError
 
 NOT_SOLD = refusal("InvalidParameterValue", "The instance type 'x' is not supported for Capacity Blocks")
 DENIED = refusal("UnauthorizedOperation", "You are not authorized to perform this operation.")

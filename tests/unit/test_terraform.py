@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from torchneuron.errors import InputError, TerraformError
-from torchneuron.terraform import Terraform
+from torchneuron.core.errors import InputError, TerraformError
+from torchneuron.deploy.terraform import Terraform
 
 # What Terraform does at init, as far as the guard reads it: the backend in use is written down.
 RECORDING = """\

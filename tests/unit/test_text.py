@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from torchneuron.text import PlainStream, command, plain, quoted
+from torchneuron.core.text import PlainStream, command, plain, quoted
 
 SEQUENCES = [
     ("\x1b[31mred\x1b[0m", "red"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.unit.capacity_fakes import NOW, REGION, START, refusal, reservation
 from torchneuron.capacity_blocks import show_waiting, waiting
 from torchneuron.capacity_blocks.waiting import ACTIVE, ENDING, GOALS, NeverError, News
-from torchneuron.errors import AccessError, InputError, NotFoundError, UnreachableError
+from torchneuron.core.errors import AccessError, InputError, NotFoundError, UnreachableError
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 END = START + 24 * HOUR

@@ -7,11 +7,11 @@ import pytest
 
 from tests.unit.capacity_fakes import REGION
 from tests.unit.offerings_support import block, of_ultraservers
-from torchneuron import config
 from torchneuron.capacity_blocks import shown
 from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.wanted import want
-from torchneuron.errors import InputError
+from torchneuron.core import config
+from torchneuron.core.errors import InputError
 
 START = datetime(2026, 1, 12, 11, 30, tzinfo=timezone.utc)
 

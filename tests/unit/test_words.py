@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from torchneuron.capacity_blocks.words import either, iso, local_time, price, when
+from torchneuron.core.text import either, iso, local_time, price, when
 
 EVENING = datetime(2026, 1, 31, 23, 30, tzinfo=timezone.utc)
 

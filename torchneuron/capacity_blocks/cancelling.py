@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from torchneuron.aws_errors import calling
-from torchneuron.capacity_blocks import countdown, details, reservations
+from torchneuron.aws.errors import calling
+from torchneuron.capacity_blocks import details, reservations
 from torchneuron.capacity_blocks.details import Unreadable
 from torchneuron.capacity_blocks.extensions import FAILED, Extension
 from torchneuron.capacity_blocks.once import DRY_RUN_WOULD_WORK
 from torchneuron.capacity_blocks.reservations import GONE, NEVER_PAID, Reservation
-from torchneuron.capacity_blocks.words import either, price, when
-from torchneuron.errors import AccessError, AwsError, Declined, TorchNeuronError
-from torchneuron.text import quoted
+from torchneuron.core.errors import AccessError, AwsError, Declined, TorchNeuronError
+from torchneuron.core.text import duration, either, price, quoted, when
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -134,12 +133,12 @@ def _remaining(block: Reservation) -> str:
         return f"Nothing of it remains usable. Now: {block.outlook}."
     if block.seen < block.start:
         return (
-            f"All of it remains usable: it starts in {countdown.in_words(block.start - block.seen)}, and instances can"
-            f" run on it for {countdown.in_words(until - block.start)}, until {when(until)}."
+            f"All of it remains usable: it starts in {duration(block.start - block.seen)}, and instances can"
+            f" run on it for {duration(until - block.start)}, until {when(until)}."
         )
     now = "" if block.state == "active" else f" Now: {block.outlook}."
     return (
-        f"{countdown.in_words(until - block.seen)} of it remain usable, until {when(until)}:"
+        f"{duration(until - block.seen)} of it remain usable, until {when(until)}:"
         f" then AWS begins to terminate the instances.{now}"
     )
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
-_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
+from torchneuron.core.text import duration
 
 # States without a countdown, in EC2's spelling and meaning (EC2 API reference, CapacityReservation).
 _ENDINGS = {
@@ -14,22 +14,6 @@ _ENDINGS = {
     "payment-failed": "payment failed: AWS has released the block, and nothing was paid",
     "unsupported": "AWS could not provide the capacity: nothing was reserved",
 }
-
-
-def in_words(span: timedelta) -> str:
-    """The two largest units of a time span that is not negative, rounded down: `2 d 3 h`, `5 h 10 min`."""
-    left = int(span.total_seconds())
-    for index, (unit, seconds) in enumerate(_UNITS):
-        amount, rest = divmod(left, seconds)
-        if not amount:
-            continue
-        words = f"{amount} {unit}"
-        if index + 1 < len(_UNITS):
-            smaller, smaller_seconds = _UNITS[index + 1]
-            if rest >= smaller_seconds:
-                words += f" {rest // smaller_seconds} {smaller}"
-        return words
-    return "less than a minute"
 
 
 def describe(state: str, *, start: datetime, reclaimed: datetime | None, end: datetime | None, now: datetime) -> str:
@@ -47,27 +31,27 @@ def describe(state: str, *, start: datetime, reclaimed: datetime | None, end: da
     if state == "assessing":
         return f"AWS is looking whether it can provide it, {_start(start, now)}"
     if state == "delayed":
-        return f"AWS is late: it was to start {in_words(now - start)} ago" if start <= now else _start(start, now)
+        return f"AWS is late: it was to start {duration(now - start)} ago" if start <= now else _start(start, now)
     if state == "unavailable":
         then = _start(start, now) if start > now else _end(reclaimed, end, now)
         return f"AWS cannot provide the capacity at the moment, {then}"
     if state == "active":
         return _end(reclaimed, end, now)
     if state == "expired":
-        return f"ended {in_words(now - end)} ago" if end and end <= now else "ended"
+        return f"ended {duration(now - end)} ago" if end and end <= now else "ended"
     return state
 
 
 def _start(start: datetime, now: datetime) -> str:
-    return f"starts in {in_words(start - now)}" if start > now else "about to start"
+    return f"starts in {duration(start - now)}" if start > now else "about to start"
 
 
 def _end(reclaimed: datetime | None, end: datetime | None, now: datetime) -> str:
     if end is None:
         return "until cancelled"
     if reclaimed and now < reclaimed:
-        return f"instances are terminated in {in_words(reclaimed - now)}"
+        return f"instances are terminated in {duration(reclaimed - now)}"
     if now >= end:
         return "ending"
-    left = f"ends in {in_words(end - now)}"
+    left = f"ends in {duration(end - now)}"
     return f"instances are being terminated, {left}" if reclaimed else left

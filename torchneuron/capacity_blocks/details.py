@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from torchneuron.aws_errors import reading, utc
+from torchneuron.aws.errors import reading, utc
 from torchneuron.capacity_blocks import extensions, reservations
 from torchneuron.capacity_blocks.extensions import EXTENDED_STATES, Extension
 from torchneuron.capacity_blocks.reservations import GONE, Reservation
 from torchneuron.capacity_blocks.rules import extension_window
-from torchneuron.errors import AwsError
+from torchneuron.core.errors import AwsError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

@@ -16,8 +16,8 @@ from torchneuron.capacity_blocks.offerings import Offering, Segment
 from torchneuron.capacity_blocks.refusals import Refusal
 from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.searching import Results
-from torchneuron.capacity_blocks.words import iso
-from torchneuron.errors import AwsError
+from torchneuron.core.errors import AwsError
+from torchneuron.core.text import iso
 
 _COLUMNS = (
     "offeringId",

@@ -27,7 +27,7 @@ from typing import Any
 from torchneuron.capacity_blocks.details import Details, Health, Instance, Unreadable
 from torchneuron.capacity_blocks.extensions import Extension
 from torchneuron.capacity_blocks.reservations import Fee
-from torchneuron.capacity_blocks.words import iso, iso_or_none, seconds_to
+from torchneuron.core.text import iso, iso_or_none, seconds_to
 
 
 def list_as_json(found: Sequence[Details], region: str) -> str:

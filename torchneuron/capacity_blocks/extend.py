@@ -14,15 +14,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchneuron import display
 from torchneuron.capacity_blocks import extensions, once, reservations, turned_away
 from torchneuron.capacity_blocks.extensions import EXTENDED_STATES, FAILED, PENDING, Extension, ExtensionOffering
 from torchneuron.capacity_blocks.journal import Journal, Sent
 from torchneuron.capacity_blocks.once import Clock, Sleep
 from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.capacity_blocks.rules import check_duration, days, extension_window
-from torchneuron.capacity_blocks.words import price, when
-from torchneuron.errors import (
+from torchneuron.core import display
+from torchneuron.core.errors import (
     AwsError,
     Declined,
     InputError,
@@ -31,7 +30,7 @@ from torchneuron.errors import (
     PurchaseUnknownError,
     TorchNeuronError,
 )
-from torchneuron.text import quoted
+from torchneuron.core.text import price, quoted, when
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from torchneuron.aws_errors import reading, utc
+from torchneuron.aws.errors import reading, utc
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

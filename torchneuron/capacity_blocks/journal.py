@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from torchneuron import display, files
-from torchneuron.errors import InputError
+from torchneuron.core import display, files
+from torchneuron.core.errors import InputError
 
 PATIENCE = timedelta(minutes=20)
 """How long a purchase that does not show may still be on its way. AWS turns a signed request away when it is 15 minutes

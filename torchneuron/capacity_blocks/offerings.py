@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from torchneuron.aws_errors import reading, utc
+from torchneuron.aws.errors import reading, utc
 from torchneuron.capacity_blocks.once import Clock, utc_now
 from torchneuron.capacity_blocks.refusals import NotSoldError, explained
 from torchneuron.capacity_blocks.rules import (
@@ -28,7 +28,7 @@ from torchneuron.capacity_blocks.rules import (
     reclaimed_before_end,
 )
 from torchneuron.capacity_blocks.search_request import SearchRequest
-from torchneuron.errors import AwsError, InputError, NotFoundError
+from torchneuron.core.errors import AwsError, InputError, NotFoundError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

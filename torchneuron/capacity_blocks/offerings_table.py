@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from textwrap import indent
 
-from torchneuron.capacity_blocks import countdown
 from torchneuron.capacity_blocks.offerings import Offering, Segment
-from torchneuron.capacity_blocks.words import local_time, price
-from torchneuron.display import Layout
+from torchneuron.core.display import Layout
+from torchneuron.core.text import duration, local_time, price
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def _time(time: datetime) -> str:
 def _usable(offering: Offering) -> str:
     until = offering.reclaimed
     form = "%H:%M" if until.date() == offering.end.date() else "%m-%d %H:%M"
-    return _stacked(f"{countdown.in_words(offering.usable)}, to {until:{form}}", local_time(until))
+    return _stacked(f"{duration(offering.usable)}, to {until:{form}}", local_time(until))
 
 
 def _named_times(row: _Row) -> str:

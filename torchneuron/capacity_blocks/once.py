@@ -18,10 +18,10 @@ from botocore.exceptions import (
     ParamValidationError,
 )
 
-from torchneuron import display
-from torchneuron.aws_errors import calling
+from torchneuron.aws.errors import calling
 from torchneuron.capacity_blocks.journal import Journal, Sent
-from torchneuron.errors import (
+from torchneuron.core import display
+from torchneuron.core.errors import (
     AccessError,
     AwsError,
     InputError,

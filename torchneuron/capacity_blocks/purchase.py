@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from torchneuron import display, marks
-from torchneuron.aws_errors import may_pass
+from torchneuron.aws.errors import aws_time, may_pass
 from torchneuron.capacity_blocks import offerings, once, reservations, turned_away
 from torchneuron.capacity_blocks.intent import (
     bought_as,
@@ -30,14 +29,10 @@ from torchneuron.capacity_blocks.offerings import Offering
 from torchneuron.capacity_blocks.once import Clock, Sleep
 from torchneuron.capacity_blocks.reservations import NEVER_PAID, Reservation
 from torchneuron.capacity_blocks.wanted import Wanted, check_unchanged
-from torchneuron.errors import (
-    AwsError,
-    Declined,
-    NotFoundError,
-    PurchaseError,
-    PurchaseUnknownError,
-)
-from torchneuron.text import quoted
+from torchneuron.core import display
+from torchneuron.core import tags as project_tags
+from torchneuron.core.errors import AwsError, Declined, NotFoundError, PurchaseError, PurchaseUnknownError
+from torchneuron.core.text import quoted
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -200,16 +195,16 @@ def _send(ec2_once: EC2Client, offering: Offering, wanted: Wanted) -> list[Reser
     by_id = {raw["CapacityReservationId"]: raw for raw in made if raw.get("CapacityReservationId")}
     # It has an id, so it is bought. What else the answer lacks is read again while its payment is waited for.
     known: CapacityReservationTypeDef = {"State": "payment-pending", "StartDate": offering.start}
-    seen = reservations.aws_time(answer)
+    seen = aws_time(answer)
     return [reservations.from_aws({**known, **raw}, offering.search.region, seen=seen) for raw in by_id.values()]
 
 
 def _request(offering: Offering, wanted: Wanted) -> dict[str, Any]:
-    tags = {**marks.of(wanted.project), **tags_for(offering, wanted.offering_id)}
+    tags = {**project_tags.of(wanted.project), **tags_for(offering, wanted.offering_id)}
     return {
         "CapacityBlockOfferingId": offering.id,
         "InstancePlatform": "Linux/UNIX",
-        "TagSpecifications": [{"ResourceType": "capacity-reservation", "Tags": marks.listed(tags)}],
+        "TagSpecifications": [{"ResourceType": "capacity-reservation", "Tags": project_tags.listed(tags)}],
     }
 
 

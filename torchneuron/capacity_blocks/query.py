@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from torchneuron import options
 from torchneuron.capacity_blocks.rules import (
     DEFAULT_HOURS,
     LATEST_START,
@@ -23,8 +22,9 @@ from torchneuron.capacity_blocks.rules import (
     days,
 )
 from torchneuron.capacity_blocks.search_request import SearchRequest
-from torchneuron.capacity_blocks.words import either, iso
-from torchneuron.errors import InputError
+from torchneuron.core import options
+from torchneuron.core.errors import InputError
+from torchneuron.core.text import either, iso
 
 ALL = "all"
 # Searches of one region are paced at one every two seconds (see `pacing`).

@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torchneuron import quotas
-from torchneuron.aws_errors import SEARCH_LIMIT
+from torchneuron.aws import quotas
+from torchneuron.aws.errors import SEARCH_LIMIT
 from torchneuron.capacity_blocks.rules import ULTRASERVER_TYPES
-from torchneuron.capacity_blocks.words import either
-from torchneuron.errors import AccessError, AwsError, InputError, TorchNeuronError, UnreachableError
+from torchneuron.core.errors import AccessError, AwsError, InputError, TorchNeuronError, UnreachableError
+from torchneuron.core.text import either
 
 if TYPE_CHECKING:
     from torchneuron.capacity_blocks.search_request import SearchRequest

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from torchneuron.aws_errors import reading, utc
+from torchneuron.aws.errors import aws_time, reading, utc
 from torchneuron.capacity_blocks import countdown
 from torchneuron.capacity_blocks.rules import reclaimed_before_end
-from torchneuron.capacity_blocks.words import price
-from torchneuron.errors import AwsError, NotFoundError
+from torchneuron.core.errors import AwsError, NotFoundError
+from torchneuron.core.text import price
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -195,15 +194,6 @@ def _is_ultraserver(raw: CapacityReservationTypeDef) -> bool:
     instance_type = raw.get("InstanceType", "")
     by_type = reclaimed_before_end(instance_type) == reclaimed_before_end(instance_type, ultraserver=True)
     return bool(raw.get("LaunchStatus")) or by_type
-
-
-def aws_time(answer: Mapping[str, Any]) -> datetime:
-    """When AWS gave this answer, by its own clock: a laptop's may be wrong, and blocks end on the minute."""
-    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
-    try:
-        return utc(parsedate_to_datetime(date))
-    except ValueError:
-        return datetime.now(timezone.utc)
 
 
 def _not_found(reservation_id: str, region: str, why: str = "") -> NotFoundError:

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from torchneuron.capacity_blocks.details import Details, Health, Unreadable
 from torchneuron.capacity_blocks.reservations import NEVER_PAID, Reservation
-from torchneuron.capacity_blocks.words import local_time
-from torchneuron.display import Layout
+from torchneuron.core.display import Layout
+from torchneuron.core.text import local_time
 
 _THING = "Reservation\nInstances\nZone"
 _STATE = "State\nWhat comes next\nRunning on it"

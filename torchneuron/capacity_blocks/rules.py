@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from datetime import datetime, timedelta
 
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 
 _DAYS = (*range(1, 15), *range(21, 183, 7))
 SOLD_HOURS: tuple[int, ...] = tuple(24 * days for days in _DAYS)

@@ -10,17 +10,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torchneuron import display
-from torchneuron.aws import Aws, Wait
+from torchneuron.aws.session import Aws, Wait
 from torchneuron.capacity_blocks import suggestions
+from torchneuron.capacity_blocks.multi_region_search import Sweep, Telling
 from torchneuron.capacity_blocks.offerings import Offering
 from torchneuron.capacity_blocks.once import Clock, utc_now
 from torchneuron.capacity_blocks.query import Query
 from torchneuron.capacity_blocks.refusals import NotSoldError, Refusal, most_telling
 from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.suggestions import Suggestion
-from torchneuron.capacity_blocks.sweep import Sweep, Telling
-from torchneuron.errors import AwsError
+from torchneuron.core import display
+from torchneuron.core.errors import AwsError
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from torchneuron import display
-from torchneuron.account import Account
+from torchneuron.aws.account import Account
 from torchneuron.capacity_blocks.extensions import PENDING, Extension, ExtensionOffering
 from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.capacity_blocks.rules import days, reclaimed_before_end
-from torchneuron.capacity_blocks.words import price, when
-from torchneuron.text import quoted
+from torchneuron.core import display
+from torchneuron.core.text import price, quoted, when
 
 
 def agreement(account: Account, *, yes: bool) -> Callable[[ExtensionOffering, Reservation], bool]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from torchneuron import display, options
 from torchneuron.capacity_blocks import refusals, suggestions, timeline
 from torchneuron.capacity_blocks.export_offerings import as_csv, as_json
 from torchneuron.capacity_blocks.offerings import Offering
 from torchneuron.capacity_blocks.offerings_table import layouts
 from torchneuron.capacity_blocks.refusals import NotSoldError, Refusal
 from torchneuron.capacity_blocks.searching import Results
-from torchneuron.capacity_blocks.words import either, iso, price, when
-from torchneuron.errors import InputError
-from torchneuron.text import quoted
+from torchneuron.core import display, options
+from torchneuron.core.errors import InputError
+from torchneuron.core.text import either, iso, price, quoted, when
 
 _OUTPUTS = ("table", "json", "csv")
 

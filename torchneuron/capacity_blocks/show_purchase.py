@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from torchneuron import display, launch_check
-from torchneuron.account import Account
-from torchneuron.capacity_blocks import countdown, offerings_table
+from torchneuron.aws.account import Account
+from torchneuron.capacity_blocks import launch_check, offerings_table
 from torchneuron.capacity_blocks.offerings import Offering, Segment
 from torchneuron.capacity_blocks.reservations import Reservation
-from torchneuron.capacity_blocks.words import price, when
-from torchneuron.errors import InputError, TorchNeuronError
-from torchneuron.text import quoted
+from torchneuron.core import display
+from torchneuron.core.errors import InputError, TorchNeuronError
+from torchneuron.core.text import duration, price, quoted, when
 
 
 def agreement(
@@ -86,7 +85,7 @@ def _offering_facts(offering: Offering) -> list[tuple[str, str]]:
         ("Instances", offerings_table.instances(offering)),
         *_places(offering),
         ("Start", when(offering.start)),
-        ("Instances end", f"{when(offering.reclaimed)}, {countdown.in_words(offering.usable)} to use"),
+        ("Instances end", f"{when(offering.reclaimed)}, {duration(offering.usable)} to use"),
         ("End", when(offering.end)),
         (
             "Price",

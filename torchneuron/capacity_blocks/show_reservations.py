@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from torchneuron import display, options
-from torchneuron.capacity_blocks import countdown, export_reservations, reservations_table
+from torchneuron.capacity_blocks import export_reservations, reservations_table
 from torchneuron.capacity_blocks.details import Details, Health, Instance, Unreadable
 from torchneuron.capacity_blocks.extensions import Extension
 from torchneuron.capacity_blocks.reservations import GONE, NEVER_PAID, Reservation
-from torchneuron.capacity_blocks.words import price, when
-from torchneuron.text import quoted
+from torchneuron.core import display, options
+from torchneuron.core.text import duration, price, quoted, when
 
 _FORMS = ("table", "json")
 # EC2 API reference, CapacityReservation: what is not paid by then is payment-failed.
@@ -150,9 +149,9 @@ def _extendable(found: Details) -> str:
     if one.seen > closes:
         return f"no longer: AWS sold extensions until {when(closes)}"
     if one.seen < opens:
-        return f"from {when(opens)}, in {countdown.in_words(opens - one.seen)}, until {when(closes)}"
+        return f"from {when(opens)}, in {duration(opens - one.seen)}, until {when(closes)}"
     return (
-        f"until {when(closes)}, {countdown.in_words(closes - one.seen)} left:\n"
+        f"until {when(closes)}, {duration(closes - one.seen)} left:\n"
         f"invoke cb.extend --reservation-id {quoted(one.id)} -d 24 -r {one.region}"
     )
 

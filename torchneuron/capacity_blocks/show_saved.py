@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from torchneuron import display, options, saved_block
+from torchneuron.capacity_blocks import saved_block
 from torchneuron.capacity_blocks.reservations import Reservation
-from torchneuron.saved_block import SavedBlock
+from torchneuron.capacity_blocks.saved_block import SavedBlock
+from torchneuron.core import display, options
 
 _FORMS = ("table", "shell", "json")
 

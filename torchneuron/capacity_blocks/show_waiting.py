@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from torchneuron import display, options
-from torchneuron.capacity_blocks import countdown
 from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.capacity_blocks.waiting import ACTIVE, GOALS, NOTICE, News
-from torchneuron.capacity_blocks.words import when
-from torchneuron.errors import InputError
+from torchneuron.core import display, options
+from torchneuron.core.errors import InputError
+from torchneuron.core.text import duration, when
 
 _LAST_MINUTES = timedelta(hours=1)
 
@@ -71,7 +70,7 @@ def status(news: News, until: str) -> str:
         text = f"{block.id} starts in {_left(news.goal - news.now)}"
     else:
         left = _left(news.goal + NOTICE - news.now)
-        text = f"{block.id}: instances are terminated in {left}; waiting until {countdown.in_words(NOTICE)} before"
+        text = f"{block.id}: instances are terminated in {left}; waiting until {duration(NOTICE)} before"
     return f"{text} (no answer from AWS)" if news.lost else text
 
 
@@ -85,18 +84,18 @@ def arrived(block: Reservation) -> None:
 def _goal(block: Reservation, news: News, until: str) -> str:
     if news.goal is None or news.goal <= news.now:
         return f"{block.outlook}."
-    left = countdown.in_words(news.goal - news.now)
+    left = duration(news.goal - news.now)
     if until == ACTIVE:
         return f"it starts at {when(news.goal)}, in {left}."
     return (
         f"AWS terminates its instances from {when(block.reclaimed)} on;"
-        f" this ends {countdown.in_words(NOTICE)} before that, in {left}."
+        f" this ends {duration(NOTICE)} before that, in {left}."
     )
 
 
 def _left(left: timedelta) -> str:
     """A countdown that can be seen to move in the last hour."""
     if left >= _LAST_MINUTES:
-        return countdown.in_words(left)
+        return duration(left)
     minutes, seconds = divmod(int(left.total_seconds()), 60)
     return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"

@@ -15,9 +15,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from torchneuron import display, files
 from torchneuron.capacity_blocks.offerings import Offering, Segment
 from torchneuron.capacity_blocks.search_request import SearchRequest
+from torchneuron.core import display, files
 
 _FILE = "offerings-shown.json"
 

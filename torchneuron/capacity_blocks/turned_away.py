@@ -7,7 +7,7 @@ are of blocks only, for which codes an extension's offering has is not documente
 from __future__ import annotations
 
 from torchneuron.capacity_blocks.refusals import quota
-from torchneuron.errors import AccessError, AwsError, PurchaseError, TorchNeuronError
+from torchneuron.core.errors import AccessError, AwsError, PurchaseError, TorchNeuronError
 
 _OFFERING = {
     "InvalidCapacityBlockOfferingIdExpired": "the offering is no longer on sale",

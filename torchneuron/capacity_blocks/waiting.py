@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from torchneuron.aws_errors import may_pass
+from torchneuron.aws.errors import may_pass
 from torchneuron.capacity_blocks import reservations
 from torchneuron.capacity_blocks.once import Clock, Sleep
 from torchneuron.capacity_blocks.reservations import GONE, Reservation
-from torchneuron.capacity_blocks.words import when
-from torchneuron.errors import AwsError, InputError, TorchNeuronError
-from torchneuron.text import quoted
+from torchneuron.core.errors import AwsError, InputError, TorchNeuronError
+from torchneuron.core.text import quoted, when
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

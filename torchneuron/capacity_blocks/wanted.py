@@ -13,9 +13,9 @@ from torchneuron.capacity_blocks import shown
 from torchneuron.capacity_blocks.offerings import Offering
 from torchneuron.capacity_blocks.rules import DEFAULT_HOURS
 from torchneuron.capacity_blocks.search_request import SearchRequest
-from torchneuron.capacity_blocks.words import iso, price
-from torchneuron.config import Config
-from torchneuron.errors import InputError
+from torchneuron.core.config import Config
+from torchneuron.core.errors import InputError
+from torchneuron.core.text import iso, price
 
 
 @dataclass(frozen=True)

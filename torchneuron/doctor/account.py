@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from torchneuron.aws import BRIEF, Aws
-from torchneuron.aws_errors import calling, is_denied
+from torchneuron.aws.errors import calling, is_denied
+from torchneuron.aws.session import BRIEF, Aws
+from torchneuron.core.errors import AccessError, AwsError, InputError, TorchNeuronError
 from torchneuron.doctor.finding import Finding, Verdict
-from torchneuron.errors import AccessError, AwsError, InputError, TorchNeuronError
 
 _CREDENTIALS, _REGION = "AWS credentials", "region in the account"
 # A region that no account can turn off: there, what is refused is the credentials, and nothing else.

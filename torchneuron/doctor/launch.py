@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torchneuron import config, launch_check
-from torchneuron.aws import BRIEF, Aws
+from torchneuron.aws.session import BRIEF, Aws
+from torchneuron.capacity_blocks import launch_check
+from torchneuron.capacity_blocks.launch_check import Launch, Result
 from torchneuron.capacity_blocks.rules import is_sold_as_blocks_only
+from torchneuron.core import config
+from torchneuron.core.errors import AwsError, InputError
 from torchneuron.doctor.finding import Finding, Verdict
-from torchneuron.errors import AwsError, InputError
-from torchneuron.launch_check import Launch, Result
 
 # The others can be done without: another type, a named subnet, a Capacity Block.
 _NEEDED = ("AMI", "launch permission")

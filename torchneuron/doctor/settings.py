@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from torchneuron import config
-from torchneuron.config import Config, HcpBackend, S3Backend
+from torchneuron.core import config
+from torchneuron.core.config import Config, HcpBackend, S3Backend
+from torchneuron.core.errors import InputError, TorchNeuronError
 from torchneuron.doctor.finding import Finding, Verdict
-from torchneuron.errors import InputError, TorchNeuronError
 
 _FILE, _REGION, _BUCKET = "settings", "region in the settings", "state bucket"
 

@@ -28,7 +28,7 @@ def plain(findings: Sequence[Finding]) -> str:
 
 def table(findings: Sequence[Finding]) -> None:
     """A row for each check; below, in lines that can be copied whole, the remedies."""
-    from torchneuron import display  # here, because `plain` is for where it cannot be imported
+    from torchneuron.core import display  # here, because `plain` is for where it cannot be imported
 
     display.table(["check", "verdict", "found"], [(one.name, one.verdict.value, one.found) for one in findings])
     for line in remedies(findings):

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from torchneuron import marks
-from torchneuron.aws_errors import calling
+from torchneuron.aws.errors import calling
+from torchneuron.core import tags as project_tags
 from torchneuron.setup.document import NAME_PREFIX
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _documents(ssm: SSMClient, project: str) -> list[tuple[str, datetime]]:
 
 def _is_of(project: str, tags: Collection[TagTypeDef]) -> bool:
     has_project = any(tag.get("Key") == "Project" for tag in tags)
-    return marks.are_in(marks.of(project) if has_project else marks.MANAGED, tags)
+    return project_tags.are_in(project_tags.of(project) if has_project else project_tags.MANAGED, tags)
 
 
 def _used(ssm: SSMClient, gone: Collection[str]) -> set[str]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torchneuron.config import PROJECT_ROOT
-from torchneuron.errors import InputError
-from torchneuron.schema import Problem, find_problems, read_json, unknown_name
+from torchneuron.core.config import PROJECT_ROOT
+from torchneuron.core.errors import InputError
+from torchneuron.core.schema import Problem, find_problems, read_json, unknown_name
 from torchneuron.setup.references import Reference
 
 SHIPPED = PROJECT_ROOT / "setup_tasks" / "code-server-setup.json"

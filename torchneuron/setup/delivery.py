@@ -18,10 +18,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from torchneuron.aws_errors import calling
-from torchneuron.errors import SetupError
-from torchneuron.setup.commands import MOST_IDS
+from torchneuron.aws.errors import calling
+from torchneuron.core.errors import SetupError
 from torchneuron.setup.document import RUN_SHELL_SCRIPT
+from torchneuron.setup.run_command import MOST_IDS
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient

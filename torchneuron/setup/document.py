@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 from torchneuron.setup.plan import Plan
 from torchneuron.setup.render import RenderedTask, identify
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-from torchneuron import display
+from torchneuron.core import display
 from torchneuron.setup.monitor import Outcome
 from torchneuron.setup.plan import Plan
 from torchneuron.setup.steps import StepStatus

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torchneuron.errors import AwsError, Detached, SetupError
-from torchneuron.setup.commands import Commands, StepOutput, own_lines
+from torchneuron.core.errors import AwsError, Detached, SetupError
+from torchneuron.core.text import command, quoted
 from torchneuron.setup.document import RUN_SHELL_SCRIPT
 from torchneuron.setup.monitor import Outcome
+from torchneuron.setup.run_command import Commands, StepOutput, own_lines
 from torchneuron.setup.steps import StepStatus, Word
 from torchneuron.setup.watch import Ended
-from torchneuron.text import command, quoted
 
 _SHOWN_OUTPUT_LINES = 20
 _SHOWN_FAILURES = 3

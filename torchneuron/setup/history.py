@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from torchneuron.setup.commands import Commands, Found
 from torchneuron.setup.render import RenderedTask
+from torchneuron.setup.run_command import Commands, Found
 from torchneuron.setup.state import Running, State
 from torchneuron.setup.steps import in_order
 

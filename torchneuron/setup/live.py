@@ -11,12 +11,12 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
-from torchneuron import display
+from torchneuron.core import display
+from torchneuron.core.text import plain
 from torchneuron.setup.failures import named
 from torchneuron.setup.monitor import Monitor, Outcome
 from torchneuron.setup.plan import Plan
 from torchneuron.setup.steps import StepStatus, Word
-from torchneuron.text import plain
 
 _COLOURS = {Word.RUNNING: "cyan", Word.DONE: "green", Word.FAILED: "red", Word.TIMED_OUT: "red"}
 _SIGNS = {

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import WaiterError
 
-from torchneuron.aws_errors import calling
-from torchneuron.errors import InputError, NotFoundError, SetupError
+from torchneuron.aws.errors import calling
+from torchneuron.core.errors import InputError, NotFoundError, SetupError
 from torchneuron.setup import library
 from torchneuron.setup.document import RUN_SHELL_SCRIPT
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from torchneuron.errors import TorchNeuronError
+from torchneuron.core.errors import TorchNeuronError
 from torchneuron.setup.plan import Plan
 from torchneuron.setup.steps import StepStatus
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 from torchneuron.setup.render import RenderedTask
 
 

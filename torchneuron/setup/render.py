@@ -17,8 +17,8 @@ import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from torchneuron.errors import InputError
-from torchneuron.schema import Problem
+from torchneuron.core.errors import InputError
+from torchneuron.core.schema import Problem
 from torchneuron.setup import library
 from torchneuron.setup.definition import PLACEHOLDER, Task, TaskFile
 from torchneuron.setup.references import Reference

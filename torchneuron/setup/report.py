@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from torchneuron import display
+from torchneuron.core import display
+from torchneuron.core.text import quoted
 from torchneuron.setup.document import STEP
 from torchneuron.setup.events import Events
 from torchneuron.setup.failures import named
@@ -16,7 +17,6 @@ from torchneuron.setup.live import live_monitor
 from torchneuron.setup.monitor import Monitor, Outcome
 from torchneuron.setup.plan import Plan
 from torchneuron.setup.steps import StepStatus, Word
-from torchneuron.text import quoted
 
 FORMS = ("table", "json")
 

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 
-from torchneuron.aws_errors import is_denied, may_pass
-from torchneuron.errors import AwsError, TorchNeuronError
+from torchneuron.aws.errors import is_denied, may_pass
+from torchneuron.core.errors import AwsError, TorchNeuronError
 from torchneuron.setup import failures, history
-from torchneuron.setup.commands import MOST_IDS, Commands, Found, Targets
 from torchneuron.setup.document import AUTO, DOCUMENT, NAME_PREFIX, STEP, Document, Request, compile_plan
 from torchneuron.setup.failures import Words
 from torchneuron.setup.monitor import Monitor, Outcome
 from torchneuron.setup.plan import Choice, Plan, grouped, make_plan
 from torchneuron.setup.render import RenderedTask
+from torchneuron.setup.run_command import MOST_IDS, Commands, Found, Targets
 from torchneuron.setup.state import Running, State, StateStore
 from torchneuron.setup.watch import Clock, Ended, Watch, note_running
 

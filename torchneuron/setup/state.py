@@ -14,8 +14,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from torchneuron import display, files, locks
-from torchneuron.errors import SetupError
+from torchneuron.core import display, files, locks
+from torchneuron.core.errors import SetupError
 
 _VERSION = 1
 

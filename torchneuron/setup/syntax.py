@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
-from torchneuron.errors import InputError
+from torchneuron.core.errors import InputError
 from torchneuron.setup.render import RenderedTask
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from torchneuron.setup.commands import Commands, Invocation
 from torchneuron.setup.monitor import Monitor
+from torchneuron.setup.run_command import Commands, Invocation
 from torchneuron.setup.state import Running, State, StateStore
 from torchneuron.setup.steps import StepStatus, Word, first_failed, in_order
 

@@ -1,0 +1,150 @@
+"""EC2's shapes of what was bought: reservations, Capacity Blocks, their status, extensions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from rehearsal.aws.ec2.instance_types import zone_id
+from rehearsal.market.capacity_blocks import Block
+from rehearsal.market.extensions import Extension, ExtensionOffering
+from rehearsal.market.on_demand import OnDemand
+from rehearsal.market.settings import Health
+
+REQUESTED_QUANTITY = "aws:ec2capacityreservation:incrementalRequestedQuantity"
+
+
+def of(reservation: Block | OnDemand, now: datetime, account: str) -> dict[str, Any]:
+    """A reservation of either kind."""
+    if isinstance(reservation, Block):
+        return of_block(reservation, now, account)
+    return of_on_demand(reservation, now, account)
+
+
+def of_block(block: Block, now: datetime, account: str) -> dict[str, Any]:
+    """A block's reservation."""
+    offering = block.offering
+    return {
+        **_reservation(block.reservation_id, offering.region, offering.zone, account),
+        "InstanceType": offering.instance_type,
+        "InstancePlatform": block.platform,
+        "TotalInstanceCount": offering.instance_count,
+        "AvailableInstanceCount": block.available(now),
+        "State": block.state(now),
+        "StartDate": offering.start,
+        "EndDate": block.end(now),
+        "EndDateType": "limited",
+        "InstanceMatchCriteria": "targeted",
+        "CreateDate": block.bought,
+        "Tags": _tags(block),
+        "CapacityAllocations": [{"AllocationType": "used", "Count": len(block.instances)}],
+        "ReservationType": "capacity-block",
+        "CapacityBlockId": block.block_id,
+    }
+
+
+def of_on_demand(reservation: OnDemand, now: datetime, account: str) -> dict[str, Any]:
+    """An on-demand reservation."""
+    shape = {
+        **_reservation(reservation.reservation_id, reservation.region, reservation.zone, account),
+        "InstanceType": reservation.instance_type,
+        "InstancePlatform": reservation.platform,
+        "TotalInstanceCount": reservation.count,
+        "AvailableInstanceCount": reservation.available(now),
+        "State": reservation.state(now),
+        "StartDate": reservation.created,
+        "EndDateType": "limited" if reservation.end else "unlimited",
+        "InstanceMatchCriteria": reservation.match,
+        "CreateDate": reservation.created,
+        "Tags": _pairs(reservation.tags),
+        "CapacityAllocations": [],
+        "ReservationType": "default",
+    }
+    return {**shape, "EndDate": reservation.end} if reservation.end else shape
+
+
+def block_shape(block: Block, now: datetime) -> dict[str, Any]:
+    """The block itself."""
+    ultraserver = {"UltraserverType": block.offering.ultraserver_type} if block.offering.ultraserver_type else {}
+    return {
+        "CapacityBlockId": block.block_id,
+        **ultraserver,
+        "AvailabilityZone": block.offering.zone,
+        "AvailabilityZoneId": zone_id(block.offering.zone),
+        "CapacityReservationIds": [block.reservation_id],
+        "StartDate": block.offering.start,
+        "EndDate": block.end(now),
+        "CreateDate": block.bought,
+        "State": block.state(now),
+        "Tags": _tags(block),
+    }
+
+
+def block_status(block: Block, health: Health, now: datetime) -> dict[str, Any]:
+    """Its health. Of an impaired block, the instance slots that nothing runs on count as unavailable (assumed)."""
+    total, available = block.offering.instance_count, block.available(now)
+    unavailable = available if health == "impaired" else 0
+    counts = {
+        "TotalCapacity": total,
+        "TotalAvailableCapacity": available - unavailable,
+        "TotalUnavailableCapacity": unavailable,
+    }
+    return {
+        "CapacityBlockId": block.block_id,
+        "InterconnectStatus": health,
+        **counts,
+        "CapacityReservationStatuses": [{"CapacityReservationId": block.reservation_id, **counts}],
+    }
+
+
+def extension_offering(offering: ExtensionOffering, block: Block) -> dict[str, Any]:
+    """More time on sale for a block."""
+    return {**_extension(offering, block), "StartDate": block.offering.start, "Tenancy": "default"}
+
+
+def extension(bought: Extension, block: Block, now: datetime) -> dict[str, Any]:
+    """More time that was bought."""
+    return {
+        **_extension(bought.offering, block),
+        "CapacityReservationId": block.reservation_id,
+        "CapacityBlockExtensionStatus": bought.status(now),
+        "CapacityBlockExtensionPurchaseDate": bought.payment.asked,
+    }
+
+
+def _extension(offering: ExtensionOffering, block: Block) -> dict[str, Any]:
+    return {
+        "CapacityBlockExtensionOfferingId": offering.offering_id,
+        "InstanceType": block.offering.instance_type,
+        "InstanceCount": block.offering.instance_count,
+        "AvailabilityZone": block.offering.zone,
+        "AvailabilityZoneId": zone_id(block.offering.zone),
+        "CapacityBlockExtensionStartDate": offering.start,
+        "CapacityBlockExtensionEndDate": offering.end,
+        "CapacityBlockExtensionDurationHours": offering.hours,
+        "UpfrontFee": str(offering.upfront_fee),
+        "CurrencyCode": "USD",
+    }
+
+
+def _reservation(reservation_id: str, region: str, zone: str, account: str) -> dict[str, Any]:
+    """What all reservations say alike."""
+    return {
+        "CapacityReservationId": reservation_id,
+        "OwnerId": account,
+        "CapacityReservationArn": f"arn:aws:ec2:{region}:{account}:capacity-reservation/{reservation_id}",
+        "AvailabilityZoneId": zone_id(zone),
+        "AvailabilityZone": zone,
+        "Tenancy": "default",
+        "EbsOptimized": False,
+        "EphemeralStorage": False,
+    }
+
+
+def _tags(block: Block) -> list[dict[str, str]]:
+    return _pairs({**block.tags, REQUESTED_QUANTITY: str(block.offering.instance_count)})
+
+
+def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]

@@ -1,0 +1,292 @@
+"""A rehearsal to run commands in: an AWS process, a copy of the settings, the environment that joins them.
+
+Everything lies in one temporary folder and ends with the `with` block. The commands themselves need
+no switch: boto3, Terraform and cdktf all honour AWS_ENDPOINT_URL, and the settings are found through
+TORCHNEURON_CONFIG, both of which any user may set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rehearsal.client import Access, AccessError
+from rehearsal.hosts import leftovers
+from rehearsal.hosts.code_server_package import VERSION
+from rehearsal.scenarios.terraform_mirror import write_cli_config
+from rehearsal.whole_files import make_private
+
+PROJECT = Path(__file__).resolve().parents[2]
+_SETTINGS = "config.json"
+_START_SECONDS = 60.0
+_STOP_SECONDS = 60.0
+_INTERRUPT_SECONDS = 30.0
+# unix(7) gives a socket's path 107 characters; Terraform's plugins take up to 18 of them ("/plugin" and a number).
+_SOCKET_FOLDER_LENGTH = 88
+
+
+class SandboxError(Exception):
+    """The rehearsal's AWS did not start, or did not do what it was asked; the text says why."""
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A running rehearsal. `environment` is the whole environment for a command run in it, `kept` whether it stays."""
+
+    folder: Path
+    access: Access
+    environment: Mapping[str, str]
+    kept: bool = False
+
+    @property
+    def endpoint(self) -> str:
+        return self.access.endpoint
+
+    def settings(self) -> dict[str, Any]:
+        """The rehearsal's copy of the settings, as it is now."""
+        read: dict[str, Any] = json.loads(Path(self.environment["TORCHNEURON_CONFIG"]).read_text())
+        return read
+
+    def control(self, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the rehearsal itself, beside AWS: `status`, `clock`, `forward` (see docs/rehearsal.md)."""
+        try:
+            return self.access.control(what, body)
+        except urllib.error.HTTPError as error:
+            raise SandboxError(f"The rehearsal refused {what}: {error.read().decode()}") from error
+
+    def client(self, service: str, region: str, *, retries: bool = True) -> Any:
+        """A boto3 client for this AWS, whatever this process's own environment says: what somebody else does there."""
+        return self.access.client(service, region, retries=retries)
+
+
+@contextlib.contextmanager
+def open_sandbox(
+    *, region: str, host_suite: str, options: Sequence[str] = (), kept_in: Path | None = None
+) -> Iterator[Sandbox]:
+    """Start a rehearsal; end it, and remove all it made, when the block ends. Raises SandboxError.
+
+    `options`: further ones of `python -m rehearsal`. `kept_in`: a folder where it stays instead, and is taken up again.
+    """
+    folder = kept_in or leftovers.new_folder()
+    try:
+        make_private(folder)
+    except OSError as error:
+        raise SandboxError(f"A rehearsal can't be kept in {folder}: {error.strerror or error}.") from error
+    try:
+        settings = folder / _SETTINGS
+        if not settings.exists():
+            copy_settings(folder, region)
+        keep = ["--state", str(folder / "aws")] if kept_in else []
+        with _served(folder, ["--region", region, "--host-suite", host_suite, *keep, *options]) as access:
+            yield Sandbox(folder, access, make_environment(folder, settings, access), kept=kept_in is not None)
+    finally:
+        if not kept_in:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def kept_settings(folder: Path) -> dict[str, Any] | None:
+    """The settings of the rehearsal that is kept in a folder; None where there is none yet.
+
+    SandboxError for a folder with other things in it.
+    """
+    if (folder / _SETTINGS).is_file() and (folder / "aws").is_dir():
+        read: dict[str, Any] = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+        return read
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise SandboxError(f"{folder} is not empty, and there is no rehearsal in it. Name a new folder.")
+    return None
+
+
+def copy_settings(folder: Path, region: str) -> Path:
+    """The user's settings, copied to where a rehearsal may change them: its outputs and state land beside."""
+    original = Path(os.environ.get("TORCHNEURON_CONFIG") or PROJECT / "config.json")
+    settings = json.loads(original.read_text(encoding="utf-8"))
+    settings.update(
+        defaultRegion=region,
+        nginxPort=settings.get("nginxPort", 80),
+        # The one release that hosts can install: the package was built here.
+        codeServerVersion=VERSION,
+        stateDir="state",
+        outputDir="cdktf.out",
+        # moto answers on one address, so a bucket's name has to be in the path.
+        backend={"type": "s3", "bucket": None, "region": None, "usePathStyle": True},
+    )
+    if settings.get("tls") == "given":
+        settings["tls"] = "self-signed"  # the user's certificate is on the user's machines only
+    settings.pop("$schema", None)
+    copy = folder / _SETTINGS
+    copy.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    return copy
+
+
+def make_environment(folder: Path, settings: Path, access: Access) -> dict[str, str]:
+    """This process's environment with nothing of the user's own AWS in it, pointed at the rehearsal."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment.update(access.environment)
+    environment.update(
+        AWS_EC2_METADATA_DISABLED="true",
+        AWS_CONFIG_FILE=str(folder / "no-aws-config"),
+        AWS_SHARED_CREDENTIALS_FILE=str(folder / "no-aws-credentials"),
+        TORCHNEURON_CONFIG=str(settings),
+        NO_PROXY=_beside("NO_PROXY"),
+        no_proxy=_beside("no_proxy"),
+        CHECKPOINT_DISABLE="1",
+        DISABLE_VERSION_CHECK="1",
+        CI="1",
+    )
+    environment[leftovers.MARK] = str(folder)
+    temporary = folder / "tmp"
+    # What Terraform and its provider leave when they are killed goes with the folder, where a socket's path fits.
+    if len(str(temporary)) <= _SOCKET_FOLDER_LENGTH:
+        temporary.mkdir(exist_ok=True)
+        environment["TMPDIR"] = str(temporary)
+    environment["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), str(PROJECT / "node_modules" / ".bin"), environment["PATH"]]
+    )
+    if mirror := write_cli_config(folder):
+        # Without these cdktf asks the provider registry all the same, and makes a plugin cache in the user's home.
+        environment.update(
+            TF_CLI_CONFIG_FILE=str(mirror), CDKTF_SKIP_PROVIDER_LOCK="true", CDKTF_DISABLE_PLUGIN_CACHE_ENV="true"
+        )
+    return environment
+
+
+def _beside(variable: str) -> str:
+    """The user's list of hosts that need no proxy, and this machine."""
+    return ",".join(filter(None, (os.environ.get(variable), "127.0.0.1", "localhost")))
+
+
+@contextlib.contextmanager
+def _served(folder: Path, options: Sequence[str]) -> Iterator[Access]:
+    ready, log = folder / "ready.json", folder / "rehearsal.log"
+    arguments = [*options, "--ready-file", str(ready), "--with-parent"]
+    with log.open("wb") as output:
+        # A session of its own: Ctrl-C is for us, and the AWS has to outlive it to take its hosts down.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rehearsal", *arguments],
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield _await_ready(process, ready, log)
+    finally:
+        _stop(process)
+
+
+def _await_ready(process: subprocess.Popen[bytes], ready: Path, log: Path) -> Access:
+    end = time.monotonic() + _START_SECONDS
+    while not ready.exists():
+        if process.poll() is not None or time.monotonic() > end:
+            raise SandboxError(f"The rehearsal's AWS did not start:\n{log.read_text(errors='replace')[-2000:]}")
+        time.sleep(0.05)
+    try:
+        return Access.from_ready_file(ready)
+    except AccessError as error:
+        raise SandboxError(f"The rehearsal's AWS can't be trusted: {error}.") from error
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def run(sandbox: Sandbox, command: Sequence[str], *, show: bool = False, merge: bool = False, status: int = 0) -> str:
+    """Run a user's command in the sandbox; its standard output, with `merge` its standard error too.
+
+    With `show` the output also goes where ours goes, as it comes. When we are interrupted the command is
+    too, as from a terminal, and is given time to end well. Raises SandboxError when its exit status is not `status`.
+    """
+    process = _start(sandbox, command, errors=subprocess.STDOUT if merge else None if show else subprocess.PIPE)
+    kept: list[str] = []
+    told = ""
+    try:
+        if show:
+            for line in process.stdout or ():
+                kept.append(line)
+                print(line, end="", flush=True)
+        else:
+            out, told = process.communicate()
+            kept.append(out)
+        ended = process.wait()
+    except BaseException:
+        _interrupt(process)
+        raise
+    if ended != status:
+        shown = "" if show else f"\n{''.join(kept)}{told or ''}".rstrip()
+        but = f", not {status}" if status else ""
+        raise SandboxError(f"{' '.join(command)} ended with status {ended}{but}.{shown}")
+    return "".join(kept)
+
+
+def wait_until(holds: Callable[[], bool], what: str, *, seconds: float = 300) -> None:
+    """Wait until it holds. Raises SandboxError, naming `what` was waited for, when it takes longer than `seconds`."""
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise SandboxError(f"Waited {seconds:.0f} s for {what}.")
+        time.sleep(0.1)
+
+
+def run_until_killed(
+    sandbox: Sandbox, command: Sequence[str], *, at: str, once: Callable[[], bool] = lambda: True
+) -> str:
+    """Run a user's command until a line with `at`, and until `once` holds, then end all of it as `kill -9` does.
+
+    Shows and returns what it has printed until then. Raises SandboxError when it ends before.
+    """
+    process = _start(sandbox, command, errors=subprocess.STDOUT)
+    kept: list[str] = []
+    try:
+        for line in process.stdout or ():
+            kept.append(line)
+            print(line, end="", flush=True)
+            if at in line:
+                break
+        else:
+            raise SandboxError(f"{' '.join(command)} ended with status {process.wait()} before it said {at!r}.")
+        wait_until(once, f"{' '.join(command)} to get there")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    return "".join(kept)
+
+
+def _start(sandbox: Sandbox, command: Sequence[str], *, errors: int | None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        cwd=PROJECT,
+        env=dict(sandbox.environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _interrupt(process: subprocess.Popen[str]) -> None:
+    """End a command and what it started: Ctrl-C first, by force when that takes too long."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, number)
+            process.communicate(timeout=_INTERRUPT_SECONDS)
+            return

@@ -1,0 +1,33 @@
+"""What can be known to fail before Terraform tries it, for minutes or for money."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torchneuron.aws.session import Aws
+from torchneuron.capacity_blocks import launch_check
+from torchneuron.connectivity import subnets
+from torchneuron.core.config import Config
+from torchneuron.deploy.inventory import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def needs_subnet(config: Config, choices: Mapping[str, Any]) -> bool:
+    """Whether a data volume is asked for, and nothing says in which zone."""
+    size = choices.get("dataVolumeSize", config.data_volume_size)
+    return bool(size) and not (choices.get("subnetId") or choices.get("useCapacityBlock"))
+
+
+def find_subnet(aws: Aws, instance_type: str, running: Sequence[Machine], zone: str = "") -> str:
+    """The subnet where the machines `running` are; else one of the default VPC, in `zone` where one is named, else in a
+    zone that offers the type.
+
+    Raises InputError and NotFoundError.
+    """
+    if subnet_id := next((machine.subnet_id for machine in running if machine.subnet_id), ""):
+        return subnet_id
+    if zone:
+        return subnets.find(aws.ec2(), aws.region, zone=zone, user="the data volume")
+    return launch_check.find_subnet(aws, instance_type)
