@@ -20,6 +20,7 @@ from torchneuron.core import display
 from torchneuron.core.errors import InputError, TerraformError
 from torchneuron.core.processes import Finished, run_to_its_end
 from torchneuron.core.text import quoted
+from torchneuron.core.versions import MINIMUM_TERRAFORM
 from torchneuron.deploy import terraform_plan as plans
 from torchneuron.deploy.terraform_plan import Plan
 
@@ -53,7 +54,7 @@ class Terraform:
         if shutil.which("terraform") is None:
             raise InputError(
                 "Terraform is not installed.",
-                do="Install Terraform 1.11 or newer: https://developer.hashicorp.com/terraform/install",
+                do=f"Install Terraform {MINIMUM_TERRAFORM} or newer: https://developer.hashicorp.com/terraform/install",
             )
 
     def init(self) -> None:
