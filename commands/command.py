@@ -33,7 +33,7 @@ class _Command(Task):  # type: ignore[misc] # Invoke's own types are not read
         return options
 
 
-def ended(error: TorchNeuronError) -> Exit:
+def exit_with(error: TorchNeuronError) -> Exit:
     """Tell what failed; the end of this process, with the exit status for it."""
     from torchneuron.core import display
 
@@ -61,11 +61,11 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
             try:
                 body(*args, **kwargs)
             except TorchNeuronError as error:
-                raise ended(error) from None
+                raise exit_with(error) from None
             except OSError as error:
                 if isinstance(error, ConnectionError):
                     raise
-                raise ended(_unusable(error)) from None
+                raise exit_with(_unusable(error)) from None
             except KeyboardInterrupt:
                 raise Exit(message="Interrupted. The same command takes up where it stopped.", code=130) from None
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from invoke import Argument, Exit, ParseError, ParserContext, Program
 from invoke.main import program
 
-from commands.command import ended
+from commands.command import exit_with
 from torchneuron.core.errors import InputError
 
 
@@ -26,19 +26,19 @@ class _Program(Program):  # type: ignore[misc] # Invoke's own types are not read
             super().parse_tasks()
             _refuse_core_options(self.core[0].args.values(), self.tasks, given, self.core.remainder)
         except ParseError as error:
-            raise ended(_told(error, self.parser.contexts)) from None
+            raise exit_with(_told(error, self.parser.contexts)) from None
         except ValueError as error:  # Invoke's own conversions: --command-timeout abc
-            raise ended(InputError("invoke cannot read this command line.", why=str(error))) from None
+            raise exit_with(InputError("invoke cannot read this command line.", why=str(error))) from None
         except InputError as error:
-            raise ended(error) from None
+            raise exit_with(error) from None
 
     def parse_cleanup(self) -> None:
         try:
             super().parse_cleanup()
         except ParseError as error:  # --help for a command that there is not
-            raise ended(_told(error, self.parser.contexts)) from None
+            raise exit_with(_told(error, self.parser.contexts)) from None
         except Exit as error:  # with a message: --list of a group that there is not
-            raise ended(InputError(error.message, do="See invoke --list.")) if error.message else error from None
+            raise exit_with(InputError(error.message, do="See invoke --list.")) if error.message else error from None
 
 
 # Commands with a value that may be left out and needs no name. Invoke knows only such that must be given.

@@ -27,7 +27,7 @@ class CodeServerStack(TerraformStack):
         super().__init__(scope, deployment.name)
         region = deployment.region
         project = deployment.name
-        tags = project_tags.of(project)
+        tags = project_tags.for_project(project)
         keep_state(self, backend=deployment.backend)
         AwsProvider(self, "aws", region=region, default_tags=[AwsProviderDefaultTags(tags=tags)])
 

@@ -20,10 +20,11 @@ import importlib.util
 import sys
 
 from torchneuron.core.errors import InputError
+from torchneuron.core.versions import CDKTF_AWS_PROVIDER
 
 PACKAGE = "cdktf_cdktf_provider_aws"
 DISTRIBUTION = "cdktf-cdktf-provider-aws"
-RELEASE = "20.1.0"
+RELEASE = CDKTF_AWS_PROVIDER
 
 
 def enter_without_running(package: str, *, distribution: str, release: str) -> None:

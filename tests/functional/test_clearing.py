@@ -19,8 +19,8 @@ def left(document, ssm):
 
     def make(name, project="ours", *lines, tags=None):
         made = document(("task-a", list(lines) or ["out done"]), name=f"{NAME_PREFIX}{name}")
-        marked = project_tags.of(project) if tags is None else tags
-        ssm.add_tags_to_resource(ResourceType="Document", ResourceId=made, Tags=project_tags.listed(marked))
+        marked = project_tags.for_project(project) if tags is None else tags
+        ssm.add_tags_to_resource(ResourceType="Document", ResourceId=made, Tags=project_tags.to_aws(marked))
         return made
 
     return make

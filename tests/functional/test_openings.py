@@ -21,7 +21,7 @@ def launch(ec2, ssm, group):
     image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
 
     def launch(tags):
-        listed = [{"ResourceType": "instance", "Tags": project_tags.listed(tags)}] if tags else []
+        listed = [{"ResourceType": "instance", "Tags": project_tags.to_aws(tags)}] if tags else []
         made = ec2.run_instances(
             ImageId=image,
             InstanceType="inf2.xlarge",
@@ -37,7 +37,7 @@ def launch(ec2, ssm, group):
 
 @pytest.fixture
 def ours(launch, config):
-    return launch(project_tags.of(config.project_name))
+    return launch(project_tags.for_project(config.project_name))
 
 
 def let_in(ec2, group, first, last, protocol="tcp", **sources):

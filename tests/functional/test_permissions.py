@@ -130,7 +130,7 @@ def instance(ec2, ssm, client, machines, config):
         MaxCount=1,
         IamInstanceProfile={"Name": make_profile(client("iam"), "permitted", PERMITTING)},
         TagSpecifications=[
-            {"ResourceType": "instance", "Tags": project_tags.listed(project_tags.of(config.project_name))}
+            {"ResourceType": "instance", "Tags": project_tags.to_aws(project_tags.for_project(config.project_name))}
         ],
     )["Instances"][0]["InstanceId"]
     eventually(lambda: ssm.describe_instance_information()["InstanceInformationList"])
@@ -189,7 +189,7 @@ def test_running_tasks(exactly, invoke, instance, unreached, tmp_path, ssm, clie
     def with_a_document_that_was_left():
         name = f"{NAME_PREFIX}{config.project_name}-left"
         content = {"schemaVersion": "2.2", "mainSteps": [{"action": "aws:runShellScript", "name": "s", "inputs": {}}]}
-        tags = project_tags.listed(project_tags.of(config.project_name))
+        tags = project_tags.to_aws(project_tags.for_project(config.project_name))
         ssm.create_document(Name=name, Content=json.dumps(content), DocumentType="Command", Tags=tags)
         (left,) = (documents for key, documents in ssm_backends[ACCOUNT][REGION]._documents.items() if key == name)
         left.get_default_version().created_date -= timedelta(days=8)
@@ -250,7 +250,7 @@ def test_machines_of_others_are_left_alone(ann, ec2, foreign):
         lambda: mine.delete_volume(VolumeId=volume),
         lambda: mine.attach_volume(VolumeId=volume, InstanceId=foreign, Device="/dev/sdf"),
         lambda: mine.create_tags(
-            Resources=[foreign], Tags=project_tags.listed(project_tags.of("torchneuron-code-server"))
+            Resources=[foreign], Tags=project_tags.to_aws(project_tags.for_project("torchneuron-code-server"))
         ),
         lambda: mine.delete_tags(Resources=[foreign], Tags=[{"Key": "Project"}]),
         lambda: mine.create_volume(AvailabilityZone="sa-east-1a", Size=1),
@@ -265,7 +265,7 @@ def test_nothing_runs_on_machines_of_others(ann, ssm, foreign):
     name = f"{NAME_PREFIX}torchneuron-code-server-mine"
     step = {"action": "aws:runShellScript", "name": "step", "inputs": {"runCommand": ["true"]}}
     content = json.dumps({"schemaVersion": "2.2", "mainSteps": [step]})
-    tags = project_tags.listed(project_tags.of("torchneuron-code-server"))
+    tags = project_tags.to_aws(project_tags.for_project("torchneuron-code-server"))
     mine.create_document(Name=name, Content=content, DocumentType="Command", Tags=tags)
     scripts = {"DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["true"]}}
     for attack in (
@@ -306,7 +306,7 @@ def test_secrets_and_documents_of_others_are_left_alone(ann, client, document):
 
 @pytest.mark.attack("gives a machine, or a profile, a role with more permissions than the user has")
 def test_no_other_role_is_passed(ann, ec2, client, ssm):
-    iam, tags = client("iam"), project_tags.listed(project_tags.of("torchneuron-code-server"))
+    iam, tags = client("iam"), project_tags.to_aws(project_tags.for_project("torchneuron-code-server"))
     make_profile(iam, "admin")
     specifications = [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")]
     image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]

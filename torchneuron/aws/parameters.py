@@ -34,7 +34,7 @@ def write(ssm: SSMClient, name: str, value: str, tags: Mapping[str, str], *, exi
     if not exists:
         try:
             with calling(f"write {name}"):
-                ssm.put_parameter(Name=name, Value=value, Type="String", Tags=project_tags.listed(tags))
+                ssm.put_parameter(Name=name, Value=value, Type="String", Tags=project_tags.to_aws(tags))
                 return
         except AwsError as error:
             # Made meanwhile: by this very call, repeated by botocore after a lost answer, or by a teammate.

@@ -229,7 +229,9 @@ class _Looks:
         """A launch like that of the launch template (`stacks.machine`), but for its role and group."""
         launch = self._launch
         image_id, root = self._image
-        tags = project_tags.listed({**project_tags.of(self._config.project_name), "Name": self._config.project_name})
+        tags = project_tags.to_aws(
+            {**project_tags.for_project(self._config.project_name), "Name": self._config.project_name}
+        )
         disk = {"VolumeType": "gp3", "VolumeSize": self._config.default_volume_size, "Encrypted": True}
         request: dict[str, Any] = {
             "DryRun": True,

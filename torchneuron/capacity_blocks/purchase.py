@@ -200,11 +200,11 @@ def _send(ec2_once: EC2Client, offering: Offering, wanted: Wanted) -> list[Reser
 
 
 def _request(offering: Offering, wanted: Wanted) -> dict[str, Any]:
-    tags = {**project_tags.of(wanted.project), **tags_for(offering, wanted.offering_id)}
+    tags = {**project_tags.for_project(wanted.project), **tags_for(offering, wanted.offering_id)}
     return {
         "CapacityBlockOfferingId": offering.id,
         "InstancePlatform": "Linux/UNIX",
-        "TagSpecifications": [{"ResourceType": "capacity-reservation", "Tags": project_tags.listed(tags)}],
+        "TagSpecifications": [{"ResourceType": "capacity-reservation", "Tags": project_tags.to_aws(tags)}],
     }
 
 

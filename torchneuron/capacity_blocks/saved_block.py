@@ -117,7 +117,7 @@ def save(
     AwsError while writing says what became of what was there before.
     """
     block, before = look_up(ec2, ssm, region, reservation_id, subnet_id, vpc_id=vpc_id)
-    parameters.write_all(ssm, region, block.values, before, tags.of(project))
+    parameters.write_all(ssm, region, block.values, before, tags.for_project(project))
     return block
 
 

@@ -1,6 +1,6 @@
-"""How everything this project makes is marked as its own: the tags, and what names begin with.
+"""The tags and name prefixes that mark everything this project creates.
 
-The stack sets them, and every look for something without a state at hand goes by them.
+The stack sets them; every search that has no Terraform state filters by them.
 """
 
 from __future__ import annotations
@@ -12,38 +12,41 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef
 
 MANAGED = {"ManagedBy": "torchneuron"}
-"""On everything, of whatever project."""
+"""On every resource, whatever its project."""
 REGION = "Region"
-"""Tells by its value which region's deployment has something that IAM keeps for all regions."""
+"""The key of the tag that holds the deployment's region, on IAM resources: IAM is global."""
 DATA = "torchneuron:volume"
-"""Tells a data volume, by the value `data`, from the root volumes that have the project's tags as well."""
+"""The key of the tag that marks a data volume, with the value `data`: root volumes have the project's tags, too."""
 
 
-def of(project: str) -> dict[str, str]:
-    """The tags of what belongs to a project, by key."""
+def for_project(project: str) -> dict[str, str]:
+    """The tags of a project's resources, by key."""
     return {"Project": project, **MANAGED}
 
 
-def are_in(tags: Mapping[str, str], listed: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether all of `tags` are among those that an answer lists, as `Key` and `Value`."""
-    return tags.items() <= {tag.get("Key", ""): tag.get("Value", "") for tag in listed}.items()
+def has_tags(tags: Mapping[str, str], aws_tags: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether `aws_tags`, a response's list of `Key` and `Value`, contains all of `tags`."""
+    return tags.items() <= {tag.get("Key", ""): tag.get("Value", "") for tag in aws_tags}.items()
 
 
-def listed(tags: Mapping[str, str]) -> list[Any]:
-    """The tags as requests to any service list them."""
+def to_aws(tags: Mapping[str, str]) -> list[Any]:
+    """The tags as a request's list of `Key` and `Value`."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def filters(tags: Mapping[str, str]) -> list[FilterTypeDef]:
-    """EC2's filters for what has all of `tags`."""
+    """EC2 filters for resources that have all of `tags`."""
     return [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
 
 
 def name_prefix(project: str) -> str:
-    """What the names of a project's things begin with."""
+    """What the names of a project's resources start with."""
     return f"{project}-"
 
 
 def role_prefix(project: str) -> str:
-    """What names of roles and instance profiles begin with: of their 64 characters the provider adds the last 26."""
+    """What the names of a project's roles and instance profiles start with.
+
+    IAM allows 64 characters, of which the provider adds the last 26.
+    """
     return f"{project[:37]}-"

@@ -1,4 +1,17 @@
-"""Versions that more than one part of the project requires."""
+"""Versions that more than one part of the project requires.
+
+Pipfile, package.json, tools/check-programs.sh and two pages of the documentation repeat them; a test compares.
+"""
+
+from __future__ import annotations
 
 MINIMUM_TERRAFORM = "1.11"
 """The oldest release of Terraform that works: write-only arguments keep the password out of the state."""
+CDKTF = "0.21.0"
+CDKTF_AWS_PROVIDER = "20.1.0"
+"""The release of `cdktf-cdktf-provider-aws` whose layout stacks/provider.py relies on."""
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """A version of digits and dots as numbers, to compare."""
+    return tuple(int(part) for part in version.split("."))

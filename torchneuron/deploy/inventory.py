@@ -117,7 +117,7 @@ def ids_in(outputs: Mapping[str, Any]) -> list[str]:
 def living(ec2: EC2Client, project: str) -> list[Machine]:
     """The instances with the project's tags that are not lost."""
     alive: FilterTypeDef = {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}
-    return _machines(ec2, [*project_tags.filters(project_tags.of(project)), alive])
+    return _machines(ec2, [*project_tags.filters(project_tags.for_project(project)), alive])
 
 
 def running_with(ec2: EC2Client, tag: str, value: str) -> list[Machine]:
@@ -218,4 +218,6 @@ def secret_arns(aws: Aws, project: str) -> list[str]:
             .paginate(Filters=[{"Key": "name", "Values": [project_tags.name_prefix(project)]}])
         )
         secrets = [secret for page in pages for secret in page["SecretList"]]
-    return [one["ARN"] for one in secrets if project_tags.are_in(project_tags.of(project), one.get("Tags", []))]
+    return [
+        one["ARN"] for one in secrets if project_tags.has_tags(project_tags.for_project(project), one.get("Tags", []))
+    ]

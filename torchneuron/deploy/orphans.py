@@ -83,13 +83,13 @@ def _volumes(aws: Aws, project: str) -> Iterator[Left]:
 
 
 def _groups(aws: Aws, project: str) -> Iterator[Left]:
-    ours = tags.filters(tags.of(project))
+    ours = tags.filters(tags.for_project(project))
     for one in _listed(aws.ec2(), "describe_security_groups", "SecurityGroups", Filters=ours):
         yield Left(one["GroupId"], (_command(aws, "ec2 delete-security-group", "--group-id", one["GroupId"]),))
 
 
 def _templates(aws: Aws, project: str) -> Iterator[Left]:
-    ours = tags.filters(tags.of(project))
+    ours = tags.filters(tags.for_project(project))
     for one in _listed(aws.ec2(), "describe_launch_templates", "LaunchTemplates", Filters=ours):
         identity = one["LaunchTemplateId"]
         yield Left(identity, (_command(aws, "ec2 delete-launch-template", "--launch-template-id", identity),))
@@ -139,7 +139,7 @@ def _listed(client: Any, operation: str, key: str, **arguments: Any) -> Iterator
 def _ours_in_iam(aws: Aws, project: str, kind: str) -> Iterator[Any]:
     """What IAM has of a kind that is the project's, in this region. Lists have no tags: each is got by itself."""
     iam, word = aws.iam(), xform_name(kind)
-    ours = {**tags.of(project), tags.REGION: aws.region}
+    ours = {**tags.for_project(project), tags.REGION: aws.region}
     for listed in _listed(iam, f"list_{word}s", f"{kind}s"):
         name = listed[f"{kind}Name"]
         if not name.startswith(tags.role_prefix(project)):
@@ -151,5 +151,5 @@ def _ours_in_iam(aws: Aws, project: str, kind: str) -> Iterator[Any]:
             if error.code == _GONE:
                 continue
             raise
-        if tags.are_in(ours, whole.get("Tags", [])):
+        if tags.has_tags(ours, whole.get("Tags", [])):
             yield whole

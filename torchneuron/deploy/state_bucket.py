@@ -201,7 +201,7 @@ class _Bucket:
             self._refuse_plain_http,
             self._encrypt,
             self._keep_versions,
-            lambda: self._tag(project_tags.of(project)),
+            lambda: self._tag(project_tags.for_project(project)),
         )
         for name, look in zip(self.SETTINGS, looks, strict=True):
             if put := look():
@@ -296,7 +296,7 @@ class _Bucket:
         tags = {tag["Key"]: tag["Value"] for tag in now.get("TagSet", [])}
         if wanted.items() <= tags.items():
             return None
-        tag_set: Any = project_tags.listed({**tags, **wanted})
+        tag_set: Any = project_tags.to_aws({**tags, **wanted})
         return self._put(f"tag {self.name}", self._s3.put_bucket_tagging, Tagging={"TagSet": tag_set})
 
     def _put(self, doing: str, call: Callable[..., object], **setting: Any) -> Callable[[], object]:

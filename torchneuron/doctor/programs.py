@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from torchneuron.core import versions
 from torchneuron.doctor.finding import Finding, Verdict
 
 SECONDS = 10.0
@@ -45,10 +46,10 @@ PROGRAMS = (
     Program(
         "Terraform",
         ("terraform", "version"),
-        "It deploys the machine, and keeps the password out of its state from 1.11 on.",
-        "Install Terraform 1.11 or newer: https://developer.hashicorp.com/terraform/install",
+        f"It deploys the machine, and keeps the password out of its state from {versions.MINIMUM_TERRAFORM} on.",
+        f"Install Terraform {versions.MINIMUM_TERRAFORM} or newer: https://developer.hashicorp.com/terraform/install",
         needed=True,
-        least=(1, 11),
+        least=versions.numbers(versions.MINIMUM_TERRAFORM),
     ),
     Program(
         "Node",

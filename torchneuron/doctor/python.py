@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torchneuron.core import versions
 from torchneuron.doctor.finding import Finding, Verdict
 
 OLDEST, NEWEST = (3, 10), (3, 13)
@@ -29,8 +30,8 @@ class Package:
 
 
 PACKAGES = (
-    Package("cdktf", "cdktf", "0.21.0", starts_node=True),
-    Package("cdktf-cdktf-provider-aws", "cdktf_cdktf_provider_aws", "20.1.0", starts_node=True),
+    Package("cdktf", "cdktf", versions.CDKTF, starts_node=True),
+    Package("cdktf-cdktf-provider-aws", "cdktf_cdktf_provider_aws", versions.CDKTF_AWS_PROVIDER, starts_node=True),
     Package("constructs", "constructs", starts_node=True),
     Package("boto3", "boto3"),
     Package("invoke", "invoke"),

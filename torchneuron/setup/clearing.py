@@ -58,7 +58,7 @@ def _documents(ssm: SSMClient, project: str) -> list[tuple[str, datetime]]:
 
 def _is_of(project: str, tags: Collection[TagTypeDef]) -> bool:
     has_project = any(tag.get("Key") == "Project" for tag in tags)
-    return project_tags.are_in(project_tags.of(project) if has_project else project_tags.MANAGED, tags)
+    return project_tags.has_tags(project_tags.for_project(project) if has_project else project_tags.MANAGED, tags)
 
 
 def _used(ssm: SSMClient, gone: Collection[str]) -> set[str]:

@@ -127,7 +127,7 @@ class Commands:
                     DocumentType="Command",
                     DocumentFormat="JSON",
                     TargetType="/AWS::EC2::Instance",
-                    Tags=tags.listed(tags.of(self._project)),
+                    Tags=tags.to_aws(tags.for_project(self._project)),
                 )["DocumentDescription"]
         except AwsError as error:
             if error.code != "DocumentAlreadyExists":
