@@ -28,7 +28,7 @@ _ABOUT_TRACES = (
 _APART = "tests/e2e/test_scenarios.py"
 
 
-class _Together(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
+class _Together(LoadScopeScheduling):
     """A module's tests stay on one worker, in their order, and those on one machine do: what they share is made once.
 
     Only the stories, which share nothing, go wherever there is room.

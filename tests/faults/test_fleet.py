@@ -9,8 +9,10 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,7 +88,8 @@ class Soak:
     def _events(self, command, given, broken, away):
         if given > 2:
             return []
-        chance, events = self.chance, []
+        chance = self.chance
+        events: list[tuple[float, Callable[..., Any]]] = []
         for one in chance.sample(self._living(), max(MACHINES // 16, 1)):
             if one == broken:
                 continue
@@ -97,8 +100,8 @@ class Soak:
             else:
                 events.append((chance.uniform(0.5, 10), lambda one=one: self._to(one, "reboot")))
         if broken:
-            events.append((2, lambda: self._to(broken, "break")))
-            events.append((25, lambda: command.kill(signal.SIGINT)))
+            events.append((2.0, lambda: self._to(broken, "break")))
+            events.append((25.0, lambda: command.kill(signal.SIGINT)))
         return events
 
     def _lose(self, one, away):

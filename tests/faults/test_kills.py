@@ -64,6 +64,11 @@ class DyingCommands(Commands):
             setattr(self, name, around(getattr(self, name), countdown))
 
 
+def briefly(seconds):
+    """A sleep of the same length whatever the runner asks for."""
+    threading.Event().wait(0.1)
+
+
 class DyingStore(StateStore):
     """A state file whose process may die before or after each write."""
 
@@ -112,7 +117,7 @@ class Trial:
         commands = DyingCommands(unused_client(self.fleet), countdown)
         (instance_id,) = self.fleet.instance_ids
         store = DyingStore(self.folder, instance_id, countdown)
-        runner = Runner(commands, Recorder(), WORDS, Way(self.mode), sleep=lambda seconds: threading.Event().wait(0.1))
+        runner = Runner(commands, Recorder(), WORDS, Way(self.mode), sleep=briefly)
         (outcome,) = runner.run([Member(instance_id, self.tasks, store)])
         assert outcome.failure is None, outcome.failure
 

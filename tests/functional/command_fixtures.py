@@ -2,6 +2,7 @@
 
 import functools
 import json
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def launch(ec2, ssm, profile):
 
     def go(count=1, *, role=None, tags=None):
         name = profile("permitted", PERMITTING) if role is None else role
-        more = {"IamInstanceProfile": {"Name": name}} if name else {}
+        more: dict[str, Any] = {"IamInstanceProfile": {"Name": name}} if name else {}
         if tags:
             pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
             more["TagSpecifications"] = [{"ResourceType": "instance", "Tags": pairs}]

@@ -32,7 +32,7 @@ class Served:
         config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
         if service not in self.clients:
             keys = self.access.access_key_id, self.access.secret_access_key
-            where = {"endpoint_url": self.access.endpoint, "config": config}
+            where: dict[str, Any] = {"endpoint_url": self.access.endpoint, "config": config}
             self.clients[service] = SESSION.client(
                 service, REGION, aws_access_key_id=keys[0], aws_secret_access_key=keys[1], **where
             )

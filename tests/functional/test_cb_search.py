@@ -17,7 +17,7 @@ import pytest
 from tests.functional.invoking import on_a_terminal
 from torchneuron.capacity_blocks import offerings
 from torchneuron.capacity_blocks.search_request import SearchRequest
-from torchneuron.core.errors import InputError
+from torchneuron.core.errors import InputError, TorchNeuronError
 
 ROOT = Path(__file__).resolve().parents[2]
 REGION = "sa-east-1"
@@ -203,8 +203,8 @@ def test_searches_that_come_too_fast_are_repeated(found, market):
 
 def test_a_limit_that_persists_is_explained_with_the_quota(aws, market):
     market(searches={"burst": 0})
-    paused = []
-    with pytest.raises(Exception, match="no further for now") as limited:
+    paused: list[float] = []
+    with pytest.raises(TorchNeuronError, match="no further for now") as limited:
         offerings.search(aws.ec2(wait=paused.append), SearchRequest("trn2.3xlarge", 24, 1, REGION))
     assert "L-64569A79" in limited.value.do
     assert limited.value.exit_status == 1

@@ -22,10 +22,10 @@ NOW = datetime.datetime(2026, 3, 2, 9, 0, tzinfo=datetime.timezone.utc)
 @pytest.fixture
 def shift(rehearsal_endpoint, monkeypatch):
     """Moves this machine's clock, as botocore and the product read it."""
-    there = errors.datetime
+    there = datetime.datetime
 
     def shifted(by):
-        sign = botocore.auth.get_current_datetime
+        sign = getattr(botocore.auth, "get_current_datetime")  # noqa: B009 - not in the stubs
         monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *args, **named: sign(*args, **named) + by)
 
         class Shifted(datetime.datetime):

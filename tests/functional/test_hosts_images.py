@@ -34,7 +34,8 @@ class Recorded:
 
 
 def test_is_made_once(tmp_path):
-    image, lines = Recorded(tmp_path / "image"), []
+    image = Recorded(tmp_path / "image")
+    lines: list[str] = []
     images.build([image], lines.append)
     images.build([image], lines.append)
     assert len(image.builds) == 1
@@ -110,6 +111,6 @@ def test_a_failing_tool_is_told_with_the_end_of_its_output():
 
 
 def test_another_processor_is_refused_with_a_reason(monkeypatch):
-    monkeypatch.setattr(code_server_package.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(HostError, match="riscv64"):
         code_server_package.debian_architecture()

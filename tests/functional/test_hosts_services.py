@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,8 @@ class Archive(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def archive():
-    listener, asked = listening(), []
+    listener = listening()
+    asked: list[Any] = []
     with closing(Service(listener, type("Counting", (Archive,), {"asked": asked}))):
         yield f"127.0.0.1:{listener.getsockname()[1]}", asked
 

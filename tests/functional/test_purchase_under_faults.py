@@ -9,6 +9,7 @@ import tempfile
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,7 +23,7 @@ from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.capacity_blocks.wanted import Wanted
 
 REGION = "sa-east-1"
-FAULTS = {
+FAULTS: dict[str, dict[str, Any]] = {
     "lost-before": {"kind": "lost-before"},
     "lost-after": {"kind": "lost-after"},
     "5xx-before": {"kind": "server-error"},

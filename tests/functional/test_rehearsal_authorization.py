@@ -160,7 +160,7 @@ def test_the_templates_tags_and_role_count_as_the_launchs(user, ec2, client, ima
     asked = {"LaunchTemplate": {"LaunchTemplateName": "template"}, "MinCount": 1, "MaxCount": 1, "DryRun": True}
     launches = (
         allow("ec2:RunInstances"),
-        allow("ec2:CreateTags", **{"StringEquals": {"aws:RequestTag/Project": "ours"}}),
+        allow("ec2:CreateTags", StringEquals={"aws:RequestTag/Project": "ours"}),
     )
     with denied("UnauthorizedOperation", "iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/admin"):
         user(*launches)("ec2").run_instances(**asked)

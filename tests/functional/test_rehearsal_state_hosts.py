@@ -1,5 +1,6 @@
 """Hosts and commands of an AWS that is kept in a folder are there again in the next rehearsal."""
 
+import functools
 import json
 import os
 import signal
@@ -20,6 +21,10 @@ from tests.functional.support import eventually
 
 WORKER_GONE = "document process failed unexpectedly: document worker timed out , "
 DATA = {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "DeleteOnTermination": False, "VolumeType": "gp3"}}
+
+
+def is_running(aws, instance_id):
+    return aws.host(instance_id) == "running"
 
 
 def test_a_light_host_goes_on_with_its_files_and_volumes(serve):
@@ -250,7 +255,7 @@ def test_a_booted_host_boots_again_with_its_services(serve):
     for aws in (second, None):
         again = aws or serve("--booted", "0", host_suite=None)
         again.await_online(made)
-        eventually(lambda aws=again: aws.host(made) == "running")
+        eventually(functools.partial(is_running, again, made))
         assert again.shell(made, look, trust) == f"active\nkept\n{identity}404"
         assert again.result(made, told)["StandardOutputContent"] == identity
         again.end(signal.SIGKILL)

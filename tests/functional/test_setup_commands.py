@@ -47,7 +47,7 @@ def invoke(fleet, tmp_path):
         assert "Traceback" not in err
         return out, err
 
-    run.start = start
+    run.start = start  # type: ignore[attr-defined]
     return run
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from tests.fakes import StandIn
+
 REGION = "sa-east-1"
 ZONE = "sa-east-1b"
 NOW = datetime(2026, 1, 10, 9, 0, tzinfo=timezone.utc)
@@ -59,7 +61,7 @@ def reservation(reservation_id: str = "cr-1", state: str = "scheduled", **change
     }
 
 
-class FakeEc2:
+class FakeEc2(StandIn):
     """Holds offerings, reservations and subnets; `calls` are the operations asked for, in order.
 
     `lose` is raised by the purchase: before it takes effect when `lose_before`, after it otherwise.

@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests.fakes import StandIn
 from tests.unit.capacity_fakes import offering
 
 Answer = Callable[[dict[str, Any]], "list[dict[str, Any]] | Exception"]
 
 
-class FakeMarket:
+class FakeMarket(StandIn):
     """`sold` has an answer by region: what a search finds, or what it is refused with.
 
     `asked` are the searches that were made, in order of the region and then of time. Its clock goes on only by `wait`.

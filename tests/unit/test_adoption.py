@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.fakes import StandIn
 from torchneuron.core.errors import InputError
 from torchneuron.deploy import adoption
 
@@ -9,7 +10,7 @@ REGION = "sa-east-1"
 TEMPLATE = "lt-1"
 
 
-class Ec2:
+class Ec2(StandIn):
     """Instances with the project's tags, as `describe_instances` lists them: all, or those asked for by id."""
 
     def __init__(self, *instances):
@@ -26,7 +27,7 @@ class Ec2:
         return [{"Reservations": [{"Instances": [one for one in self.instances if one["InstanceId"] in ids]}]}]
 
 
-class Aws:
+class Aws(StandIn):
     region = REGION
 
     def __init__(self, *instances):
@@ -36,7 +37,7 @@ class Aws:
         return self._ec2
 
 
-class FakeTerraform:
+class FakeTerraform(StandIn):
     def __init__(self, **held):
         self.held = {
             f"aws_instance.machine[{index}]": {"id": one} for index, one in enumerate(held.get("machines", ()))

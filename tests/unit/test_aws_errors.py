@@ -1,3 +1,5 @@
+from typing import Any, cast
+
 import pytest
 from botocore.exceptions import (
     ClientError,
@@ -19,7 +21,7 @@ from torchneuron.core.errors import AccessError, AwsError, InputError, TorchNeur
 
 def client_error(code, message="", status=400, operation="RunInstances"):
     response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(response, operation)
+    return ClientError(cast(Any, response), operation)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +70,8 @@ def test_a_purchase_is_sent_once_and_lookups_are_repeated(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
     aws = Aws("sa-east-1")
-    assert aws.ec2_once().meta.config.retries["total_max_attempts"] == 1
-    assert aws.ec2().meta.config.retries["total_max_attempts"] == 6
+    assert cast(Any, aws.ec2_once().meta.config).retries["total_max_attempts"] == 1
+    assert cast(Any, aws.ec2().meta.config).retries["total_max_attempts"] == 6
 
 
 class Answer:

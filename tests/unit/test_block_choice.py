@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.fakes import StandIn
 from tests.unit.capacity_fakes import NOW, REGION, ZONE, refusal, reservation
 from tests.unit.test_saved_block import DEFAULT_VPC, Ec2, FakeSsm, subnet
 from torchneuron.capacity_blocks import reservations
@@ -41,7 +42,7 @@ def scheduled(reservation_id=NEXT, *, hours=96, **changes):
     return reservation(reservation_id, StartDate=start, EndDate=start + timedelta(hours=24), **changes)
 
 
-class FakeAws:
+class FakeAws(StandIn):
     """A region with `blocks`; two subnets of its default VPC are in their zone; `saved` is in Parameter Store."""
 
     region = REGION

@@ -61,7 +61,7 @@ def test_a_block_is_told_by_what_comes_next(state, now, outlook):
 
 def test_every_state_that_ec2_has_is_told_in_words():
     ec2 = botocore.session.get_session().get_service_model("ec2")
-    states = ec2.shape_for("CapacityReservationState").enum
+    states: list[str] = getattr(ec2.shape_for("CapacityReservationState"), "enum")  # noqa: B009
     assert len(states) >= 13
     for state in states:
         told = describe(state, start=START, reclaimed=RECLAIMED, end=END, now=START)

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.usefixtures("state_dir")
 
 
 def test_a_purchase_is_noted_privately_before_it_is_sent_and_struck_out_after():
-    ec2, modes = FakeEc2([offering()]), []
+    ec2 = FakeEc2([offering()])
+    modes: list[int] = []
     send = ec2.purchase_capacity_block
 
     def look_then_send(**request):

@@ -132,7 +132,8 @@ def test_a_lost_answer_is_settled_by_looking(lost):
 
 
 def test_a_lost_answer_is_looked_for_until_it_shows():
-    ec2, slept = FakeEc2([offering()]), []
+    ec2 = FakeEc2([offering()])
+    slept: list[float] = []
     ec2.lose = LOST[0]
     hidden = []
 
@@ -202,7 +203,8 @@ def pay_after(ec2, looks, state):
 
 
 def test_it_waits_until_the_payment_is_through():
-    ec2, slept = FakeEc2([offering()]), []
+    ec2 = FakeEc2([offering()])
+    slept: list[float] = []
     ec2.state_when_bought = "payment-pending"
     pay_after(ec2, 3, "scheduled")
     assert buy(ec2, sleep=slept.append).state == "scheduled"
@@ -229,7 +231,8 @@ def test_a_block_that_could_not_be_given_is_not_told_as_a_failed_payment():
 
 
 def test_a_slow_payment_lets_the_person_go_with_the_block_theirs():
-    ec2, slept = FakeEc2([offering()]), []
+    ec2 = FakeEc2([offering()])
+    slept: list[float] = []
     ec2.state_when_bought = "payment-pending"
     assert buy(ec2, sleep=slept.append).state == "payment-pending"
     assert 1800 <= sum(slept) < 1830
@@ -355,7 +358,8 @@ def test_every_reservation_of_one_purchase_is_told_and_found_again():
 
 
 def test_all_of_a_purchase_is_waited_for_until_it_is_paid():
-    ec2, slept = FakeEc2([offering()]), []
+    ec2 = FakeEc2([offering()])
+    slept: list[float] = []
     ec2.state_when_bought = "payment-pending"
     several_made(ec2)
 

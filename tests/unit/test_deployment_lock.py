@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.fakes import StandIn
 from tests.unit.capacity_fakes import dated, refusal, reservation
 from torchneuron.capacity_blocks import launch_check
 from torchneuron.core import config, display, locks
@@ -45,7 +46,7 @@ SEEN = {
 }
 
 
-class Ec2:
+class Ec2(StandIn):
     """A region without machines, where every type is offered; the rest may not be looked at, quotas neither."""
 
     def get_paginator(self, operation):
@@ -79,7 +80,7 @@ class Denied:
         raise refusal("AccessDeniedException")
 
 
-class FakeAws:
+class FakeAws(StandIn):
     """A region that may be looked at until `expired` says otherwise."""
 
     def __init__(self, region="sa-east-1", expired=lambda: False):

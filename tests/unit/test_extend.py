@@ -4,6 +4,7 @@ from decimal import Decimal
 import pytest
 
 from tests.exactly_once import Killed
+from tests.fakes import StandIn
 from tests.unit import golden
 from tests.unit.capacity_fakes import NOW, REGION, START, refusal, reservation
 from tests.unit.unreliable_ec2 import END, EXTENSION_OFFERING, RESERVATION, UnreliableEc2
@@ -52,7 +53,12 @@ def buy(tmp_path):
 
 def test_an_extension_starts_at_the_end_and_is_asked_about_with_its_price(ec2, buy):
     asked = []
-    bought = buy(ec2, agreed=lambda offering, block: asked.append((offering, block)) or True)
+
+    def agree(offering, block):
+        asked.append((offering, block))
+        return True
+
+    bought = buy(ec2, agreed=agree)
     ((offering, block),) = asked
     assert (offering.start, offering.end, offering.fee) == (END, END + timedelta(hours=24), Decimal("53.64"))
     assert block.id == RESERVATION
@@ -182,13 +188,15 @@ def test_a_request_that_was_turned_away_bought_nothing_and_can_be_made_at_once(e
 def test_a_dry_run_asks_aws_and_buys_nothing(ec2, tmp_path):
     sent = []
 
-    class Once:
+    class Once(StandIn):
         def purchase_capacity_block_extension(self, **request):
             sent.append(request)
             raise refusal("DryRunOperation", status=412)
 
     wanted = WantedExtension(RESERVATION, REGION, 24, tmp_path)
-    offering, block = try_out(ec2, Once(), wanted, now=lambda: ec2.now)
+    found = try_out(ec2, Once(), wanted, now=lambda: ec2.now)
+    assert found
+    offering, block = found
     assert (offering.id, block.id) == (EXTENSION_OFFERING, RESERVATION)
     assert sent[0]["DryRun"] is True
     assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from tests.fakes import StandIn
 from tests.unit.capacity_fakes import REGION, ZONE, refusal
 from tests.unit.test_saved_block import DEFAULT_VPC, Ec2, subnet
 from torchneuron.capacity_blocks.launch_check import Launch, check, in_lines, problems, refuse
@@ -40,7 +41,7 @@ class FakeEc2(Ec2):
         raise refusal(self.dry_run)
 
 
-class FakeSsm:
+class FakeSsm(StandIn):
     def __init__(self, refused=""):
         self.refused = refused
 
@@ -62,7 +63,7 @@ class Quotas:
         return {"Quota": {"Value": self.values[QuotaCode]}}
 
 
-class FakeAws:
+class FakeAws(StandIn):
     """A region where everything is well, but for what a test changes."""
 
     def __init__(self, quotas=None, *, region=REGION, ssm=None):

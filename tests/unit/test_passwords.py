@@ -2,12 +2,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.fakes import StandIn
 from torchneuron.core.errors import InputError
 from torchneuron.setup import passwords
 
 
 @dataclass
-class FakeSecrets:
+class FakeSecrets(StandIn):
     """One secret of Secrets Manager: its versions' labels, and what was written."""
 
     labels: dict[str, list[str]]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import StandIn
 from torchneuron.connectivity import remedies
 from torchneuron.deploy import orphans
 
@@ -42,8 +43,8 @@ def unquoted(source):
             continue
         text = ""
         for part in node.values:
-            if isinstance(part, ast.Constant):
-                text += str(part.value)
+            if not isinstance(part, ast.FormattedValue):
+                text += str(getattr(part, "value", ""))
                 continue
             if IN_A_COMMAND.search(text) and not is_quoted(part.value):
                 yield f"line {part.lineno}: {ast.unparse(part.value)} after {text[-50:]!r}"
@@ -73,7 +74,7 @@ def test_values_in_commands_to_paste_are_quoted(path):
 HOSTILE = "x; rm -rf ~ `id` $(id)\n\x1b]52;c;aGk=\x07"
 
 
-class FakeAws:
+class FakeAws(StandIn):
     region = "sa-east-1"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import botocore.session
 import pytest
@@ -89,7 +90,7 @@ def test_a_policy_allows_what_was_granted_and_iam_takes_it(commands, scope):
 
 def test_statements_are_joined_only_with_others_about_the_same():
     grants = needed_by(NEEDED)
-    by_resources = {}
+    by_resources: dict[Any, Any] = {}
     for grant in grants:
         (alone,) = policy([grant], SCOPE)["Statement"]
         key = json.dumps([alone["Resource"], alone.get("Condition")])

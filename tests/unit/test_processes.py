@@ -24,7 +24,7 @@ open("done", "w").close()
 
 
 def test_lines_come_as_they_are_written_and_the_end_is_told(tmp_path):
-    seen = []
+    seen: list[str] = []
     code = "import sys; print('one'); print('two'); print('oh', file=sys.stderr); sys.exit(3)"
     done = run_to_its_end([sys.executable, "-c", code], folder=tmp_path, environment=os.environ, on_line=seen.append)
     assert seen == ["one\n", "two\n"]

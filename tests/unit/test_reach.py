@@ -1,10 +1,12 @@
 """Waiting for instances: few questions, at a pace, to a limit, and not for what will never come."""
 
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
+from tests.fakes import StandIn
 from torchneuron.connectivity.online import online, wait_until_online
 from torchneuron.core.errors import AccessError, InputError, NotFoundError
 
@@ -24,7 +26,7 @@ class Time:
         self.passed += seconds
 
 
-class FakeAws:
+class FakeAws(StandIn):
     """SSM and EC2 in which instance N comes online N·`each` seconds after the start; all other lookups are denied."""
 
     region = "sa-east-1"
@@ -101,7 +103,8 @@ def wait(aws, ids, seconds=600.0, **more):
 
 
 def test_a_fleet_is_asked_for_in_one_call_and_only_what_is_missing(time):
-    aws, told = FakeAws(time, each=0.5), []
+    aws = FakeAws(time, each=0.5)
+    told: list[Any] = []
     wait(aws, names(64), tell=told.append)
     assert aws.asked[0] == 64
     assert aws.asked == sorted(aws.asked, reverse=True)
@@ -177,7 +180,7 @@ def test_an_answer_that_did_not_come_ends_no_wait(time):
 
 def test_a_refusal_ends_it(time):
     aws = FakeAws(time)
-    aws._information = aws._denied
+    aws._information = aws._denied  # type: ignore[assignment]
     with pytest.raises(AccessError):
         wait(aws, ["i-1"])
 

@@ -3,12 +3,14 @@ import shlex
 import subprocess
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from botocore.exceptions import ConnectionClosedError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fakes import StandIn
 from tests.unit.capacity_fakes import REGION, START, ZONE, FakeEc2, refusal, reservation
 from torchneuron.capacity_blocks import show_saved
 from torchneuron.capacity_blocks.saved_block import Names, SavedBlock, as_json, as_shell, load, save, update_end
@@ -31,7 +33,7 @@ WRITTEN = {
 WHOLE = SavedBlock(REGION, BLOCK, MANY, ZONE, "trn2.3xlarge", START, START + timedelta(hours=24))
 
 
-class FakeSsm:
+class FakeSsm(StandIn):
     """Parameter Store as a dict. `broken` is raised by writes, from the `after`th on, to names in `breaking` only.
 
     With `late` such a write takes effect all the same: its answer is what gets lost.
@@ -41,6 +43,7 @@ class FakeSsm:
         given = {RESERVATION: values.get("reservation"), SUBNET: values.get("subnet")}
         self.values = {name: value for name, value in given.items() if value}
         self.tags, self.operations = {}, []
+        self.broken: Any
         self.broken, self.breaking, self.after, self.late = None, frozenset(NAMES.all), 0, False
 
     def get_parameters(self, Names):  # noqa: N803 - boto3's own
@@ -262,7 +265,7 @@ EARLIER = [
 def test_all_are_written_or_none(ec2, before, broken):
     ssm = FakeSsm()
     ssm.values = dict(before)
-    ssm.broken, ssm.breaking = refusal("TooManyUpdates"), {broken}
+    ssm.broken, ssm.breaking = refusal("TooManyUpdates"), frozenset({broken})
     with pytest.raises(AwsError, match=f"Nothing was saved. Could not write {broken}"):
         save(ec2, ssm, REGION, BLOCK, project="p")
     assert ssm.values == before
@@ -270,11 +273,11 @@ def test_all_are_written_or_none(ec2, before, broken):
 
 def test_what_was_put_back_is_told_and_what_was_not_touched_too(ec2):
     ssm = FakeSsm()
-    ssm.broken, ssm.breaking = refusal("AccessDeniedException"), {RESERVATION}
+    ssm.broken, ssm.breaking = refusal("AccessDeniedException"), frozenset({RESERVATION})
     with pytest.raises(AccessError, match="put back as it was") as failed:
         save(ec2, ssm, REGION, BLOCK, project="p")
     assert failed.value.exit_status == 2
-    ssm.breaking = set(NAMES.all)
+    ssm.breaking = frozenset(NAMES.all)
     with pytest.raises(AccessError) as failed:
         save(ec2, ssm, REGION, BLOCK, project="p")
     assert "put back" not in failed.value.what
@@ -350,7 +353,7 @@ def test_what_cannot_be_put_back_is_said_with_the_commands_that_mend_it(ec2):
 
 def test_a_write_whose_answer_was_lost_and_that_botocore_repeated_counts(ec2):
     class Repeating(FakeSsm):
-        def put_parameter(self, **request):
+        def put_parameter(self, **request):  # type: ignore[override]
             super().put_parameter(**request)
             if not request.get("Overwrite"):
                 super().put_parameter(**request)
@@ -362,7 +365,7 @@ def test_a_write_whose_answer_was_lost_and_that_botocore_repeated_counts(ec2):
 
 def test_an_interruption_puts_back_and_says_so(ec2, capsys):
     class Interrupted(FakeSsm):
-        def put_parameter(self, Name, **request):  # noqa: N803
+        def put_parameter(self, Name, **request):  # type: ignore[override]  # noqa: N803
             super().put_parameter(Name, **request)
             if Name == SUBNET and "Overwrite" not in request:
                 raise KeyboardInterrupt
@@ -376,7 +379,7 @@ def test_an_interruption_puts_back_and_says_so(ec2, capsys):
 
 def test_where_nothing_can_be_read_either_what_may_be_there_is_said(ec2):
     class Unreadable(FakeSsm):
-        def get_parameters(self, **request):
+        def get_parameters(self, **request):  # type: ignore[override]
             if len(self.operations) > 1:
                 raise LOST
             return super().get_parameters(**request)
@@ -389,7 +392,7 @@ def test_where_nothing_can_be_read_either_what_may_be_there_is_said(ec2):
 
 def test_a_lost_write_that_can_be_put_back_leaves_it_unreachable(ec2):
     ssm = FakeSsm(reservation=OTHER)
-    ssm.broken, ssm.breaking = LOST, {SUBNET}
+    ssm.broken, ssm.breaking = LOST, frozenset({SUBNET})
     with pytest.raises(UnreachableError, match="put back as it was"):
         save(ec2, ssm, REGION, BLOCK, project="p")
     assert ssm.values == {RESERVATION: OTHER}

@@ -4,6 +4,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from tests.fakes import StandIn
 from tests.unit.setup_support import rendered, task
 from torchneuron.core.errors import InputError, SetupError
 from torchneuron.setup.document import DOCUMENT, Document, compile_plan
@@ -13,7 +14,7 @@ from torchneuron.setup.run_command import Commands, Targets, check_rates
 DOCUMENT_OF_OURS = Document("torchneuron-setup-p-1", "1", "hash")
 
 
-class FakeSsm:
+class FakeSsm(StandIn):
     """Takes SendCommand and loses the answer; shows what it took after `shown_after` looks."""
 
     def __init__(self, *, takes, shown_after=0):

@@ -1,5 +1,6 @@
 import re
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_the_ids_shown_are_those_given_back():
     assert show_offerings.show(EVERYTHING, "json") == [*EVERYTHING.offerings, *EVERYTHING.dearer]
     # Suggestions are shown by the command that searches for them, not by their ids.
     assert show_offerings.show(SUGGESTED) == []
-    assert len(show_offerings.show(SUGGESTED, "json")) == len(SUGGESTED.suggestions)
+    assert len(show_offerings.show(SUGGESTED, "json")) == len(SUGGESTED.suggestions or ())
 
 
 def test_where_nothing_is_found_only_other_options_are_proposed():
@@ -98,7 +99,7 @@ def test_where_nothing_is_found_only_other_options_are_proposed():
 
 def test_what_is_dearer_is_counted_with_the_cheapest():
     dear = (block(fee="80"), block(fee="70"))
-    told = shown(replace(NOTHING, query=replace(NOTHING.query, max_price=50), dearer=dear))
+    told = shown(replace(NOTHING, query=replace(NOTHING.query, max_price=Decimal(50)), dearer=dear))
     assert "On sale above --max-price 50: 2, from 70.00 USD." in told
 
 

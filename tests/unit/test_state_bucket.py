@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes import StandIn
 from tests.unit.capacity_fakes import refusal
 from torchneuron.core import config as settings
 from torchneuron.core.errors import AccessError, AwsError, InputError
@@ -22,12 +23,12 @@ EVERY_SETTING = (
 )
 
 
-class FakeSts:
+class FakeSts(StandIn):
     def get_caller_identity(self):
         return {"Account": ACCOUNT}
 
 
-class FakeS3:
+class FakeS3(StandIn):
     """Buckets by name, each an owner and its settings as S3 returns them; `writes` are what changed them."""
 
     class meta:  # noqa: N801 - boto3's own

@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import pytest
 from botocore.exceptions import NoCredentialsError
 
@@ -61,7 +63,7 @@ def test_all_regions_are_those_enabled():
 
 def test_what_costs_too_much_is_set_aside():
     market = FakeMarket({"a": selling(offering("cb-dear", fee="60"), offering("cb-cheap", fee="50"))})
-    results = search(market, Query(("a",), TYPES, (24,), max_price=55))
+    results = search(market, Query(("a",), TYPES, (24,), max_price=Decimal(55)))
     assert ([one.id for one in results.offerings], [one.id for one in results.dearer]) == (["cb-cheap"], ["cb-dear"])
 
 
@@ -165,7 +167,7 @@ def test_other_regions_that_cannot_be_listed_are_a_warning(capsys):
 
 def test_suggestions_too_keep_to_the_highest_price():
     market = FakeMarket({"a": selling(offering(fee="60"))})
-    results = search(market, Query(("a",), TYPES, (24,), max_price=55), suggest=True)
+    results = search(market, Query(("a",), TYPES, (24,), max_price=Decimal(55)), suggest=True)
     assert results.suggestions == ()
     assert len(results.dearer) == 1
 

@@ -12,6 +12,7 @@ from botocore.exceptions import EndpointConnectionError, ReadTimeoutError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fakes import StandIn
 from tests.unit.capacity_fakes import NOW, REGION, START, refusal, reservation
 from torchneuron.capacity_blocks import show_waiting, waiting
 from torchneuron.capacity_blocks.waiting import ACTIVE, ENDING, GOALS, NeverError, News
@@ -25,7 +26,7 @@ NO_NETWORK = EndpointConnectionError(endpoint_url="https://ec2")
 
 
 @dataclass
-class World:
+class World(StandIn):
     """AWS, the machine that waits, and what happens to both. `time` is AWS's; the machine's is `behind` that.
 
     `late`: how long after its start the block becomes active. `extended`: when its end moves, and by how much. `lost`:
@@ -60,7 +61,7 @@ class World:
             raise NO_NETWORK if self.calls % 2 else ReadTimeoutError(endpoint_url="https://ec2")
         if self.refused:
             raise self.refused
-        found = {**reservation(*CapacityReservationIds, self._state()), "EndDate": self.end, **self.raw}
+        found = {**reservation(CapacityReservationIds[0], self._state()), "EndDate": self.end, **self.raw}
         date = format_datetime(self.time.replace(microsecond=0), usegmt=True)
         return {"CapacityReservations": [found], "ResponseMetadata": {"HTTPHeaders": {"date": date}}}
 
