@@ -1,6 +1,6 @@
 """The setup runner's own time: 17 tasks on one machine and on 64, against a rehearsal that is as slow as AWS.
 
-The tasks only sleep, and the machines only let time pass (`--host-suite played`): what is over that is the runner's,
+The tasks only sleep, and the machines only let time pass (`tests.hosts.timed`): what is over that is the runner's,
 its start, the calls and the waiting for AWS included. The usual way is what the AWS CLI's documentation shows:
 send-command and `wait command-executed` for each task.
 """
@@ -104,7 +104,8 @@ def _rehearse(folder: Path, environment: Mapping[str, str], endings: ExitStack) 
     ready, settings = folder / "ready.json", folder / "config.json"
     document = json.loads((PROJECT_ROOT / "config.json").read_text())
     settings.write_text(json.dumps({**document, "stateDir": str(folder / "state")}))
-    options = ["--host-suite", "played", "--latency", "aws", "--ready-file", str(ready), "--with-parent"]
+    options = ["--host-suite", "tests.hosts.timed:create", "--latency", "aws"]
+    options += ["--ready-file", str(ready), "--with-parent"]
     process = subprocess.Popen(
         [sys.executable, "-m", "rehearsal", *options],
         cwd=PROJECT_ROOT,

@@ -1,9 +1,9 @@
-"""`python -m rehearsal`: serve an AWS on loopback until told to stop, then leave nothing behind."""
+"""`python -m rehearsal`: serve AWS on a loopback port until stopped, then remove everything that was created."""
 
 from __future__ import annotations
 
 import argparse
-import ctypes
+import importlib
 import os
 import shlex
 import signal
@@ -16,16 +16,16 @@ from pathlib import Path
 from rehearsal.client import TOKEN_VARIABLE, Access
 from rehearsal.clock import ClockError, check_speed, parse_instant
 from rehearsal.faults.latency import PRESETS
-from rehearsal.hosts import leftovers
+from rehearsal.hosts import orphans
 from rehearsal.hosts.errors import HostError
-from rehearsal.hosts.machine import MachineFactory
-from rehearsal.hosts.mixed import BOOTED, MixedFactory
+from rehearsal.hosts.host import HostFactory
+from rehearsal.hosts.mixed import MAX_BOOTED, MixedFactory
+from rehearsal.hosts.processes import end_with_parent
 from rehearsal.keeping import KeepingError, choose_suite, make_folder
 from rehearsal.market.settings import Searches
 from rehearsal.server import ServerError, Settings, serving
 
-_PR_SET_PDEATHSIG = 1
-SUITES = ("trixie", "bookworm", "light", "played", "none")
+SUITES = ("trixie", "bookworm", "light", "none")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,10 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    if options.with_parent:
-        _end_with_parent()
     try:
-        for folder in leftovers.sweep():
+        if options.with_parent:
+            end_with_parent()
+        for folder in orphans.remove_sandboxes():
             print(f"rehearsal: removed {folder}, left by a rehearsal that was killed", flush=True)
         suite = _suite(options.host_suite, options.state)
         factory = _factory(suite, options.booted)
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             host_suite=suite,
         )
         with serving(settings, factory) as server:
-            print(f"rehearsal: {server.endpoint} (region {options.region}); Ctrl-C ends it", flush=True)
+            print(f"rehearsal: {server.endpoint} (region {options.region}); stop it with Ctrl-C", flush=True)
             if options.ready_file is not None:
                 server.access.write_ready_file(options.ready_file)
             else:
@@ -63,48 +63,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         if options.ready_file is not None:
             options.ready_file.unlink(missing_ok=True)
+        if options.with_parent:
+            # When the parent was killed, its commands still run, against an AWS that is gone.
+            orphans.remove_sandboxes()
     return 0
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m rehearsal", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0, the default, takes a free one")
-    parser.add_argument("--region", default="sa-east-1", help="the region to tell people about; all are served")
-    parser.add_argument("--clock", type=_instant, help="begin at this time, ISO 8601 with a time zone; default now")
+    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 [default: a free one]")
+    parser.add_argument("--region", default="sa-east-1", help="region to print; all regions are served [%(default)s]")
+    parser.add_argument("--clock", type=_instant, help="start time, ISO 8601 with a time zone [default: now]")
     parser.add_argument(
-        "--speed", type=_speed, default=1, metavar="N", help="the clock runs N times as fast; work takes its own time"
+        "--speed", type=_speed, default=1, metavar="N", help="run the clock N times as fast; scripts take real time"
     )
     parser.add_argument(
         "--host-suite",
-        choices=SUITES,
-        help="the Debian that instances boot, trixie by default; light: without systemd; played: only time passes; "
-        "none: no host",
+        type=_host_suite,
+        metavar="SUITE",
+        help=f"hosts of instances: {', '.join(SUITES)}, or MODULE:FACTORY. trixie and bookworm boot that Debian, light "
+        "hosts run scripts without systemd [default: trixie]",
     )
     parser.add_argument(
         "--booted",
         type=_count,
-        default=BOOTED,
+        default=MAX_BOOTED,
         metavar="N",
-        help=f"how many instances boot at a time, {BOOTED} by default; hosts beyond that are light",
+        help="maximum number of booted hosts; further hosts are light [default: %(default)s]",
     )
     parser.add_argument(
-        "--latency", choices=PRESETS, default="none", help="aws: take as long as AWS would; none: be as fast as can be"
+        "--latency", choices=PRESETS, default="none", help="response times: as AWS, or none [default: %(default)s]"
     )
     parser.add_argument(
         "--ready-file",
         type=Path,
-        help="write endpoint, keys, token and pid here, as JSON, once ready, instead of printing them",
+        help="write endpoint, keys, token and pid to this file as JSON when ready, instead of printing them",
     )
     parser.add_argument(
         "--seed",
         type=int,
         default=0,
-        help="decides which offerings there are, and who meets a fault that has a probability",
+        help="seed for offerings and for faults that have a probability [default: %(default)s]",
     )
-    parser.add_argument("--state", type=Path, metavar="DIR", help="keep this AWS there, for the next rehearsal")
-    parser.add_argument(
-        "--with-parent", action="store_true", help="end when the process that started this one ends, however it does"
-    )
+    parser.add_argument("--state", type=Path, metavar="DIR", help="keep this AWS in a folder, and resume from it")
+    parser.add_argument("--with-parent", action="store_true", help="stop when the parent process ends, even by SIGKILL")
     return parser.parse_args(arguments)
 
 
@@ -124,15 +126,21 @@ def _speed(text: str) -> float:
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 0")
     return int(text)
 
 
-def _suite(asked: str | None, state: Path | None) -> str:
-    """The hosts there are to be. KeepingError or HostError when those of the AWS in `state` can't be."""
+def _host_suite(text: str) -> str:
+    if text not in SUITES and ":" not in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(SUITES)} and no MODULE:FACTORY")
+    return text
+
+
+def _suite(requested: str | None, state: Path | None) -> str:
+    """The suite of the hosts. Raises KeepingError or HostError when `state` cannot keep such hosts."""
     if state is None:
-        return asked or "trixie"
-    suite = choose_suite(state, asked) or "trixie"
+        return requested or "trixie"
+    suite = choose_suite(state, requested) or "trixie"
     if (tree := _tree(suite)) is not None and os.geteuid() == 0:
         from rehearsal.hosts.disk import check
 
@@ -142,7 +150,7 @@ def _suite(asked: str | None, state: Path | None) -> str:
 
 
 def _tree(suite: str) -> Path | None:
-    """What is below hosts' own files, where that is there."""
+    """The root file system below the files of hosts, None when there is none yet."""
     from rehearsal.hosts import light
     from rehearsal.hosts.rootfs import SUITES, Rootfs
 
@@ -151,38 +159,27 @@ def _tree(suite: str) -> Path | None:
     return light.default_tree() if suite == light.SUITE else None
 
 
-def _factory(suite: str, booted: int) -> MachineFactory | None:
+def _factory(suite: str, booted: int) -> HostFactory | None:
     if suite == "none":
         return None
-    from rehearsal.hosts import light, played
-    from rehearsal.hosts.booted import factory
-    from rehearsal.hosts.cgroup_cleanup import sweep
+    if ":" in suite:
+        module, _, name = suite.partition(":")
+        factory: HostFactory = getattr(importlib.import_module(module), name)
+        return factory
+    from rehearsal.hosts import booted as booted_hosts
+    from rehearsal.hosts import cgroups, light
 
-    if suite == "played":
-        return played.factory
-    if suite == "light":
+    if suite == light.SUITE:
         return light.factory()
-    for name in sweep():
+    for name in cgroups.remove_orphans():
         print(f"rehearsal: removed {name}, left by a rehearsal that was killed", flush=True)
-    return MixedFactory(factory(suite), light.factory(), booted)
+    return MixedFactory(booted_hosts.factory(suite), light.factory(), booted)
 
 
 def _as_shell(access: Access) -> str:
-    """What makes a shell one whose commands reach this rehearsal."""
+    """Shell commands that point a shell at this rehearsal."""
     variables = {**access.environment, TOKEN_VARIABLE: access.token}
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())
-
-
-def _end_with_parent() -> None:
-    """Have the kernel send SIGTERM when the parent is gone, even by SIGKILL.
-
-    It watches the thread that started this process, not the whole parent: prctl(2), PR_SET_PDEATHSIG.
-    """
-    parent = os.getppid()
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
-        raise ServerError(f"can't watch the parent process: {os.strerror(ctypes.get_errno())}")
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from types import FrameType
 
 from rehearsal.hosts import images, requirements
 from rehearsal.scenarios import SCENARIOS, happy, main_job
+from rehearsal.scenarios.demo import Demo
 from rehearsal.scenarios.sandbox import Sandbox, SandboxError, kept_settings, open_sandbox
-from rehearsal.scenarios.stage import Stage
 from rehearsal.whole_files import write_whole
 
 _HAPPY = SCENARIOS["happy"]
@@ -36,13 +36,13 @@ def main() -> int:
     try:
         suite = _ready_suite(options)
         with open_sandbox(region=options.region, host_suite=suite, kept_in=options.state) as sandbox:
-            stage = Stage(sandbox, options.region)
+            demo = Demo(sandbox, options.region)
             if options.taken_up:
-                _show_where_it_stands(stage)
+                _show_where_it_stands(demo)
             else:
-                _play(stage, options.scenario, suite)
+                _play(demo, options.scenario, suite)
             if options.stays:
-                _stay_up(stage)
+                _stay_up(demo)
     except SandboxError as error:
         print(f"The rehearsal failed: {error}", file=sys.stderr)
         return 1
@@ -53,35 +53,35 @@ def main() -> int:
     return 0
 
 
-def _play(stage: Stage, scenario: str, suite: str) -> None:
+def _play(demo: Demo, scenario: str, suite: str) -> None:
     if scenario == _HAPPY.name and suite == "none":
-        happy.play_without_host(stage)
+        happy.play_without_host(demo)
         return
-    SCENARIOS[scenario].play(stage)
-    took = timedelta(seconds=round(stage.seconds))
+    SCENARIOS[scenario].play(demo)
+    took = timedelta(seconds=round(demo.seconds))
     if scenario == _HAPPY.name:
         print(f"\nThe whole main job took {took}.")
     else:
         print(f"\nRehearsed {scenario} in {took}: all went as it should.")
 
 
-def _show_where_it_stands(stage: Stage) -> None:
-    stage.heading(f"Taken up: it is {stage.sandbox.control('status')['clock']} by the rehearsal's clock")
-    stage.invoke("cb.list", "-r", stage.region)
-    while "booting" in (hosts := stage.sandbox.control("status")["hosts"]).values():
+def _show_where_it_stands(demo: Demo) -> None:
+    demo.heading(f"Taken up: it is {demo.sandbox.control('status')['clock']} by the rehearsal's clock")
+    demo.invoke("cb.list", "-r", demo.region)
+    while "booting" in (hosts := demo.sandbox.control("status")["hosts"]).values():
         time.sleep(_POLL_SECONDS)
     for instance_id, host in hosts.items():
-        stage.say(f"{instance_id}: {host}")
+        demo.say(f"{instance_id}: {host}")
 
 
-def _stay_up(stage: Stage) -> None:
+def _stay_up(demo: Demo) -> None:
     """Until Ctrl-C; meanwhile any command works in a shell that has the settings."""
-    sandbox, hosts = stage.sandbox, stage.sandbox.control("status")["hosts"]
+    sandbox, hosts = demo.sandbox, demo.sandbox.control("status")["hosts"]
     settings = sandbox.folder / "environment.sh"
     write_whole(settings, _as_shell(sandbox).encode(), mode=0o600)
     if list(hosts.values()) == ["running"]:
-        print(f"\ncode-server:  http://127.0.0.1:{main_job.forward_to_nginx(stage)}")
-        print(f"password:     source {settings} && invoke password -r {stage.region}")
+        print(f"\ncode-server:  http://127.0.0.1:{main_job.forward_to_nginx(demo)}")
+        print(f"password:     source {settings} && invoke password -r {demo.region}")
         print("Every other command works in that shell too.", end=" ")
     else:
         print(f"\nEvery command works in a shell after: source {settings}")

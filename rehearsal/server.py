@@ -42,7 +42,7 @@ from rehearsal.faults.latency import Delays, Latency
 from rehearsal.faults.settings import Faults
 from rehearsal.hosts.aws_sites import METADATA, SiteAnswer, SiteRequest
 from rehearsal.hosts.fleet import Fleet
-from rehearsal.hosts.machine import MachineFactory
+from rehearsal.hosts.host import HostFactory
 from rehearsal.hosts.volumes import Volumes
 from rehearsal.keeping import Keeper, KeepingError
 from rehearsal.links import Links
@@ -140,7 +140,7 @@ class RunningServer:
                 logging.getLogger(__name__).exception("what time has done could not be settled")
 
 
-def start(settings: Settings, machine_factory: MachineFactory | None) -> RunningServer:
+def start(settings: Settings, host_factory: HostFactory | None) -> RunningServer:
     """Serve a new, empty AWS; with no factory, instances have no host.
 
     ServerError when the address is not loopback or taken, or when this process serves one already.
@@ -152,7 +152,7 @@ def start(settings: Settings, machine_factory: MachineFactory | None) -> Running
     try:
         # Bound here: werkzeug would print its own words about a port that is taken.
         with _listening(settings.host, settings.port) as bound:
-            served = _Application(settings, machine_factory, bound.getsockname()[1])
+            served = _Application(settings, host_factory, bound.getsockname()[1])
             logging.getLogger("werkzeug").setLevel(logging.ERROR)
             handler = _handler(lambda: served.world.clock.now())
             server = make_server(settings.host, 0, served, threaded=True, request_handler=handler, fd=bound.fileno())
@@ -174,13 +174,13 @@ def _listening(host: str, port: int) -> socket.socket:
 class _Application:
     """The WSGI application: who may ask, the control API, then moto's dispatch by service."""
 
-    def __init__(self, settings: Settings, machine_factory: MachineFactory | None, port: int) -> None:
+    def __init__(self, settings: Settings, host_factory: HostFactory | None, port: int) -> None:
         self._settings = settings
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         self._addresses = {f"{name}:{port}" for name in (host, "localhost")}
         # Anew with each process, also where the AWS is kept: its clients are given them with the address.
         self.access = Access.generate(f"http://{host}:{port}")
-        self._machine_factory = machine_factory
+        self._machine_factory = host_factory
         # A defect is one after a reset, too.
         self._misfits = Misfits()
         make_moto_strict()
@@ -306,9 +306,9 @@ def _start(settings: Settings, kept: Mapping[str, Any] | None) -> datetime | Non
 
 
 @contextmanager
-def serving(settings: Settings, machine_factory: MachineFactory | None) -> Iterator[RunningServer]:
+def serving(settings: Settings, host_factory: HostFactory | None) -> Iterator[RunningServer]:
     """`start`, and `stop` at the end whatever happens."""
-    server = start(settings, machine_factory)
+    server = start(settings, host_factory)
     try:
         yield server
     finally:

@@ -18,16 +18,16 @@ import time
 from collections.abc import Mapping
 
 from rehearsal.hosts import processes
-from rehearsal.hosts.enclosure import Enclosure
+from rehearsal.hosts.container import Container
 from rehearsal.hosts.errors import HostError
-from rehearsal.hosts.machine import KILLED, Ended, Script, ScriptResult
+from rehearsal.hosts.host import KILLED, ExitReason, Script, ScriptResult
 from rehearsal.hosts.tools import BARE_ENVIRONMENT
 
 DEFAULT_FOLDER = "/usr/bin"
 _AGENT_TIMEOUT = 90.0
 
 # $1 script path, $2 working folder. Standard input is a socket: the script comes in, and out go the process's pid as
-# this machine sees it (see `enclosure`), and word that the agent was there to take it.
+# this machine sees it (see `container`), and word that the agent was there to take it.
 _LAUNCH = """
 set -e
 echo taken-up >&0
@@ -43,25 +43,25 @@ _CHECK_EVERY = 0.1
 _LAST_OUTPUT = 2.0
 
 
-def run_script(enclosure: Enclosure, script: Script) -> ScriptResult:
-    """As `Machine.run`. A host that is rebooting takes the script up when its agent is back."""
+def run_script(container: Container, script: Script) -> ScriptResult:
+    """As `Host.run`. A host that is rebooting takes the script up when its agent is back."""
     deadline = time.monotonic() + _AGENT_TIMEOUT
     folder = script.working_directory or DEFAULT_FOLDER
     while True:
-        host = enclosure.ready_leader(_AGENT_TIMEOUT)
+        host = container.ready_leader(_AGENT_TIMEOUT)
         run = _Run(
-            enclosure.enter(host, _LAUNCH, script.path, folder, cgroup=enclosure.agent_cgroup),
+            container.enter(host, _LAUNCH, script.path, folder, cgroup=container.agent_cgroup),
             {**BARE_ENVIRONMENT, **script.environment},
             host,
         )
         with run:
             run.send(script.text)
             result = run.follow(script.timeout, script.cancelled)
-            if run.taken_up or result.ended != "exited":
+            if run.taken_up or result.exit_reason != "exited":
                 return result
         if time.monotonic() > deadline:
             raise HostError(
-                f"Host {enclosure.name} does not run commands",
+                f"Host {container.name} does not run commands",
                 why=f"its agent is not running: {result.stderr.strip()}",
                 remedy="Something in the host stopped it; start it there: systemctl start amazon-ssm-agent",
             )
@@ -117,7 +117,7 @@ class _Run:
             if time.monotonic() >= deadline:
                 return self._kill("timed-out")
 
-    def _kill(self, ended: Ended) -> ScriptResult:
+    def _kill(self, reason: ExitReason) -> ScriptResult:
         """Kill the script's process group, whose leader may be gone already, and the shell on this side."""
         for group in (int(word) for word in self._reports() if word.isdigit()):
             if processes.group_in_namespace_of(group, self._host):
@@ -131,7 +131,7 @@ class _Run:
             for pipe in (self._process.stdout, self._process.stderr):
                 if pipe:
                     pipe.close()
-        return ScriptResult(KILLED, _text(out), _text(err), ended)
+        return ScriptResult(KILLED, _text(out), _text(err), reason)
 
     def _reports(self) -> list[str]:
         with contextlib.suppress(BlockingIOError, ConnectionError):

@@ -47,6 +47,18 @@ def abandoned() -> list[str]:
     return [name.string for name in names if not _owner_lives(name)]
 
 
+def remove_orphans() -> list[str]:
+    """End and remove every host whose owner is gone. Returns the names of their cgroups. Raises HostError.
+
+    When an owner dies, the kernel ends its hosts and drops their mounts and files (see `image/host.sh`). What stays are
+    empty cgroup folders, and processes that hang. Hosts of live rehearsals are left alone.
+    """
+    names = abandoned()
+    for name in names:
+        remove(name)
+    return names
+
+
 def remove(name: str) -> None:
     """Kill what still runs in a cgroup and remove it. Nothing happens when it is gone already."""
     _run(_REMOVE, name)

@@ -1,150 +1,138 @@
-"""One Debian under systemd: its processes, from the first to the last."""
+"""The processes of a host: how they come to be in namespaces of the host's own, and how this process gets in there."""
 
-import contextlib
+from __future__ import annotations
+
 import os
-import signal
 import subprocess
-import threading
-import time
-from collections import deque
-from typing import IO
+import sys
+from abc import ABC, abstractmethod
+from pathlib import Path
 
-from rehearsal.hosts import cgroups, processes
 from rehearsal.hosts.devices import Devices
 from rehearsal.hosts.disk import Disk
-from rehearsal.hosts.enclosure import Enclosure
 from rehearsal.hosts.errors import HostError
-from rehearsal.hosts.rootfs import Rootfs
 from rehearsal.hosts.tools import BARE_ENVIRONMENT
 from rehearsal.hosts.userns import UserNamespace
 
-AGENT_UNIT = "amazon-ssm-agent.service"
-_POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), "Signals"
-_CONSOLE_LINES = 40
-_POLL = 0.02
-_ASK_AGAIN = 0.5
+_SCRIPT = Path(__file__).parent / "image" / "host.sh"
+_EXECUTE_TIMEOUT = 60.0
+# Within the host's user namespace none of them reaches this machine; so what looks for them sees that they are not had.
+_BOUNDED = (
+    "-mknod,-sys_rawio,-sys_module,-sys_time,-syslog,-audit_control,-audit_read,-bpf,-perfmon,-mac_admin,-mac_override"
+)
+# $1 the cgroup to enter, if any; then a command that enters the host. This shell is this machine's and stays outside,
+# but its child is in the host's pid namespace, so no program of the host's ever runs elsewhere. The host sees the child
+# on its way in, and can't look into it: it is this machine's root, then not dumpable (ptrace(2), "Ptrace access mode
+# checking").
+# nsenter's own child would do for this, but nsenter stops itself when its child is stopped, which a host that shuts
+# down does to all processes, and then that host never ends. The shell's remark on a killed child is not output.
+# Where standard input is a socket, the child's pid as this machine sees it goes out there.
+_ENTER = """
+cgroup=$1
+shift
+exec 3>&2 2>/dev/null 4<&0
+(
+    exec 2>&3 3>&- 4<&-
+    [ -z "$cgroup" ] || echo 0 >"$cgroup/cgroup.procs" || exit
+    exec "$@"
+) <&4 &
+echo $! >&4
+wait $!
+"""
 
 
-class Container(Enclosure):
-    """A container, started by `start` and gone, with its cgroup and files in memory, after `stop`."""
+class Container(ABC):
+    """The processes of one host in a user namespace and its network, with the devices it may use."""
 
-    _further_namespaces = ("--cgroup",)
+    _further_namespaces: tuple[str, ...] = ()
+    """What `nsenter` calls those that not every host has of its own."""
 
-    def __init__(self, name: str, rootfs: Rootfs, owner: UserNamespace, devices: Devices) -> None:
-        super().__init__(name, owner, devices)
-        self._rootfs = rootfs
-        self._cgroup = cgroups.name_for(name)
-        self._console: deque[str] = deque(maxlen=_CONSOLE_LINES)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._reader: threading.Thread | None = None
-        self._ready: int | None = None
-        self._readiness = threading.Lock()
+    def __init__(self, name: str, owner: UserNamespace, devices: Devices) -> None:
+        self.name = name
+        self._owner = owner
+        self._devices = devices
 
     @property
     def agent_cgroup(self) -> str:
-        scripts = processes.children(self._process.pid) if self._process else []
-        # Not by way of the host's own files: a folder there may be a link to anywhere.
-        return f"/proc/{scripts[0] if scripts else 0}/root/sys/fs/cgroup/{self._cgroup}/host/system.slice/{AGENT_UNIT}"
+        """The folder, on this machine, of the cgroup that the host's agent's processes belong to; "" for none."""
+        return ""
 
-    def start(self, seed: bytes, disk: Disk) -> None:
-        """Start booting, with the files of the tar archive `seed` laid over the root file system. Raises HostError."""
-        self._process = self._begin(
-            *(seed, disk, "--mount-proc", "--pid", "--fork", "--kill-child"),
-            KIND="booted",
-            TREE=self._rootfs.tree,
-            CGROUP=self._cgroup,
-            MASKS="",
-        )
-        assert self._process.stdout is not None
-        self._reader = threading.Thread(target=self._read_console, args=(self._process.stdout,), daemon=True)
-        self._reader.start()
-
+    @abstractmethod
     def ready_leader(self, timeout: float) -> int:
-        deadline = time.monotonic() + timeout
-        with self._readiness:
-            while (leader := self._leader()) is None or leader != self._ready:
-                if leader is not None and self._state(leader, deadline) in ("running", "degraded"):
-                    self._ready = leader
-                elif self._process is None or self._process.poll() is not None:
-                    raise self._error("it is not running", remedy="See its console's last lines above.")
-                elif time.monotonic() > deadline:
-                    raise self._error(
-                        f"it was not up within {timeout:.0f} s",
-                        remedy="See its console's last lines above; a machine short of memory boots slowly.",
-                    )
-                else:
-                    time.sleep(_POLL)
-            return leader
+        """The pid, on this machine, of the host's first process, once the host is up.
 
-    def stop(self, timeout: float = 10) -> None:
-        if self._process is None:
-            return
-        if self._ready is not None:
-            self._power_off(self._process, timeout)
-        self._process.kill()
-        self._process.wait()
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        cgroups.remove(self._cgroup)
-        if self._reader is not None:
-            self._reader.join()
-        self._process = self._ready = None
+        Waits through a boot or reboot under way, at most `timeout` seconds. Raises HostError.
+        """
 
+    @abstractmethod
     def reboot(self, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        before = self.ready_leader(timeout)
-        # The host may go down under the very command that asks it to.
-        with contextlib.suppress(HostError):
-            self.execute("systemctl reboot", "", purpose="reboot")
-        while self._leader() == before:
-            if time.monotonic() > deadline:
-                raise self._error(f"it did not go down within {timeout:.0f} s", remedy="See its console above.")
-            time.sleep(_POLL)
-        self.ready_leader(max(deadline - time.monotonic(), _POLL))
+        """End all that runs in the host and start it again on the same files; back once it is up. Raises HostError."""
 
-    def _power_off(self, process: "subprocess.Popen[bytes]", timeout: float) -> None:
-        """Ask until it is done: systemd doesn't hear a request while it starts, or while it reboots."""
-        deadline = time.monotonic() + timeout
-        while process.poll() is None and time.monotonic() < deadline:
-            if leader := self._leader():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(leader, _POWER_OFF)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_ASK_AGAIN)
+    @abstractmethod
+    def stop(self, timeout: float = 10) -> None:
+        """Power off, by force after `timeout` seconds, and remove what the kernel doesn't."""
 
-    def _leader(self) -> int | None:
-        """unshare starts host.sh, that starts another unshare, that starts the host's systemd."""
-        if self._process is None:
-            return None
-        for script in processes.children(self._process.pid):
-            for entrance in processes.children(script):
-                if processes.program(entrance) == "unshare":
-                    for child in processes.children(entrance):
-                        if processes.program(child) == "systemd":
-                            return child
-        return None
-
-    def _state(self, leader: int, deadline: float) -> str:
-        try:
-            asked = subprocess.run(
-                self.enter(leader, "systemctl is-system-running --wait"),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-                env=BARE_ENVIRONMENT,
-                timeout=max(deadline - time.monotonic(), _POLL),
-                check=False,
+    def execute(self, command: str, text: str, *, purpose: str) -> str:
+        """Run a shell command in the host outside of its services, with `text` as input, and give its
+        output.
+        """
+        leader = self.ready_leader(_EXECUTE_TIMEOUT)
+        done = subprocess.run(
+            self.enter(leader, f"set -eu\n{command}"),
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=BARE_ENVIRONMENT,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise HostError(
+                f"Host {self.name} could not {purpose}",
+                why=done.stderr.strip() or f"exit status {done.returncode}",
+                remedy="Look at the path in the host; it is root who reads and writes there.",
             )
-        except subprocess.TimeoutExpired:
-            return ""
-        return asked.stdout.strip()
+        return done.stdout
 
-    def _read_console(self, console: IO[bytes]) -> None:
-        with console:
-            for line in console:
-                self._console.append(line.decode(errors="replace").rstrip())
+    def enter(self, leader: int, script: str, *arguments: str, cgroup: str = "") -> list[str]:
+        """The command line of a shell script, with arguments, in the host: as root, in its root folder."""
+        entrance = ("nsenter", f"--target={leader}")
+        inside = ("--user", "--mount", "--uts", "--ipc", "--net", *self._further_namespaces, "--root", "--wd")
+        return [
+            *(*entrance, "--pid", "--no-fork", "--", "sh", "-c", _ENTER, "sh", cgroup),
+            *(*entrance, *inside, "--", "setpriv", f"--bounding-set={_BOUNDED}"),
+            *("sh", "-c", script, "sh", *arguments),
+        ]
 
-    def _error(self, why: str, *, remedy: str) -> HostError:
-        console = "\n".join(self._console)
-        return HostError(f"Host {self.name} can't be used", why=f"{why}\n{console}".strip(), remedy=remedy)
+    def _begin(self, seed: bytes, disk: Disk, *unshared: str, **settings: object) -> subprocess.Popen[bytes]:
+        """Start `image/host.sh`, which says what the settings are. Raises HostError."""
+        seed_file = os.memfd_create("host-seed")
+        try:
+            os.write(seed_file, seed)
+            with disk.held() as lock:
+                owner, devices = self._owner, self._devices.descriptor
+                network, user = owner.network.descriptor, owner.descriptor
+                known = {
+                    "NAME": self.name,
+                    "FOLDER": disk.folder,
+                    "SEED": f"/proc/self/fd/{seed_file}",
+                    "USER_NAMESPACE": user,
+                    "FIRST_ID": owner.first_id,
+                    "DEVICES": devices,
+                    "BOUNDED": _BOUNDED,
+                    "PYTHON": sys.executable,
+                }
+                return subprocess.Popen(
+                    [
+                        *("nsenter", f"--net=/proc/self/fd/{network}"),
+                        *("unshare", "--mount", "--propagation", "private", *unshared, "bash", str(_SCRIPT)),
+                    ],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    env={**BARE_ENVIRONMENT, **{name: str(value) for name, value in (known | settings).items()}},
+                    pass_fds=(seed_file, network, user, devices, *lock),
+                    start_new_session=True,
+                )
+        finally:
+            os.close(seed_file)

@@ -12,7 +12,7 @@ from pathlib import Path
 from rehearsal.hosts.aws_sites import SiteAnswer, SiteRequest
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.folders import HostFolders, HostRecord
-from rehearsal.hosts.machine import Connectable, Labelled, Machine, MachineFactory, Rebootable
+from rehearsal.hosts.host import Connectable, Host, HostFactory, Labelled, Rebootable
 from rehearsal.hosts.volumes import Volume
 
 _BROKEN = "broken, as asked for"
@@ -23,7 +23,7 @@ InstanceSites = Callable[[str, str, SiteRequest], SiteAnswer]
 
 @dataclass
 class _Berth:
-    machine: Machine | None
+    machine: Host | None
     state: str
     settled: threading.Event = field(default_factory=threading.Event)
     gone: bool = False
@@ -41,7 +41,7 @@ class Fleet:
     """
 
     def __init__(
-        self, factory: MachineFactory | None, folder: Path | None = None, sites: InstanceSites | None = None
+        self, factory: HostFactory | None, folder: Path | None = None, sites: InstanceSites | None = None
     ) -> None:
         """`folder`: where hosts outlive this process. `sites`: what they reach of AWS."""
         self._factory = factory
@@ -83,7 +83,7 @@ class Fleet:
         """Remove the files of all others."""
         self._folders.keep(instance_ids)
 
-    def running(self, instance_id: str) -> Machine | None:
+    def running(self, instance_id: str) -> Host | None:
         """The instance's host, once it has booted and until it is destroyed."""
         with self._lock:
             berth = self._berths.get(instance_id)
@@ -95,7 +95,7 @@ class Fleet:
             berth = self._berths.get(instance_id)
             return berth is not None and berth.has_been_up
 
-    def ready(self, instance_id: str) -> Machine | None:
+    def ready(self, instance_id: str) -> Host | None:
         """The same, but None while it reboots."""
         with self._lock:
             berth = self._berths.get(instance_id)
@@ -201,7 +201,7 @@ class Fleet:
             berth.settled.wait()
             berth.machine.destroy()
 
-    def _machine(self, instance_id: str) -> Machine | None:
+    def _machine(self, instance_id: str) -> Host | None:
         with self._lock:
             berth = self._berths.get(instance_id)
             return berth.machine if berth is not None else None
@@ -224,7 +224,7 @@ class Fleet:
             berth.settled.set()
 
 
-def _system(machine: Machine) -> tuple[str, str]:
+def _system(machine: Host) -> tuple[str, str]:
     lines = machine.read_file("/etc/os-release").splitlines()
     known = dict(line.split("=", 1) for line in lines if "=" in line)
     return known.get("NAME", "Linux").strip('"'), known.get("VERSION_ID", "").strip('"')

@@ -21,10 +21,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rehearsal.hosts import aws_sites, certificates, processes, requirements, seed, standins
+from rehearsal.hosts.container import Container
+from rehearsal.hosts.container_host import ContainerHost
 from rehearsal.hosts.devices import Devices
 from rehearsal.hosts.disk import Disk
-from rehearsal.hosts.enclosed import EnclosedHost
-from rehearsal.hosts.enclosure import Enclosure
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.netns import NetworkNamespace
 from rehearsal.hosts.rootfs import Rootfs
@@ -51,7 +51,7 @@ sh {seed.VOLUMES_SCRIPT} boot
 """
 
 
-class LightEnclosure(Enclosure):
+class LightContainer(Container):
     """The processes of a light host, and its files over those of `tree`."""
 
     def __init__(self, name: str, tree: Path, owner: UserNamespace, devices: Devices) -> None:
@@ -122,8 +122,8 @@ class LightEnclosure(Enclosure):
         return HostError(f"Host {self.name} can't be used", why=why, remedy="Launch another instance.")
 
 
-class LightHost(EnclosedHost):
-    """A `Machine` (see there) without systemd."""
+class LightHost(ContainerHost):
+    """A `Host` (see there) without systemd."""
 
     label = "light"
 
@@ -143,8 +143,8 @@ class LightHost(EnclosedHost):
         self._disk.take(SUITE, self._tree)
         authority = certificates.for_region(self._region, self._disk.file("authority.pem"))
         self._serve_aws(owner.network, authority.server)
-        enclosure = LightEnclosure(self._name, self._tree, owner, devices)
-        self._enclosed_by(enclosure)
+        container = LightContainer(self._name, self._tree, owner, devices)
+        self._begin_with(container)
         volumes = self._slots.plug_all()
         first = seed.light_archive(
             name=self._name,
@@ -153,7 +153,7 @@ class LightHost(EnclosedHost):
             authority=authority.certificate,
             volumes=volumes,
         )
-        enclosure.start(seed.archive_of_volumes(volumes) if self._disk.used else first, self._disk)
+        container.start(seed.archive_of_volumes(volumes) if self._disk.used else first, self._disk)
 
     def _serve_aws(self, network: NetworkNamespace, tls: ssl.SSLContext) -> None:
         """On loopback, for there is no network around: nothing in the host can have these ports at all addresses."""
@@ -170,7 +170,7 @@ def _masks(folder: str) -> tuple[str, ...]:
 
 
 def factory(tree: Path | None = None) -> Callable[..., LightHost]:
-    """A `MachineFactory` for light hosts."""
+    """A `HostFactory` for light hosts."""
     return functools.partial(LightHost, tree=tree)
 
 

@@ -1,4 +1,4 @@
-"""A few hosts that boot and any number of light ones: a fleet whose size is real where its every member need not be."""
+"""A limited number of booted hosts and any number of light ones, so that a large fleet fits one machine."""
 
 from __future__ import annotations
 
@@ -6,34 +6,35 @@ import threading
 from pathlib import Path
 
 from rehearsal.hosts import light
+from rehearsal.hosts.container_host import ContainerHost
 from rehearsal.hosts.disk import Disk
-from rehearsal.hosts.enclosed import EnclosedHost
-from rehearsal.hosts.machine import Machine, MachineFactory
+from rehearsal.hosts.host import Host, HostFactory
 
-BOOTED = 4
-"""How many boot unless told otherwise: as many as a machine with 8 GB has room for."""
+MAX_BOOTED = 4
+"""Fits a machine with 8 GB of memory."""
 
 
 class MixedFactory:
-    """A `MachineFactory`: the first `most` machines are `booted`'s, further ones `lighter`'s.
+    """A `HostFactory`: the first `max_booted` hosts are booted, further ones are light. Thread-safe.
 
-    One that goes on with the files of an earlier one is of its kind. A booted host that is destroyed makes room for
-    another. Safe to use from any thread.
+    A host that resumes from a folder keeps its kind. Destroying a booted host makes room for another.
     """
 
-    def __init__(self, booted: MachineFactory, lighter: MachineFactory, most: int = BOOTED) -> None:
+    def __init__(self, booted: HostFactory, lighter: HostFactory, max_booted: int = MAX_BOOTED) -> None:
         self._booted = booted
         self._light = lighter
-        self._most = most
+        self._max_booted = max_booted
         self._lock = threading.Lock()
-        self._there: list[Machine] = []
+        self._existing: list[Host] = []
 
-    def __call__(self, instance_id: str, *, region: str, folder: Path | None = None) -> Machine:
-        was = Disk(folder).suite
+    def __call__(self, instance_id: str, *, region: str, folder: Path | None = None) -> Host:
+        previous = Disk(folder).suite
         with self._lock:
-            self._there = [one for one in self._there if not (isinstance(one, EnclosedHost) and one.destroyed)]
-            if was == light.SUITE or (was is None and len(self._there) >= self._most):
+            self._existing = [
+                host for host in self._existing if not (isinstance(host, ContainerHost) and host.destroyed)
+            ]
+            if previous == light.SUITE or (previous is None and len(self._existing) >= self._max_booted):
                 return self._light(instance_id, region=region, folder=folder)
-            machine = self._booted(instance_id, region=region, folder=folder)
-            self._there.append(machine)
-            return machine
+            host = self._booted(instance_id, region=region, folder=folder)
+            self._existing.append(host)
+            return host

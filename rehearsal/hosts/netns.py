@@ -10,8 +10,10 @@ import fcntl
 import os
 import socket
 import struct
+import subprocess
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from rehearsal.hosts.errors import HostError
@@ -19,6 +21,8 @@ from rehearsal.hosts.errors import HostError
 _CLONE_NEWNET = 0x40000000
 _SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK = 0x8914, 0x8916, 0x891C
 _IFF_UP = 0x1
+_NAME = "eth0"
+_MTU = 65535
 _libc = ctypes.CDLL(None, use_errno=True)
 
 T = TypeVar("T")
@@ -95,6 +99,38 @@ class NetworkNamespace:
 
     def _enter(self) -> None:
         _check(_libc.setns(self.descriptor, _CLONE_NEWNET))
+
+
+@dataclass(frozen=True)
+class End:
+    """A namespace, the IPv4 addresses, with prefix lengths, that it gets, and those it is to find at the other end."""
+
+    namespace: NetworkNamespace
+    addresses: tuple[str, ...]
+    reaches: tuple[str, ...] = ()
+
+
+def connect_by_cable(near: End, far: End) -> None:
+    """Lay a cable, which is gone with either namespace. Raises OSError where the kernel has none."""
+    far_side = f"/proc/self/fd/{far.namespace.descriptor}"
+    _ip(near, far, f"link add {_NAME} mtu {_MTU} type veth peer name {_NAME} mtu {_MTU} netns {far_side}")
+    for end in (near, far):
+        given = [f"address add {address} dev {_NAME}" for address in end.addresses]
+        routes = [f"route add {address} dev {_NAME}" for address in end.reaches]
+        _ip(end, far, *given, f"link set {_NAME} up", *routes)
+
+
+def _ip(inside: End, far: End, *commands: str) -> None:
+    done = subprocess.run(
+        ["nsenter", f"--net=/proc/self/fd/{inside.namespace.descriptor}", "ip", "-batch", "-"],
+        input="\n".join(commands),
+        capture_output=True,
+        text=True,
+        pass_fds=(inside.namespace.descriptor, far.namespace.descriptor),
+        check=False,
+    )
+    if done.returncode != 0:
+        raise OSError(f"ip {commands[0]}: {done.stderr.strip()}")
 
 
 def _make_namespace() -> int:

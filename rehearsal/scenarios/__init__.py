@@ -1,4 +1,4 @@
-"""What can be rehearsed: one story a module, told in the verbs of `rehearsal.scenarios.stage`.
+"""What can be rehearsed: one story a module, told in the verbs of `rehearsal.scenarios.demo`.
 
 Each shows what something looks like to a user, and how to go on from there. To add one: a module with a docstring, the
 first line of which `--help` says of it, and a function `play`; and its name here.
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
-from rehearsal.scenarios.stage import Stage
+from rehearsal.scenarios.demo import Demo
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Scenario:
         """What it shows, in a line."""
         return (self._module().__doc__ or "").partition("\n")[0]
 
-    def play(self, stage: Stage) -> None:
+    def play(self, demo: Demo) -> None:
         """SandboxError when something goes otherwise than the story."""
-        play: Callable[[Stage], None] = self._module().play
-        play(stage)
+        play: Callable[[Demo], None] = self._module().play
+        play(demo)
 
     def _module(self) -> ModuleType:
         return importlib.import_module(f"{__name__}.{self.name.replace('-', '_')}")

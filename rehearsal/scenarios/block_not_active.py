@@ -5,29 +5,29 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from rehearsal.scenarios import main_job
-from rehearsal.scenarios.stage import Stage
+from rehearsal.scenarios.demo import Demo
 
 _BEFORE = timedelta(seconds=10)
 
 
-def play(stage: Stage) -> None:
-    proposed = main_job.buy(stage, show=False)
-    main_job.make_bucket(stage, show=False)
+def play(demo: Demo) -> None:
+    proposed = main_job.buy(demo, show=False)
+    main_job.make_bucket(demo, show=False)
 
-    stage.heading("Deploy at once")
-    stage.say(
+    demo.heading("Deploy at once")
+    demo.say(
         "The block is paid, and scheduled: EC2 would refuse a launch on it, and Terraform would try again for up to "
         "50 minutes. So deploy looks at the block first:"
     )
-    stage.invoke("deploy", "--use-capacity-block", "-r", stage.region, "--skip-setup", status=2)
-    stage.say("Nothing was made. The block is as it was, and so is what was paid for it:")
-    stage.invoke("cb.list", "-r", stage.region)
+    demo.invoke("deploy", "--use-capacity-block", "-r", demo.region, "--skip-setup", status=2)
+    demo.say("Nothing was made. The block is as it was, and so is what was paid for it:")
+    demo.invoke("cb.list", "-r", demo.region)
 
-    stage.heading("Wait for it")
+    demo.heading("Wait for it")
     soon = datetime.fromisoformat(proposed.start) - _BEFORE
-    stage.aws("clock", {"to": soon.isoformat()}, f"the days go by, until {_BEFORE.seconds} seconds before the start")
-    stage.invoke("cb.wait", "--until", "active", "-r", stage.region)
+    demo.aws("clock", {"to": soon.isoformat()}, f"the days go by, until {_BEFORE.seconds} seconds before the start")
+    demo.invoke("cb.wait", "--until", "active", "-r", demo.region)
 
-    stage.heading("The same deploy, once it has begun")
-    stage.invoke("deploy", "--use-capacity-block", "-r", stage.region, "--skip-setup")
-    stage.say("`invoke cb.wait && invoke deploy --use-capacity-block`, left in a terminal, is all there is to do.")
+    demo.heading("The same deploy, once it has begun")
+    demo.invoke("deploy", "--use-capacity-block", "-r", demo.region, "--skip-setup")
+    demo.say("`invoke cb.wait && invoke deploy --use-capacity-block`, left in a terminal, is all there is to do.")

@@ -5,25 +5,25 @@ from __future__ import annotations
 import re
 
 from rehearsal.scenarios import main_job
+from rehearsal.scenarios.demo import Demo
 from rehearsal.scenarios.sandbox import run
-from rehearsal.scenarios.stage import Stage
 
 
-def play(stage: Stage) -> None:
-    main_job.prepare(stage)
-    stage.heading("Deploy on the block, and set code-server up")
-    stage.invoke("deploy", "--use-capacity-block", "-r", stage.region)
-    stage.heading("Log in")
-    main_job.check_login(stage)
+def play(demo: Demo) -> None:
+    main_job.prepare(demo)
+    demo.heading("Deploy on the block, and set code-server up")
+    demo.invoke("deploy", "--use-capacity-block", "-r", demo.region)
+    demo.heading("Log in")
+    main_job.check_login(demo)
 
 
-def play_without_host(stage: Stage) -> None:
+def play_without_host(demo: Demo) -> None:
     """All of it but the steps on the machine: what would run is rendered, checked, and called not executed."""
-    main_job.prepare(stage)
-    stage.heading("Deploy on the block")
-    stage.invoke("deploy", "--use-capacity-block", "-r", stage.region, "--skip-setup")
-    stage.heading("Render and check the setup's steps")
-    told = run(stage.sandbox, ["invoke", "setup", "--dry-run", "-r", stage.region])
+    main_job.prepare(demo)
+    demo.heading("Deploy on the block")
+    demo.invoke("deploy", "--use-capacity-block", "-r", demo.region, "--skip-setup")
+    demo.heading("Render and check the setup's steps")
+    told = run(demo.sandbox, ["invoke", "setup", "--dry-run", "-r", demo.region])
     steps = re.findall(r"^----- (\S+): would run", told, flags=re.MULTILINE)
     checked = re.findall(r"^----- (\d+ scripts checked.*)$", told, flags=re.MULTILINE)
     for step in steps:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from rehearsal.scenarios.demo import Demo
 from rehearsal.scenarios.login import log_in, upgrade_to_websocket
 from rehearsal.scenarios.sandbox import SandboxError, run
-from rehearsal.scenarios.stage import Stage
 
 INSTANCE_TYPE = "trn2.3xlarge"
 HOURS = 24
@@ -26,44 +26,44 @@ class Proposed:
         return ("cb.purchase", "--offering-id", self.offering_id, "--start-time", self.start, "--yes")
 
 
-def find(stage: Stage, *, show: bool = True) -> Proposed:
-    found = stage.invoke("cb.search", "-t", INSTANCE_TYPE, "-d", str(HOURS), "-r", stage.region, show=show)
+def find(demo: Demo, *, show: bool = True) -> Proposed:
+    found = demo.invoke("cb.search", "-t", INSTANCE_TYPE, "-d", str(HOURS), "-r", demo.region, show=show)
     proposed = re.search(r"--offering-id (\S+) --start-time (\S+)", found)
     if proposed is None:
         raise SandboxError("cb.search found no offering to buy.")
     return Proposed(proposed.group(1), proposed.group(2))
 
 
-def buy(stage: Stage, *, show: bool = True) -> Proposed:
+def buy(demo: Demo, *, show: bool = True) -> Proposed:
     """Find a block and buy it, each under its heading."""
-    stage.heading("Find a Capacity Block")
-    proposed = find(stage, show=show)
-    stage.heading("Buy it, and keep its ids in Parameter Store")
-    stage.invoke(*proposed.purchase, "-r", stage.region, show=show)
+    demo.heading("Find a Capacity Block")
+    proposed = find(demo, show=show)
+    demo.heading("Buy it, and keep its ids in Parameter Store")
+    demo.invoke(*proposed.purchase, "-r", demo.region, show=show)
     return proposed
 
 
-def make_bucket(stage: Stage, *, show: bool = True) -> None:
-    stage.heading("Make the bucket for Terraform's state")
-    stage.invoke("bootstrap", "-r", stage.region, show=show)
+def make_bucket(demo: Demo, *, show: bool = True) -> None:
+    demo.heading("Make the bucket for Terraform's state")
+    demo.invoke("bootstrap", "-r", demo.region, show=show)
 
 
-def begin(stage: Stage, proposed: Proposed) -> None:
-    stage.heading(f"The rehearsal's clock moves to the block's start, {proposed.start}")
-    stage.sandbox.control("clock", {"to": proposed.start})
+def begin(demo: Demo, proposed: Proposed) -> None:
+    demo.heading(f"The rehearsal's clock moves to the block's start, {proposed.start}")
+    demo.sandbox.control("clock", {"to": proposed.start})
 
 
-def prepare(stage: Stage, *, show: bool = True) -> Proposed:
+def prepare(demo: Demo, *, show: bool = True) -> Proposed:
     """Find and buy a block, go to its start, make the state bucket."""
-    proposed = buy(stage, show=show)
-    begin(stage, proposed)
-    make_bucket(stage, show=show)
+    proposed = buy(demo, show=show)
+    begin(demo, proposed)
+    make_bucket(demo, show=show)
     return proposed
 
 
-def saved_block(stage: Stage) -> str:
+def saved_block(demo: Demo) -> str:
     """The reservation's id that the purchase saved."""
-    return reservation_in(run(stage.sandbox, ["invoke", "cb.load-params", "-r", stage.region, "-o", "shell"]))
+    return reservation_in(run(demo.sandbox, ["invoke", "cb.load-params", "-r", demo.region, "-o", "shell"]))
 
 
 def reservation_in(told: str) -> str:
@@ -74,28 +74,28 @@ def reservation_in(told: str) -> str:
     return found.group()
 
 
-def the_instance(stage: Stage) -> str:
+def the_instance(demo: Demo) -> str:
     """The id of the one instance there is."""
-    (instance_id,) = stage.sandbox.control("status")["hosts"]
+    (instance_id,) = demo.sandbox.control("status")["hosts"]
     return str(instance_id)
 
 
-def forward_to_nginx(stage: Stage) -> int:
+def forward_to_nginx(demo: Demo) -> int:
     """The port on 127.0.0.1 that leads to the machine's nginx, as a Session Manager port forward does."""
-    inside = stage.sandbox.settings()["nginxPort"]
-    forwarded = stage.sandbox.control("forward", {"instance_id": the_instance(stage), "port": inside})
+    inside = demo.sandbox.settings()["nginxPort"]
+    forwarded = demo.sandbox.control("forward", {"instance_id": the_instance(demo), "port": inside})
     return int(forwarded["port"])
 
 
-def check_login(stage: Stage) -> None:
+def check_login(demo: Demo) -> None:
     """Log in to code-server as a browser does. Raises SandboxError when that does not work."""
-    port = forward_to_nginx(stage)
-    password = run(stage.sandbox, ["invoke", "password", "-r", stage.region]).strip()
+    port = forward_to_nginx(demo)
+    password = run(demo.sandbox, ["invoke", "password", "-r", demo.region]).strip()
     login = log_in(port, password)
     if not login.accepted:
         raise SandboxError(f"code-server refused the password from Secrets Manager (HTTP {login.status}).")
-    stage.say(f"http://127.0.0.1:{port} takes the password from Secrets Manager")
+    demo.say(f"http://127.0.0.1:{port} takes the password from Secrets Manager")
     upgraded = upgrade_to_websocket(port, login.session)
     if upgraded != 101:
         raise SandboxError(f"The editor's websocket does not pass nginx (HTTP {upgraded}, not 101).")
-    stage.say("and upgrades its websocket (HTTP 101)")
+    demo.say("and upgrades its websocket (HTTP 101)")

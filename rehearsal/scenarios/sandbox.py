@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.client import Access, AccessError
-from rehearsal.hosts import leftovers
+from rehearsal.hosts import orphans
 from rehearsal.hosts.code_server_package import VERSION
 from rehearsal.scenarios.terraform_mirror import write_cli_config
 from rehearsal.whole_files import make_private
@@ -78,7 +78,7 @@ def open_sandbox(
 
     `options`: further ones of `python -m rehearsal`. `kept_in`: a folder where it stays instead, and is taken up again.
     """
-    folder = kept_in or leftovers.new_folder()
+    folder = kept_in or orphans.new_sandbox_folder()
     try:
         make_private(folder)
     except OSError as error:
@@ -145,7 +145,7 @@ def make_environment(folder: Path, settings: Path, access: Access) -> dict[str, 
         DISABLE_VERSION_CHECK="1",
         CI="1",
     )
-    environment[leftovers.MARK] = str(folder)
+    environment[orphans.VARIABLE] = str(folder)
     temporary = folder / "tmp"
     # What Terraform and its provider leave when they are killed goes with the folder, where a socket's path fits.
     if len(str(temporary)) <= _SOCKET_FOLDER_LENGTH:

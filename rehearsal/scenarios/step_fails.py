@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from rehearsal.scenarios import main_job
-from rehearsal.scenarios.stage import Stage
+from rehearsal.scenarios.demo import Demo
 
 
-def play(stage: Stage) -> None:
-    main_job.prepare(stage, show=False)
-    stage.heading("Deploy, and leave the setup for later")
-    stage.invoke("deploy", "--use-capacity-block", "-r", stage.region, "--skip-setup", show=False)
-    instance = main_job.the_instance(stage)
-    to = ("-i", instance, "-r", stage.region)
-    port = stage.sandbox.settings()["nginxPort"]
-    stage.say(f"-> meanwhile somebody starts a web server of their own on it, which takes port {port}")
+def play(demo: Demo) -> None:
+    main_job.prepare(demo, show=False)
+    demo.heading("Deploy, and leave the setup for later")
+    demo.invoke("deploy", "--use-capacity-block", "-r", demo.region, "--skip-setup", show=False)
+    instance = main_job.the_instance(demo)
+    to = ("-i", instance, "-r", demo.region)
+    port = demo.sandbox.settings()["nginxPort"]
+    demo.say(f"-> meanwhile somebody starts a web server of their own on it, which takes port {port}")
     squatter = f"systemd-run --unit=forgotten --collect --quiet python3 -m http.server {port}"
-    stage.invoke("run-tasks", "--file", stage.task_file("squatter", squatter), *to, show=False)
+    demo.invoke("run-tasks", "--file", demo.task_file("squatter", squatter), *to, show=False)
 
-    stage.heading("Set code-server up")
-    stage.invoke("setup", *to, status=1)
+    demo.heading("Set code-server up")
+    demo.invoke("setup", *to, status=1)
 
-    stage.heading("Look closer")
-    stage.say("The end of the output is above; the whole of it is in a log on the machine:")
-    stage.invoke("setup.logs", "12", *to)
-    look = stage.task_file("look", f"ss -ltnp 'sport = :{port}'")
-    stage.invoke("run-tasks", "--file", look, *to)
+    demo.heading("Look closer")
+    demo.say("The end of the output is above; the whole of it is in a log on the machine:")
+    demo.invoke("setup.logs", "12", *to)
+    look = demo.task_file("look", f"ss -ltnp 'sport = :{port}'")
+    demo.invoke("run-tasks", "--file", look, *to)
 
-    stage.heading("Mend it, and set up again")
-    stage.invoke("run-tasks", "--file", stage.task_file("mend", "systemctl stop forgotten"), *to)
-    stage.say("What had finished is not run again:")
-    stage.invoke("setup", *to)
-    main_job.check_login(stage)
+    demo.heading("Mend it, and set up again")
+    demo.invoke("run-tasks", "--file", demo.task_file("mend", "systemctl stop forgotten"), *to)
+    demo.say("What had finished is not run again:")
+    demo.invoke("setup", *to)
+    main_job.check_login(demo)

@@ -12,8 +12,8 @@ import pytest
 
 from rehearsal.hosts import requirements
 from rehearsal.scenarios import main_job
+from rehearsal.scenarios.demo import Demo
 from rehearsal.scenarios.sandbox import Sandbox, SandboxError, run
-from rehearsal.scenarios.stage import Stage
 from tests.e2e.leaks import Witness
 from tests.sandboxes import open_sandbox
 
@@ -117,7 +117,7 @@ def components() -> None:
 def machine(request, components) -> Iterator[Machine]:
     with open_sandbox(region=REGION, host_suite=request.param) as sandbox:
         with Witness(sandbox, REGION) as witness:
-            main_job.prepare(Stage(sandbox, REGION))
+            main_job.prepare(Demo(sandbox, REGION))
             deploy = ["sh", "-c", f"exec invoke deploy --use-capacity-block -r {REGION} 2>&1"]
             told = run(sandbox, deploy)
             password = run(sandbox, ["invoke", "password", "-r", REGION]).strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from rehearsal.hosts.machine import Machine, Script, ScriptResult
+from rehearsal.hosts.host import Host, Script, ScriptResult
 from tests.e2e.conftest import PROJECT
 from torchneuron.core import config
 from torchneuron.setup import code_server, definition
@@ -28,24 +28,24 @@ def scripts(password: Reference = GIVEN, **values: str) -> dict[str, str]:
     return {task.id: task.script(after=None, is_first=True, forget=[task.id]) for task in tasks}
 
 
-def give(host: Machine, password: str) -> None:
+def give(host: Host, password: str) -> None:
     """Have the password where the scripts look for it."""
     host.write_file(f"/run/torchneuron/given/{GIVEN.place}/PASSWORD", password)
 
 
-def try_(host: Machine, script: str) -> ScriptResult:
+def try_(host: Host, script: str) -> ScriptResult:
     """What becomes of a script that may fail."""
     return host.run(Script(script, "/var/lib/amazon/ssm/_script.sh", 300))
 
 
-def run(host: Machine, script: str) -> str:
+def run(host: Host, script: str) -> str:
     """A script's standard error, else its output."""
     done = try_(host, script)
     assert done.exit_code == 0, done.stderr
     return done.stderr or done.stdout
 
 
-def set_up(host: Machine, password: str, **values: str) -> dict[str, str]:
+def set_up(host: Host, password: str, **values: str) -> dict[str, str]:
     """Run every task; what each says last."""
     give(host, password)
     return {task: run(host, script).splitlines()[-1] for task, script in scripts(**values).items()}

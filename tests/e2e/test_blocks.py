@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from rehearsal.scenarios import main_job
+from rehearsal.scenarios.demo import Demo
 from rehearsal.scenarios.sandbox import Sandbox, SandboxError, run
-from rehearsal.scenarios.stage import Stage
 from tests.e2e.conftest import REGION, client
 from tests.sandboxes import open_sandbox
 
@@ -50,7 +50,7 @@ class Account:
 @pytest.fixture(scope="module")
 def account():
     with open_sandbox(region=REGION, host_suite="none") as sandbox:
-        stage = Stage(sandbox, REGION)
+        stage = Demo(sandbox, REGION)
         begun = datetime.fromisoformat(main_job.prepare(stage).start)
         first = main_job.saved_block(stage)
         after = (begun + timedelta(days=2)).isoformat()

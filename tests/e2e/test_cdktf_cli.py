@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from rehearsal.scenarios import main_job
+from rehearsal.scenarios.demo import Demo
 from rehearsal.scenarios.sandbox import Sandbox
-from rehearsal.scenarios.stage import Stage
 from rehearsal.scenarios.terraform_mirror import write_cli_config
 from tests.e2e.conftest import PROJECT, REGION, client, publish_newer_ami, take_ami_from_own_parameter
 from tests.sandboxes import open_sandbox
@@ -71,7 +71,7 @@ class Cdktf:
 def cdktf():
     """cdktf-cli against a rehearsal where a block has been bought and has begun, and a state bucket made."""
     with open_sandbox(region=REGION, host_suite="none") as sandbox:
-        main_job.prepare(Stage(sandbox, REGION))
+        main_job.prepare(Demo(sandbox, REGION))
         take_ami_from_own_parameter(sandbox)
         yield Cdktf(sandbox)
 

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from rehearsal.scenarios import main_job
+from rehearsal.scenarios.demo import Demo
 from rehearsal.scenarios.sandbox import Sandbox, SandboxError, run
-from rehearsal.scenarios.stage import Stage
 from tests.e2e.conftest import (
     PROJECT,
     REGION,
@@ -73,7 +73,7 @@ class Deployment:
 def deployment():
     """A rehearsal where a block has been bought and has begun, and a state bucket made."""
     with open_sandbox(region=REGION, host_suite="none") as sandbox:
-        main_job.prepare(Stage(sandbox, REGION))
+        main_job.prepare(Demo(sandbox, REGION))
         take_ami_from_own_parameter(sandbox)
         yield Deployment(sandbox)
 

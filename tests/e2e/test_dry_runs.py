@@ -9,8 +9,8 @@ import re
 import pytest
 
 from rehearsal.scenarios import main_job
+from rehearsal.scenarios.demo import Demo
 from rehearsal.scenarios.sandbox import SandboxError, run
-from rehearsal.scenarios.stage import Stage
 from tests.e2e.conftest import REGION, client
 from tests.sandboxes import open_sandbox
 
@@ -22,7 +22,7 @@ ON_BLOCK = ("deploy", "--use-capacity-block", "--skip-setup", "--data-volume-siz
 def sandbox():
     """A rehearsal where a block has been bought and has begun, and a state bucket made. Its machine has no host."""
     with open_sandbox(region=REGION, host_suite="none") as sandbox:
-        main_job.prepare(Stage(sandbox, REGION))
+        main_job.prepare(Demo(sandbox, REGION))
         yield sandbox
 
 

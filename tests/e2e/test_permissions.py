@@ -9,8 +9,8 @@ import functools
 import pytest
 
 from rehearsal.scenarios import main_job
+from rehearsal.scenarios.demo import Demo
 from rehearsal.scenarios.sandbox import run
-from rehearsal.scenarios.stage import Stage
 from tests.e2e.conftest import REGION
 from tests.functional.asking import allowed, asked
 from tests.functional.principals import user_with
@@ -21,7 +21,7 @@ from tests.sandboxes import open_sandbox
 def sandbox():
     """A rehearsal where a block has been bought and has begun, and a state bucket made. Its machine has no host."""
     with open_sandbox(region=REGION, host_suite="none") as sandbox:
-        main_job.prepare(Stage(sandbox, REGION))
+        main_job.prepare(Demo(sandbox, REGION))
         yield sandbox
 
 

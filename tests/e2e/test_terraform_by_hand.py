@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from rehearsal.scenarios import main_job
+from rehearsal.scenarios.demo import Demo
 from rehearsal.scenarios.sandbox import Sandbox
-from rehearsal.scenarios.stage import Stage
 from tests.e2e.conftest import REGION, client
 from tests.sandboxes import open_sandbox
 
@@ -78,7 +78,7 @@ def _configuration(sandbox: Sandbox, name: str, **variables: str) -> Configurati
 @pytest.fixture(scope="module")
 def applied() -> Iterator[Applied]:
     with open_sandbox(region=REGION, host_suite="none") as sandbox:
-        main_job.prepare(Stage(sandbox, REGION))
+        main_job.prepare(Demo(sandbox, REGION))
         client(sandbox, "secretsmanager").create_secret(Name="code-server", SecretString='a "b" c')
         search = {"InstanceType": "trn2.3xlarge", "InstanceCount": 1, "CapacityDurationHours": 24}
         offerings = client(sandbox, "ec2").describe_capacity_block_offerings(**search)["CapacityBlockOfferings"]

@@ -22,8 +22,8 @@ from pathlib import Path
 import pytest
 
 from rehearsal.scenarios import main_job
+from rehearsal.scenarios.demo import Demo
 from rehearsal.scenarios.sandbox import Sandbox
-from rehearsal.scenarios.stage import Stage
 from tests.e2e.conftest import REGION, client
 from tests.faults.command import Command, laptop
 from tests.faults.lanes import play
@@ -265,7 +265,7 @@ def sandboxes():
         made = [stack.enter_context(open_sandbox(region=REGION, host_suite="none")) for _ in range(LANES)]
         for one in made:
             with contextlib.redirect_stdout(io.StringIO()):
-                main_job.prepare(Stage(one, REGION))
+                main_job.prepare(Demo(one, REGION))
         yield made
 
 

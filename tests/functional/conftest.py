@@ -17,7 +17,7 @@ from botocore.config import Config as ClientConfig
 
 from rehearsal.faults.latency import Delays
 from rehearsal.hosts.errors import HostError
-from rehearsal.hosts.machine import KILLED, Script, ScriptResult
+from rehearsal.hosts.host import KILLED, Script, ScriptResult
 from rehearsal.hosts.volumes import Volume
 from rehearsal.server import Settings, serving
 from tests.functional.command_fixtures import document, instance, launch, profile  # noqa: F401
@@ -47,7 +47,7 @@ def pytest_generate_tests(metafunc):
 
 
 class FakeMachine:
-    """A `Machine` in memory. Scripts are played, not run, by their text:
+    """A `Host` in memory. Scripts are played, not run, by their text:
 
     `out TEXT`, `err TEXT` write a line, `repeat N TEXT` writes TEXT N times, `exit N` ends, `wait` waits for the
     test to set `proceed` (killed at the timeout, when cancelled or by a reboot), `next` ends with the next of

@@ -11,7 +11,7 @@ import pytest
 
 from rehearsal.hosts import light
 from rehearsal.hosts.booted import factory
-from rehearsal.hosts.machine import Script
+from rehearsal.hosts.host import Script
 from rehearsal.hosts.requirements import missing, missing_for_light
 
 SCRIPT = "/var/lib/amazon/ssm/i-test/document/orchestration/command/step/_script.sh"

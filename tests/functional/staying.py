@@ -91,7 +91,7 @@ class Served:
 
 def command(folder, *arguments):
     """The command line of a rehearsal that keeps its AWS in the folder."""
-    return [sys.executable, "-m", "rehearsal", "--state", str(folder), *arguments]
+    return [sys.executable, "-m", "rehearsal", "--with-parent", "--state", str(folder), *arguments]
 
 
 @pytest.fixture

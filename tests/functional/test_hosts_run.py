@@ -12,8 +12,8 @@ from rehearsal.hosts import light
 from rehearsal.hosts.booted import factory
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.fleet import run_all
+from rehearsal.hosts.host import KILLED
 from rehearsal.hosts.light import OWN, LightHost
-from rehearsal.hosts.machine import KILLED
 from rehearsal.hosts.mixed import MixedFactory
 from tests.functional.hosts_support import SCRIPT, booted, eventually, light_host, run
 
@@ -34,7 +34,7 @@ class TestRun:
     def test_passes_output_and_exit_code_on(self, host):
         result = run(host, "echo out; echo err >&2; exit 7")
         assert (result.stdout, result.stderr, result.exit_code) == ("out\n", "err\n", 7)
-        assert result.ended == "exited"
+        assert result.exit_reason == "exited"
 
     def test_keeps_output_whole(self, host):
         assert len(run(host, "head -c 300000 /dev/zero | tr '\\0' x").stdout) == 300_000
@@ -42,7 +42,7 @@ class TestRun:
     @pytest.mark.parametrize(("signal", "code"), [("TERM", 143), ("KILL", KILLED)])
     def test_a_signal_is_an_exit_code_as_in_a_shell(self, host, signal, code):
         result = run(host, f"kill -{signal} $$")
-        assert (result.exit_code, result.ended) == (code, "exited")
+        assert (result.exit_code, result.exit_reason) == (code, "exited")
 
     def test_has_a_services_bare_environment_and_what_was_given(self, host):
         lines = run(host, "#!/usr/bin/env -S sh -c 'exec cat /proc/self/environ'", ONE="a b", TWO="$HOME").stdout
@@ -86,7 +86,7 @@ class TestRun:
         started = time.monotonic()
         result = run(host, "echo begun; sleep 4321 & sleep 4321", timeout=5)
         assert time.monotonic() - started < 300
-        assert (result.exit_code, result.ended, result.stdout) == (KILLED, "timed-out", "begun\n")
+        assert (result.exit_code, result.exit_reason, result.stdout) == (KILLED, "timed-out", "begun\n")
         assert run(host, "pgrep -f '[s]leep 4321'").stdout == ""
 
     def test_cancel_kills_the_whole_process_group(self, host):
@@ -96,12 +96,12 @@ class TestRun:
             assert eventually(lambda: run(host, "pgrep -c -f '[s]leep 5432'", path="/run/look.sh").stdout == "2\n")
             cancelled.set()
             result = running.result(timeout=300)
-        assert (result.exit_code, result.ended) == (KILLED, "cancelled")
+        assert (result.exit_code, result.exit_reason) == (KILLED, "cancelled")
         assert run(host, "pgrep -f '[s]leep 5432'").stdout == ""
 
     def test_a_background_job_that_keeps_stdout_holds_the_step_up(self, host):
         result = run(host, "sleep 6543 & exit 0", timeout=3)
-        assert (result.exit_code, result.ended) == (KILLED, "timed-out")
+        assert (result.exit_code, result.exit_reason) == (KILLED, "timed-out")
         assert run(host, "pgrep -f '[s]leep 6543'").stdout == "", "its group is killed, though the leader is gone"
 
     def test_a_long_script(self, host):
@@ -109,14 +109,14 @@ class TestRun:
 
     def test_a_job_let_go_properly_survives(self, host):
         result = run(host, "nohup sleep 7654 >/dev/null 2>&1 &")
-        assert (result.exit_code, result.ended) == (0, "exited")
+        assert (result.exit_code, result.exit_reason) == (0, "exited")
         assert run(host, "pgrep -c -f '[s]leep 7654'").stdout == "1\n"
 
     def test_a_job_in_another_session_does_not_hold_the_timeout_up(self, host):
         started = time.monotonic()
         result = run(host, "setsid sleep 600 & echo said; sleep 600", timeout=5)
         assert time.monotonic() - started < 300
-        assert (result.ended, result.stdout) == ("timed-out", "said\n")
+        assert (result.exit_reason, result.stdout) == ("timed-out", "said\n")
 
     def test_takes_milliseconds(self, host):
         def seconds():

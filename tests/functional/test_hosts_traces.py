@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.hosts import light
+from rehearsal.hosts import cgroups, light
 from rehearsal.hosts.booted import factory
-from rehearsal.hosts.cgroup_cleanup import sweep
 from rehearsal.hosts.code_server_package import CodeServerPackage
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.rootfs import Rootfs
@@ -82,7 +81,7 @@ class TestNothingIsLeft:
             assert devices(owner.pid) == 1
             owner.send_signal(signal.SIGKILL)
         assert eventually(lambda: not traces(owner.pid).processes), "hosts die with their owner, before any sweep"
-        sweep()
+        cgroups.remove_orphans()
         assert not traces(owner.pid).cgroups
         assert eventually(lambda: devices(owner.pid) == 0)
         assert run(host, "echo unharmed").stdout == "unharmed\n"
@@ -161,7 +160,7 @@ from rehearsal.hosts.volumes import Volume
 host = factory("trixie")("i-orphan", region="sa-east-1")
 host.attach_volume(Volume(f"vol-{os.getpid():08x}", 1))
 host.boot()
-host._enclosure.execute("mkfs.ext4 -q /dev/nvme1n1 && mount /dev/nvme1n1 /mnt", "", purpose="mount")
+host._container.execute("mkfs.ext4 -q /dev/nvme1n1 && mount /dev/nvme1n1 /mnt", "", purpose="mount")
 print("booted", flush=True)
 time.sleep(600)
 """

@@ -11,7 +11,7 @@ import pytest
 from moto.s3.models import s3_backends
 from moto.ssm.models import ssm_backends
 
-from rehearsal.hosts.machine import KILLED, ScriptResult
+from rehearsal.hosts.host import KILLED, ScriptResult
 from tests.functional.asking import allowed, asked
 from tests.functional.principals import clients_of, denied, user_with
 from tests.functional.rehearsal_support import PERMITTING, certificate, make_profile

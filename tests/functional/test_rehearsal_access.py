@@ -260,7 +260,7 @@ def running(tmp_path):
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o005)
-    options = ["--host-suite", "none", "--ready-file", str(ready), "--state", str(state)]
+    options = ["--with-parent", "--host-suite", "none", "--ready-file", str(ready), "--state", str(state)]
     process = subprocess.Popen([sys.executable, "-m", "rehearsal", *options], cwd=PROJECT, stdout=subprocess.PIPE)
     try:
         eventually(ready.exists)

@@ -23,7 +23,7 @@ LISTENS = "0A"
 
 def start(ready, temporary, *arguments):
     """A rehearsal that is ready: its process, and how to reach it."""
-    command = [sys.executable, "-m", "rehearsal", "--ready-file", str(ready), *arguments]
+    command = [sys.executable, "-m", "rehearsal", "--with-parent", "--ready-file", str(ready), *arguments]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True)
     assert eventually(ready.exists)

@@ -26,7 +26,8 @@ def process(tmp_path):
 
     def go(*arguments: str):
         ready = tmp_path / "ready.json"
-        command = [sys.executable, "-m", "rehearsal", "--host-suite", "none", "--ready-file", str(ready), *arguments]
+        options = ["--with-parent", "--host-suite", "none", "--ready-file", str(ready), *arguments]
+        command = [sys.executable, "-m", "rehearsal", *options]
         process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE)
         started.append(process)
         eventually(ready.exists)

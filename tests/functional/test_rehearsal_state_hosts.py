@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.hosts import disk, light
-from rehearsal.hosts.cgroup_cleanup import sweep
+from rehearsal.hosts import cgroups, disk, light
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.requirements import missing
 from tests.functional.hosts_support import require, run, traces, up
@@ -260,7 +259,7 @@ def test_a_booted_host_boots_again_with_its_services(serve):
         assert again.result(made, told)["StandardOutputContent"] == identity
         again.end(signal.SIGKILL)
     eventually(lambda: not traces(again.process.pid).processes)
-    sweep()
+    cgroups.remove_orphans()
     assert_nothing_is_left(again)
 
 

@@ -26,7 +26,7 @@ from typing import Literal
 
 from rehearsal.aws.ssm.documents import Step
 from rehearsal.hosts.errors import HostError
-from rehearsal.hosts.machine import KILLED, Machine, Script, ScriptResult
+from rehearsal.hosts.host import KILLED, Host, Script, ScriptResult
 
 Outcome = Literal["ended", "vanished", "interrupted"]
 Status = Literal["Pending", "InProgress", "Success", "Failed", "TimedOut", "Cancelled", "Skipped"]
@@ -86,7 +86,7 @@ class Job:
 
 def run(
     job: Job,
-    machine: Machine,
+    machine: Host,
     records: Sequence[StepRecord],
     *,
     cancelled: threading.Event,
@@ -168,7 +168,7 @@ def _left(steps: Sequence[Step], records: Sequence[StepRecord]) -> bool:
     )
 
 
-def _run_step(job: Job, step: Step, machine: Machine, record: StepRecord, cancelled: threading.Event) -> bool:
+def _run_step(job: Job, step: Step, machine: Host, record: StepRecord, cancelled: threading.Event) -> bool:
     """Whether the step came to an end; it did not when the machine rebooted meanwhile."""
     boots = job.boots()
     result = _run_script(job, step, machine, cancelled)
@@ -205,7 +205,7 @@ def _apply_exit(step: Step, record: StepRecord) -> None:
             record.status, record.code = "Success", EXIT_WITH_SUCCESS
 
 
-def _run_script(job: Job, step: Step, machine: Machine, cancelled: threading.Event) -> ScriptResult:
+def _run_script(job: Job, step: Step, machine: Host, cancelled: threading.Event) -> ScriptResult:
     script = Script(
         step.script,
         _ORCHESTRATION.format(instance=job.instance_id, command=job.command_id, folder=step.folder),

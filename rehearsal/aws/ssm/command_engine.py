@@ -29,7 +29,7 @@ from rehearsal.aws.ssm.invocations import Command, Invocation, Request, Seen, ra
 from rehearsal.errors import AwsError
 from rehearsal.faults.latency import Latency
 from rehearsal.hosts.fleet import Fleet
-from rehearsal.hosts.machine import Machine, Rebootable
+from rehearsal.hosts.host import Host, Rebootable
 from rehearsal.links import Links
 
 _LOOK_EVERY = 0.1
@@ -216,7 +216,7 @@ class CommandCentre:
         finally:
             slots.release()
 
-    def _taken_up(self, command: Command, invocation: Invocation) -> Machine | None:
+    def _taken_up(self, command: Command, invocation: Invocation) -> Host | None:
         """The machine, once its agent has the command; None when it never will."""
         with self._changed:
             while not invocation.now.ended and not invocation.lost:
@@ -230,7 +230,7 @@ class CommandCentre:
                 self._changed.wait(_LOOK_EVERY)
         return None
 
-    def _run(self, command: Command, invocation: Invocation, machine: Machine) -> None:
+    def _run(self, command: Command, invocation: Invocation, machine: Host) -> None:
         request, instance_id = command.request, invocation.instance_id
         records = [StepRecord(step.name) for step in request.steps]
         job = Job(

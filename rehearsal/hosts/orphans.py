@@ -19,21 +19,21 @@ from pathlib import Path
 
 from rehearsal.hosts import processes
 
-MARK = "TORCHNEURON_REHEARSAL_FOLDER"
-"""The variable that marks a sandbox's commands, and whatever they start. Not for a user's own shell: see `sweep`."""
+VARIABLE = "TORCHNEURON_REHEARSAL_FOLDER"
+"""The environment variable that marks a sandbox's commands and their children. Not for a user's own shell."""
 
 _NAME = re.compile(r"torchneuron-rehearsal-(?P<pid>\d+)-(?P<started>\d+)-.+")
 _END_SECONDS = 10.0
 _POLL = 0.02
 
 
-def new_folder() -> Path:
+def new_sandbox_folder() -> Path:
     """A folder for a sandbox that this process owns."""
     pid = os.getpid()
     return Path(tempfile.mkdtemp(prefix=f"torchneuron-rehearsal-{pid}-{processes.start_time(pid)}-"))
 
 
-def sweep() -> list[Path]:
+def remove_sandboxes() -> list[Path]:
     """End what still runs in sandboxes whose owner is gone, remove their folders, and give their paths."""
     abandoned = [path for path in Path(tempfile.gettempdir()).glob("torchneuron-rehearsal-*") if _is_abandoned(path)]
     for folder in abandoned:
@@ -58,7 +58,7 @@ def _end_all(folder: Path) -> None:
 
 
 def _marked(folder: Path) -> Iterator[int]:
-    mark = f"{MARK}={folder}".encode()
+    mark = f"{VARIABLE}={folder}".encode()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if mark in (process / "environ").read_bytes().split(b"\0"):

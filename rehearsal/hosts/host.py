@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KILLED = 137
 """Exit code of a script killed by SIGKILL, as a shell reports it (128 + 9) and the SSM agent passes on."""
 
-Ended = Literal["exited", "timed-out", "cancelled"]
+ExitReason = Literal["exited", "timed-out", "cancelled"]
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class ScriptResult:
     exit_code: int
     stdout: str
     stderr: str
-    ended: Ended
+    exit_reason: ExitReason
 
 
-class Machine(Protocol):
+class Host(Protocol):
     """One host, from boot to destruction. Methods may be called from any thread."""
 
     @property
@@ -118,11 +118,11 @@ class Connectable(Protocol):
         """Have it ask `sites`, from its boot on. Called before that."""
 
 
-class MachineFactory(Protocol):
+class HostFactory(Protocol):
     """Makes the machine for an instance; it is not booted yet.
 
     `folder`: where its files are to outlive it. A machine made with the folder of an earlier one goes on with its
     files, and is of its kind.
     """
 
-    def __call__(self, instance_id: str, *, region: str, folder: Path | None = None) -> Machine: ...
+    def __call__(self, instance_id: str, *, region: str, folder: Path | None = None) -> Host: ...

@@ -1,7 +1,6 @@
-"""A machine that runs nothing: a script takes the time that its `sleep` lines say, and ends well.
+"""A host that only lets time pass: a script takes as long as its `sleep` lines say, and succeeds.
 
-For measuring those who send commands, to one machine or to more than this one could run: what they wait for is exactly
-known. `--host-suite played`.
+For measuring clients of Run Command: `python -m rehearsal --host-suite tests.hosts.timed:create`.
 """
 
 import re
@@ -9,22 +8,22 @@ import time
 from pathlib import Path
 
 from rehearsal.hosts.errors import HostError
-from rehearsal.hosts.machine import KILLED, Script, ScriptResult
+from rehearsal.hosts.host import KILLED, Script, ScriptResult
 from rehearsal.hosts.volumes import Volume
 
 _SLEEP = re.compile(r"^sleep (\d+(?:\.\d+)?)$", re.MULTILINE)
-_OS_RELEASE = 'NAME="Played"\nVERSION_ID="1"\n'
+_OS_RELEASE = 'NAME="Timed"\nVERSION_ID="1"\n'
 
 
-class PlayedHost:
-    """A `Machine` (see there) of nothing but time."""
+class TimedHost:
+    """A `Host` that runs nothing."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._files = {"/etc/os-release": _OS_RELEASE}
 
     def boot(self) -> None:
-        """It is there at once."""
+        """Ready at once."""
 
     def run(self, script: Script) -> ScriptResult:
         seconds = sum(float(found) for found in _SLEEP.findall(script.text))
@@ -40,22 +39,22 @@ class PlayedHost:
 
     def read_file(self, path: str) -> str:
         if path not in self._files:
-            raise HostError(f"Host {self.name} could not read {path}", why="it is not there", remedy="Write it first.")
+            raise HostError(f"Host {self.name} could not read {path}", why="no such file", remedy="Write it first.")
         return self._files[path]
 
     def forward(self, port: int) -> int:
         raise HostError(f"Host {self.name} has no port {port}", why="it runs nothing", remedy="Use another host suite.")
 
     def attach_volume(self, volume: Volume) -> None:
-        """Nothing on it looks for one."""
+        """No script looks for it."""
 
     def detach_volume(self, volume: Volume) -> bool:
         return True
 
     def destroy(self) -> None:
-        """Nothing is left of it."""
+        """Nothing to remove."""
 
 
-def factory(instance_id: str, *, region: str, folder: Path | None = None) -> PlayedHost:
-    """A `MachineFactory`."""
-    return PlayedHost(instance_id)
+def create(instance_id: str, *, region: str, folder: Path | None = None) -> TimedHost:
+    """A `HostFactory`."""
+    return TimedHost(instance_id)

@@ -1,4 +1,4 @@
-"""What every host that is an `Enclosure` with a network of its own does alike, whatever runs in it."""
+"""What every host that is an `Container` with a network of its own does alike, whatever runs in it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 from rehearsal.hosts import seed
 from rehearsal.hosts.agent_process import run_script
 from rehearsal.hosts.aws_sites import SiteAnswer, SiteRequest, Sites
+from rehearsal.hosts.container import Container
 from rehearsal.hosts.devices import Devices
 from rehearsal.hosts.disk import Disk
-from rehearsal.hosts.enclosure import Enclosure
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.forward import Forward
-from rehearsal.hosts.machine import Script, ScriptResult
+from rehearsal.hosts.host import Script, ScriptResult
 from rehearsal.hosts.netns import NetworkNamespace
 from rehearsal.hosts.userns import UserNamespace
 from rehearsal.hosts.volumes import Slots, Volume
@@ -26,15 +26,15 @@ _REBOOT_TIMEOUT = 90.0
 _FORWARD_ADDRESS = "127.0.0.1"
 
 
-class EnclosedHost(ABC):
-    """A `Machine` (see there). Subclasses say what it takes to start one."""
+class ContainerHost(ABC):
+    """A `Host` (see there). Subclasses say what it takes to start one."""
 
     def __init__(self, name: str, *, region: str, folder: Path | None) -> None:
         self._name = name
         self._region = region
         self._lock = threading.Lock()
         self._undo: list[Callable[[], None]] = []
-        self._enclosure: Enclosure | None = None
+        self._container: Container | None = None
         self._network: NetworkNamespace | None = None
         self._slots = Slots()
         self._disk = Disk(folder)
@@ -51,14 +51,14 @@ class EnclosedHost(ABC):
 
     @abstractmethod
     def _start(self, owner: UserNamespace, devices: Devices) -> None:
-        """Start and wait until it is up. Sets `_enclosure`, and puts what ends it on `_undo`, before it can fail."""
+        """Start and wait until it is up. Sets `_container`, and puts what ends it on `_undo`, before it can fail."""
 
     def connect(self, sites: Sites) -> None:
         self._aws = sites
 
     def boot(self) -> None:
         with self._lock:
-            if self._enclosure is not None:
+            if self._container is not None:
                 return
             self._require()
             try:
@@ -102,7 +102,7 @@ class EnclosedHost(ABC):
     def attach_volume(self, volume: Volume) -> None:
         with self._lock:
             self._slots.add(volume)
-            if self._enclosure is None:
+            if self._container is None:
                 return
             try:
                 self._tell_of_volume("plug", volume, self._slots.plug(volume))
@@ -114,7 +114,7 @@ class EnclosedHost(ABC):
         with self._lock:
             if self._slots.in_use(volume):
                 return False
-            if self._enclosure is not None:
+            if self._container is not None:
                 self._tell_of_volume("unplug", volume)
             self._slots.remove(volume)
             return True
@@ -124,12 +124,12 @@ class EnclosedHost(ABC):
         with self._lock:
             self._clean_up()
 
-    def _enclosed_by(self, enclosure: Enclosure) -> None:
+    def _begin_with(self, container: Container) -> None:
         """What boots, or is about to."""
         # Undone after the host has stopped: its mounts keep a device busy.
         self._undo.append(self._slots.remove_all)
-        self._undo.append(enclosure.stop)
-        self._enclosure = enclosure
+        self._undo.append(container.stop)
+        self._container = container
 
     def _tell_of_volume(self, verb: str, volume: Volume, record: str = "") -> None:
         command = f"sh {seed.VOLUMES_SCRIPT} {verb} {volume.serial}"
@@ -140,13 +140,13 @@ class EnclosedHost(ABC):
         while self._undo:
             self._undo[-1]()
             self._undo.pop()
-        self._enclosure = self._network = None
+        self._container = self._network = None
 
-    def _running(self) -> Enclosure:
-        enclosure = self._enclosure
-        if enclosure is None:
+    def _running(self) -> Container:
+        container = self._container
+        if container is None:
             raise _not_booted(self._name)
-        return enclosure
+        return container
 
 
 def _nobody(request: SiteRequest) -> SiteAnswer:

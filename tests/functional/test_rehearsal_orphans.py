@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.hosts import leftovers
+from rehearsal.hosts import orphans
 from tests.functional.support import eventually
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 OWNER = f"""
 import os, subprocess, time
-from rehearsal.hosts import leftovers
-folder = leftovers.new_folder()
+from rehearsal.hosts import orphans
+folder = orphans.new_sandbox_folder()
 (folder / "state").mkdir()
 (folder / "state" / "purchase.lock").touch()
-command, environment = ["sh", "-c", "sleep 600 & wait"], {{**os.environ, "{leftovers.MARK}": str(folder)}}
+command, environment = ["sh", "-c", "sleep 600 & wait"], {{**os.environ, "{orphans.VARIABLE}": str(folder)}}
 child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
 print(folder, child.pid, flush=True)
 time.sleep(600)
@@ -70,27 +70,27 @@ def members(session):
 
 def test_what_the_dead_left_goes_and_what_the_living_use_stays(owner, temporary):
     (dead, of_dead, dead_session), (_, of_living, living_session) = owner(), owner()
-    mine, other = leftovers.new_folder(), temporary / "torchneuron-rehearsal-notes"
+    mine, other = orphans.new_sandbox_folder(), temporary / "torchneuron-rehearsal-notes"
     other.mkdir()
-    assert leftovers.sweep() == []
+    assert orphans.remove_sandboxes() == []
     eventually(lambda: len(members(dead_session)) == len(members(living_session)) == 2)
     dead.kill()
     dead.wait()
     assert len(members(dead_session)) == 2, "its commands go on by themselves"
-    assert leftovers.sweep() == [of_dead]
+    assert orphans.remove_sandboxes() == [of_dead]
     assert not of_dead.exists()
     eventually(lambda: members(dead_session) == [])
     assert len(members(living_session)) == 2
     assert {mine, of_living, other} <= set(temporary.iterdir())
-    assert leftovers.sweep() == []
+    assert orphans.remove_sandboxes() == []
 
 
 def test_a_process_number_that_another_has_by_now_is_no_owner(temporary):
-    mine = leftovers.new_folder()
+    mine = orphans.new_sandbox_folder()
     _, _, pid, started, _ = mine.name.split("-")
     of_dead = mine.with_name(f"torchneuron-rehearsal-{pid}-{int(started) - 1}-abcdefgh")
     mine.rename(of_dead)
-    assert leftovers.sweep() == [of_dead]
+    assert orphans.remove_sandboxes() == [of_dead]
 
 
 def test_a_rehearsal_sweeps_when_it_starts_and_says_so(owner):

@@ -20,7 +20,7 @@ _WIDTH = 110
 
 
 @dataclass
-class Stage:
+class Demo:
     """A sandbox, and somebody who watches."""
 
     sandbox: Sandbox
