@@ -86,7 +86,7 @@ def test_a_dry_run_of_a_redeploy_shows_what_would_be_lost(sandbox, dry):
     larger = ("deploy", "--skip-setup", "-r", REGION, "--volume-size", "640")
     assert "volume_size 500 -> 640" in dry(*larger, refused=True)
     told = dry(*larger, "--allow-replace")
-    assert f"Would be lost: {machine}, with what is on it." in told
+    assert f"Would be lost, with its data: {machine}." in told
     told = dry("destroy", "-r", REGION)
     assert re.search(r"aws_instance +│ aws_instance\.machine\[0\]", told)
     assert "Stays: vol-" in told

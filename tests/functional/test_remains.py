@@ -55,7 +55,7 @@ def told(aws, capsys):
     """What is said of a project's remains."""
 
     def say(project=PROJECT, known=()):
-        orphans.warn_of(aws, project, known=known)
+        orphans.warn(aws, project, known=known)
         return capsys.readouterr().err
 
     return say
@@ -148,7 +148,7 @@ def test_what_may_not_be_looked_at_is_said_beside_what_may(make, told, faults):
         "launch-template",
     ]
     (unseen,) = [line for line in said.splitlines() if "cannot be seen" in line]
-    assert "look for the secret" in unseen
+    assert "list secrets" in unseen
     assert "list roles" in unseen
     assert f"look at {PROJECT}-1-p" in unseen
 

@@ -5,19 +5,21 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from torchneuron.aws.ec2 import Instance
 from torchneuron.connectivity.agent_role import allows_agent
 from torchneuron.connectivity.diagnosis import STARTING, Cause, diagnose
-from torchneuron.connectivity.facts import Facts, Instance, Registration, Role, Route, Unseen
+from torchneuron.connectivity.facts import Facts, Registration, Role, Route, Unseen
 
 NOT_ALLOWED = Unseen("Could not look at it: a permission is missing.", "aws some command")
 RUNNING = Instance(
-    "running",
-    timedelta(hours=1),
-    profile="arn:aws:iam::123456789012:instance-profile/good",
+    "i-1",
+    state="running",
+    uptime=timedelta(hours=1),
+    profile_arn="arn:aws:iam::123456789012:instance-profile/good",
     public_ip="203.0.113.7",
     vpc_id="vpc-1",
     subnet_id="subnet-1",
-    group_ids=("sg-1",),
+    security_group_ids=("sg-1",),
 )
 LOST = Registration("ConnectionLost", datetime(2026, 1, 5, 9, 30, tzinfo=timezone.utc), "3.3.40.0")
 GOOD = Facts(
@@ -34,7 +36,7 @@ GOOD = Facts(
 BARE = Role("good", "good-role", lets_agent_in=False)
 PRIVATE = dataclasses.replace(RUNNING, public_ip="")
 SHUT_IN = {"instance": PRIVATE, "route": Route("rtb-1")}
-YOUNG = dataclasses.replace(RUNNING, age=STARTING - timedelta(seconds=1))
+YOUNG = dataclasses.replace(RUNNING, uptime=STARTING - timedelta(seconds=1))
 
 
 def but(**changes):
@@ -57,12 +59,12 @@ def running(**changes):
         ),
         (running(state="terminated"), Cause.NOT_RUNNING, "It is terminated.", ""),
         (running(state="pending"), Cause.STARTING, "EC2 is starting it", ""),
-        (running(windows=True), Cause.WINDOWS, "Windows", "Linux"),
-        ({"registration": dataclasses.replace(LOST, windows=True)}, Cause.WINDOWS, "Windows", "Linux"),
-        (running(metadata=False), Cause.ROLE, "metadata service is turned off", "--http-endpoint enabled"),
+        (running(is_windows=True), Cause.WINDOWS, "Windows", "Linux"),
+        ({"registration": dataclasses.replace(LOST, is_windows=True)}, Cause.WINDOWS, "Windows", "Linux"),
+        (running(has_metadata_service=False), Cause.ROLE, "metadata service is turned off", "--http-endpoint enabled"),
         ({"role": None}, Cause.ROLE, "no instance profile", "associate-iam-instance-profile"),
         ({"role": None}, Cause.ROLE, "is off, too", "within an hour"),
-        ({"role": None, **running(age=timedelta(0))}, Cause.ROLE, "no instance profile", "reboot-instances"),
+        ({"role": None, **running(uptime=timedelta(0))}, Cause.ROLE, "no instance profile", "reboot-instances"),
         (
             {"role": None, "default_role": NOT_ALLOWED},
             Cause.ROLE,

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 
+from torchneuron.aws.ec2 import Instance
 from torchneuron.connectivity import remedies
-from torchneuron.connectivity.facts import Facts, Instance, Registration, Role, Route, Unseen
+from torchneuron.connectivity.facts import Facts, Registration, Role, Route, Unseen
 
 STARTING = timedelta(minutes=5)
 """How long after its start a machine may boot: a minute or two is usual, the largest types take some more."""
@@ -78,7 +79,7 @@ def _not_running(facts: Facts) -> Diagnosis | None:
 
 def _windows(facts: Facts) -> Diagnosis | None:
     known = (facts.instance, facts.registration)
-    if not any(isinstance(one, Instance | Registration) and one.windows for one in known):
+    if not any(isinstance(one, Instance | Registration) and one.is_windows for one in known):
         return None
     return Diagnosis(Cause.WINDOWS, "It runs Windows, and tasks are shell scripts.", ("Name a Linux instance.",))
 
@@ -96,7 +97,7 @@ def _no_role(facts: Facts) -> Diagnosis | None:
     Configuration": it is for agents from 3.2.582.0 on, and for instances with IMDSv2, and may take 30 minutes.
     """
     region, one = facts.region, facts.instance_id
-    if isinstance(facts.instance, Instance) and not facts.instance.metadata:
+    if isinstance(facts.instance, Instance) and not facts.instance.has_metadata_service:
         why = "Its instance metadata service is turned off, which is where its agent gets its credentials from."
         return Diagnosis(Cause.ROLE, why, remedies.turn_metadata_on(region, one))
     if facts.default_role and not isinstance(facts.default_role, Unseen):
@@ -126,8 +127,8 @@ def no_network(facts: Facts) -> Diagnosis | None:
     if not isinstance(instance, Instance):
         return None
     if facts.egress is False:
-        why = f"None of its security groups ({', '.join(instance.group_ids)}) lets HTTPS out (TCP 443)."
-        return Diagnosis(Cause.NETWORK, why, remedies.open_egress(facts.region, instance.group_ids))
+        why = f"None of its security groups ({', '.join(instance.security_group_ids)}) lets HTTPS out (TCP 443)."
+        return Diagnosis(Cause.NETWORK, why, remedies.open_egress(facts.region, instance.security_group_ids))
     if isinstance(route, Unseen) or isinstance(facts.endpoints, Unseen):
         return None
     if (lacking := [one for one in NEEDED_ENDPOINTS if one not in facts.endpoints]) == []:
@@ -154,11 +155,9 @@ def no_network(facts: Facts) -> Diagnosis | None:
 
 def _young(facts: Facts) -> Diagnosis | None:
     instance = facts.instance
-    if not isinstance(instance, Instance) or instance.age >= STARTING:
+    if not isinstance(instance, Instance) or instance.uptime >= STARTING:
         return None
-    why = (
-        f"It was started {instance.age.total_seconds():.0f} s ago; a machine needs some minutes until its agent is up."
-    )
+    why = f"It was started {instance.uptime.total_seconds():.0f} s ago; its agent needs some minutes to start."
     return Diagnosis(Cause.STARTING, why, remedies.see_boot(facts.region, facts.instance_id))
 
 

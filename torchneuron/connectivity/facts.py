@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+
+from torchneuron.aws.ec2 import Instance
 
 
 @dataclass(frozen=True)
@@ -15,29 +17,13 @@ class Unseen:
 
 
 @dataclass(frozen=True)
-class Instance:
-    """An instance as EC2 has it. `age` is the time since its last start; `metadata`, whether it has its IMDS."""
-
-    state: str
-    age: timedelta
-    state_reason: str = ""
-    windows: bool = False
-    metadata: bool = True
-    profile: str = ""
-    public_ip: str = ""
-    vpc_id: str = ""
-    subnet_id: str = ""
-    group_ids: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Registration:
     """An instance as SSM has it. `status` is its PingStatus: Online, ConnectionLost, Inactive."""
 
     status: str
     last_ping: datetime | None = None
     agent_version: str = ""
-    windows: bool = False
+    is_windows: bool = False
 
     @property
     def online(self) -> bool:

@@ -9,23 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from torchneuron.aws.errors import aws_time, is_about_sign_in, reading, utc
+from torchneuron.aws.ec2 import Instance, instances_by_id
+from torchneuron.aws.errors import is_about_sign_in, reading, utc
 from torchneuron.aws.session import Aws
 from torchneuron.connectivity import remedies, routes
 from torchneuron.connectivity.agent_role import look_at_role
-from torchneuron.connectivity.facts import Facts, Instance, Registration, Role, Route, Unseen
+from torchneuron.connectivity.facts import Facts, Registration, Role, Route, Unseen
 from torchneuron.core.errors import AwsError
 from torchneuron.core.text import quoted
 
 if TYPE_CHECKING:
-    from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import FilterTypeDef, InstanceTypeDef, SecurityGroupTypeDef
+    from mypy_boto3_ec2.type_defs import SecurityGroupTypeDef
     from mypy_boto3_ssm import SSMClient
 
 T = TypeVar("T")
 
-# InstanceInformationFilterValueSet has 1 to 100 values, a page 5 to 50 instances (botocore's service model of SSM);
-# EC2 takes 200 values in a filter (EC2 user guide, "List and filter your resources").
+# InstanceInformationFilterValueSet has 1 to 100 values, a page 5 to 50 instances (botocore's service model of SSM).
 _VALUES = 100
 _PAGE = 50
 
@@ -61,34 +60,7 @@ def _registration(raw: Mapping[str, Any]) -> Registration:
         status=raw.get("PingStatus", ""),
         last_ping=utc(last) if last else None,
         agent_version=raw.get("AgentVersion", ""),
-        windows=raw.get("PlatformType") == "Windows",
-    )
-
-
-def instances(ec2: EC2Client, instance_ids: Sequence[str]) -> dict[str, Instance]:
-    """Those of the instances that EC2 has in the region. One that it does not have hides no other."""
-    found = {}
-    for some in _parts(instance_ids):
-        which: list[FilterTypeDef] = [{"Name": "instance-id", "Values": list(some)}]
-        with reading("look at the instances"):
-            for page in ec2.get_paginator("describe_instances").paginate(Filters=which):
-                for raw in (one for group in page["Reservations"] for one in group["Instances"]):
-                    found[raw["InstanceId"]] = _instance(raw, page)
-    return found
-
-
-def _instance(raw: InstanceTypeDef, answer: Any) -> Instance:
-    return Instance(
-        state=raw["State"]["Name"],
-        age=aws_time(answer) - utc(raw["LaunchTime"]),
-        state_reason=raw.get("StateReason", {}).get("Message", "") or raw.get("StateTransitionReason", ""),
-        windows=str(raw.get("Platform") or "").lower() == "windows",
-        metadata=raw.get("MetadataOptions", {}).get("HttpEndpoint") != "disabled",
-        profile=(raw.get("IamInstanceProfile") or {}).get("Arn", ""),
-        public_ip=raw.get("PublicIpAddress") or "",
-        vpc_id=raw.get("VpcId", ""),
-        subnet_id=raw.get("SubnetId", ""),
-        group_ids=tuple(group["GroupId"] for group in raw.get("SecurityGroups", [])),
+        is_windows=raw.get("PlatformType") == "Windows",
     )
 
 
@@ -109,12 +81,12 @@ class _Looks:
         region, ssm = self._aws.region, self._aws.ssm()
         see = remedies.see_registration(region, ids[0])[0].removeprefix("See: ")
         known = self._once("ssm", see, lambda: registrations(ssm, ids))
-        there = self._once("ec2", remedies.see_instance(region, " ".join(ids)), lambda: instances(self._ec2, ids))
+        there = self._once("ec2", remedies.see_instance(region, " ".join(ids)), lambda: instances_by_id(self._ec2, ids))
         return {one: self._facts(one, _of(there, one), _of(known, one)) for one in ids}
 
     def _facts(self, one: str, instance: Instance | Unseen | None, registration: Registration | Unseen | None) -> Facts:
         facts = Facts(one, self._aws.region, instance, registration)
-        if not isinstance(instance, Instance) or instance.state != "running" or instance.windows:
+        if not isinstance(instance, Instance) or instance.state != "running" or instance.is_windows:
             return facts
         route = self._route(instance)
         leads_out = isinstance(route, Route) and routes.leads_out(route, has_public_ip=bool(instance.public_ip))
@@ -143,7 +115,7 @@ class _Looks:
         return seen
 
     def _role(self, instance: Instance) -> Role | Unseen | None:
-        if not (arn := instance.profile):
+        if not (arn := instance.profile_arn):
             return None
         see = f"aws iam get-instance-profile --instance-profile-name {quoted(arn.rpartition('/')[2])}"
         return self._once(("profile", arn), see, lambda: look_at_role(self._aws.iam(), arn))
@@ -159,7 +131,7 @@ class _Looks:
         return self._once("default", remedies.see_default_role(self._aws.region), look)
 
     def _egress(self, instance: Instance) -> bool | Unseen:
-        ids = instance.group_ids
+        ids = instance.security_group_ids
 
         def look() -> bool:
             with reading("look at its security groups"):

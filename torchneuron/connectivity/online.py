@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from torchneuron.aws.ec2 import instances_by_id
 from torchneuron.aws.errors import is_about_sign_in, may_pass
 from torchneuron.aws.session import Aws
 from torchneuron.connectivity import gather, remedies
@@ -83,7 +84,7 @@ def _not_online(ssm: SSMClient, ids: Sequence[str], *, patient: bool) -> list[st
         if not (patient and may_pass(error)):
             raise
         return list(ids)
-    if windows := [one for one in ids if one in known and known[one].online and known[one].windows]:
+    if windows := [one for one in ids if one in known and known[one].online and known[one].is_windows]:
         raise InputError(
             f"{', '.join(windows)} {'runs' if len(windows) == 1 else 'run'} Windows.",
             why="The tasks are shell scripts.",
@@ -96,7 +97,7 @@ def _is_hopeless(aws: Aws, ids: Sequence[str]) -> bool:
     """Whether one of them is known to be a machine that will not come, however long it is waited for."""
     brief = aws.brief()
     try:
-        there = gather.instances(brief.ec2(), ids)
+        there = instances_by_id(brief.ec2(), ids)
     except AwsError as error:
         if is_about_sign_in(error):
             raise

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torchneuron.core.text import quoted
 
 if TYPE_CHECKING:
-    from torchneuron.connectivity.facts import Instance
+    from torchneuron.aws.ec2 import Instance
 
 POLICY = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
 DEFAULT_ROLE_SETTING = "/ssm/managed-instance/default-ec2-instance-management-role"

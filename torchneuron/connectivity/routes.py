@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from torchneuron.aws.ec2 import Instance, Subnet
 from torchneuron.aws.errors import reading
 from torchneuron.connectivity.diagnosis import Diagnosis, no_network
-from torchneuron.connectivity.facts import Facts, Instance, Route
+from torchneuron.connectivity.facts import Facts, Route
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import FilterTypeDef, RouteTypeDef, SubnetTypeDef
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, RouteTypeDef
 
 _SERVICE_PREFIX = "com.amazonaws."
 # How a default route names what it leads to (EC2 API reference, Route).
@@ -57,20 +57,19 @@ def leads_out(route: Route, *, has_public_ip: bool) -> bool:
     return bool(route.target) and not route.blackhole and (not route.is_internet_gateway or has_public_ip)
 
 
-def no_way_out(ec2: EC2Client, region: str, subnet: SubnetTypeDef) -> Diagnosis | None:
+def no_way_out(ec2: EC2Client, region: str, subnet: Subnet) -> Diagnosis | None:
     """What keeps a machine that will start in the subnet from Systems Manager; None when nothing does."""
-    has_public_ip = bool(subnet.get("MapPublicIpOnLaunch"))
-    route = of_subnet(ec2, subnet["VpcId"], subnet["SubnetId"])
-    if leads_out(route, has_public_ip=has_public_ip):
+    route = of_subnet(ec2, subnet.vpc_id, subnet.subnet_id)
+    if leads_out(route, has_public_ip=subnet.assigns_public_ips):
         return None
-    machine = Instance(
-        "pending",
-        timedelta(0),
-        public_ip="from the subnet" if has_public_ip else "",
-        vpc_id=subnet["VpcId"],
-        subnet_id=subnet["SubnetId"],
+    instance = Instance(
+        "",
+        state="pending",
+        public_ip="from the subnet" if subnet.assigns_public_ips else "",
+        vpc_id=subnet.vpc_id,
+        subnet_id=subnet.subnet_id,
     )
-    return no_network(Facts("", region, machine, egress=True, route=route, endpoints=endpoints(ec2, subnet["VpcId"])))
+    return no_network(Facts("", region, instance, egress=True, route=route, endpoints=endpoints(ec2, subnet.vpc_id)))
 
 
 def _default_route(table_id: str, routes: Sequence[RouteTypeDef]) -> Route:

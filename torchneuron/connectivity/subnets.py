@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
+from torchneuron.aws.ec2 import Subnet, find_subnets, get_subnet
 from torchneuron.aws.errors import calling, is_denied
 from torchneuron.connectivity import routes
 from torchneuron.connectivity.diagnosis import Diagnosis
@@ -15,7 +16,7 @@ from torchneuron.core.text import quoted
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import SubnetTypeDef, VpcTypeDef
+    from mypy_boto3_ec2.type_defs import VpcTypeDef
 
 # A subnet of AWS's default VPCs is a /20; EC2 makes none smaller than /28 (EC2 API reference, CreateSubnet).
 _NEW_SUBNETS = (20, 24, 28)
@@ -23,7 +24,7 @@ _NEW_SUBNETS = (20, 24, 28)
 
 def zone_of(ec2: EC2Client, region: str, subnet_id: str, *, do: str) -> str:
     """The subnet's availability zone. Raises NotFoundError, with `do` as the way out, when there is no such subnet."""
-    return _look_up(ec2, region, subnet_id, do=do)["AvailabilityZone"]
+    return _look_up(ec2, region, subnet_id, do=do).zone
 
 
 def check(ec2: EC2Client, region: str, subnet_id: str, *, zone: str, vpc_id: str = "", user: str) -> None:
@@ -32,16 +33,16 @@ def check(ec2: EC2Client, region: str, subnet_id: str, *, zone: str, vpc_id: str
     Warns of one without a way out. Raises InputError, and NotFoundError when there is no such subnet.
     """
     subnet = _look_up(ec2, region, subnet_id, do="Leave --subnet-id out to have one found.")
-    actual = subnet["AvailabilityZone"]
+    actual = subnet.zone
     if actual != zone:
         raise InputError(
             f"{subnet_id} is in {actual}, and {user} is in {zone}.",
             why="An instance can only start on a Capacity Block from a subnet in the block's zone.",
             do=f"Name a subnet in {zone}, or leave --subnet-id out to have one found.",
         )
-    if vpc_id and subnet["VpcId"] != vpc_id:
+    if vpc_id and subnet.vpc_id != vpc_id:
         raise InputError(
-            f"{subnet_id} is in {subnet['VpcId']}, not in {vpc_id}.", do="Leave --subnet-id or --vpc-id out."
+            f"{subnet_id} is in {subnet.vpc_id}, not in {vpc_id}.", do="Leave --subnet-id or --vpc-id out."
         )
     _say_no_way_out(_no_way_out(ec2, region, subnet), subnet_id, is_named=True)
 
@@ -71,13 +72,13 @@ def find(ec2: EC2Client, region: str, *, zone: str, vpc_id: str = "", user: str)
     """
     doing = f"find a subnet in {zone}"
     vpc = _named_vpc(ec2, region, vpc_id) if vpc_id else _default_vpc(ec2, region, doing)
-    in_vpc = {"vpc-id": vpc["VpcId"]}
-    found = _subnets(ec2, doing, {**in_vpc, "availability-zone": zone, "state": "available"})
+    in_vpc = {"vpc-id": [vpc["VpcId"]]}
+    found = find_subnets(ec2, {**in_vpc, "availability-zone": [zone], "state": ["available"]})
     shut_in = None
-    for subnet in sorted(found, key=lambda one: (-one["AvailableIpAddressCount"], one["SubnetId"])):
+    for subnet in sorted(found, key=lambda subnet: (-subnet.free_addresses, subnet.subnet_id)):
         problem = _no_way_out(ec2, region, subnet)
         if problem is None:
-            return subnet["SubnetId"]
+            return subnet.subnet_id
         shut_in = shut_in or problem
     name = vpc_id or f"The default VPC ({vpc['VpcId']})"
     if shut_in:
@@ -87,7 +88,7 @@ def find(ec2: EC2Client, region: str, *, zone: str, vpc_id: str = "", user: str)
             do="\n".join(["Name a subnet with --subnet-id, another VPC with --vpc-id, or fix it:", *shut_in.do]),
         )
     if vpc_id:
-        command = _create(vpc, _subnets(ec2, doing, in_vpc), zone, region)
+        command = _create(vpc, find_subnets(ec2, in_vpc), zone, region)
     else:
         command = f"aws ec2 create-default-subnet --availability-zone {quoted(zone)} --region {region}"
     raise NotFoundError(
@@ -96,14 +97,14 @@ def find(ec2: EC2Client, region: str, *, zone: str, vpc_id: str = "", user: str)
     )
 
 
-def _no_way_out(ec2: EC2Client, region: str, subnet: SubnetTypeDef) -> Diagnosis | None:
+def _no_way_out(ec2: EC2Client, region: str, subnet: Subnet) -> Diagnosis | None:
     """What keeps a machine in the subnet from Systems Manager; None also where that may not be looked at."""
     try:
         return routes.no_way_out(ec2, region, subnet)
     except AwsError as error:
         if not is_denied(error):
             raise
-        display.warn(f"whether {subnet['SubnetId']} has a way out cannot be seen. {error.what}")
+        display.warn(f"whether {subnet.subnet_id} has a way out cannot be seen. {error.what}")
         return None
 
 
@@ -133,18 +134,9 @@ def _named_vpc(ec2: EC2Client, region: str, vpc_id: str) -> VpcTypeDef:
         ) from error
 
 
-def _subnets(ec2: EC2Client, doing: str, filters: dict[str, str]) -> list[SubnetTypeDef]:
-    with calling(doing):
-        pages = ec2.get_paginator("describe_subnets").paginate(
-            Filters=[{"Name": name, "Values": [value]} for name, value in filters.items()]
-        )
-        return [subnet for page in pages for subnet in page["Subnets"]]
-
-
-def _look_up(ec2: EC2Client, region: str, subnet_id: str, *, do: str) -> SubnetTypeDef:
+def _look_up(ec2: EC2Client, region: str, subnet_id: str, *, do: str) -> Subnet:
     try:
-        with calling(f"look up {subnet_id}"):
-            return ec2.describe_subnets(SubnetIds=[subnet_id])["Subnets"][0]
+        return get_subnet(ec2, subnet_id)
     except AwsError as error:
         # EC2 spells it InvalidSubnetID.NotFound and InvalidSubnetId.Malformed.
         if not error.code.lower().startswith("invalidsubnetid"):
@@ -152,9 +144,9 @@ def _look_up(ec2: EC2Client, region: str, subnet_id: str, *, do: str) -> SubnetT
         raise NotFoundError(f"There is no subnet {subnet_id} in {region}.", why=error.why, do=do) from error
 
 
-def _create(vpc: VpcTypeDef, others: Sequence[SubnetTypeDef], zone: str, region: str) -> str:
+def _create(vpc: VpcTypeDef, others: Sequence[Subnet], zone: str, region: str) -> str:
     """The command that makes a subnet of the VPC in the zone, with addresses that no other one has."""
-    cidr = _free_addresses(_networks(vpc), [IPv4Network(one["CidrBlock"]) for one in others if one.get("CidrBlock")])
+    cidr = _free_addresses(_networks(vpc), [IPv4Network(subnet.cidr_block) for subnet in others if subnet.cidr_block])
     return (
         f"aws ec2 create-subnet --vpc-id {quoted(vpc['VpcId'])} --availability-zone {quoted(zone)}"
         f" --cidr-block {quoted(cidr or 'CIDR')} --region {region}"

@@ -12,12 +12,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from torchneuron.aws.ec2 import Instance, existing_instances
 from torchneuron.aws.session import Aws
 from torchneuron.core import display
 from torchneuron.core.errors import InputError
 from torchneuron.core.text import quoted
 from torchneuron.deploy import inventory
-from torchneuron.deploy.inventory import Machine
 from torchneuron.deploy.terraform import Terraform
 from torchneuron.deploy.terraform_plan import MACHINE, of_type
 
@@ -30,9 +30,9 @@ class Unnamed:
     from a template of this state, `strangers` were not. `state` is what the state holds, by address.
     """
 
-    held: tuple[Machine, ...] = ()
-    ours: tuple[Machine, ...] = ()
-    strangers: tuple[Machine, ...] = ()
+    held: tuple[Instance, ...] = ()
+    ours: tuple[Instance, ...] = ()
+    strangers: tuple[Instance, ...] = ()
     state: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -43,7 +43,7 @@ class Unnamed:
 
 def look(aws: Aws, terraform: Terraform, *, project: str, known: Collection[str]) -> Unnamed:
     """The project's machines besides those `known`, which the outputs name: without any, the state is not even read."""
-    found = [one for one in inventory.living(aws.ec2(), project) if one.instance_id not in known]
+    found = [one for one in inventory.live_instances(aws.ec2(), project) if one.instance_id not in known]
     if not found:
         return Unnamed()
     state = terraform.resources()
@@ -65,7 +65,7 @@ def places(aws: Aws, unnamed: Unnamed, *, count: int) -> dict[str, str]:
     if not unnamed.ours:
         return {}
     held = unnamed.places_held
-    there = {one.instance_id for one in inventory.there(aws.ec2(), list(held.values()))}
+    there = {one.instance_id for one in existing_instances(aws.ec2(), list(held.values()))}
     every = [f"{MACHINE}.machine[{index}]" for index in range(count)]
     free = [address for address in every if held.get(address) not in there]
     return {address: stray.instance_id for address, stray in zip(free, unnamed.ours, strict=False)}
@@ -99,7 +99,7 @@ def _end(instance_ids: Collection[str], region: str) -> str:
     return f"aws ec2 terminate-instances --region {region} --instance-ids {' '.join(map(quoted, instance_ids))}"
 
 
-def _refuse(strangers: Sequence[Machine], project: str, region: str) -> None:
+def _refuse(strangers: Sequence[Instance], project: str, region: str) -> None:
     if strangers:
         ids = [one.instance_id for one in strangers]
         raise InputError(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torchneuron.aws import account
+from torchneuron.aws.ec2 import Instance, existing_instances
 from torchneuron.aws.session import Aws
 from torchneuron.capacity_blocks import block_choice, launch_check
 from torchneuron.capacity_blocks.block_choice import Place
@@ -20,7 +21,7 @@ from torchneuron.core.errors import Detached, InputError, NotFoundError, SetupEr
 from torchneuron.core.text import command
 from torchneuron.deploy import adoption, inventory, on_demand, preflight
 from torchneuron.deploy import memory as deploy_memory
-from torchneuron.deploy.inventory import Deployed, Machine
+from torchneuron.deploy.inventory import Deployed
 from torchneuron.deploy.memory import Choices
 from torchneuron.deploy.terraform import Terraform
 from torchneuron.deploy.terraform_plan import ATTACHMENT, DATA_VOLUME, MACHINE, Change, Plan, of_type, refuse_losses
@@ -55,7 +56,7 @@ def deploy(
             block_choice.move_up(aws, config.project_name, prepared.place)
     if not changed:
         return inventory.from_outputs(aws, outputs)
-    ids = inventory.ids_in(outputs)
+    ids = inventory.instance_ids(outputs)
     only = ("-i", ids[0]) if len(ids) == 1 else ()
     with launched(ids, command("invoke setup", *only, "-r", aws.region)):
         return inventory.from_outputs(aws, outputs)
@@ -104,14 +105,14 @@ def _prepare(
 ) -> _Prepared:
     """Everything before the apply: what there is, what is wanted, the plan, and whether it may be carried out."""
     outputs = project.outputs()
-    known = inventory.ids_in(outputs)
+    known = inventory.instance_ids(outputs)
     memory = _remembered(aws, project.terraform, outputs)
     wanted = deploy_memory.merged(memory.choices, given)
     unnamed = adoption.look(aws, project.terraform, project=config.project_name, known=known)
     strays = adoption.places(aws, unnamed, count=wanted.get("count", 1))
     adoption.refuse_others(aws, unnamed, strays, project=config.project_name)
     held = [one.instance_id for one in unnamed.held]
-    running = inventory.there(aws.ec2(), [*known, *held, *strays.values()])
+    running = existing_instances(aws.ec2(), [*known, *held, *strays.values()])
     wanted = _settle(aws, config, memory, given, wanted, running=running, allow_replace=allow_replace)
     terraform = project.synthesize(wanted)
     adoption.take(terraform, unnamed, strays)
@@ -160,7 +161,7 @@ class _Memory:
 def _remembered(aws: Aws, terraform: Terraform, outputs: Mapping[str, Any]) -> _Memory:
     """What the deployment remembers; after a removal, or a deploy that did not finish, what its data volumes are."""
     before = deploy_memory.remembered(outputs)
-    if not outputs or inventory.there(aws.ec2(), inventory.ids_in(outputs)):
+    if not outputs or existing_instances(aws.ec2(), inventory.instance_ids(outputs)):
         return _Memory(before)
     held = terraform.resources()
     volumes = list(of_type(held, DATA_VOLUME).values())
@@ -169,7 +170,7 @@ def _remembered(aws: Aws, terraform: Terraform, outputs: Mapping[str, Any]) -> _
     return _Memory(deploy_memory.of_kept_data(volumes), next((one["availability_zone"] for one in volumes), ""))
 
 
-def _refuse_to_release_what_is_in_use(running: Sequence[Machine], changes: Sequence[Change], region: str) -> None:
+def _refuse_to_release_what_is_in_use(running: Sequence[Instance], changes: Sequence[Change], region: str) -> None:
     """A machine that stays has its volume where the new one is to be attached: EC2 would refuse that, each time."""
     ending = [change for change in changes if change.type == MACHINE and "delete" in change.actions]
     if len(running) > len(ending):
@@ -255,7 +256,7 @@ def _settle(
     given: Mapping[str, Any],
     merged: Choices,
     *,
-    running: Sequence[Machine],
+    running: Sequence[Instance],
     allow_replace: bool,
 ) -> Choices:
     """All choices of this deploy, checked as far as can be known before Terraform plans.

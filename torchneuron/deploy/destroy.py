@@ -92,7 +92,7 @@ def _delete_documents(aws: Aws, project: str, *, gone: Collection[str]) -> None:
 
 def _take_strays(aws: Aws, config: Config, project: Project, outputs: Mapping[str, Any]) -> Sequence[str]:
     """Take over the machines that no state knows, so that they are removed, too; returns those that are not ours."""
-    known = inventory.ids_in(outputs)
+    known = inventory.instance_ids(outputs)
     unnamed = adoption.look(aws, project.terraform, project=config.project_name, known=known)
     if unnamed.ours:
         count = len(unnamed.places_held) + len(unnamed.ours)
@@ -108,7 +108,7 @@ def _warn_of_the_rest(aws: Aws, project: str, removal: _Removal) -> None:
     adoption.warn_of(removal.strangers, project, aws.region)
     if not removal.strangers:
         known = [*removal.kept, *(change.identity for change in removal.changes)]
-        orphans.warn_of(aws, project, known=known)
+        orphans.warn(aws, project, known=known)
 
 
 def _question(changes: Sequence[Change]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torchneuron.aws.session import Aws
 from torchneuron.core import config, display, options
-from torchneuron.deploy import deploy, openings, state_bucket, view
+from torchneuron.deploy import deploy, ingress, state_bucket, view
 from torchneuron.deploy import destroy as destroying
 from torchneuron.deploy.machine_setup import Machines, set_up_machines, setup_words
 from torchneuron.setup import code_server, passwords, setup_password
@@ -54,7 +54,7 @@ def deploy_and_set_up(
             password = setup_password.stored(aws, made.secret_arn)
             machines = Machines(made.instance_ids, region=aws.region)
             set_up_machines(settings, aws, machines, RunOptions(wait=True), password, words)
-    view.show(openings.look(aws, settings, made), settings)
+    view.show(ingress.look_up(aws, settings, made), settings)
 
 
 def info(region: str, output: str) -> None:
@@ -63,7 +63,7 @@ def info(region: str, output: str) -> None:
     settings = config.load()
     aws = Aws(settings.region(region))
     show = view.show_json if form == "json" else view.show
-    show(openings.look(aws, settings, deploy.info(settings, aws)), settings)
+    show(ingress.look_up(aws, settings, deploy.info(settings, aws)), settings)
 
 
 def destroy(region: str, *, yes: bool, delete_data: bool, dry_run: bool) -> None:

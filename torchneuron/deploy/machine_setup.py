@@ -12,11 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from torchneuron.aws.ec2 import find_instances
 from torchneuron.aws.session import Aws
 from torchneuron.core import config, display
 from torchneuron.core.config import Config
 from torchneuron.core.errors import AwsError, InputError, NotFoundError, SetupError
-from torchneuron.deploy import deploy, inventory, openings
+from torchneuron.deploy import deploy, ingress, inventory
 from torchneuron.setup import code_server, definition, logs, secret_inputs, setup_password, task_runs
 from torchneuron.setup.definition import TaskFile
 from torchneuron.setup.delivery import Given
@@ -78,8 +79,8 @@ def set_up_machines(
 ) -> None:
     """Set code-server up on machines that are known by their ids."""
     ids = machines.instance_ids
-    volumes = inventory.data_volumes_of(aws, ids)
-    opened = openings.opened(aws, settings, ids)
+    volumes = inventory.data_volumes(aws, ids)
+    opened = ingress.open_instances(aws, settings, ids)
     code_server.setup(
         settings,
         aws,
@@ -232,14 +233,15 @@ def _found(
 
 def _are_ours(settings: Config, aws: Aws, machines: Machines) -> bool:
     """Whether all of the machines are the deployment's, by its tags: their role may read its secret."""
-    ours = {one.instance_id for one in inventory.living(aws.ec2(), settings.project_name)}
+    ours = {one.instance_id for one in inventory.live_instances(aws.ec2(), settings.project_name)}
     return set(machines.instance_ids) <= ours
 
 
 def _tagged(aws: Aws, tag: str) -> tuple[str, ...]:
     """The instances with a tag that run, or are about to."""
     key, _, value = tag.partition("=")
-    ids = tuple(machine.instance_id for machine in inventory.running_with(aws.ec2(), key, value))
+    running = find_instances(aws.ec2(), {"instance-state-name": ("pending", "running")}, tags={key: value})
+    ids = tuple(instance.instance_id for instance in running)
     if not ids:
         raise NotFoundError(f"No instance that runs in {aws.region} has the tag {tag}.")
     return ids

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torchneuron.aws.ec2 import Instance
 from torchneuron.core.errors import InputError
-from torchneuron.deploy.inventory import Machine
 
 Choices = dict[str, Any]
 
@@ -69,7 +69,7 @@ def without_place(choices: Mapping[str, Any], given: Mapping[str, Any]) -> Choic
     return {name: value for name, value in choices.items() if name not in _IDS or name in given}
 
 
-def place_of(running: Sequence[Machine]) -> Choices:
+def place_of(running: Sequence[Instance]) -> Choices:
     """Where the machines of a deploy that did not finish run: their block and its subnet; empty off any block."""
     on_block = next((machine for machine in running if machine.reservation_id), None)
     if on_block is None:

@@ -33,7 +33,7 @@ class Left:
     commands: tuple[str, ...]
 
 
-def warn_of(aws: Aws, project: str, *, known: Collection[str]) -> None:
+def warn(aws: Aws, project: str, *, known: Collection[str]) -> None:
     """Say what is left with the project's tags in the region, and how to remove it.
 
     `known` are the ids of what is kept, and of what was removed just now: AWS may list it for some seconds more. What
@@ -78,7 +78,7 @@ def _removing(found: Sequence[Left]) -> str:
 
 
 def _volumes(aws: Aws, project: str) -> Iterator[Left]:
-    for identity in inventory.loose_data_volumes(aws, project):
+    for identity in inventory.unattached_data_volumes(aws, project):
         yield Left(identity, (_command(aws, "ec2 delete-volume", "--volume-id", identity),))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from torchneuron.aws.ec2 import Instance
 from torchneuron.aws.session import Aws
 from torchneuron.capacity_blocks import launch_check
 from torchneuron.connectivity import subnets
 from torchneuron.core.config import Config
-from torchneuron.deploy.inventory import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ def needs_subnet(config: Config, choices: Mapping[str, Any]) -> bool:
     return bool(size) and not (choices.get("subnetId") or choices.get("useCapacityBlock"))
 
 
-def find_subnet(aws: Aws, instance_type: str, running: Sequence[Machine], zone: str = "") -> str:
+def find_subnet(aws: Aws, instance_type: str, running: Sequence[Instance], zone: str = "") -> str:
     """The subnet where the machines `running` are; else one of the default VPC, in `zone` where one is named, else in a
     zone that offers the type.
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.functional.support import AMI_PARAMETER
 from torchneuron.core import tags as project_tags
-from torchneuron.deploy import inventory, openings
+from torchneuron.deploy import ingress, inventory
 
 
 @pytest.fixture
@@ -51,11 +51,11 @@ OFFICE = {"IpRanges": [{"CidrIp": "203.0.113.0/24"}]}
 @pytest.mark.attack("opens a machine in the console, so that no deploy has said so")
 def test_a_rule_made_by_hand_is_seen(aws, config, ec2, group, ours):
     found = inventory.by_tags(aws, config.project_name)
-    assert openings.look(aws, config, found).open_to == ()
+    assert ingress.look_up(aws, config, found).open_to == ()
     let_in(ec2, group, 0, 8000, Ipv6Ranges=[{"CidrIpv6": "2001:db8::/64"}], **OFFICE)
     let_in(ec2, group, -1, -1, protocol="-1", UserIdGroupPairs=[{"GroupId": group}])
-    assert set(openings.look(aws, config, found).open_to) == {"203.0.113.0/24", "2001:db8::/64", group}
-    assert openings.opened(aws, config, [ours]) == {ours}
+    assert set(ingress.look_up(aws, config, found).open_to) == {"203.0.113.0/24", "2001:db8::/64", group}
+    assert ingress.open_instances(aws, config, [ours]) == {ours}
 
 
 @pytest.mark.parametrize(("tls", "opened"), [("off", False), ("self-signed", True)])
@@ -63,22 +63,22 @@ def test_only_what_nginx_listens_on_counts(aws, config, ec2, group, ours, tls, o
     let_in(ec2, group, 22, 22, **OFFICE)
     let_in(ec2, group, 443, 443, **OFFICE)
     config = dataclasses.replace(config, tls=tls)
-    assert openings.opened(aws, config, [ours]) == ({ours} if opened else set())
+    assert ingress.open_instances(aws, config, [ours]) == ({ours} if opened else set())
 
 
 @pytest.mark.parametrize("allowed_ips", [(), ("203.0.113.0/24",)], ids=["closed", "open"])
 def test_an_instance_of_somebody_else_goes_by_the_settings(aws, config, ec2, group, launch, ours, allowed_ips):
     config = dataclasses.replace(config, allowed_ips=allowed_ips)
     theirs = launch({})
-    assert openings.opened(aws, config, [ours, theirs]) == ({theirs} if allowed_ips else set())
+    assert ingress.open_instances(aws, config, [ours, theirs]) == ({theirs} if allowed_ips else set())
     let_in(ec2, group, 80, 80, **OFFICE)
-    assert openings.opened(aws, config, [ours, theirs]) == ({ours, theirs} if allowed_ips else {ours})
+    assert ingress.open_instances(aws, config, [ours, theirs]) == ({ours, theirs} if allowed_ips else {ours})
 
 
 def test_who_may_not_look_is_told_and_the_settings_decide(aws, config, fail, ours, capsys):
     fail("DescribeSecurityGroups", "error", code="UnauthorizedOperation", times=2)
-    assert openings.opened(aws, dataclasses.replace(config, allowed_ips=("203.0.113.7/32",)), [ours]) == {ours}
+    assert ingress.open_instances(aws, dataclasses.replace(config, allowed_ips=("203.0.113.7/32",)), [ours]) == {ours}
     assert "allowedIps in the settings decides" in capsys.readouterr().err
     found = dataclasses.replace(inventory.by_tags(aws, config.project_name), open_to=("203.0.113.7/32",))
-    assert openings.look(aws, config, found) == found
-    assert "is not known for certain" in capsys.readouterr().err
+    assert ingress.look_up(aws, config, found) == found
+    assert "who may connect may have changed" in capsys.readouterr().err
