@@ -29,7 +29,7 @@ from rehearsal.whole_files import make_private, write_whole
 
 _FILE, _SUITE = "aws.pickle", "host-suite"
 SERVICES = ("ec2", "iam", "kms", "s3", "secretsmanager", "ssm")
-_FORMAT = 2
+_FORMAT = 3
 _ATTEMPTS = 20
 _READS = ("Describe", "Get", "Head", "List", "Lookup", "Simulate", "BatchGet")
 # What these tell can be bought afterwards, so it has to be remembered.

@@ -1,10 +1,10 @@
-"""Whether an instance's agent can reach Systems Manager. It registers when its host is up; this is about later.
+"""Whether the agent of an instance can reach Systems Manager, after it has registered.
 
 Sources
 -------
-- PingStatus, and that it is a matter of how long ago the agent pinged: SSM API reference, InstanceInformation. The
-  agent pings every 5 minutes: amazon-ssm-agent, agent/appconfig (HealthFrequencyMinutes). That ConnectionLost is
-  shown as soon as one ping is missing is assumed.
+- PingStatus depends on how long ago the agent pinged: SSM API reference, InstanceInformation. The agent pings every 5
+  minutes: amazon-ssm-agent, agent/appconfig (HealthFrequencyMinutes). That ConnectionLost is shown as soon as one ping
+  is missing is assumed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PING_EVERY = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Ping:
-    """What DescribeInstanceInformation says of it."""
+    """PingStatus and LastPingDateTime of DescribeInstanceInformation."""
 
     status: str
     last: datetime
@@ -33,33 +33,33 @@ class _Loss:
 
 
 class Links:
-    """Those that are broken, by instance. Safe to use from any thread."""
+    """The broken links, by instance id. Thread-safe."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
-        """`now`: the rehearsal's clock, so that moving it makes AWS notice."""
+        """`now`: the rehearsal's clock, by which AWS notices a broken link."""
         self._now = now
         self._lock = threading.Lock()
         self._lost: dict[str, _Loss] = {}
 
-    def lose(self, instance_id: str, noticed_after: timedelta = PING_EVERY) -> None:
-        """Cut the link; PingStatus says so after that time. Cutting it again changes only when."""
+    def disconnect(self, instance_id: str, noticed_after: timedelta = PING_EVERY) -> None:
+        """Break the link; PingStatus shows it after `noticed_after`. Repeating this changes only that time."""
         with self._lock:
             at = self._lost[instance_id].at if instance_id in self._lost else self._now()
             self._lost[instance_id] = _Loss(at, self._now() + noticed_after)
 
-    def restore(self, instance_ids: Iterable[str]) -> None:
+    def reconnect(self, instance_ids: Iterable[str]) -> None:
         with self._lock:
             for instance_id in instance_ids:
                 self._lost.pop(instance_id, None)
 
-    def kept(self) -> dict[str, Any]:
-        """Which are broken, for `take_up` of another."""
+    def snapshot(self) -> dict[str, Any]:
+        """The state, for `restore` in another process."""
         with self._lock:
             return dict(self._lost)
 
-    def take_up(self, kept: Mapping[str, Any]) -> None:
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
         with self._lock:
-            self._lost.update(kept)
+            self._lost.update(snapshot)
 
     def connected(self, instance_id: str) -> bool:
         with self._lock:

@@ -31,7 +31,7 @@ from werkzeug.wrappers import Response
 from rehearsal.aws.iam.access_keys import AccessKey, AccessKeys
 from rehearsal.aws.iam.authentication import has_token, why_foreign
 from rehearsal.aws.metadata import Metadata
-from rehearsal.aws.ssm.command_engine import CommandCentre
+from rehearsal.aws.ssm.command_engine import CommandEngine
 from rehearsal.aws.ssm.command_history import CommandHistory
 from rehearsal.client import Access
 from rehearsal.clock import Clock
@@ -192,7 +192,7 @@ class _Application:
         except KeepingError as error:
             raise ServerError(str(error)) from error
         if kept:
-            self.world.take_up(kept)
+            self.world.restore(kept)
         self._keep()
 
     def _renew(self, start: datetime | None) -> World:
@@ -209,7 +209,7 @@ class _Application:
             fleet=fleet,
             links=links,
             latency=latency,
-            commands=CommandCentre(fleet, links, latency, clock.now, CommandHistory(self._folder("commands"))),
+            commands=CommandEngine(fleet, links, latency, clock.now, CommandHistory(self._folder("commands"))),
             keys=keys,
             rates=CallRates(is_ssm),
             faults=Faults(is_served, seed=self._settings.seed),
@@ -232,7 +232,7 @@ class _Application:
 
     def _keep(self) -> None:
         if self._keeper:
-            self._keeper.save(self.world.kept)
+            self._keeper.save(self.world.snapshot)
 
     def _answer_host(self, instance_id: str, region: str, request: SiteRequest) -> SiteAnswer:
         """What AWS says to a host: by instance metadata, or as it answers anybody who asks with credentials."""

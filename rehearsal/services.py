@@ -23,11 +23,10 @@ from werkzeug.wrappers import Response
 from rehearsal.aws.ec2.service import RehearsalEC2
 from rehearsal.aws.iam import authentication
 from rehearsal.aws.iam.authorization import authorized
-from rehearsal.aws.iam.service import RehearsalIAM
-from rehearsal.aws.iam.sts import RehearsalSTS
+from rehearsal.aws.iam.service import RehearsalIAM, RehearsalSTS
 from rehearsal.aws.pricing import SERVICE as PRICING
 from rehearsal.aws.pricing import RehearsalPricing
-from rehearsal.aws.s3.service import count_loopback_as_secure
+from rehearsal.aws.s3.authorization import treat_loopback_as_secure
 from rehearsal.aws.service_quotas import RehearsalServiceQuotas
 from rehearsal.aws.ssm.service import RehearsalSSM
 from rehearsal.calls import operation_of
@@ -113,7 +112,7 @@ def is_ssm(operation: str) -> bool:
 
 def make_moto_strict() -> None:
     """moto's own switches for being stricter: images and instance types must exist, and no web page may ask."""
-    count_loopback_as_secure()
+    treat_loopback_as_secure()
     moto_settings.ENABLE_AMI_VALIDATION = True
     # Its 1,300 general images take a second to make, per region and reset; the rehearsal has its own few.
     moto_settings.ec2_load_default_amis = lambda: False

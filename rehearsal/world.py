@@ -1,4 +1,4 @@
-"""What the parts of one rehearsal share, and the one thing that happens by itself: time's effect on instances."""
+"""What the parts of one rehearsal share, and what the passing of time does to instances and commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moto.ec2.models import ec2_backends
 
 from rehearsal import keeping
 from rehearsal.aws.iam.access_keys import AccessKeys
-from rehearsal.aws.ssm.command_engine import CommandCentre
+from rehearsal.aws.ssm.command_engine import CommandEngine
 from rehearsal.calls import Calls
 from rehearsal.clock import Clock
 from rehearsal.conformance.violations import Misfits
@@ -32,8 +32,10 @@ ACCOUNT = DEFAULT_ACCOUNT_ID
 
 @dataclass
 class World:
-    """One AWS. `launching` is held while instances are launched or terminated, and volumes attached, so that two
-    launches can't take one slot, nor two instances one volume, and nothing is terminated twice at once.
+    """One AWS.
+
+    `launching` is held while instances are launched or terminated and volumes attached, so that two launches can't take
+    the same capacity, two instances the same volume, and nothing is terminated twice at once.
     """
 
     clock: Clock
@@ -41,7 +43,7 @@ class World:
     fleet: Fleet
     links: Links
     latency: Latency
-    commands: CommandCentre
+    commands: CommandEngine
     keys: AccessKeys
     on_demand: OnDemandReservations = field(default_factory=OnDemandReservations)
     search_limits: SearchLimits = field(default_factory=SearchLimits)
@@ -54,9 +56,9 @@ class World:
     launches_by_token: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def settle(self) -> None:
-        """Bring all up to date with the clock: instances on blocks near their end are terminated, commands expire.
+        """Apply what is due by the clock: terminate instances on blocks near their end, expire commands.
 
-        Called before every answer, after every move of the clock and every second, so nobody sees or uses what is past.
+        Called before every response, after every move of the clock and every second.
         Source: EC2 user guide, "Work with Capacity Blocks": termination begins 30 minutes before the end.
         """
         with self.launching:
@@ -64,25 +66,25 @@ class World:
                 backend = ec2_backends[ACCOUNT][region]
                 for instance in backend.get_multi_instances_by_id(instance_ids):
                     instance.terminate()
-                self.gone(instance_ids)
+                self.release(instance_ids)
         self.commands.expire()
 
-    def gone(self, instance_ids: Iterable[str]) -> None:
-        """Let go of what terminated instances held: their capacity, the commands on them, their hosts."""
-        ended = list(instance_ids)
-        self.market.release(ended)
-        self.commands.lose(ended)
-        self.links.restore(ended)
-        for instance_id in ended:
+    def release(self, instance_ids: Iterable[str]) -> None:
+        """Release what terminated instances held: capacity, commands, links, hosts, deleted volumes."""
+        ids = list(instance_ids)
+        self.market.release(ids)
+        self.commands.abandon(ids)
+        self.links.reconnect(ids)
+        for instance_id in ids:
             self.fleet.destroy_in_background(instance_id)
         self.drop_deleted_volumes()
 
     def drop_deleted_volumes(self) -> None:
-        """Let go of the data of volumes that EC2 no longer has."""
+        """Delete the data of volumes that no longer exist in EC2."""
         self.volumes.keep([volume_id for backend in ec2_backends[ACCOUNT].values() for volume_id in backend.volumes])
 
-    def disks(self, instance: Any) -> list[Volume]:
-        """The volumes that an instance has beside its root volume."""
+    def data_volumes(self, instance: Any) -> list[Volume]:
+        """An instance's volumes without the root volume."""
         return [
             self.volumes.get(attachment.volume_id, attachment.size)
             for device, attachment in instance.get_block_device_mapping
@@ -90,57 +92,57 @@ class World:
         ]
 
     def close(self) -> None:
-        """End every command, power every host off, let go of every volume. What is to outlive this process does."""
+        """Stop all commands, power off all hosts, close all volumes; what is kept in a state folder stays."""
         self.commands.close(self.fleet.states())
         self.fleet.close()
         self.volumes.close()
 
     def erase(self) -> None:
-        """The same, and nothing outlives it."""
+        """Close, and delete what is kept in a state folder."""
         self.close()
         self.volumes.keep([])
         self.fleet.keep([])
         self.commands.erase()
 
-    def kept(self) -> dict[str, Any]:
-        """What the next rehearsal can take up, beside hosts, commands and volumes, which keep themselves.
+    def snapshot(self) -> dict[str, Any]:
+        """The state for `restore` in the next rehearsal, without hosts, commands and volumes, which store their own.
 
-        Faults, rates, latency and counts of calls are as at first.
+        Faults, rates, latency and call counts are not kept.
         """
         return {
             "real": datetime.now(timezone.utc),
             "clock": self.clock.now(),
-            "links": self.links.kept(),
+            "links": self.links.snapshot(),
             "market": self.market.kept(),
             "on_demand": self.on_demand.kept(),
             "launches": dict(self.launches_by_token),
             "moto": keeping.backends(),
         }
 
-    def take_up(self, kept: Mapping[str, Any]) -> None:
-        """Go on from there: some time has passed, and every host that still has an instance is rebooted."""
-        keeping.put_back(kept["moto"])
-        self.market.take_up(kept["market"])
-        self.on_demand.take_up(kept["on_demand"])
-        self.launches_by_token.update(kept["launches"])
-        self.links.take_up(kept["links"])
-        self.commands.take_up()
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Continue from a snapshot: time has passed since, and every host that still has an instance boots again."""
+        keeping.put_back(snapshot["moto"])
+        self.market.take_up(snapshot["market"])
+        self.on_demand.take_up(snapshot["on_demand"])
+        self.launches_by_token.update(snapshot["launches"])
+        self.links.restore(snapshot["links"])
+        self.commands.load()
         self.settle()
-        self._launch_again()
+        self._launch_hosts()
         self.drop_deleted_volumes()
-        self.commands.go_on()
+        self.commands.resume()
 
-    def _launch_again(self) -> None:
-        """Boot the hosts of instances that run; one whose files are gone was being terminated."""
-        ended: list[str] = []
+    def _launch_hosts(self) -> None:
+        """Boot the hosts of running instances; an instance whose host has no files was being terminated."""
+        terminated: list[str] = []
         for region, backend in list(ec2_backends[ACCOUNT].items()):
             for instance in backend.all_instances():
                 if instance.state != "running":
                     continue
                 if self.fleet.can_go_on(instance.id):
-                    self.fleet.launch(instance.id, region=region, volumes=self.disks(instance))
+                    self.fleet.launch(instance.id, region=region, volumes=self.data_volumes(instance))
                 else:
                     instance.terminate()
-                    ended.append(instance.id)
-        self.gone(ended)
+                    terminated.append(instance.id)
+        self.release(terminated)
         self.fleet.keep(self.fleet.states())

@@ -1,9 +1,9 @@
-"""The Neuron Deep Learning AMIs: public SSM parameters that name them, and images EC2 can launch.
+"""The Neuron Deep Learning AMIs: images that EC2 can launch, and the public SSM parameters with their ids.
 
 Sources
 -------
-- Parameter names: Neuron DLAMI user guide (awsdocs-neuron, "Neuron DLAMI User Guide"): per framework and system,
-  `/aws/service/neuron/dlami/NAME/latest/image_id`. Which releases exist changes; those here are a selection.
+- Parameter names: Neuron DLAMI user guide (awsdocs-neuron, "Neuron DLAMI User Guide"): per framework and operating
+  system, `/aws/service/neuron/dlami/NAME/latest/image_id`. The releases here are a selection.
 - ap-south-2 has neither the namespace nor the images ("not a valid namespace": foxl-ai/kiln, docs/neuron-notes.md,
   October 2026); the rest of that text is assumed.
 - Owner 898082745236 is Amazon's DLAMI account; Ubuntu images have their root at /dev/sda1, Amazon Linux's at
@@ -26,17 +26,17 @@ from rehearsal.errors import AwsError
 
 NAMESPACE = "/aws/service/neuron"
 PREFIX = f"{NAMESPACE}/dlami/"
-_WITHOUT = ("ap-south-2",)
+_REGIONS_WITHOUT = ("ap-south-2",)
 OWNER = "898082745236"
 ROOT_SIZE = 50
-"""GiB of the root snapshot; a volume made from it can't be smaller."""
+"""GiB of the root snapshot, the minimum size of a volume created from it."""
 
 _publishing = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Image:
-    """One image: `key` is its parameter's name between the prefix and `/latest/image_id`."""
+    """`key`: the part of the parameter's name between the prefix and `/latest/image_id`."""
 
     key: str
     name: str
@@ -61,7 +61,7 @@ IMAGES = (
 
 
 class NeuronAmi(Ami):  # type: ignore[misc] # moto has no types
-    """moto's image, with the root volume such an image has."""
+    """moto's image, with a root volume of ROOT_SIZE."""
 
     @property
     def block_device_mappings(self) -> list[dict[str, Any]]:
@@ -76,8 +76,8 @@ class NeuronAmi(Ami):  # type: ignore[misc] # moto has no types
 
 
 def publish(account: str, region: str) -> None:
-    """See that the region has the images and their parameters; quick when it does."""
-    if region in _WITHOUT:
+    """Add the images and parameters to the region if they are missing; fast if they are not."""
+    if region in _REGIONS_WITHOUT:
         return
     images, parameters = ec2_backends[account][region].amis, ssm_backends[account][region]._parameters
     with _publishing:
@@ -90,8 +90,8 @@ def publish(account: str, region: str) -> None:
 
 
 def check_namespace(region: str, parameter: str) -> None:
-    """AwsError for a public parameter of Neuron's in a region without any."""
-    if region in _WITHOUT and parameter.startswith(NAMESPACE):
+    """AwsError for a Neuron parameter in a region without the namespace."""
+    if region in _REGIONS_WITHOUT and parameter.startswith(NAMESPACE):
         raise AwsError("ValidationException", f"{parameter} is not a valid namespace.")
 
 

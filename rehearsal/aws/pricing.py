@@ -1,16 +1,16 @@
-"""The Price List Query API: a few on-demand list prices. moto has no such service.
+"""The Price List Query API with a few on-demand prices. moto does not have this service.
 
 Sources
 -------
 - Operation, filter types and errors: botocore's model, GetProducts. A product as JSON text, its attributes, terms and
   price dimensions: AWS Price List user guide, "Reading the service price list file for an AWS service"; the codes of
-  the on-demand term and its rate are those of every product there.
-- Endpoints in three regions only: AWS General Reference, "AWS Price List endpoints and quotas"; the refusal elsewhere:
+  the on-demand term and its rate are the same for every product there.
+- Endpoints exist in three regions: AWS General Reference, "AWS Price List endpoints and quotas"; the error elsewhere:
   IAM user guide, "Troubleshoot Signature Version 4 signing", Credential scope.
-- 21.50 USD for trn1.32xlarge, and that no size of trn2 has a price on demand: foxl-ai/kiln, docs/research/trn2-trn3.md,
-  October 2026. An unused on-demand reservation costs the same, one in use nothing beside its instances: EC2 user guide,
-  "Capacity Reservation pricing and billing".
-- What an unknown service or field is answered is assumed.
+- 21.50 USD for trn1.32xlarge, and no on-demand price for any size of trn2: foxl-ai/kiln, docs/research/trn2-trn3.md,
+  October 2026. An unused on-demand reservation costs as much as the instance, a used one nothing in addition: EC2 user
+  guide, "Capacity Reservation pricing and billing".
+- Assumed: the errors for an unknown service or field.
 """
 
 from __future__ import annotations
@@ -19,33 +19,28 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
 
-from rehearsal.answers import RehearsalResponse, page
+from rehearsal.answers import RehearsalResponse, ServiceError, page
 from rehearsal.errors import AwsError
 
 SERVICE = "pricing"
 _ENDPOINTS = ("ap-south-1", "eu-central-1", "us-east-1")
 _ON_DEMAND, _RATE = "JRTCKXETXF", "6YS6EN2CT7"
-_PAGE = 100
+_PAGE_SIZE = 100
 _LOCATIONS = {"us-east-1": "US East (N. Virginia)", "us-east-2": "US East (Ohio)"}
 _HOURLY = {("trn1.32xlarge", region): "21.5000000000" for region in _LOCATIONS}
-_CAPACITY = {
+_USAGE_TYPES = {
     "Used": "BoxUsage",
     "UnusedCapacityReservation": "UnusedBox",
     "AllocatedCapacityReservation": "Reservation",
 }
 
 
-class _Refusal(ServiceException):  # type: ignore[misc] # moto has no types
-    """moto writes an exception by the service model."""
-
-
 class RehearsalPricing(RehearsalResponse):
     """Bound to a world by `rehearsal.services`."""
 
-    refusal = _Refusal
+    refusal = ServiceError
 
     def __init__(self) -> None:
         super().__init__(service_name=SERVICE)
@@ -57,35 +52,35 @@ class RehearsalPricing(RehearsalResponse):
             )
 
     def get_products(self) -> ActionResult:
-        asked = self._given_json()
-        if asked["ServiceCode"] != "AmazonEC2":
-            raise AwsError("InvalidParameterException", f"Input Parameters are invalid: {asked['ServiceCode']}")
-        found = [
+        parameters = self._json_members()
+        if parameters["ServiceCode"] != "AmazonEC2":
+            raise AwsError("InvalidParameterException", f"Input Parameters are invalid: {parameters['ServiceCode']}")
+        filters = parameters.get("Filters", [])
+        products = [
             json.dumps(product)
             for product in _products()
-            if all(_matches(product["product"]["attributes"], each) for each in asked.get("Filters", []))
+            if all(_matches(product["product"]["attributes"], condition) for condition in filters)
         ]
-        shown, token = page(
-            found, asked.get("MaxResults", _PAGE), asked.get("NextToken"), bad_token="InvalidNextTokenException"
-        )
-        return ActionResult({"FormatVersion": "aws_v1", "PriceList": shown, "NextToken": token})
+        size, token = parameters.get("MaxResults", _PAGE_SIZE), parameters.get("NextToken")
+        shown, following = page(products, size, token, bad_token="InvalidNextTokenException")
+        return ActionResult({"FormatVersion": "aws_v1", "PriceList": shown, "NextToken": following})
 
 
-def _matches(attributes: Mapping[str, str], asked: Mapping[str, str]) -> bool:
-    value, wanted = attributes.get(asked["Field"], ""), asked["Value"]
-    match asked["Type"]:
+def _matches(attributes: Mapping[str, str], condition: Mapping[str, str]) -> bool:
+    value, expected = attributes.get(condition["Field"], ""), condition["Value"]
+    match condition["Type"]:
         case "CONTAINS":
-            return wanted in value
+            return expected in value
         case "ANY_OF":
-            return value in wanted.split(",")
+            return value in expected.split(",")
         case "NONE_OF":
-            return value not in wanted.split(",")
-    return value == wanted
+            return value not in expected.split(",")
+    return value == expected
 
 
 def _products() -> Iterator[dict[str, Any]]:
     for (instance_type, region), hourly in _HOURLY.items():
-        for number, (capacity, usage) in enumerate(_CAPACITY.items()):
+        for number, (capacity, usage) in enumerate(_USAGE_TYPES.items()):
             sku = f"{instance_type}{region}{number}".upper().replace(".", "").replace("-", "")
             amount = "0.0000000000" if capacity == "AllocatedCapacityReservation" else hourly
             yield {

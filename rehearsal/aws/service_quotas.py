@@ -1,6 +1,6 @@
-"""Service Quotas as the rehearsal serves it: the quotas of EC2 for Trn and Inf, beside moto's few.
+"""Service Quotas as the rehearsal serves it: EC2's quotas for Trn and Inf, and moto's own for VPC.
 
-An unknown quota is refused without a text, an unknown service with this one: aws-cli 6629 and 4569.
+The errors for an unknown quota (without a text) and an unknown service: aws-cli 6629 and 4569.
 """
 
 from __future__ import annotations
@@ -8,38 +8,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
 from moto.servicequotas.responses import ServiceQuotasResponse
 
-from rehearsal.answers import RehearsalResponse
+from rehearsal.answers import RehearsalResponse, ServiceError
 from rehearsal.errors import AwsError
 from rehearsal.market.on_demand_quotas import BLOCK_QUOTAS, QUOTAS, Quota, at_first, blocks_at_first
 
-_MOTOS = "vpc"
-
-
-class _Refusal(ServiceException):  # type: ignore[misc] # moto has no types
-    """moto's own exception of this service is not one that is written by the service model."""
+_SERVED_BY_MOTO = "vpc"
 
 
 class RehearsalServiceQuotas(RehearsalResponse, ServiceQuotasResponse):  # type: ignore[misc] # moto has no types
-    """Bound to a world by `rehearsal.server`."""
+    """Bound to a world by `rehearsal.services`."""
 
-    refusal = _Refusal
+    refusal = ServiceError
 
     def get_service_quota(self) -> Any:
         settings = self.world.market.settings
-        return self._told({**settings.on_demand_quotas, **settings.capacity_block_quotas})
+        return self._quota({**settings.on_demand_quotas, **settings.capacity_block_quotas})
 
     def get_aws_default_service_quota(self) -> Any:
-        """Whatever was granted since. moto's few are as at first in any case."""
-        return self._told({**at_first(), **blocks_at_first()})
+        """The default, whatever the account was granted since. moto's quotas are always the defaults."""
+        return self._quota({**at_first(), **blocks_at_first()})
 
-    def _told(self, values: Mapping[str, float]) -> Any:
-        asked = self._given_json()
-        service, code = asked.get("ServiceCode"), asked.get("QuotaCode")
-        if service == _MOTOS:
+    def _quota(self, values: Mapping[str, float]) -> Any:
+        parameters = self._json_members()
+        service, code = parameters.get("ServiceCode"), parameters.get("QuotaCode")
+        if service == _SERVED_BY_MOTO:
             return super().get_service_quota()
         if service != "ec2":
             raise AwsError(
@@ -47,10 +42,10 @@ class RehearsalServiceQuotas(RehearsalResponse, ServiceQuotasResponse):  # type:
             )
         for quota in (*QUOTAS, *BLOCK_QUOTAS):
             if quota.code == code:
-                return ActionResult({"Quota": self._shown(quota, values[quota.family])})
+                return ActionResult({"Quota": self._shape(quota, values[quota.family])})
         raise AwsError("NoSuchResourceException", "")
 
-    def _shown(self, quota: Quota, value: float) -> dict[str, Any]:
+    def _shape(self, quota: Quota, value: float) -> dict[str, Any]:
         return {
             "ServiceCode": "ec2",
             "ServiceName": "Amazon Elastic Compute Cloud (Amazon EC2)",

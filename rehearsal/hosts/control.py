@@ -33,8 +33,8 @@ def _reboot(world: World, instance_id: str) -> None:
 
 
 def _break(world: World, instance_id: str) -> None:
-    world.links.lose(instance_id)
-    world.commands.lose([instance_id], pending=False)
+    world.links.disconnect(instance_id)
+    world.commands.abandon([instance_id], undelivered=False)
     world.fleet.break_down(instance_id)
 
 
@@ -42,14 +42,14 @@ def _lose_agent(world: World, instance_id: str, noticed_after_seconds: Any = Non
     seconds = PING_EVERY.total_seconds() if noticed_after_seconds is None else noticed_after_seconds
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= 86_400:
         raise SettingsError(f"noticed_after_seconds is a number from 0 to 86400, not {seconds!r}")
-    world.links.lose(instance_id, timedelta(seconds=seconds))
+    world.links.disconnect(instance_id, timedelta(seconds=seconds))
 
 
 def _restore_agent(world: World, instance_id: str) -> None:
     if world.fleet.ready(instance_id) is None:
         raise SettingsError(f"{instance_id} has no host that runs, and so no agent")
-    world.links.restore([instance_id])
-    world.commands.reached(instance_id)
+    world.links.reconnect([instance_id])
+    world.commands.reconnect(instance_id)
 
 
 _DOINGS: Mapping[str, Callable[..., None]] = {

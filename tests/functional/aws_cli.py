@@ -1,4 +1,4 @@
-"""The AWS CLI as users have it: a client that nobody here wrote."""
+"""The AWS CLI as a client of the rehearsal that is independent of this project."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from pathlib import Path
 from typing import Any
 
 REFUSED = 255
-"""Its exit status when AWS refuses, and when a wait fails: AWS CLI user guide, "Command line return codes"."""
+"""The exit status when AWS returns an error or a wait fails: AWS CLI user guide, "Command line return codes"."""
 
 
 @dataclass(frozen=True)
 class AwsCli:
-    """Runs what a user types after `aws`, in an environment besides this process's."""
+    """Runs command lines without `aws`, with `environment` in addition to this process's."""
 
     environment: Mapping[str, str]
     region: str
 
     def __call__(self, line: str) -> Any:
-        """What it prints, read as JSON; None where it prints nothing."""
+        """The output, parsed as JSON; None without output."""
         done = self._run(line)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout) if done.stdout.strip() else None
 
     def refused(self, line: str) -> str:
-        """What it says when it has to fail."""
+        """The error message of a command line that must fail."""
         done = self._run(line)
         assert (done.returncode, done.stdout.strip()) == (REFUSED, "")
         return done.stderr.strip()

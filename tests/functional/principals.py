@@ -1,4 +1,4 @@
-"""IAM users and role sessions in a rehearsal, for tests of what policies allow."""
+"""IAM users and their policies in a rehearsal, for tests of permissions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 
 
 def allow(actions: str | list[str], resource: str | list[str] = "*", **condition: Mapping[str, Any]) -> dict[str, Any]:
-    """A statement that allows actions on a resource, under conditions by operator."""
-    made: dict[str, Any] = {"Effect": "Allow", "Action": actions, "Resource": resource}
-    return {**made, "Condition": condition} if condition else made
+    """A statement that allows actions on a resource. `condition`: conditions by operator."""
+    statement: dict[str, Any] = {"Effect": "Allow", "Action": actions, "Resource": resource}
+    return {**statement, "Condition": condition} if condition else statement
 
 
 def document(*statements: Mapping[str, Any]) -> str:
@@ -24,7 +24,7 @@ def document(*statements: Mapping[str, Any]) -> str:
 
 
 def make_user(iam: Any, name: str, *policies: str) -> dict[str, str]:
-    """A new IAM user with inline policies; the environment variables of its access key."""
+    """Create an IAM user with inline policies; returns its access key as environment variables."""
     iam.create_user(UserName=name)
     for number, policy in enumerate(policies):
         iam.put_user_policy(UserName=name, PolicyName=f"policy-{number}", PolicyDocument=policy)
@@ -33,7 +33,7 @@ def make_user(iam: Any, name: str, *policies: str) -> dict[str, str]:
 
 
 def clients_of(endpoint: str, credentials: Mapping[str, str], region: str) -> Callable[[str], Any]:
-    """boto3 clients of whoever has these credentials, by service. They never retry."""
+    """A function that makes boto3 clients with these credentials, by service. They do not retry."""
     session: Any = boto3.session.Session(
         credentials["AWS_ACCESS_KEY_ID"],
         credentials["AWS_SECRET_ACCESS_KEY"],
@@ -46,7 +46,7 @@ def clients_of(endpoint: str, credentials: Mapping[str, str], region: str) -> Ca
 
 @contextmanager
 def denied(code: str = "AccessDenied", *words: str) -> Iterator[None]:
-    """Whether a request is refused with this code, and a message that has these words."""
+    """Assert that a request fails with this code and a message that contains these words."""
     with pytest.raises(ClientError) as raised:
         yield
     error = raised.value.response["Error"]
@@ -55,19 +55,19 @@ def denied(code: str = "AccessDenied", *words: str) -> Iterator[None]:
 
 
 def user_with(iam: Any, name: str, policies: str) -> dict[str, str]:
-    """A new IAM user whose policies are those that `invoke doctor --policy` printed, and nothing else."""
+    """Create an IAM user with only the policies that `invoke doctor --policy` printed; returns its access key."""
     credentials = make_user(iam, name)
     for number, policy in enumerate(documents_in(policies)):
-        made = iam.create_policy(PolicyName=f"{name}-{number}", PolicyDocument=json.dumps(policy))
-        iam.attach_user_policy(UserName=name, PolicyArn=made["Policy"]["Arn"])
+        created = iam.create_policy(PolicyName=f"{name}-{number}", PolicyDocument=json.dumps(policy))
+        iam.attach_user_policy(UserName=name, PolicyArn=created["Policy"]["Arn"])
     return credentials
 
 
 def documents_in(text: str) -> list[dict[str, Any]]:
-    """JSON documents that stand one after the other."""
-    found, decoder = [], json.JSONDecoder()
+    """The JSON documents in a text."""
+    documents, decoder = [], json.JSONDecoder()
     while text := text.lstrip():
         document, end = decoder.raw_decode(text)
-        found.append(document)
+        documents.append(document)
         text = text[end:]
-    return found
+    return documents

@@ -1,4 +1,4 @@
-"""Signed requests as other clients than botocore might send them: its signature, with whatever else a test likes."""
+"""Signatures for requests that botocore's clients would not send."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ def signed(
     method: str = "POST",
     region: str = "sa-east-1",
 ) -> dict[str, str]:
-    """The headers of a request, those of its signature with them. S3's says that the body is not signed."""
+    """The headers of a request with those of its signature; for S3 without a signature of the body."""
     request = AWSRequest(method, url, dict(headers or {}), body.encode())
     if service == "s3":
         request.context["client_config"] = None

@@ -1,4 +1,4 @@
-"""Capacity Blocks through the AWS CLI: what a user looks up and does, from the search to the end."""
+"""Capacity Blocks through the AWS CLI, from the search to the end of a block."""
 
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ REGION = "sa-east-1"
 SEARCH = (
     "ec2 describe-capacity-block-offerings --instance-type trn2.3xlarge --instance-count 1 --capacity-duration-hours 24"
 )
-NOT_HERE = "0123456789abcdef0"
+UNKNOWN = "0123456789abcdef0"
 
 
 @pytest.fixture
@@ -21,20 +21,20 @@ def cli(rehearsal_endpoint):
 
 @pytest.fixture
 def state(cli):
-    """State, free and all instances, and end of a reservation, as the lookup everybody uses gives them."""
+    """Looks up a reservation's state, free and total instances, and end."""
     query = "CapacityReservations[0].[State,AvailableInstanceCount,TotalInstanceCount,EndDate]"
 
     def look(reservation_id):
         line = f"ec2 describe-capacity-reservations --capacity-reservation-ids {reservation_id} --query '{query}'"
-        told, free, total, end = cli(line)
-        return told, free, total, datetime.fromisoformat(end)
+        status, free, total, end = cli(line)
+        return status, free, total, datetime.fromisoformat(end)
 
     return look
 
 
 @pytest.fixture
 def launch(ssm):
-    """The words that launch an instance on a reservation."""
+    """The command line that launches an instance on a reservation."""
     image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
     return lambda reservation_id: (
         f"ec2 run-instances --image-id {image} --instance-type trn2.3xlarge --query 'Instances[0].InstanceId' "
@@ -43,7 +43,7 @@ def launch(ssm):
     )
 
 
-def test_bought_paid_used_and_over(cli, state, launch, control, move_clock):
+def test_a_block_from_search_to_end(cli, state, launch, control, move_clock):
     offering = cli(SEARCH)["CapacityBlockOfferings"][0]
     start, end = (datetime.fromisoformat(offering[name]) for name in ("StartDate", "EndDate"))
     assert (offering["UpfrontFee"], offering["CurrencyCode"], offering["Tenancy"]) == ("53.64", "USD", "default")
@@ -87,7 +87,7 @@ def test_bought_paid_used_and_over(cli, state, launch, control, move_clock):
     assert state(bought) == ("expired", 0, 1, end)
 
 
-def test_a_payment_that_fails(cli, state, control, offering):
+def test_a_failed_payment(cli, state, control, offering):
     control("market", {"payment_outcome": "failed"})
     buy = "ec2 purchase-capacity-block --instance-platform Linux/UNIX --capacity-block-offering-id"
     bought = cli(f"{buy} {offering['CapacityBlockOfferingId']}")["CapacityReservation"]["CapacityReservationId"]
@@ -95,7 +95,7 @@ def test_a_payment_that_fails(cli, state, control, offering):
     assert state(bought)[:3] == ("payment-failed", 0, 1)
 
 
-def test_a_block_can_be_neither_cancelled_nor_modified(cli, state, active_block):
+def test_a_block_cannot_be_cancelled_or_modified(cli, state, active_block):
     bought = active_block["CapacityReservationId"]
     before = state(bought)
     for operation, more in (("Cancel", ""), ("Modify", "--instance-count 2")):
@@ -130,7 +130,7 @@ def test_an_extension_and_its_history(cli, state, pay, active_block):
     assert state(bought)[3] == end + timedelta(hours=24)
 
 
-def test_the_block_itself_and_its_health(cli, control, active_block):
+def test_the_block_and_its_status(cli, control, active_block):
     bought = active_block["CapacityReservationId"]
     (block,) = cli("ec2 describe-capacity-blocks")["CapacityBlocks"]
     assert (block["State"], block["CapacityReservationIds"]) == ("active", [bought])
@@ -143,31 +143,31 @@ def test_the_block_itself_and_its_health(cli, control, active_block):
     assert (status["InterconnectStatus"], status["TotalUnavailableCapacity"]) == ("impaired", 1)
 
 
-def test_pages_are_put_together_and_cut(cli, ec2, control):
+def test_pages_are_combined_and_limited(cli, ec2, control):
     search = {"InstanceType": "trn2.3xlarge", "InstanceCount": 1, "CapacityDurationHours": 24}
     offerings = ec2.describe_capacity_block_offerings(**search)["CapacityBlockOfferings"]
     made = {
         ec2.purchase_capacity_block(
-            CapacityBlockOfferingId=one["CapacityBlockOfferingId"], InstancePlatform="Linux/UNIX"
+            CapacityBlockOfferingId=offering["CapacityBlockOfferingId"], InstancePlatform="Linux/UNIX"
         )["CapacityReservation"]["CapacityReservationId"]
-        for one in offerings[:3]
+        for offering in offerings[:3]
     }
 
-    def asked():
+    def calls():
         return control("calls")["ec2"].get("DescribeCapacityReservations", 0)
 
-    before = asked()
+    before = calls()
     found = cli(
         "ec2 describe-capacity-reservations --page-size 1 --query 'CapacityReservations[].CapacityReservationId'"
     )
-    assert (set(found), asked() - before) == (made, 3)
+    assert (set(found), calls() - before) == (made, 3)
     first = cli("ec2 describe-capacity-reservations --max-items 2")
     assert len(first["CapacityReservations"]) == 2
     rest = cli(f"ec2 describe-capacity-reservations --starting-token {first['NextToken']}")
     assert "NextToken" not in rest
     pages = [*first["CapacityReservations"], *rest["CapacityReservations"]]
-    assert {one["CapacityReservationId"] for one in pages} == made
-    # That many are left: one that was bought is on sale no more.
+    assert {reservation["CapacityReservationId"] for reservation in pages} == made
+    # Offerings that were bought are no longer on sale.
     assert len(cli(f"{SEARCH} --page-size 1 --max-items 2 --query 'CapacityBlockOfferings[].UpfrontFee'")) == 2
 
 
@@ -175,9 +175,9 @@ def test_pages_are_put_together_and_cut(cli, ec2, control):
     ("line", "error"),
     [
         (
-            f"describe-capacity-reservations --capacity-reservation-ids cr-{NOT_HERE}",
+            f"describe-capacity-reservations --capacity-reservation-ids cr-{UNKNOWN}",
             "An error occurred (InvalidCapacityReservationId.NotFound) when calling the DescribeCapacityReservations "
-            f"operation: The capacity reservation 'cr-{NOT_HERE}' does not exist",
+            f"operation: The capacity reservation 'cr-{UNKNOWN}' does not exist",
         ),
         (
             "describe-capacity-reservations --capacity-reservation-ids mine",
@@ -185,7 +185,7 @@ def test_pages_are_put_together_and_cut(cli, ec2, control):
             "operation: The ID 'mine' for the Capacity Reservation is malformed.",
         ),
         (
-            f"purchase-capacity-block --instance-platform Linux/UNIX --capacity-block-offering-id cb-{NOT_HERE}",
+            f"purchase-capacity-block --instance-platform Linux/UNIX --capacity-block-offering-id cb-{UNKNOWN}",
             "An error occurred (InvalidCapacityBlockOfferingIdNotFound) when calling the PurchaseCapacityBlock",
         ),
         (
@@ -193,25 +193,25 @@ def test_pages_are_put_together_and_cut(cli, ec2, control):
             "An error occurred (InvalidParameterValue) when calling the DescribeCapacityBlockOfferings operation",
         ),
         (
-            f"describe-subnets --subnet-ids subnet-{NOT_HERE}",
+            f"describe-subnets --subnet-ids subnet-{UNKNOWN}",
             "An error occurred (InvalidSubnetID.NotFound) when calling the DescribeSubnets operation: "
-            f"The subnet ID 'subnet-{NOT_HERE}' does not exist",
+            f"The subnet ID 'subnet-{UNKNOWN}' does not exist",
         ),
     ],
 )
-def test_ids_that_are_none_and_wrong_words(cli, line, error):
+def test_unknown_ids_and_invalid_values(cli, line, error):
     assert cli.refused(f"ec2 {line}").startswith(error)
 
 
-def test_an_offering_that_is_gone(cli, ec2, offering, move_clock):
+def test_an_expired_offering(cli, ec2, offering, move_clock):
     move_clock(offering["EndDate"])
     buy = "ec2 purchase-capacity-block --instance-platform Linux/UNIX --capacity-block-offering-id"
-    said = cli.refused(f"{buy} {offering['CapacityBlockOfferingId']}")
-    assert said.startswith("An error occurred (InvalidCapacityBlockOfferingIdExpired) when calling the Purchase")
+    error = cli.refused(f"{buy} {offering['CapacityBlockOfferingId']}")
+    assert error.startswith("An error occurred (InvalidCapacityBlockOfferingIdExpired) when calling the Purchase")
     assert ec2.describe_capacity_reservations()["CapacityReservations"] == []
 
 
-def test_where_it_can_run_and_how_many_on_demand(cli, control):
+def test_zones_and_quotas(cli, control):
     zones = "ec2 describe-instance-type-offerings --location-type availability-zone --filters"
     (offered,) = cli(f"{zones} Name=instance-type,Values=trn2.3xlarge")["InstanceTypeOfferings"]
     (subnet,) = cli(f"ec2 describe-subnets --filters Name=availability-zone,Values={offered['Location']}")["Subnets"]
@@ -222,7 +222,7 @@ def test_where_it_can_run_and_how_many_on_demand(cli, control):
     assert cli(f"{quota} --query Quota.[QuotaName,Value]") == ["Running On-Demand Trn instances", 12.0]
 
 
-def test_a_reservation_on_demand(cli, state):
+def test_an_on_demand_reservation(cli, state):
     make = "ec2 create-capacity-reservation --instance-type trn2.3xlarge --instance-platform Linux/UNIX"
     line = f"{make} --availability-zone sa-east-1b --instance-count 2"
     assert "(DryRunOperation)" in cli.refused(f"{line} --dry-run")
@@ -231,7 +231,7 @@ def test_a_reservation_on_demand(cli, state):
     assert cli(f"{modify} --instance-count 3 --end-date-type limited --end-date 2099-01-01T00:00:00Z") == {
         "Return": True
     }
-    told, free, total, end = state(made)
-    assert (told, free, total, f"{end:%F}") == ("active", 3, 3, "2099-01-01")
+    status, free, total, end = state(made)
+    assert (status, free, total, f"{end:%F}") == ("active", 3, 3, "2099-01-01")
     assert cli(f"ec2 cancel-capacity-reservation --capacity-reservation-id {made}") == {"Return": True}
     assert state(made)[:2] == ("cancelled", 0)

@@ -1,6 +1,6 @@
-"""Machines and Systems Manager through the AWS CLI: what a user looks up, and commands that really run.
+"""Instances and Systems Manager through the AWS CLI, with commands that really run.
 
-Two light machines serve the tests in the order they stand in; the last one ends a machine.
+The tests share two light hosts and run in order; the last test terminates an instance.
 """
 
 import json
@@ -34,14 +34,15 @@ def machines(fleet):
 
 
 def send(script, where, more=""):
-    """The words that send a script; the command's id is what they print."""
-    given = shlex.quote(json.dumps({"commands": script.splitlines()}))
-    return f"ssm send-command --document-name {DOCUMENT} --parameters {given} {where} {more} --query Command.CommandId"
+    """The command line that sends a script and prints the command's id."""
+    parameters = shlex.quote(json.dumps({"commands": script.splitlines()}))
+    line = f"ssm send-command --document-name {DOCUMENT} --parameters {parameters} {where} {more}"
+    return f"{line} --query Command.CommandId"
 
 
 @pytest.fixture(scope="module")
-def told_apart(cli, machines):
-    """The id of a command that worked on the first machine and failed on the second, both over."""
+def mixed_command(cli, machines):
+    """The id of a command that succeeded on the first instance and failed on the second."""
     script = f'echo "this is $(hostname)"\necho oops >&2\ntest "$(hostname)" = {machines[0]}'
     command = cli(send(script, f"--instance-ids {' '.join(machines)}", "--comment look"))
     assert cli(f"ssm wait command-executed --command-id {command} --instance-id {machines[0]}") is None
@@ -53,11 +54,11 @@ def told_apart(cli, machines):
     return command
 
 
-def test_which_machines_there_are(cli, machines):
+def test_managed_instances(cli, machines):
     fields = "InstanceInformationList[].[InstanceId,PingStatus,PlatformType,ResourceType]"
-    told = cli(f"ssm describe-instance-information --filters Key=tag:Team,Values=ml --query '{fields}'")
-    assert sorted(told) == sorted([one, "Online", "Linux", "EC2Instance"] for one in machines)
-    # Systems Manager's smallest page is 5.
+    found = cli(f"ssm describe-instance-information --filters Key=tag:Team,Values=ml --query '{fields}'")
+    assert sorted(found) == sorted([instance_id, "Online", "Linux", "EC2Instance"] for instance_id in machines)
+    # The minimum page size is 5.
     assert len(cli("ssm describe-instance-information --page-size 5 --max-items 1")["InstanceInformationList"]) == 1
     status = f"ec2 describe-instance-status --instance-ids {machines[0]} --query InstanceStatuses[0].InstanceState.Name"
     assert cli(status) == "running"
@@ -66,9 +67,9 @@ def test_which_machines_there_are(cli, machines):
     assert cli(reachable) == {"Target": machines[0], "Status": "connected"}
 
 
-def test_a_command_by_its_id_and_its_plugin(cli, machines, told_apart):
-    look = f"ssm get-command-invocation --command-id {told_apart} --plugin-name aws:runShellScript --instance-id"
-    worked, failed = (cli(f"{look} {one}") for one in machines)
+def test_an_invocation_by_command_and_plugin(cli, machines, mixed_command):
+    look = f"ssm get-command-invocation --command-id {mixed_command} --plugin-name aws:runShellScript --instance-id"
+    worked, failed = (cli(f"{look} {instance_id}") for instance_id in machines)
     assert (worked["Status"], worked["ResponseCode"]) == ("Success", 0)
     assert worked["StandardOutputContent"] == f"this is {machines[0]}\n"
     assert worked["StandardErrorContent"] == "oops\n"
@@ -78,10 +79,10 @@ def test_a_command_by_its_id_and_its_plugin(cli, machines, told_apart):
     assert (worked["Comment"], worked["DocumentName"]) == ("look", DOCUMENT)
 
 
-def test_all_invocations_of_a_command(cli, machines, told_apart):
-    listing = f"ssm list-command-invocations --command-id {told_apart}"
+def test_all_invocations_of_a_command(cli, machines, mixed_command):
+    listing = f"ssm list-command-invocations --command-id {mixed_command}"
     found = cli(f"{listing} --details --page-size 1")["CommandInvocations"]
-    plugins = {one["InstanceId"]: one["CommandPlugins"][0] for one in found}
+    plugins = {invocation["InstanceId"]: invocation["CommandPlugins"][0] for invocation in found}
     assert plugins.keys() == set(machines)
     assert plugins[machines[0]]["Output"] == f"this is {machines[0]}\n\n----------ERROR-------\noops\n"
     assert plugins[machines[1]]["ResponseCode"] == 1
@@ -91,10 +92,10 @@ def test_all_invocations_of_a_command(cli, machines, told_apart):
     (second,) = cli(f"{listing} --starting-token {first['NextToken']}")["CommandInvocations"]
     assert {first["CommandInvocations"][0]["InstanceId"], second["InstanceId"]} == set(machines)
     counts = "Commands[0].[Status,TargetCount,CompletedCount,ErrorCount]"
-    assert cli(f"ssm list-commands --command-id {told_apart} --query '{counts}'") == ["Failed", 2, 2, 1]
+    assert cli(f"ssm list-commands --command-id {mixed_command} --query '{counts}'") == ["Failed", 2, 2, 1]
 
 
-def test_a_document_of_steps(cli, machines, tmp_path):
+def test_a_document_with_steps(cli, machines, tmp_path):
     steps = [("first", "echo hello {{ Who }}"), ("second", "echo on; exit 3"), ("third", "echo never")]
     content = {
         "schemaVersion": "2.2",
@@ -128,25 +129,25 @@ def test_a_document_of_steps(cli, machines, tmp_path):
     assert (status, output.splitlines()[0]) == ("Failed", "on")
     assert cli(f"{look} --plugin-name third --query StandardOutputContent") == ""
     output = "CommandInvocations[0].CommandPlugins[2].Output"
-    told = cli(f"ssm list-command-invocations --command-id {command} --details --query {output}")
-    assert "skipped due to prior step" in told
+    skipped = cli(f"ssm list-command-invocations --command-id {command} --details --query {output}")
+    assert "skipped due to prior step" in skipped
     assert "(InvalidPluginName)" in cli.refused(look)
     cli("ssm delete-document --name Team-Look")
     assert "(InvalidDocument)" in cli.refused("ssm get-document --name Team-Look")
 
 
 def test_amazons_document(cli):
-    told = cli(f"ssm get-document --name {DOCUMENT}")
-    assert (told["Name"], told["DocumentType"], told["Status"]) == (DOCUMENT, "Command", "Active")
-    assert {"commands", "workingDirectory", "executionTimeout"} == json.loads(told["Content"])["parameters"].keys()
+    document = cli(f"ssm get-document --name {DOCUMENT}")
+    assert (document["Name"], document["DocumentType"], document["Status"]) == (DOCUMENT, "Command", "Active")
+    assert {"commands", "workingDirectory", "executionTimeout"} == json.loads(document["Content"])["parameters"].keys()
 
 
-def test_to_all_with_a_tag_and_cancelled(cli, machines):
+def test_a_command_to_a_tag_is_cancelled(cli, machines):
     command = cli(send("sleep 300", "--targets Key=tag:Team,Values=ml", "--max-concurrency 100%"))
     assert cli(f"ssm cancel-command --command-id {command}") is None
-    for one in machines:
-        said = cli.refused(f"ssm wait command-executed --command-id {command} --instance-id {one}")
-        assert said.endswith('matched expected path: "Cancelled"')
+    for instance_id in machines:
+        error = cli.refused(f"ssm wait command-executed --command-id {command} --instance-id {instance_id}")
+        assert error.endswith('matched expected path: "Cancelled"')
     assert cli(f"ssm list-commands --command-id {command} --query Commands[0].[Status,TargetCount]") == ["Cancelled", 2]
 
 
@@ -163,7 +164,8 @@ def test_parameters(cli):
     )
     assert cli(f"{put} cr-2 --overwrite")["Version"] == 2
     found = cli(f"ssm get-parameters --names {RESERVATION} {AMI_PARAMETER} /nothing")
-    assert {one["Name"]: one["Value"] for one in found["Parameters"]} == {RESERVATION: "cr-2", AMI_PARAMETER: image[0]}
+    values = {parameter["Name"]: parameter["Value"] for parameter in found["Parameters"]}
+    assert values == {RESERVATION: "cr-2", AMI_PARAMETER: image[0]}
     assert found["InvalidParameters"] == ["/nothing"]
     public = "ssm get-parameters-by-path --path /aws/service/neuron/dlami --recursive --query Parameters[].Name"
     names = cli(f"{public} --page-size 2")
@@ -183,7 +185,7 @@ def test_a_secret(cli):
     )
 
 
-def test_errors_people_meet(cli, machines):
+def test_common_errors(cli, machines):
     there = f"--instance-ids {machines[0]}"
     for line, error in (
         (
@@ -210,7 +212,7 @@ def test_errors_people_meet(cli, machines):
         assert cli.refused(line).startswith(f"An error occurred {error}")
 
 
-def test_the_end_of_a_machine(cli, machines):
+def test_terminating_an_instance(cli, machines):
     end = f"ec2 terminate-instances --instance-ids {machines[1]}"
     assert "(DryRunOperation)" in cli.refused(f"{end} --dry-run")
     assert cli(

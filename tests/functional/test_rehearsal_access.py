@@ -1,4 +1,4 @@
-"""Whom a rehearsal serves: what a local user without its key, or a web page, can't do."""
+"""Authentication in a rehearsal: local users without the key and web pages have no access."""
 
 import http.client
 import os
@@ -37,7 +37,7 @@ CALLS = {
 
 @pytest.fixture
 def send(rehearsal_endpoint):
-    """Sends a request as it is: `send("POST", "/path", body, {"Origin": …})`; status, headers and body."""
+    """Sends a request as is: `send("POST", "/path", body, {"Origin": …})`; returns status, headers and body."""
 
     def go(method, path, body="", headers=None):
         connection = http.client.HTTPConnection(urllib.parse.urlsplit(rehearsal_endpoint).netloc, timeout=30)
@@ -53,7 +53,7 @@ def send(rehearsal_endpoint):
 
 @pytest.fixture
 def authorized(server, rehearsal_endpoint):
-    """The headers that make `POST / VPCS` one of a client that has the key."""
+    """The headers of a `POST / VPCS` that is signed with the rehearsal's key."""
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     return signed(keys_of(server.access), "ec2", f"{rehearsal_endpoint}/", VPCS, form)
 
@@ -74,14 +74,14 @@ def client_with(access, service, key_id=None, secret=None, token=None, **config)
 @pytest.mark.attack("call the rehearsal's AWS without credentials")
 @pytest.mark.parametrize("service", ["ec2", "sts", "ssm", "s3"])
 def test_unsigned_requests_are_refused(server, rehearsal_endpoint, service):
-    """They name no service, so moto takes them for S3's."""
+    """Such requests name no service, so moto assigns them to S3."""
     with pytest.raises(ClientError) as refused:
         CALLS[service](client_with(server.access, service, signature_version=UNSIGNED))
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
 
 
 @pytest.mark.attack("get a key for nothing: AssumeRoleWithWebIdentity with a made-up token")
-def test_a_role_is_not_given_for_a_token_that_nobody_checks(server, rehearsal_endpoint):
+def test_assume_role_with_web_identity_needs_a_signature(server, rehearsal_endpoint):
     sts = client_with(server.access, "sts")
     role = {"RoleArn": "arn:aws:iam::123456789012:role/any", "RoleSessionName": "me", "WebIdentityToken": "made-up"}
     assert refusal(sts.assume_role_with_web_identity, **role) == "MissingAuthenticationToken"
@@ -98,7 +98,7 @@ def test_a_role_is_not_given_for_a_token_that_nobody_checks(server, rehearsal_en
         ("scheduler", "UnrecognizedClientException", "InvalidSignatureException", 403),
     ],
 )
-def test_wrong_keys_are_refused_as_aws_does(server, rehearsal_endpoint, service, unknown, mismatch, status):
+def test_wrong_keys_are_refused_with_the_errors_of_aws(server, rehearsal_endpoint, service, unknown, mismatch, status):
     for keys, code in (({"key_id": "AKIAREHEARSAL0000000"}, unknown), ({"secret": "rehearsal"}, mismatch)):
         with pytest.raises(ClientError) as refused:
             CALLS[service](client_with(server.access, service, **keys))
@@ -107,13 +107,13 @@ def test_wrong_keys_are_refused_as_aws_does(server, rehearsal_endpoint, service,
     CALLS[service](client_with(server.access, service))
 
 
-def test_keys_that_were_issued_are_accepted_until_they_are_deleted(server, client):
+def test_issued_keys_are_accepted_until_they_are_deactivated(server, client):
     iam, sts = client("iam"), client("sts")
     iam.create_user(UserName="someone")
-    made = iam.create_access_key(UserName="someone")["AccessKey"]
-    user = client_with(server.access, "sts", made["AccessKeyId"], made["SecretAccessKey"])
+    key = iam.create_access_key(UserName="someone")["AccessKey"]
+    user = client_with(server.access, "sts", key["AccessKeyId"], key["SecretAccessKey"])
     assert user.get_caller_identity()["Arn"].endswith(":user/someone")
-    iam.update_access_key(UserName="someone", AccessKeyId=made["AccessKeyId"], Status="Inactive")
+    iam.update_access_key(UserName="someone", AccessKeyId=key["AccessKeyId"], Status="Inactive")
     assert refusal(user.get_caller_identity) == "InvalidClientTokenId"
 
     role = {"RoleArn": "arn:aws:iam::123456789012:role/any", "RoleSessionName": "me"}
@@ -127,11 +127,11 @@ def test_keys_that_were_issued_are_accepted_until_they_are_deleted(server, clien
 
 
 @pytest.mark.attack("get more than a user's permissions by GetSessionToken")
-def test_a_users_session_may_do_what_the_user_may(server, client):
+def test_a_session_of_a_user_has_the_permissions_of_the_user(server, client):
     iam = client("iam")
     iam.create_user(UserName="someone")
-    made = iam.create_access_key(UserName="someone")["AccessKey"]
-    user = client_with(server.access, "sts", made["AccessKeyId"], made["SecretAccessKey"])
+    key = iam.create_access_key(UserName="someone")["AccessKey"]
+    user = client_with(server.access, "sts", key["AccessKeyId"], key["SecretAccessKey"])
     session = user.get_session_token()["Credentials"]
     keys = session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"]
     as_session = client_with(server.access, "ec2", *keys)
@@ -139,17 +139,17 @@ def test_a_users_session_may_do_what_the_user_may(server, client):
     again = client_with(server.access, "sts", *keys).get_session_token()["Credentials"]
     keys = again["AccessKeyId"], again["SecretAccessKey"], again["SessionToken"]
     assert refusal(client_with(server.access, "ec2", *keys).describe_vpcs) == "UnauthorizedOperation"
-    iam.delete_access_key(UserName="someone", AccessKeyId=made["AccessKeyId"])
+    iam.delete_access_key(UserName="someone", AccessKeyId=key["AccessKeyId"])
     assert refusal(as_session.describe_vpcs) == "AuthFailure"
 
 
 @pytest.mark.parametrize("key", ["plain", "a space, + and ä", "deep/er/~x_y-z.1=2&3", "a//b", "a%2Fb"])
-def test_s3_keys_of_every_form_are_signed(client, key):
+def test_signatures_cover_s3_keys_of_every_form(client, key):
     s3 = client("s3")
     s3.create_bucket(Bucket="signed", CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_object(Bucket="signed", Key=key, Body=b"content", Metadata={"with_line": "a  b", "ascii": "c"})
     assert s3.get_object(Bucket="signed", Key=key)["Body"].read() == b"content"
-    assert [one["Key"] for one in s3.list_objects_v2(Bucket="signed", Prefix=key)["Contents"]] == [key]
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket="signed", Prefix=key)["Contents"]] == [key]
 
 
 def test_a_presigned_url_works_and_a_changed_one_does_not(server, rehearsal_endpoint):
@@ -174,14 +174,14 @@ def test_a_presigned_url_works_and_a_changed_one_does_not(server, rehearsal_endp
         {"X-Amz-Date": "19990101T000000Z"},
     ],
 )
-def test_signatures_of_no_form_are_refused(send, authorized, change):
+def test_malformed_signatures_are_refused(send, authorized, change):
     status, _, body = send("POST", "/", VPCS, {**authorized, **change})
     assert status in (400, 401, 403), body
     assert "vpc-" not in body
 
 
-@pytest.mark.attack("change a request that somebody has signed")
-def test_what_is_signed_can_not_be_changed(send, authorized):
+@pytest.mark.attack("change a signed request")
+def test_a_signed_request_cannot_be_changed(send, authorized):
     assert send("POST", "/", VPCS, authorized)[0] == 200
     assert send("POST", "/", VPCS.replace("DescribeVpcs", "DescribeSubnets"), authorized)[0] == 401
 
@@ -217,7 +217,7 @@ FOREIGN = [
 
 @pytest.mark.attack("reach the rehearsal from a web page, also by DNS rebinding, with its key and token known")
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
-def test_requests_of_web_pages_are_refused(send, server, rehearsal_endpoint, authorized, headers):
+def test_requests_from_web_pages_are_refused(send, server, rehearsal_endpoint, authorized, headers):
     bearer = {"Authorization": f"Bearer {server.access.token}"}
     for status, answered, body in (
         send("POST", "/_rehearsal/clock", '{"advance_seconds": 1}', {**bearer, **headers}),
@@ -228,34 +228,34 @@ def test_requests_of_web_pages_are_refused(send, server, rehearsal_endpoint, aut
         assert not [name for name in answered if name.startswith("access-control-")]
 
 
-def test_the_host_may_be_called_localhost(send, server):
+def test_the_host_name_localhost_is_accepted(send, server):
     port = server.access.endpoint.rpartition(":")[2]
     bearer = {"Authorization": f"Bearer {server.access.token}", "Host": f"localhost:{port}"}
     assert send("GET", "/_rehearsal/status", "", bearer)[0] == 200
 
 
-@pytest.mark.attack("have a browser ask, by a preflight, whether a web page may use the rehearsal")
+@pytest.mark.attack("send a browser's preflight request for a web page")
 @pytest.mark.parametrize("origin", [ORIGIN, None])
-def test_preflights_allow_nothing(send, server, client, origin):
+def test_preflight_requests_allow_nothing(send, server, client, origin):
     client("s3").create_bucket(Bucket="open", CreateBucketConfiguration={"LocationConstraint": REGION})
     rule = {"AllowedOrigins": ["*"], "AllowedMethods": ["GET", "PUT"], "AllowedHeaders": ["*"]}
     client("s3").put_bucket_cors(Bucket="open", CORSConfiguration={"CORSRules": [rule]})
-    asked = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "authorization"}
+    preflight = {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "authorization"}
     if origin:
-        asked["Origin"] = origin
+        preflight["Origin"] = origin
     for path in ("/", "/open/key", "/_rehearsal/clock", "/moto-api/reset"):
-        status, headers, _ = send("OPTIONS", path, "", asked)
+        status, headers, _ = send("OPTIONS", path, "", preflight)
         assert status in (401, 403, 404)
         assert not [name for name in headers if name.startswith("access-control-")]
 
 
-def test_no_answer_allows_an_origin(send, authorized):
+def test_no_response_allows_an_origin(send, authorized):
     assert not [name for name in send("POST", "/", VPCS, authorized)[1] if name.startswith("access-control-")]
 
 
 @pytest.fixture
 def running(tmp_path):
-    """`python -m rehearsal` in a folder that everybody may look into: its process, ready file and state folder."""
+    """`python -m rehearsal` in a folder that all users can read: its process, ready file and state folder."""
     ready, state = tmp_path / "ready.json", tmp_path / "state"
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
@@ -272,7 +272,7 @@ def running(tmp_path):
 
 @pytest.mark.attack("read the rehearsal's key as another local user: ready file, process, state folder")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_finds_no_key(running):
+def test_other_users_cannot_read_the_key(running):
     process, ready, state = running
     access = Access.from_ready_file(ready)
     assert access.control("status")["hosts"] == {}
@@ -289,9 +289,9 @@ def test_another_user_finds_no_key(running):
 
 
 def as_nobody(code, path):
-    """What Python code prints that is run as another user; or the exception that it ends with."""
+    """The output of Python code that runs as another user, or the name of its exception."""
     drop = "import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-    # Not the virtual environment's: it may be where nobody else may look.
+    # Not the virtual environment's Python: other users may have no access to it.
     command = ["/usr/bin/env", "-i", os.path.realpath(sys.executable), "-I", "-S", "-c", drop + code, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
     return done.stdout if done.returncode == 0 else done.stderr.splitlines()[-1].partition(":")[0]
@@ -308,7 +308,7 @@ def test_a_ready_file_of_another_user_is_not_trusted(tmp_path):
         Access.from_ready_file(ready)
 
 
-def test_a_ready_file_is_not_written_through_what_another_has_put_there(tmp_path):
+def test_a_ready_file_is_not_written_through_a_symlink(tmp_path):
     other = tmp_path / "other"
     other.write_text("another's")
     (tmp_path / ".ready.json").symlink_to(other)
@@ -331,7 +331,7 @@ def test_a_state_folder_that_others_can_write_to_is_refused(tmp_path, owner, mod
     assert list(state.iterdir()) == []
 
 
-def test_without_a_ready_file_a_shell_gets_what_it_needs(tmp_path):
+def test_without_a_ready_file_export_lines_are_printed(tmp_path):
     command = [sys.executable, "-m", "rehearsal", "--host-suite", "none"]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -344,7 +344,7 @@ def test_without_a_ready_file_a_shell_gets_what_it_needs(tmp_path):
     assert exported["AWS_ENDPOINT_URL"] in lines[0]
 
 
-def test_what_is_shown_of_an_access_holds_no_secret():
+def test_the_repr_of_an_access_has_no_secret():
     access = Access.generate("http://127.0.0.1:1")
     assert access.secret_access_key not in repr(access)
     assert access.token not in repr(access)

@@ -1,4 +1,4 @@
-"""IAM users and role sessions may do what their policies allow, and are refused the rest as AWS refuses it."""
+"""IAM users and role sessions have the permissions in their policies; AWS's errors for everything else."""
 
 import json
 
@@ -39,11 +39,11 @@ def admin_role(iam, name="admin"):
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
 
 
-def test_the_rehearsals_own_key_may_do_everything(client):
+def test_the_key_of_the_rehearsal_has_all_permissions(client):
     assert client("iam").create_user(UserName="ann")["User"]
 
 
-def test_a_user_without_policies_may_only_ask_who_it_is(user):
+def test_a_user_without_policies_may_only_call_get_caller_identity(user):
     mine = user()
     assert mine("sts").get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/ann"
     with denied("UnauthorizedOperation", "You are not authorized to perform this operation. User: "):
@@ -72,21 +72,22 @@ def test_a_user_without_policies_may_only_ask_who_it_is(user):
         ),
     ],
 )
-def test_each_service_refuses_in_its_own_way(user, service, call, code, action, resource):
+def test_each_service_denies_access_with_its_own_error(user, service, call, code, action, resource):
     mine = user(allow("sts:*"))
-    told = f"User: arn:aws:iam::{ACCOUNT}:user/ann is not authorized to perform: {action} on resource: {resource}"
-    with denied(code, f"{told} because no identity-based policy allows the {action} action"):
+    user_arn = f"arn:aws:iam::{ACCOUNT}:user/ann"
+    message = f"User: {user_arn} is not authorized to perform: {action} on resource: {resource}"
+    with denied(code, f"{message} because no identity-based policy allows the {action} action"):
         call(mine("service-quotas" if service == "servicequotas" else service))
 
 
-def test_a_change_in_ec2_is_refused_with_an_encoded_message(user, ec2, launch):
+def test_ec2_denies_a_change_with_an_encoded_message(user, ec2, launch):
     (instance,) = launch()
     resource = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{instance}"
     with denied("UnauthorizedOperation", resource, "Encoded authorization failure message: "):
         user()("ec2").terminate_instances(InstanceIds=[instance])
 
 
-def test_an_explicit_deny_is_said_to_be_one(user):
+def test_an_explicit_deny_is_in_the_message(user):
     mine = user(allow("ssm:*"), {**allow("ssm:ListCommands"), "Effect": "Deny"})
     with denied("AccessDeniedException", "with an explicit deny in an identity-based policy"):
         mine("ssm").list_commands()
@@ -107,7 +108,7 @@ def test_inline_attached_and_group_policies_add_up(client, rehearsal_endpoint):
         mine("ec2").describe_subnets()
 
 
-def test_a_resources_tags_decide(user, launch, ec2):
+def test_permissions_depend_on_resource_tags(user, launch, ec2):
     ours, other = launch(2, tags={"Project": "other"})
     ec2.create_tags(Resources=[ours], Tags=[{"Key": "Project", "Value": "ours"}])
     mine = user(allow(["ec2:CreateTags", "ec2:DescribeInstanceAttribute"], "arn:aws:ec2:*:*:instance/*", **OURS))("ec2")
@@ -119,16 +120,16 @@ def test_a_resources_tags_decide(user, launch, ec2):
         mine.create_tags(Resources=[ours, other], Tags=[{"Key": "Project", "Value": "ours"}])
 
 
-def test_what_is_made_has_the_tags_of_the_request(user):
-    made = {"StringEquals": {"aws:RequestTag/Project": "ours"}}
+def test_permissions_to_create_depend_on_request_tags(user):
+    by_tag = {"StringEquals": {"aws:RequestTag/Project": "ours"}}
     by_tagging = {"StringEquals": {"ec2:CreateAction": "CreateVolume"}}
     volumes = "arn:aws:ec2:*:*:volume/*"
-    mine = user(allow("ec2:CreateVolume", volumes, **made), allow("ec2:CreateTags", volumes, **by_tagging))("ec2")
-    asked = {"AvailabilityZone": "sa-east-1a", "Size": 1}
-    volume = mine.create_volume(**asked, TagSpecifications=[tagged("volume", Project="ours")])["VolumeId"]
+    mine = user(allow("ec2:CreateVolume", volumes, **by_tag), allow("ec2:CreateTags", volumes, **by_tagging))("ec2")
+    parameters = {"AvailabilityZone": "sa-east-1a", "Size": 1}
+    volume = mine.create_volume(**parameters, TagSpecifications=[tagged("volume", Project="ours")])["VolumeId"]
     for specification in ([tagged("volume", Project="other")], []):
         with denied("UnauthorizedOperation", "ec2:CreateVolume"):
-            mine.create_volume(**asked, TagSpecifications=specification)
+            mine.create_volume(**parameters, TagSpecifications=specification)
     with denied("UnauthorizedOperation", "ec2:CreateTags"):
         mine.create_tags(Resources=[volume], Tags=[{"Key": "Project", "Value": "ours"}])
 
@@ -136,45 +137,45 @@ def test_what_is_made_has_the_tags_of_the_request(user):
 @pytest.mark.parametrize(
     "missing", ["instance/*", "volume/*", "network-interface/*", "subnet/*", "security-group/*", "image/*", "template"]
 )
-def test_a_launch_is_checked_on_all_that_it_makes_and_uses(user, ec2, image, missing):
+def test_a_launch_is_checked_on_all_resources_that_it_creates_and_uses(user, ec2, image, missing):
     template = ec2.create_launch_template(
         LaunchTemplateName="template", LaunchTemplateData={"InstanceType": "inf2.xlarge", "ImageId": image}
     )["LaunchTemplate"]["LaunchTemplateId"]
-    asked = {"LaunchTemplate": {"LaunchTemplateId": template}, "MinCount": 1, "MaxCount": 1, "DryRun": True}
+    request = {"LaunchTemplate": {"LaunchTemplateId": template}, "MinCount": 1, "MaxCount": 1, "DryRun": True}
     kinds = ["instance/*", "volume/*", "network-interface/*", "subnet/*", "security-group/*", "image/*"]
     kinds.append(f"launch-template/{template}")
     resources = [f"arn:aws:ec2:*:*:{kind}" for kind in kinds]
     with denied("DryRunOperation"):
-        user(allow("ec2:RunInstances", resources))("ec2").run_instances(**asked)
-    left = [one for one in resources if missing not in one]
+        user(allow("ec2:RunInstances", resources))("ec2").run_instances(**request)
+    others = [resource for resource in resources if missing not in resource]
     with denied("UnauthorizedOperation", "ec2:RunInstances"):
-        user(allow("ec2:RunInstances", left), name="bob")("ec2").run_instances(**asked)
+        user(allow("ec2:RunInstances", others), name="bob")("ec2").run_instances(**request)
 
 
-def test_the_templates_tags_and_role_count_as_the_launchs(user, ec2, client, image):
+def test_a_launch_is_checked_on_the_tags_and_the_role_of_its_template(user, ec2, client, image):
     admin_role(client("iam"))
     data = {"TagSpecifications": [tagged("instance", Project="ours")], "IamInstanceProfile": {"Name": "admin"}}
     ec2.create_launch_template(
         LaunchTemplateName="template", LaunchTemplateData={**data, "ImageId": image, "InstanceType": "inf2.xlarge"}
     )
-    asked = {"LaunchTemplate": {"LaunchTemplateName": "template"}, "MinCount": 1, "MaxCount": 1, "DryRun": True}
+    request = {"LaunchTemplate": {"LaunchTemplateName": "template"}, "MinCount": 1, "MaxCount": 1, "DryRun": True}
     launches = (
         allow("ec2:RunInstances"),
         allow("ec2:CreateTags", StringEquals={"aws:RequestTag/Project": "ours"}),
     )
     with denied("UnauthorizedOperation", "iam:PassRole", f"arn:aws:iam::{ACCOUNT}:role/admin"):
-        user(*launches)("ec2").run_instances(**asked)
+        user(*launches)("ec2").run_instances(**request)
     passes = allow("iam:PassRole", "*", **{"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}})
     with denied("DryRunOperation"):
-        user(*launches, passes, name="bob")("ec2").run_instances(**asked)
+        user(*launches, passes, name="bob")("ec2").run_instances(**request)
     elsewhere = allow("iam:PassRole", "*", **{"StringEquals": {"iam:PassedToService": "ssm.amazonaws.com"}})
     with denied("UnauthorizedOperation", "iam:PassRole"):
-        user(*launches, elsewhere, name="eve")("ec2").run_instances(**asked)
+        user(*launches, elsewhere, name="eve")("ec2").run_instances(**request)
     with denied("UnauthorizedOperation", "ec2:CreateTags"):
-        user(allow("ec2:RunInstances"), passes, name="joe")("ec2").run_instances(**asked)
+        user(allow("ec2:RunInstances"), passes, name="joe")("ec2").run_instances(**request)
 
 
-def test_a_role_is_passed_to_a_profile(user, client):
+def test_adding_a_role_to_a_profile_needs_pass_role(user, client):
     iam = client("iam")
     admin_role(iam)
     iam.create_instance_profile(InstanceProfileName="mine")
@@ -183,7 +184,7 @@ def test_a_role_is_passed_to_a_profile(user, client):
         mine.add_role_to_instance_profile(InstanceProfileName="mine", RoleName="admin")
 
 
-def test_attaching_is_limited_to_named_policies(user, client):
+def test_attaching_can_be_limited_to_named_policies(user, client):
     client("iam").create_role(RoleName="own-1", AssumeRolePolicyDocument=document())
     permitted = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
     mine = user(allow("iam:AttachRolePolicy", "arn:aws:iam::*:role/own-*", ArnEquals={"iam:PolicyARN": permitted}))(
@@ -194,7 +195,7 @@ def test_attaching_is_limited_to_named_policies(user, client):
         mine.attach_role_policy(RoleName="own-1", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
 
 
-def test_commands_are_limited_by_document_and_by_the_instances_tags(user, ssm, instance, ec2, document_named):
+def test_commands_can_be_limited_by_document_and_instance_tags(user, ssm, instance, ec2, document_named):
     document_named("own-1")
     document_named("other-1")
     ec2.create_tags(Resources=[instance], Tags=[{"Key": "Project", "Value": "ours"}])
@@ -209,9 +210,9 @@ def test_commands_are_limited_by_document_and_by_the_instances_tags(user, ssm, i
         with denied("AccessDeniedException", "ssm:SendCommand", f"document/{name}"):
             mine.send_command(InstanceIds=[instance], DocumentName=name, Parameters={"commands": ["true"]})
     ec2.create_tags(Resources=[instance], Tags=[{"Key": "Project", "Value": "other"}])
-    for to in ({"InstanceIds": [instance]}, {"Targets": [{"Key": "tag:Project", "Values": ["other"]}]}):
+    for target in ({"InstanceIds": [instance]}, {"Targets": [{"Key": "tag:Project", "Values": ["other"]}]}):
         with denied("AccessDeniedException", "ssm:SendCommand", f"instance/{instance}"):
-            mine.send_command(**to, DocumentName="own-1")
+            mine.send_command(**target, DocumentName="own-1")
 
 
 @pytest.fixture
@@ -219,7 +220,7 @@ def document_named(document):
     return lambda name: document(("only", ["out done"]), name=name)
 
 
-def test_a_session_is_checked_on_its_document_where_the_policy_says_so(user, instance):
+def test_a_session_is_checked_on_its_document_when_the_policy_requires_it(user, instance):
     instances, forwarding = "arn:aws:ec2:*:*:instance/*", "arn:aws:ssm:*:*:document/AWS-StartPortForwardingSession"
     checked = {"BoolIfExists": {"ssm:SessionDocumentAccessCheck": "true"}}
     start = {"Target": instance}
@@ -237,7 +238,7 @@ def test_a_session_is_checked_on_its_document_where_the_policy_says_so(user, ins
     assert "not authorized" not in str(raised.value)
 
 
-def test_buckets_of_other_accounts_are_told_by_their_owner(user, client, server):
+def test_access_to_buckets_of_other_accounts_is_denied(user, client, server):
     own = {"StringEquals": {"aws:ResourceAccount": "${aws:PrincipalAccount}"}}
     mine = user(allow("s3:*", "arn:aws:s3:::states-*", **own))("s3")
     mine.create_bucket(Bucket="states-1", CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -278,16 +279,16 @@ def trust(*arns):
     )
 
 
-def test_a_session_has_its_roles_policies(user, client, rehearsal_endpoint):
+def test_a_session_has_the_policies_of_its_role(user, client, rehearsal_endpoint):
     iam = client("iam")
     role = iam.create_role(RoleName="reader", AssumeRolePolicyDocument=trust(f"arn:aws:iam::{ACCOUNT}:root"))["Role"]
     iam.put_role_policy(RoleName="reader", PolicyName="p", PolicyDocument=document(allow("ssm:ListCommands")))
     mine = user(allow("sts:AssumeRole", role["Arn"]), allow("ssm:ListDocuments"))
-    given = mine("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="job")["Credentials"]
+    credentials = mine("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="job")["Credentials"]
     environment = {
-        "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
-        "AWS_SESSION_TOKEN": given["SessionToken"],
+        "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": credentials["SessionToken"],
     }
     session = clients_of(rehearsal_endpoint, environment, REGION)("ssm")
     assert "Commands" in session.list_commands()
@@ -298,7 +299,7 @@ def test_a_session_has_its_roles_policies(user, client, rehearsal_endpoint):
         session.list_commands()
 
 
-def test_a_role_is_assumed_by_those_it_trusts(user, client):
+def test_a_role_can_be_assumed_by_trusted_principals(user, client):
     iam = client("iam")
     roles = {
         name: iam.create_role(RoleName=name, AssumeRolePolicyDocument=document)["Role"]["Arn"]
@@ -316,6 +317,6 @@ def test_a_role_is_assumed_by_those_it_trusts(user, client):
             sts.assume_role(RoleArn=roles[role], RoleSessionName="job")
 
 
-def test_other_services_are_refused_as_well(user):
+def test_other_services_are_checked_too(user):
     with denied("AccessDeniedException", "dynamodb:ListTables"):
         user(allow("ec2:*"))("dynamodb").list_tables()

@@ -13,18 +13,18 @@ def test_an_instance_is_online_once_its_host_has_booted(ssm, launch, machines):
     assert online(ssm) == set()
     machines.made[instance_id].may_boot.set()
     eventually(lambda: online(ssm) == {instance_id})
-    (told,) = ssm.describe_instance_information()["InstanceInformationList"]
-    assert (told["PingStatus"], told["PlatformName"]) == ("Online", "Debian GNU/Linux")
+    (information,) = ssm.describe_instance_information()["InstanceInformationList"]
+    assert (information["PingStatus"], information["PlatformName"]) == ("Online", "Debian GNU/Linux")
 
 
-def test_an_instance_whose_role_says_nothing_of_ssm_never_registers(ssm, launch, profile, control):
+def test_an_instance_without_ssm_permissions_never_registers(ssm, launch, profile, control):
     for role in ("", profile("bare"), profile("other", "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")):
         launch(role=role)
     eventually(lambda: set(control("status")["hosts"].values()) == {"running"})
     assert online(ssm) == set()
 
 
-def test_any_policy_that_allows_it_will_do(client, ssm, launch, profile):
+def test_any_policy_with_the_permissions_lets_an_instance_register(client, ssm, launch, profile):
     role = profile("inline")
     actions = ["ssm:UpdateInstanceInformation", "ssmmessages:*"]
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
@@ -34,7 +34,7 @@ def test_any_policy_that_allows_it_will_do(client, ssm, launch, profile):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "found"),
+    ("key", "value", "is_found"),
     [
         ("SourceTypes", "AWS::EC2::Instance", True),
         ("SourceTypes", "AWS::IoT::Thing", False),
@@ -44,12 +44,12 @@ def test_any_policy_that_allows_it_will_do(client, ssm, launch, profile):
         ("ResourceType", "EC2Instance", True),
     ],
 )
-def test_instances_by_what_is_known_of_them(ssm, instance, key, value, found):
-    told = ssm.describe_instance_information(Filters=[{"Key": key, "Values": [value]}])["InstanceInformationList"]
-    assert bool(told) == found
+def test_managed_instances_can_be_filtered(ssm, instance, key, value, is_found):
+    found = ssm.describe_instance_information(Filters=[{"Key": key, "Values": [value]}])["InstanceInformationList"]
+    assert bool(found) == is_found
 
 
-def test_filters_that_are_refused(ssm, rehearsal_endpoint):
+def test_invalid_filters_are_refused(ssm, rehearsal_endpoint):
     ids = {"Key": "InstanceIds", "Values": ["i-0123456789abcdef0"]}
     for code, *filters in (
         ("InvalidFilterKey", {"Key": "Colour", "Values": ["blue"]}),
@@ -69,7 +69,7 @@ def test_a_terminated_instance_is_not_managed(ec2, ssm, instance):
     assert refusal(ssm.send_command, **send) == "InvalidInstanceId"
 
 
-def test_commands_reach_the_machine_as_the_agent_brings_them(ssm, instance, machines):
+def test_commands_run_on_the_host_as_the_agent_runs_them(ssm, instance, machines):
     done = run(ssm, instance, "AWS-RunShellScript", Parameters={"commands": ["out one", "err two"]})
     (call,) = machines.made[instance].calls
     assert call.text == "out one\nerr two\n"
@@ -87,8 +87,8 @@ def test_commands_reach_the_machine_as_the_agent_brings_them(ssm, instance, mach
     assert done["CommandPlugins"][0]["Output"] == "one\n\n----------ERROR-------\ntwo\n"
 
 
-def test_statuses_come_in_order_and_output_when_a_step_has_ended(ssm, instance, document, machines, control):
-    control("latency", {"visible": 1, "delivery": 3})  # time to see each, however busy the machine is
+def test_statuses_change_in_order_and_output_appears_when_a_step_ends(ssm, instance, document, machines, control):
+    control("latency", {"visible": 1, "delivery": 3})  # each status lasts long enough even on a busy machine
     name = document(("first", ["out early", "wait"]), ("second", ["out late"]))
     command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
     ask = {"CommandId": command_id, "InstanceId": instance, "PluginName": "first"}
@@ -98,7 +98,7 @@ def test_statuses_come_in_order_and_output_when_a_step_has_ended(ssm, instance, 
 
     def in_progress() -> bool:
         found = ssm.list_command_invocations(CommandId=command_id, Details=True)["CommandInvocations"]
-        seen.extend(statuses(one)["first"] for one in found)
+        seen.extend(statuses(invocation)["first"] for invocation in found)
         return seen[-1:] == ["InProgress"]
 
     eventually(in_progress)
@@ -113,7 +113,7 @@ def test_statuses_come_in_order_and_output_when_a_step_has_ended(ssm, instance, 
     assert ssm.get_command_invocation(**ask)["StandardOutputContent"] == "early\n"
 
 
-def test_of_several_steps_one_has_to_be_named(ssm, instance, document):
+def test_with_several_steps_the_plugin_name_is_required(ssm, instance, document):
     done = run(ssm, instance, document(("first", ["out 1"]), ("second", ["out 2"])))
     ask = {"CommandId": done["CommandId"], "InstanceId": instance}
     assert refusal(ssm.get_command_invocation, **ask) == "InvalidPluginName"
@@ -121,7 +121,7 @@ def test_of_several_steps_one_has_to_be_named(ssm, instance, document):
     assert ssm.get_command_invocation(**ask, PluginName="second")["StandardOutputContent"] == "2\n"
 
 
-def test_a_failed_step_that_exits_leaves_the_rest_skipped_as_successes(ssm, instance, document, machines):
+def test_steps_after_a_failed_step_with_on_failure_exit_are_skipped_as_successes(ssm, instance, document, machines):
     name = document(("fails", ["err no", "exit 3"], {"onFailure": "exit"}), ("never", ["out never"]))
     done = run(ssm, instance, name)
     assert done["Status"] == "Failed"
@@ -145,7 +145,7 @@ def test_without_on_failure_the_next_step_runs(ssm, instance, document):
     assert done["CommandPlugins"][1]["Output"] == "on\n"
 
 
-def test_a_step_past_its_time_is_killed_and_the_next_runs_even_so(ssm, instance, document, machines):
+def test_after_a_step_that_times_out_the_next_one_runs(ssm, instance, document, machines):
     name = document(("slow", ["wait"], {"onFailure": "exit", "timeoutSeconds": "5"}), ("next", ["out on"]))
     command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
     (done,) = ended(ssm, command_id)
@@ -164,7 +164,7 @@ def test_a_step_past_its_time_is_killed_and_the_next_runs_even_so(ssm, instance,
         (["exit 137"], "TimedOut", 137, 2),
     ],
 )
-def test_exit_codes_that_mean_something(ssm, instance, document, machines, lines, status, code, ran):
+def test_special_exit_codes(ssm, instance, document, machines, lines, status, code, ran):
     done = run(ssm, instance, document(("special", lines), ("next", ["out on"])))
     special = done["CommandPlugins"][0]
     assert (special["Status"], special["ResponseCode"]) == (status, code)
@@ -174,7 +174,7 @@ def test_exit_codes_that_mean_something(ssm, instance, document, machines, lines
     assert len(machines.made[instance].calls) == ran
 
 
-def test_output_is_cut(ssm, instance, document):
+def test_output_is_truncated(ssm, instance, document):
     done = run(ssm, instance, document(("long", ["repeat 30000 x"])))
     got = ssm.get_command_invocation(CommandId=done["CommandId"], InstanceId=instance)
     assert len(got["StandardOutputContent"]) == 24_000
@@ -182,7 +182,7 @@ def test_output_is_cut(ssm, instance, document):
     assert len(done["CommandPlugins"][0]["Output"]) == 2_500
 
 
-def test_cancelling_kills_and_keeps_the_rest_from_running(ssm, instance, document):
+def test_cancelling_kills_the_running_step_and_prevents_later_ones(ssm, instance, document):
     name = document(("long", ["wait"]), ("never", ["out never"]))
     command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
     eventually(lambda: ssm.list_commands(CommandId=command_id)["Commands"][0]["Status"] == "InProgress")
@@ -195,23 +195,23 @@ def test_cancelling_kills_and_keeps_the_rest_from_running(ssm, instance, documen
     assert refusal(ssm.cancel_command, CommandId="0" * 36) == "InvalidCommandId"
 
 
-def test_nothing_is_listed_of_a_command_that_there_is_not(ssm, instance, document):
+def test_lists_are_empty_for_an_unknown_command(ssm, instance, document):
     ssm.send_command(InstanceIds=[instance], DocumentName=document(("step", ["out done"])))
     assert ssm.list_command_invocations(CommandId="0" * 36)["CommandInvocations"] == []
     assert ssm.list_commands(CommandId="0" * 36)["Commands"] == []
 
 
-def test_of_an_instance_that_is_gone_nothing_more_is_heard(ec2, ssm, instance, document, machines):
+def test_commands_on_a_terminated_instance_stay_in_progress(ec2, ssm, instance, document, machines):
     name = document(("long", ["wait"]))
     command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
     eventually(lambda: bool(machines.made[instance].calls))
     ec2.terminate_instances(InstanceIds=[instance])
     eventually(lambda: machines.made[instance].destroyed)
-    (told,) = ssm.list_command_invocations(CommandId=command_id, Details=True)["CommandInvocations"]
-    assert (told["Status"], statuses(told)) == ("InProgress", {"long": "InProgress"})
+    (invocation,) = ssm.list_command_invocations(CommandId=command_id, Details=True)["CommandInvocations"]
+    assert (invocation["Status"], statuses(invocation)) == ("InProgress", {"long": "InProgress"})
 
 
-def test_parameters_are_put_in(ssm, instance, document, machines):
+def test_parameters_are_interpolated(ssm, instance, document, machines):
     parameters = {"Who": {"type": "String"}, "Times": {"type": "String", "default": "2", "allowedPattern": "[0-9]"}}
     name = document(("greet", ["out hello {{ Who }}", "repeat {{Times}} x"]), parameters=parameters)
     run(ssm, instance, name, Parameters={"Who": ["you"]})
@@ -233,12 +233,12 @@ def test_parameters_are_put_in(ssm, instance, document, machines):
         ' {"runCommand": ["echo {{ Nobody }}"]}}]}',
     ],
 )
-def test_a_document_that_is_none(ssm, content):
+def test_invalid_documents_are_refused(ssm, content):
     create = {"Name": "Test-Bad", "DocumentType": "Command", "Content": content}
     assert refusal(ssm.create_document, **create) == "InvalidDocumentContent"
 
 
-def test_documents_have_a_size_a_name_and_are_made_once(ssm, document):
+def test_documents_have_a_maximum_size_and_a_unique_name(ssm, document):
     step = {"action": "aws:runShellScript", "name": "a", "inputs": {"runCommand": ["x" * 65_536]}}
     large = json.dumps({"schemaVersion": "2.2", "mainSteps": [step]})
     create = {"DocumentType": "Command", "Content": large}
@@ -253,18 +253,18 @@ def test_documents_have_a_size_a_name_and_are_made_once(ssm, document):
     described = ssm.describe_document(Name=name)["Document"]
     assert (described["Status"], described["SchemaVersion"]) == ("Active", "2.2")
     own = ssm.list_documents(Filters=[{"Key": "Owner", "Values": ["Self"]}])["DocumentIdentifiers"]
-    assert [one["Name"] for one in own] == [name]
+    assert [identifier["Name"] for identifier in own] == [name]
     ssm.delete_document(Name=name)
     assert refusal(ssm.get_document, Name=name) == "InvalidDocument"
 
 
-def test_a_command_for_nobody(ssm, instance):
+def test_a_command_needs_registered_instances_and_an_existing_document(ssm, instance):
     send = {"DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["out x"]}}
     assert refusal(ssm.send_command, **send, InstanceIds=["i-0123456789abcdef0"]) == "InvalidInstanceId"
     assert refusal(ssm.send_command, InstanceIds=[instance], DocumentName="Nothing-There") == "InvalidDocument"
 
 
-def test_a_fleet_by_tag_a_few_at_a_time(ssm, launch, document, machines):
+def test_a_command_to_a_tag_respects_max_concurrency(ssm, launch, document, machines):
     ids = launch(4, tags={"Fleet": "one"})
     eventually(lambda: online(ssm) == set(ids))
     targets = [{"Key": "tag:Fleet", "Values": ["one"]}]
@@ -272,29 +272,29 @@ def test_a_fleet_by_tag_a_few_at_a_time(ssm, launch, document, machines):
     command_id = sent["Command"]["CommandId"]
 
     def running() -> int:
-        return sum(bool(machines.made[one].calls) for one in ids)
+        return sum(bool(machines.made[instance_id].calls) for instance_id in ids)
 
     eventually(lambda: running() == 2)
     time.sleep(0.3)
     assert running() == 2
     for machine in machines.made.values():
         machine.proceed.set()
-    assert {one["Status"] for one in ended(ssm, command_id)} == {"Success"}
+    assert {invocation["Status"] for invocation in ended(ssm, command_id)} == {"Success"}
     (command,) = ssm.list_commands(CommandId=command_id)["Commands"]
     assert (command["TargetCount"], command["CompletedCount"], command["Status"]) == (4, 4, "Success")
 
 
-def test_too_many_errors_stop_the_rest(ssm, launch, document):
+def test_more_than_max_errors_stop_the_command(ssm, launch, document):
     ids = launch(3)
     eventually(lambda: online(ssm) == set(ids))
     sent = ssm.send_command(
         InstanceIds=ids, DocumentName=document(("a", ["exit 1"])), MaxConcurrency="1", MaxErrors="0"
     )
-    details = sorted(one["StatusDetails"] for one in ended(ssm, sent["Command"]["CommandId"]))
+    details = sorted(invocation["StatusDetails"] for invocation in ended(ssm, sent["Command"]["CommandId"]))
     assert details == ["Failed", "Terminated", "Terminated"]
 
 
-def test_invocations_come_in_pages_and_by_filter(ssm, instance, document):
+def test_invocations_have_pages_and_filters(ssm, instance, document):
     name = document(("a", ["out x"]))
     for _ in range(3):
         run(ssm, instance, name)

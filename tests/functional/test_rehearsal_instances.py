@@ -14,7 +14,7 @@ def image(ssm):
 
 @pytest.fixture
 def request_on_block(ec2, image, active_block):
-    """RunInstances' arguments for one instance on the active block."""
+    """The parameters of RunInstances for one instance on the active block."""
     zone = [{"Name": "availability-zone", "Values": ["sa-east-1b"]}]
     return {
         "ImageId": image,
@@ -41,7 +41,7 @@ def launched(ec2, request):
     return ec2.run_instances(**request)["Instances"][0]["InstanceId"]
 
 
-def test_an_instance_on_a_block_says_so(ec2, request_on_block, active_block):
+def test_an_instance_on_a_block_shows_the_reservation(ec2, request_on_block, active_block):
     seen = instance(ec2, launched(ec2, request_on_block))
     assert seen["InstanceLifecycle"] == "capacity-block"
     assert seen["CapacityReservationId"] == active_block["CapacityReservationId"]
@@ -50,7 +50,7 @@ def test_an_instance_on_a_block_says_so(ec2, request_on_block, active_block):
     assert available(ec2) == 0
 
 
-def test_a_full_block_takes_no_more_until_one_is_terminated(ec2, request_on_block):
+def test_a_full_block_has_room_again_after_a_termination(ec2, request_on_block):
     first = launched(ec2, request_on_block)
     assert refusal(ec2.run_instances, **request_on_block) == "ReservationCapacityExceeded"
     ec2.terminate_instances(InstanceIds=[first])
@@ -63,7 +63,7 @@ def test_a_client_token_launches_once(ec2, request_on_block):
     assert launched(ec2, request) == launched(ec2, request)
 
 
-def test_a_block_that_is_not_active_yet(ec2, image, block):
+def test_a_launch_on_a_scheduled_block_is_refused(ec2, image, block):
     request = {
         "ImageId": image,
         "InstanceType": "trn2.3xlarge",
@@ -77,13 +77,13 @@ def test_a_block_that_is_not_active_yet(ec2, image, block):
     assert refusal(ec2.run_instances, **request) == "InvalidCapacityReservationState.PendingActivation"
 
 
-def test_another_zone_lacks_the_type(ec2, request_on_block):
+def test_a_launch_in_another_zone_is_refused(ec2, request_on_block):
     zone = [{"Name": "availability-zone", "Values": ["sa-east-1a"]}]
     elsewhere = ec2.describe_subnets(Filters=zone)["Subnets"][0]["SubnetId"]
     assert refusal(ec2.run_instances, **{**request_on_block, "SubnetId": elsewhere}) == "Unsupported"
 
 
-def test_another_type_than_the_blocks(ec2, request_on_block):
+def test_a_launch_of_another_type_is_refused(ec2, request_on_block):
     request = {**request_on_block, "InstanceType": "inf2.xlarge"}
     del request["SubnetId"]
     assert refusal(ec2.run_instances, **request) == "Unsupported"
@@ -104,12 +104,12 @@ def test_another_type_than_the_blocks(ec2, request_on_block):
         ({"DryRun": True}, "DryRunOperation"),
     ],
 )
-def test_a_launch_aws_refuses(ec2, request_on_block, change, code):
+def test_invalid_launches_are_refused(ec2, request_on_block, change, code):
     assert refusal(ec2.run_instances, **{**request_on_block, **change}) == code
     assert available(ec2) == 1
 
 
-def test_an_image_has_to_be_named_and_to_be_there_still(ec2, image):
+def test_a_launch_needs_an_existing_image(ec2, image):
     request = {"InstanceType": "inf2.xlarge", "MinCount": 1, "MaxCount": 1}
     with pytest.raises(ClientError) as refused:
         ec2.run_instances(**request)
@@ -126,25 +126,26 @@ def test_an_image_has_to_be_named_and_to_be_there_still(ec2, image):
     assert (error["Code"], error["Message"]) == ("InvalidAMIID.NotFound", f"The image id '[{copy}]' does not exist")
 
 
-def test_a_target_and_a_preference_exclude_each_other(ec2, request_on_block):
+def test_a_reservation_target_excludes_a_preference(ec2, request_on_block):
     request_on_block["CapacityReservationSpecification"]["CapacityReservationPreference"] = "open"
     assert refusal(ec2.run_instances, **request_on_block) == "InvalidParameterCombination"
 
 
-def test_a_launch_template_carries_it_all(ec2, request_on_block):
-    wanted = {key: value for key, value in request_on_block.items() if key not in ("MinCount", "MaxCount", "SubnetId")}
+def test_a_launch_template_provides_all_parameters(ec2, request_on_block):
+    in_request = ("MinCount", "MaxCount", "SubnetId")
+    in_template = {key: value for key, value in request_on_block.items() if key not in in_request}
     disk = {"VolumeSize": 500, "VolumeType": "gp3", "Encrypted": True, "DeleteOnTermination": True}
-    made = ec2.create_launch_template(
+    created = ec2.create_launch_template(
         LaunchTemplateName="template",
         LaunchTemplateData={
-            **wanted,
+            **in_template,
             "MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
             "BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": disk}],
             "TagSpecifications": [{"ResourceType": "volume", "Tags": [{"Key": "Name", "Value": "v"}]}],
         },
         TagSpecifications=[{"ResourceType": "launch-template", "Tags": [{"Key": "Project", "Value": "p"}]}],
     )
-    template = made["LaunchTemplate"]["LaunchTemplateId"]
+    template = created["LaunchTemplate"]["LaunchTemplateId"]
     seen = instance(
         ec2, launched(ec2, {"LaunchTemplate": {"LaunchTemplateId": template}, "MinCount": 1, "MaxCount": 1})
     )
@@ -154,12 +155,12 @@ def test_a_launch_template_carries_it_all(ec2, request_on_block):
     assert (volume["Size"], volume["VolumeType"], volume["Encrypted"], volume["Iops"]) == (500, "gp3", True, 3000)
     assert volume["Tags"] == [{"Key": "Name", "Value": "v"}]
     (version,) = ec2.describe_launch_template_versions(LaunchTemplateId=template)["LaunchTemplateVersions"]
-    kinds = [one["ResourceType"] for one in version["LaunchTemplateData"]["TagSpecifications"]]
+    kinds = [tags["ResourceType"] for tags in version["LaunchTemplateData"]["TagSpecifications"]]
     assert kinds == ["volume"]
     assert "SnapshotId" not in version["LaunchTemplateData"]["BlockDeviceMappings"][0]["Ebs"]
 
 
-def test_a_root_volume_smaller_than_the_image(ec2, image):
+def test_a_root_volume_smaller_than_the_image_is_refused(ec2, image):
     request = {"ImageId": image, "InstanceType": "inf2.xlarge", "MinCount": 1, "MaxCount": 1}
     small = [{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 10}}]
     assert refusal(ec2.run_instances, **request, BlockDeviceMappings=small) == "InvalidBlockDeviceMapping"
@@ -167,20 +168,20 @@ def test_a_root_volume_smaller_than_the_image(ec2, image):
 
 def test_without_a_block_an_instance_is_on_demand(ec2, image):
     request = {"ImageId": image, "InstanceType": "inf2.xlarge", "MinCount": 2, "MaxCount": 2}
-    seen = ec2.run_instances(**request)["Instances"]
-    assert len(seen) == 2
-    for one in seen:
-        assert "InstanceLifecycle" not in one
-        assert one["SecurityGroups"][0]["GroupName"] == "default"
+    instances = ec2.run_instances(**request)["Instances"]
+    assert len(instances) == 2
+    for launched_instance in instances:
+        assert "InstanceLifecycle" not in launched_instance
+        assert launched_instance["SecurityGroups"][0]["GroupName"] == "default"
 
 
-def test_a_protected_instance_keeps_those_of_its_zone(ec2, image, machines):
+def test_a_protected_instance_prevents_terminations_in_its_zone(ec2, image, machines):
     def launch(zone, **more):
         request = {"ImageId": image, "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1, **more}
         return launched(ec2, {**request, "Placement": {"AvailabilityZone": zone}})
 
-    def states():
-        return [instance(ec2, one)["State"]["Name"] == "running" for one in ids]
+    def are_running():
+        return [instance(ec2, instance_id)["State"]["Name"] == "running" for instance_id in ids]
 
     for protected in (True, False):
         data = {"DisableApiTermination": protected}
@@ -191,22 +192,22 @@ def test_a_protected_instance_keeps_those_of_its_zone(ec2, image, machines):
         launch("sa-east-1c", LaunchTemplate=template, DisableApiTermination=False),
         launch("sa-east-1c", LaunchTemplate=template),
     ]
-    eventually(lambda: all(machines.made[one].booted for one in ids))
+    eventually(lambda: all(machines.made[instance_id].booted for instance_id in ids))
     with pytest.raises(ClientError) as refused:
         ec2.terminate_instances(InstanceIds=ids)
     error = refused.value.response["Error"]
     assert (error["Code"], ids[2] in error["Message"]) == ("OperationNotPermitted", True)
-    assert states() == [False, True, True]
+    assert are_running() == [False, True, True]
     eventually(lambda: machines.made[ids[0]].destroyed)
     assert not machines.made[ids[1]].destroyed
     assert refusal(ec2.terminate_instances, InstanceIds=[ids[1], "i-0123456789abcdef0"]) == "InvalidInstanceID.NotFound"
-    assert states() == [False, True, True]
+    assert are_running() == [False, True, True]
     ec2.modify_instance_attribute(InstanceId=ids[2], DisableApiTermination={"Value": False})
-    told = ec2.terminate_instances(InstanceIds=ids)["TerminatingInstances"]
-    assert {one["InstanceId"]: one["PreviousState"]["Name"] for one in told} == dict(
+    changes = ec2.terminate_instances(InstanceIds=ids)["TerminatingInstances"]
+    assert {change["InstanceId"]: change["PreviousState"]["Name"] for change in changes} == dict(
         zip(ids, ["terminated", "running", "running"], strict=True)
     )
-    assert states() == [False, False, False]
+    assert are_running() == [False, False, False]
 
 
 def test_instances_are_terminated_half_an_hour_before_the_end(
@@ -220,14 +221,16 @@ def test_instances_are_terminated_half_an_hour_before_the_end(
     eventually(lambda: machines.made[instance_id].destroyed)
 
 
-def test_a_host_goes_with_its_block_though_nobody_asks(ec2, request_on_block, active_block, machines, server):
+def test_a_host_is_destroyed_at_the_end_of_its_block_without_a_request(
+    ec2, request_on_block, active_block, machines, server
+):
     instance_id = launched(ec2, request_on_block)
     server.world.clock.move_to(active_block["EndDate"] - timedelta(minutes=30))
     eventually(lambda: machines.made[instance_id].destroyed)
 
 
 @pytest.mark.parametrize(("path", "more"), [("forward", {"port": 80}), ("host", {"do": "reboot"})])
-def test_nothing_is_done_with_a_host_after_its_block(
+def test_a_host_cannot_be_used_after_its_block(
     ec2, control, request_on_block, active_block, machines, server, path, more
 ):
     instance_id = launched(ec2, request_on_block)
@@ -238,7 +241,7 @@ def test_nothing_is_done_with_a_host_after_its_block(
     assert refused.value.code == 400
 
 
-def test_a_host_is_booted_and_destroyed_with_its_instance(ec2, control, machines, request_on_block):
+def test_a_host_boots_and_is_destroyed_with_its_instance(ec2, control, machines, request_on_block):
     machines.prepare = lambda machine: machine.may_boot.clear()
     instance_id = launched(ec2, request_on_block)
     assert control("status")["hosts"] == {instance_id: "booting"}
@@ -250,21 +253,21 @@ def test_a_host_is_booted_and_destroyed_with_its_instance(ec2, control, machines
     assert control("status")["hosts"] == {}
 
 
-def test_a_light_host_runs_and_says_what_it_is(ec2, control, machines, request_on_block):
+def test_the_status_of_a_light_host_shows_its_kind(ec2, control, machines, request_on_block):
     machines.prepare = lambda machine: setattr(machine, "label", "light")
     instance_id = launched(ec2, request_on_block)
     eventually(lambda: control("status")["hosts"] == {instance_id: "running (light)"})
     assert control("forward", {"instance_id": instance_id, "port": 80}) == {"port": 40080}
 
 
-def test_a_host_that_fails_to_boot_is_told(ec2, control, machines, request_on_block):
+def test_the_status_shows_why_a_host_failed_to_boot(ec2, control, machines, request_on_block):
     machines.prepare = lambda machine: setattr(machine, "broken", "no memory")
     instance_id = launched(ec2, request_on_block)
     eventually(lambda: control("status")["hosts"][instance_id].startswith("failed: "))
     assert "no memory" in control("status")["hosts"][instance_id]
 
 
-def test_a_host_is_rebooted_with_its_instance(ec2, control, machines, request_on_block):
+def test_a_host_reboots_with_its_instance(ec2, control, machines, request_on_block):
     instance_id = launched(ec2, request_on_block)
     eventually(lambda: control("status")["hosts"] == {instance_id: "running"})
     ec2.reboot_instances(InstanceIds=[instance_id])
@@ -272,15 +275,15 @@ def test_a_host_is_rebooted_with_its_instance(ec2, control, machines, request_on
     eventually(lambda: control("status")["hosts"] == {instance_id: "running"})
 
 
-def test_what_a_host_cannot_do_is_refused(ec2, request_on_block):
+def test_stopping_an_instance_with_a_host_is_refused(ec2, request_on_block):
     instance_id = launched(ec2, request_on_block)
     assert refusal(ec2.stop_instances, InstanceIds=[instance_id]) == "UnsupportedOperation"
 
 
-def test_trn2_3xlarge_is_in_one_zone_of_sao_paulo(ec2):
+def test_trn2_3xlarge_is_offered_in_one_zone_of_sao_paulo(ec2):
     only = [{"Name": "instance-type", "Values": ["trn2.3xlarge"]}]
     found = ec2.describe_instance_type_offerings(LocationType="availability-zone", Filters=only)
-    assert [one["Location"] for one in found["InstanceTypeOfferings"]] == ["sa-east-1b"]
+    assert [offering["Location"] for offering in found["InstanceTypeOfferings"]] == ["sa-east-1b"]
     (described,) = ec2.describe_instance_types(InstanceTypes=["trn2.3xlarge"])["InstanceTypes"]
     assert described["InstanceType"] == "trn2.3xlarge"
 
@@ -294,7 +297,8 @@ def test_neuron_types_are_known(client, name):
 def test_every_region_has_a_default_network(client):
     for region in ("sa-east-1", "us-east-2"):
         subnets = client("ec2", region).describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])
-        assert {one["AvailabilityZone"] for one in subnets["Subnets"]} == {f"{region}{zone}" for zone in "abc"}
+        zones = {subnet["AvailabilityZone"] for subnet in subnets["Subnets"]}
+        assert zones == {f"{region}{zone}" for zone in "abc"}
 
 
 def test_the_image_can_be_described(ec2, image):
@@ -308,6 +312,6 @@ def test_the_image_can_be_described(ec2, image):
 
 def test_neuron_parameters_are_listed_by_path(ssm):
     pages = ssm.get_paginator("get_parameters_by_path").paginate(Path="/aws/service/neuron/dlami", Recursive=True)
-    names = [one["Name"] for page in pages for one in page["Parameters"]]
+    names = [parameter["Name"] for page in pages for parameter in page["Parameters"]]
     assert AMI_PARAMETER in names
     assert all(name.endswith("/latest/image_id") for name in names)

@@ -1,4 +1,4 @@
-"""The quotas of vCPUs for on-demand instances: told by Service Quotas, held to by RunInstances, read by the product."""
+"""vCPU quotas for on-demand instances: Service Quotas returns them, RunInstances enforces them, deploy checks them."""
 
 import json
 import urllib.error
@@ -24,12 +24,12 @@ def limit(rehearsal_endpoint, control):
 
 @pytest.fixture
 def launch(ec2, ssm):
-    """Launches on demand: `launch("trn2.3xlarge", 1, 2)` from one to two of them."""
+    """Launches on-demand instances, here one or two: `launch("trn2.3xlarge", 1, 2)`; returns their ids."""
     image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
 
-    def launch(instance_type, least=1, most=None, **more):
-        asked = {"InstanceType": instance_type, "MinCount": least, "MaxCount": most or least, **more}
-        return [one["InstanceId"] for one in ec2.run_instances(ImageId=image, **asked)["Instances"]]
+    def launch(instance_type, minimum=1, maximum=None, **more):
+        request = {"InstanceType": instance_type, "MinCount": minimum, "MaxCount": maximum or minimum, **more}
+        return [instance["InstanceId"] for instance in ec2.run_instances(ImageId=image, **request)["Instances"]]
 
     return launch
 
@@ -37,9 +37,9 @@ def launch(ec2, ssm):
 @pytest.mark.parametrize(
     ("code", "name"), [(TRN, "Running On-Demand Trn instances"), (INF, "Running On-Demand Inf instances")]
 )
-def test_a_quota_is_told_as_service_quotas_tells_it(client, code, name):
-    told = client("service-quotas").get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]
-    assert told == {
+def test_a_quota_has_the_shape_of_service_quotas(client, code, name):
+    quota = client("service-quotas").get_service_quota(ServiceCode="ec2", QuotaCode=code)["Quota"]
+    assert quota == {
         "ServiceCode": "ec2",
         "ServiceName": "Amazon Elastic Compute Cloud (Amazon EC2)",
         "QuotaArn": f"arn:aws:servicequotas:{REGION}:123456789012:ec2/{code}",
@@ -53,29 +53,28 @@ def test_a_quota_is_told_as_service_quotas_tells_it(client, code, name):
     }
 
 
-@pytest.mark.parametrize("asked", [("ec2", "L-00000000"), ("EC2", TRN), ("vpc", TRN)])
-def test_a_quota_that_is_not_there(client, asked):
-    service, code = asked
+@pytest.mark.parametrize(("service", "code"), [("ec2", "L-00000000"), ("EC2", TRN), ("vpc", TRN)])
+def test_an_unknown_quota(client, service, code):
     quota = client("service-quotas").get_service_quota
     assert refusal(quota, ServiceCode=service, QuotaCode=code) == "NoSuchResourceException"
 
 
-def test_motos_own_quotas_are_still_there(client):
-    quotas, asked = client("service-quotas"), {"ServiceCode": "vpc", "QuotaCode": "L-7E9ECCDB"}
-    assert quotas.get_service_quota(**asked)["Quota"]["Value"] == 50.0
-    assert quotas.get_aws_default_service_quota(**asked)["Quota"]["Value"] == 50.0
+def test_quotas_of_moto_are_still_served(client):
+    quotas, request = client("service-quotas"), {"ServiceCode": "vpc", "QuotaCode": "L-7E9ECCDB"}
+    assert quotas.get_service_quota(**request)["Quota"]["Value"] == 50.0
+    assert quotas.get_aws_default_service_quota(**request)["Quota"]["Value"] == 50.0
 
 
-def test_what_aws_gives_at_first_is_told_whatever_was_granted(client, limit):
+def test_the_default_quota_does_not_depend_on_the_granted_one(client, limit):
     limit(trn=0)
-    quotas, asked = client("service-quotas"), {"ServiceCode": "ec2", "QuotaCode": TRN}
-    granted = quotas.get_service_quota(**asked)["Quota"]
-    assert quotas.get_aws_default_service_quota(**asked)["Quota"] == {**granted, "Value": 1536.0}
-    unknown = {**asked, "QuotaCode": "L-00000000"}
+    quotas, request = client("service-quotas"), {"ServiceCode": "ec2", "QuotaCode": TRN}
+    granted = quotas.get_service_quota(**request)["Quota"]
+    assert quotas.get_aws_default_service_quota(**request)["Quota"] == {**granted, "Value": 1536.0}
+    unknown = {**request, "QuotaCode": "L-00000000"}
     assert refusal(quotas.get_aws_default_service_quota, **unknown) == "NoSuchResourceException"
 
 
-def test_it_can_fail_and_is_counted(client, control, fail):
+def test_get_service_quota_can_fail_and_is_counted(client, control, fail):
     fail("GetServiceQuota", "error", code="AccessDeniedException", message="No.")
     assert refusal(client("service-quotas").get_service_quota, ServiceCode="ec2", QuotaCode=TRN) == (
         "AccessDeniedException"
@@ -96,7 +95,7 @@ def test_a_quota_is_set_by_family(client, control, limit):
         assert "on_demand_quotas" in json.load(refused.value)["error"]
 
 
-def test_what_runs_on_demand_counts_until_it_is_terminated(ec2, launch, limit):
+def test_running_on_demand_instances_count_toward_the_quota(ec2, launch, limit):
     limit(trn=24)
     first, _ = launch("trn2.3xlarge", 2)
     with pytest.raises(ClientError) as refused:
@@ -111,13 +110,13 @@ def test_what_runs_on_demand_counts_until_it_is_terminated(ec2, launch, limit):
     assert len(launch("trn2.3xlarge", 1, 5)) == 1
 
 
-def test_each_family_has_its_own_and_others_have_none(launch, limit):
+def test_other_families_have_no_quota(launch, limit):
     limit(trn=0)
     launch("inf2.xlarge")
     launch("t3.micro")
 
 
-def test_a_capacity_block_is_outside_the_quota(launch, limit, active_block):
+def test_instances_on_a_capacity_block_do_not_count_toward_the_quota(launch, limit, active_block):
     limit(trn=12)
     target = {"CapacityReservationId": active_block["CapacityReservationId"]}
     launch(
@@ -128,7 +127,7 @@ def test_a_capacity_block_is_outside_the_quota(launch, limit, active_block):
     launch("trn2.3xlarge")
 
 
-def test_a_deploy_is_refused_before_it_plans(aws, config, limit):
+def test_a_deploy_beyond_the_quota_is_refused_before_the_plan(aws, config, limit):
     launch = Launch("trn2.3xlarge", 2)
     launch_check.refuse(aws, config, launch)
     limit(trn=12)
@@ -140,7 +139,7 @@ def test_a_deploy_is_refused_before_it_plans(aws, config, limit):
         quotas.check(aws, "trn2.3xlarge", 1)
 
 
-def test_a_quota_that_may_not_be_read_says_nothing(aws, limit, fail):
+def test_a_quota_that_cannot_be_read_does_not_stop_a_deploy(aws, limit, fail):
     limit(trn=0)
     fail("GetServiceQuota", "error", code="AccessDeniedException", message="No.")
     quotas.check(aws, "trn2.3xlarge", 1)

@@ -1,4 +1,4 @@
-"""Requests as other clients than botocore might send them: what AWS would refuse is refused in its words."""
+"""Requests that botocore's clients would not send: invalid ones get AWS's errors."""
 
 import json
 import socket
@@ -21,8 +21,8 @@ PLACED = "<CreateBucketConfiguration><LocationConstraint>{}</LocationConstraint>
 ROLE = "arn:aws:iam::123456789012:role/reader"
 
 
-def answered(request):
-    """Sends a request; the status and the body of its answer, an error's too."""
+def response_to(request):
+    """Send a request; returns the status and body of the response, also of an error."""
     try:
         with urllib.request.urlopen(request) as answer:
             return answer.status, answer.read().decode()
@@ -32,19 +32,19 @@ def answered(request):
 
 @pytest.fixture
 def ask(rehearsal_endpoint, server):
-    """Sends parameters as they are: `ask("ec2", Action="DescribeVpcs", …)`; the status and the body."""
+    """Sends parameters as they are: `ask("ec2", Action="DescribeVpcs", …)`; returns status and body."""
 
     def send(service, body=None, target="", **parameters):
-        given = {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1"} if target else {}
+        json_headers = {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1"} if target else {}
         text = body if body is not None else urllib.parse.urlencode(parameters)
-        headers = signed(keys_of(server.access), service, rehearsal_endpoint, text, given)
-        return answered(urllib.request.Request(rehearsal_endpoint, text.encode(), headers))
+        headers = signed(keys_of(server.access), service, rehearsal_endpoint, text, json_headers)
+        return response_to(urllib.request.Request(rehearsal_endpoint, text.encode(), headers))
 
     return send
 
 
 @pytest.mark.parametrize(
-    ("parameters", "code", "told"),
+    ("parameters", "code", "message"),
     [
         ({"Action": "DescribeVpcs", "VpcID.1": "vpc-1"}, "UnknownParameter", "The parameter VpcID is not recognized"),
         ({"Action": "DescribeVpcs", "Filter.1.Nam": "x"}, "UnknownParameter", "The parameter Nam is not recognized"),
@@ -76,11 +76,11 @@ def ask(rehearsal_endpoint, server):
         ({"Action": "DescribeCapacityReservations", "MaxResults": "1001"}, "InvalidParameterValue", "maxResults"),
     ],
 )
-def test_ec2_refuses_in_its_own_words(ask, parameters, code, told):
+def test_ec2_refuses_invalid_requests(ask, parameters, code, message):
     status, body = ask("ec2", **parameters)
     assert status == 400
     assert f"<Code>{code}</Code>" in body
-    assert told in body
+    assert message in body
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_ec2_refuses_in_its_own_words(ask, parameters, code, told):
         {"Action": "DescribeInstances", "X-Amz-Date": "20260131T113000Z"},
     ],
 )
-def test_ec2_takes_what_it_may(ask, parameters):
+def test_ec2_accepts_valid_requests(ask, parameters):
     assert ask("ec2", **parameters)[0] == 200
 
 
@@ -106,18 +106,18 @@ def test_ec2_takes_what_it_may(ask, parameters):
         ({"Action": "ListRoles", "MaxItems": "1001"}, "ValidationError"),
     ],
 )
-def test_iam_refuses_in_its_own_words(ask, parameters, code):
+def test_iam_refuses_invalid_requests(ask, parameters, code):
     status, body = ask("iam", Version="2010-05-08", **parameters)
     assert (status, f"<Code>{code}</Code>" in body) == (400, True), body
 
 
-def test_iam_passes_over_what_it_does_not_know(ask):
+def test_iam_ignores_unknown_parameters(ask):
     status, _ = ask("iam", Action="ListRoles", Version="2010-05-08", Colour="red", MaxItems="5")
     assert status == 200
 
 
 @pytest.mark.parametrize(
-    ("given", "code"),
+    ("members", "code"),
     [
         ({"ServiceCode": "ec2"}, "ValidationException"),
         ({"ServiceCode": "ec2", "QuotaCode": "no spaces"}, "ValidationException"),
@@ -125,14 +125,14 @@ def test_iam_passes_over_what_it_does_not_know(ask):
         ([], "SerializationException"),
     ],
 )
-def test_service_quotas_refuses(ask, given, code):
+def test_service_quotas_refuses_invalid_requests(ask, members, code):
     target = "ServiceQuotasV20190624.GetServiceQuota"
-    status, body = ask("servicequotas", json.dumps(given), target)
+    status, body = ask("servicequotas", json.dumps(members), target)
     assert (status, code in body) == (400, True), body
 
 
 @pytest.mark.parametrize(
-    ("service", "target", "given", "code"),
+    ("service", "target", "members", "code"),
     [
         ("secretsmanager", "secretsmanager.GetSecretValue", {}, "ValidationException"),
         ("secretsmanager", "secretsmanager.GetSecretValue", {"SecretId": ""}, "ValidationException"),
@@ -145,14 +145,14 @@ def test_service_quotas_refuses(ask, given, code):
         ("kms", "TrentService.CreateKey", "nothing", "SerializationException"),
     ],
 )
-def test_json_services_refuse(ask, service, target, given, code):
-    status, body = ask(service, json.dumps(given), target)
+def test_json_services_refuse_invalid_requests(ask, service, target, members, code):
+    status, body = ask(service, json.dumps(members), target)
     assert (status, code in body) == (400, True), body
     assert code != "ValidationException" or "1 validation error detected: Value " in body
 
 
 @pytest.mark.parametrize(
-    ("parameters", "code", "told"),
+    ("parameters", "code", "message"),
     [
         ({"RoleSessionName": "a"}, "ValidationError", "roleArn"),
         ({"RoleSessionName": "a/b", "RoleArn": ROLE}, "ValidationError", "[\\w+=,.@-]*"),
@@ -160,25 +160,25 @@ def test_json_services_refuse(ask, service, target, given, code):
         ({"RoleSessionName": "session", "RoleArn": ROLE, "DurationSeconds": "long"}, "MalformedInput", "long"),
     ],
 )
-def test_sts_refuses(ask, parameters, code, told):
+def test_sts_refuses_invalid_requests(ask, parameters, code, message):
     status, body = ask("sts", Action="AssumeRole", Version="2011-06-15", **parameters)
-    assert (status, f"<Code>{code}</Code>" in body, told in body) == (400, True, True), body
+    assert (status, f"<Code>{code}</Code>" in body, message in body) == (400, True, True), body
 
 
-def test_sts_takes_what_it_may(ask):
+def test_sts_accepts_valid_requests(ask):
     for parameters in ({"Action": "GetCallerIdentity"}, {"Action": "GetSessionToken", "DurationSeconds": "900"}):
         assert ask("sts", Version="2011-06-15", **parameters)[0] == 200
 
 
 @pytest.fixture
 def ask_s3(rehearsal_endpoint, server):
-    """Sends to a bucket that there is: `ask_s3("PUT", "?tagging", body, **headers)`; the status and the body."""
+    """Sends to an existing bucket: `ask_s3("PUT", "?tagging", body, **headers)`; returns status and body."""
 
     def send(method, path, body="", **headers):
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         url = f"{rehearsal_endpoint}/kept-{REGION}{path}"
         sent = signed(keys_of(server.access), "s3", url, body, method=method) | named
-        return answered(urllib.request.Request(url, body.encode(), sent, method=method))
+        return response_to(urllib.request.Request(url, body.encode(), sent, method=method))
 
     assert send("PUT", "", PLACED.format(REGION))[0] in (200, 409)
     return send
@@ -209,9 +209,9 @@ UNVERSIONED = "<VersioningConfiguration><Status>Off</Status></VersioningConfigur
         ("PUT", "-elsewhere", PLACED.format("mars-1"), "InvalidLocationConstraint"),
     ],
 )
-def test_s3_refuses_in_its_own_words(ask_s3, method, path, body, code):
-    status, told = ask_s3(method, path, body)
-    assert (status, f"<Code>{code}</Code>" in told) == (400, True), told
+def test_s3_refuses_invalid_requests(ask_s3, method, path, body, code):
+    status, response = ask_s3(method, path, body)
+    assert (status, f"<Code>{code}</Code>" in response) == (400, True), response
 
 
 @pytest.mark.parametrize(
@@ -223,13 +223,13 @@ def test_s3_refuses_in_its_own_words(ask_s3, method, path, body, code):
         ({"x_amz_server_side_encryption_bucket_key_enabled": "perhaps"}, "InvalidArgument"),
     ],
 )
-def test_s3_refuses_headers(ask_s3, headers, code):
-    status, told = ask_s3("PUT", "/object", "content", **headers)
-    assert (status, f"<Code>{code}</Code>" in told) == (400, True), told
+def test_s3_refuses_invalid_headers(ask_s3, headers, code):
+    status, response = ask_s3("PUT", "/object", "content", **headers)
+    assert (status, f"<Code>{code}</Code>" in response) == (400, True), response
     assert ask_s3("GET", "/object")[0] == 404
 
 
-def test_s3_takes_what_it_may(ask_s3):
+def test_s3_accepts_valid_requests(ask_s3):
     assert ask_s3("PUT", "?encryption", ENCRYPTED.format("AES256"))[0] == 200
     assert ask_s3("PUT", "/taken?x-id=PutObject", "content", x_amz_acl="private", x_amz_colour="red")[0] == 200
     assert ask_s3("GET", "?list-type=2&max-keys=0&colour=red")[0] == 200
@@ -237,10 +237,11 @@ def test_s3_takes_what_it_may(ask_s3):
     assert ask_s3("DELETE", "/taken")[0] == 204
 
 
-def test_what_moto_fails_at_is_refused_at_once(ask_s3):
+def test_errors_in_moto_are_not_server_errors(ask_s3):
     ask_s3("PUT", "/dated", "content")
-    status, told = ask_s3("GET", "/dated", If_Modified_Since="yesterday")
-    assert (status, "<Code>UnsupportedOperation</Code>" in told, "ValueError" in told) == (400, True, True), told
+    status, response = ask_s3("GET", "/dated", If_Modified_Since="yesterday")
+    assert (status, "<Code>UnsupportedOperation</Code>" in response) == (400, True), response
+    assert "ValueError" in response
 
 
 @pytest.mark.parametrize(
@@ -253,17 +254,17 @@ def test_what_moto_fails_at_is_refused_at_once(ask_s3):
         ("sts", "POST /", "Action=GetCallerIdentity&Version=2011-06-15"),
     ],
 )
-def test_what_is_cut_short_is_no_request(rehearsal_endpoint, server, client, service, line, body):
-    """A client that is killed while it sends: AWS does nothing, and has nobody to answer."""
-    place = urllib.parse.urlsplit(rehearsal_endpoint)
+def test_truncated_requests_are_ignored(rehearsal_endpoint, server, client, service, line, body):
+    """A client that is killed while it sends a request gets no response, and AWS does nothing."""
+    address = urllib.parse.urlsplit(rehearsal_endpoint)
     first, *others = line.split("\r\n")
     method, path = first.split()
     headers = signed(keys_of(server.access), service, f"{rehearsal_endpoint}{path}", body, method=method)
     lines = [f"{name}: {value}" for name, value in headers.items()]
     length = f"Content-Length: {len(body) + 100}"
-    sent = "\r\n".join([f"{first} HTTP/1.1", f"Host: {place.netloc}", *lines, length, *others, "", body])
+    sent = "\r\n".join([f"{first} HTTP/1.1", f"Host: {address.netloc}", *lines, length, *others, "", body])
     before = server.world.calls.shown()
-    with socket.create_connection((place.hostname, place.port)) as connection:
+    with socket.create_connection((address.hostname, address.port)) as connection:
         connection.sendall(sent.encode())
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(1) == b""
@@ -286,7 +287,7 @@ def own_operations_with_dry_run():
 
 @pytest.fixture
 def requests(ec2, ssm, block, offering, move_clock):
-    """A request that would succeed for every EC2 operation of the rehearsal's own."""
+    """A request that would succeed for each of the rehearsal's own EC2 operations."""
     image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
     zone = f"{REGION}a"
     placement = {"AvailabilityZone": zone}
@@ -340,18 +341,18 @@ def requests(ec2, ssm, block, offering, move_clock):
     }
 
 
-def test_every_operation_can_be_tried_and_nothing_happens(ec2, requests):
-    before = everything(ec2)
-    tried = {one: outcome(ec2, one, requests.get(one, {})) for one in own_operations_with_dry_run()}
-    assert len(tried) >= 25
-    # They would not succeed: the rehearsal does not model them for an instance with a host.
+def test_dry_runs_change_nothing(ec2, requests):
+    before = all_resources(ec2)
+    errors = {name: dry_run_error(ec2, name, requests.get(name, {})) for name in own_operations_with_dry_run()}
+    assert len(errors) >= 25
+    # These would fail: the rehearsal does not model them for an instance with a host.
     unmodelled = dict.fromkeys(("StartInstances", "StopInstances"), ("UnsupportedOperation", 400))
-    assert {one: told for one, told in tried.items() if told != ("DryRunOperation", 412)} == unmodelled
-    assert everything(ec2) == before
+    assert {name: error for name, error in errors.items() if error != ("DryRunOperation", 412)} == unmodelled
+    assert all_resources(ec2) == before
 
 
-def outcome(ec2, operation, arguments):
-    """The code and status that trying it is answered with; None for an answer that is no refusal."""
+def dry_run_error(ec2, operation, arguments):
+    """The code and status of a dry run; None when it returns no error."""
     try:
         getattr(ec2, camelcase_to_underscores(operation))(DryRun=True, **arguments)
     except ClientError as refused:
@@ -359,15 +360,15 @@ def outcome(ec2, operation, arguments):
     return None
 
 
-def everything(ec2):
-    found = [
+def all_resources(ec2):
+    resources = [
         ec2.describe_instances()["Reservations"],
         ec2.describe_volumes()["Volumes"],
         ec2.describe_capacity_reservations()["CapacityReservations"],
         ec2.describe_launch_templates()["LaunchTemplates"],
         ec2.describe_capacity_block_extension_history()["CapacityBlockExtensions"],
     ]
-    return json.loads(json.dumps(found, default=str))
+    return json.loads(json.dumps(resources, default=str))
 
 
 @pytest.mark.parametrize(
@@ -378,5 +379,5 @@ def everything(ec2):
         ("describe_subnets", {}),
     ],
 )
-def test_motos_own_can_be_tried_too(ec2, operation, arguments):
+def test_operations_of_moto_support_dry_runs(ec2, operation, arguments):
     assert refusal(getattr(ec2, operation), DryRun=True, **arguments) == "DryRunOperation"

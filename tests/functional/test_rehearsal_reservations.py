@@ -1,4 +1,4 @@
-"""Reservations that are not on sale as blocks, and how the market's settings change what was bought."""
+"""On-demand reservations, tags, and the effect of the market's settings on purchased blocks."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from tests.functional.support import refusal
 
 pytestmark = pytest.mark.every_day
-QUESTION = {
+REQUEST = {
     "InstanceType": "trn1.32xlarge",
     "InstancePlatform": "Linux/UNIX",
     "AvailabilityZone": "us-east-2c",
@@ -24,12 +24,12 @@ def ohio(client):
 @pytest.fixture
 def on_demand(ohio):
     tags = [{"ResourceType": "capacity-reservation", "Tags": [{"Key": "Team", "Value": "ours"}]}]
-    return ohio.create_capacity_reservation(**QUESTION, TagSpecifications=tags)["CapacityReservation"]
+    return ohio.create_capacity_reservation(**REQUEST, TagSpecifications=tags)["CapacityReservation"]
 
 
 def look(ec2, reservation_id):
-    (one,) = ec2.describe_capacity_reservations(CapacityReservationIds=[reservation_id])["CapacityReservations"]
-    return one
+    (reservation,) = ec2.describe_capacity_reservations(CapacityReservationIds=[reservation_id])["CapacityReservations"]
+    return reservation
 
 
 def test_an_on_demand_reservation(ohio, on_demand):
@@ -41,7 +41,7 @@ def test_an_on_demand_reservation(ohio, on_demand):
     assert look(ohio, on_demand["CapacityReservationId"]) == on_demand
 
 
-def test_it_can_be_cancelled_once(ohio, on_demand):
+def test_an_on_demand_reservation_can_be_cancelled_once(ohio, on_demand):
     cancel = {"CapacityReservationId": on_demand["CapacityReservationId"]}
     assert refusal(ohio.cancel_capacity_reservation, **cancel, DryRun=True) == "DryRunOperation"
     assert ohio.cancel_capacity_reservation(**cancel)["Return"] is True
@@ -49,18 +49,18 @@ def test_it_can_be_cancelled_once(ohio, on_demand):
     assert refusal(ohio.cancel_capacity_reservation, **cancel) == "InvalidCapacityReservationState"
 
 
-def test_a_client_token_makes_one(ohio):
+def test_a_client_token_creates_one_reservation(ohio):
     first, second = (
-        ohio.create_capacity_reservation(**QUESTION, ClientToken="once")["CapacityReservation"] for _ in range(2)
+        ohio.create_capacity_reservation(**REQUEST, ClientToken="once")["CapacityReservation"] for _ in range(2)
     )
     assert first["CapacityReservationId"] == second["CapacityReservationId"]
 
 
-def test_it_ends_at_its_end(ohio, control, move_clock):
-    end = look(ohio, ohio.create_capacity_reservation(**QUESTION)["CapacityReservation"]["CapacityReservationId"])[
+def test_a_limited_reservation_expires(ohio, control, move_clock):
+    end = look(ohio, ohio.create_capacity_reservation(**REQUEST)["CapacityReservation"]["CapacityReservationId"])[
         "CreateDate"
     ] + timedelta(hours=2)
-    limited = {**QUESTION, "EndDate": end, "EndDateType": "limited"}
+    limited = {**REQUEST, "EndDate": end, "EndDateType": "limited"}
     made = ohio.create_capacity_reservation(**limited)["CapacityReservation"]
     assert made["EndDate"] == end.replace(microsecond=made["EndDate"].microsecond)
     move_clock(end + timedelta(seconds=1))
@@ -76,17 +76,17 @@ def test_it_ends_at_its_end(ohio, control, move_clock):
         ({"DryRun": True}, "DryRunOperation"),
     ],
 )
-def test_a_reservation_aws_refuses(ohio, change, code):
-    assert refusal(ohio.create_capacity_reservation, **{**QUESTION, **change}) == code
+def test_invalid_reservations_are_refused(ohio, change, code):
+    assert refusal(ohio.create_capacity_reservation, **{**REQUEST, **change}) == code
 
 
-def test_instances_are_found_by_their_reservation(ec2, active_block, ssm):
+def test_instances_can_be_filtered_by_reservation(ec2, active_block, ssm):
     from tests.functional.support import AMI_PARAMETER
 
     def by(reservation_id):
         filters = [{"Name": "capacity-reservation-id", "Values": [reservation_id]}]
         found = ec2.describe_instances(Filters=filters)["Reservations"]
-        return [one["InstanceId"] for group in found for one in group["Instances"]]
+        return [instance["InstanceId"] for group in found for instance in group["Instances"]]
 
     assert by(active_block["CapacityReservationId"]) == []
     image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
@@ -104,7 +104,7 @@ def test_instances_are_found_by_their_reservation(ec2, active_block, ssm):
     assert by("cr-0123456789abcdef0") == []
 
 
-def test_a_block_shows_only_after_a_while(ec2, control, offering):
+def test_a_block_becomes_visible_after_a_delay(ec2, control, offering):
     control("market", {"visible_after_seconds": 60})
     bought = ec2.purchase_capacity_block(
         CapacityBlockOfferingId=offering["CapacityBlockOfferingId"], InstancePlatform="Linux/UNIX"
@@ -116,7 +116,7 @@ def test_a_block_shows_only_after_a_while(ec2, control, offering):
     assert look(ec2, bought["CapacityReservationId"])["State"] == "scheduled"
 
 
-def test_a_payment_that_fails_gives_the_capacity_back(ec2, control, pay, offering):
+def test_a_failed_payment_releases_the_capacity(ec2, control, pay, offering):
     control("market", {"payment_outcome": "failed"})
     buy = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
     for _ in range(4):
@@ -128,7 +128,7 @@ def test_a_payment_that_fails_gives_the_capacity_back(ec2, control, pay, offerin
     ec2.purchase_capacity_block(**buy)
 
 
-def test_what_is_not_paid_within_12_hours_has_failed(ec2, control, offering, move_clock):
+def test_a_payment_fails_after_12_hours(ec2, control, offering, move_clock):
     control("market", {"payment_seconds": 13 * 3600})
     buy = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
     bought = ec2.purchase_capacity_block(**buy)["CapacityReservation"]
@@ -142,7 +142,7 @@ def test_a_block_can_be_impaired(ec2, control, active_block):
     assert (status["InterconnectStatus"], status["TotalUnavailableCapacity"]) == ("impaired", 1)
 
 
-def test_a_filter_without_a_name(ec2, block):
+def test_a_filter_without_a_name_is_refused(ec2, block):
     with pytest.raises(ClientError) as refused:
         ec2.describe_capacity_reservations(Filters=[{"Values": ["active"]}])
     error = refused.value.response["Error"]
@@ -160,18 +160,18 @@ def tags_of(ec2, reservation_id):
         ([{"Key": f"a{number}", "Value": "a"} for number in range(51)], "TagLimitExceeded"),
     ],
 )
-def test_tags_that_no_resource_may_have(ec2, block, offering, tags, code):
+def test_invalid_tags_are_refused(ec2, block, offering, tags, code):
     reservation_id = block["CapacityReservationId"]
     before = tags_of(ec2, reservation_id)
     assert refusal(ec2.create_tags, Resources=[reservation_id], Tags=tags) == code
     assert tags_of(ec2, reservation_id) == before
     specification = [{"ResourceType": "capacity-reservation", "Tags": tags}]
-    asked = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
-    assert refusal(ec2.purchase_capacity_block, **asked, TagSpecifications=specification) == code
+    request = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
+    assert refusal(ec2.purchase_capacity_block, **request, TagSpecifications=specification) == code
 
 
 @pytest.mark.parametrize(
-    ("named", "left"),
+    ("parameters", "remaining"),
     [
         ({}, set()),
         ({"Tags": [{"Key": "full"}, {"Key": "empty"}]}, {"other"}),
@@ -180,23 +180,23 @@ def test_tags_that_no_resource_may_have(ec2, block, offering, tags, code):
         ({"Tags": [{"Key": "aws:mine"}]}, {"full", "empty", "other"}),
     ],
 )
-def test_tags_are_deleted_by_key_by_value_or_all(ohio, on_demand, named, left):
+def test_tags_are_deleted_by_key_or_by_value_or_all(ohio, on_demand, parameters, remaining):
     reservation_id = on_demand["CapacityReservationId"]
     ohio.delete_tags(Resources=[reservation_id])
     tags = {"full": "a", "empty": "", "other": "b"}
     ohio.create_tags(Resources=[reservation_id], Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
-    ohio.delete_tags(Resources=[reservation_id], **named)
-    assert {one["Key"] for one in tags_of(ohio, reservation_id)} == left
+    ohio.delete_tags(Resources=[reservation_id], **parameters)
+    assert {tag["Key"] for tag in tags_of(ohio, reservation_id)} == remaining
 
 
-def test_an_account_has_256_instances_across_blocks_at_most(ohio, control):
+def test_an_account_has_at_most_256_instances_across_blocks(ohio, control):
     control("market", {"ultraservers": True})
     longest = {"CapacityDurationHours": 182 * 24}
 
-    def buy(**what):
-        on_sale = ohio.describe_capacity_block_offerings(**longest, **what)["CapacityBlockOfferings"][0]
-        asked = {"CapacityBlockOfferingId": on_sale["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
-        return lambda **more: ohio.purchase_capacity_block(**asked, **more)
+    def buy(**search):
+        offering = ohio.describe_capacity_block_offerings(**longest, **search)["CapacityBlockOfferings"][0]
+        request = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
+        return lambda **more: ohio.purchase_capacity_block(**request, **more)
 
     for _ in range(3):
         buy(InstanceType="trn2.48xlarge", InstanceCount=64)()

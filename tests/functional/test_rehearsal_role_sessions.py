@@ -1,4 +1,4 @@
-"""What a script on an instance gets from instance metadata and from AWS with its role's credentials, and what not."""
+"""Instance metadata, and what a script on an instance may do with the credentials of its role."""
 
 import json
 
@@ -27,34 +27,34 @@ def fleet():
 
 @pytest.fixture(scope="module")
 def secrets(fleet):
-    """Two secrets by name, of which the machines' role may read `own`."""
+    """The ARNs of two secrets by name; the instances' role may read `own`."""
     client = fleet.client("secretsmanager")
-    made = {name: client.create_secret(Name=name, SecretString=f"text of {name}")["ARN"] for name in ("own", "foreign")}
-    statement = {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": made["own"]}
+    arns = {name: client.create_secret(Name=name, SecretString=f"text of {name}")["ARN"] for name in ("own", "foreign")}
+    statement = {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": arns["own"]}
     policy = {"Version": "2012-10-17", "Statement": [statement]}
     fleet.client("iam").put_role_policy(RoleName=ROLE, PolicyName="secret", PolicyDocument=json.dumps(policy))
-    return made
+    return arns
 
 
 @pytest.fixture
 def credentials(fleet):
-    """Fresh credentials of the role, as a script on the machine gets them."""
+    """New credentials of the role, from instance metadata."""
     return json.loads(fleet.shell(f"{ASK}get meta-data/iam/security-credentials/{ROLE}"))
 
 
 @pytest.fixture
 def as_role(fleet, credentials):
-    """A client with those credentials, or with changed ones."""
+    """Makes a client with those credentials, or with changed ones."""
 
     def make(service="secretsmanager", **changed):
-        given = {**credentials, **changed}
+        keys = {**credentials, **changed}
         return boto3.client(
             service,
             region_name=REGION,
             endpoint_url=fleet.sandbox.endpoint,
-            aws_access_key_id=given["AccessKeyId"],
-            aws_secret_access_key=given["SecretAccessKey"],
-            aws_session_token=given["Token"],
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys["Token"],
             config=Config(retries={"total_max_attempts": 1}),
         )
 
@@ -67,20 +67,20 @@ def refusal(call, **arguments):
     return refused.value.response["Error"]["Code"]
 
 
-def test_metadata_says_where_the_machine_is_and_its_role(fleet):
+def test_metadata_has_the_instance_id_the_region_and_the_role(fleet):
     script = f"{ASK}get meta-data/instance-id; echo; get meta-data/placement/region; echo"
     script += "; get meta-data/iam/security-credentials/"
     assert fleet.shell(script).split() == [fleet.instance_ids[0], REGION, ROLE]
 
 
 @pytest.mark.attack("ask instance metadata for the role's credentials without a token")
-def test_metadata_is_not_had_without_a_token(fleet):
+def test_metadata_needs_a_token(fleet):
     paths = f"meta-data/iam/security-credentials/{ROLE}", "meta-data/instance-id"
-    asked = "; ".join(f"ask {path} </dev/null" for path in paths)
-    assert fleet.shell(ASK + asked).split() == ["401", "401"]
+    requests = "; ".join(f"ask {path} </dev/null" for path in paths)
+    assert fleet.shell(ASK + requests).split() == ["401", "401"]
 
 
-def test_a_metadata_token_needs_a_time_to_live_and_is_for_one_machine(fleet):
+def test_a_metadata_token_needs_a_ttl_and_is_valid_on_one_instance(fleet):
     put = "echo 'request = \"PUT\"' | ask api/token"
     assert fleet.shell(ASK + put).split() == ["400"]
     token = fleet.shell(f'{ASK}echo "$token"').strip()
@@ -88,24 +88,24 @@ def test_a_metadata_token_needs_a_time_to_live_and_is_for_one_machine(fleet):
     assert fleet.shell(ASK + header, *fleet.instance_ids).split() == ["200", "401"]
 
 
-def test_the_role_reads_the_secret_that_its_policy_names(as_role, secrets):
+def test_the_role_reads_the_secret_in_its_policy(as_role, secrets):
     assert as_role().get_secret_value(SecretId=secrets["own"])["SecretString"] == "text of own"
 
 
 @pytest.mark.attack("reach the rehearsal's control API from a host, by the name of an AWS endpoint")
-def test_a_host_does_not_reach_the_control_api(fleet):
+def test_hosts_cannot_reach_the_control_api(fleet):
     before = fleet.sandbox.control("status")["clock"]
     body = json.dumps({"advance_seconds": 864_000})
     url = f"https://secretsmanager.{REGION}.amazonaws.com/_rehearsal/clock"
-    answered = fleet.shell(
+    status = fleet.shell(
         f"curl --silent --insecure --data '{body}' --output /dev/null --write-out '%{{http_code}}' {url}"
     )
-    assert answered == "403"
+    assert status == "403"
     assert fleet.sandbox.control("status")["clock"][:7] == before[:7]
 
 
-@pytest.mark.attack("read another secret with the credentials of the machine's role")
-def test_the_role_reads_no_other_secret(as_role, secrets):
+@pytest.mark.attack("read another secret with the credentials of the instance's role")
+def test_the_role_cannot_read_other_secrets(as_role, secrets):
     client = as_role()
     assert refusal(client.get_secret_value, SecretId=secrets["foreign"]) == "AccessDeniedException"
     assert refusal(client.get_secret_value, SecretId="foreign") == "AccessDeniedException"
@@ -119,5 +119,5 @@ def test_the_role_reads_no_other_secret(as_role, secrets):
         ({"Token": "guessed"}, "UnrecognizedClientException"),
     ],
 )
-def test_a_request_needs_the_sessions_own_key_and_token(as_role, secrets, changed, code):
+def test_a_request_needs_the_secret_and_the_token_of_the_session(as_role, secrets, changed, code):
     assert refusal(as_role(**changed).get_secret_value, SecretId=secrets["own"]) == code

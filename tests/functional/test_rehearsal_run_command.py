@@ -1,4 +1,4 @@
-"""What Run Command takes, refuses and makes of it: requests, targets, rates, errors, expiry, filters."""
+"""Run Command: validation, targets, rates, errors, expiry, filters."""
 
 import functools
 import json
@@ -18,7 +18,7 @@ from tests.functional.support import eventually, refusal
 
 @pytest.fixture
 def fleet(ssm, launch):
-    """Launches so many instances with a tag and waits until they are Online."""
+    """Launches tagged instances and waits until they are Online: `fleet(2)`; returns their ids."""
 
     def go(count):
         ids = launch(count, tags={"Fleet": "one"})
@@ -41,11 +41,11 @@ def command(ssm, command_id):
 class TestRequests:
     @pytest.fixture
     def raw(self, rehearsal_endpoint):
-        """A client that checks nothing by itself."""
+        """A client without parameter validation."""
         return boto3.client("ssm", REGION, config=Config(parameter_validation=False, retries={"total_max_attempts": 1}))
 
     @pytest.mark.parametrize(
-        ("wrong", "told"),
+        ("wrong", "message"),
         [
             ({"Comment": "x" * 101}, "'comment' failed to satisfy constraint: Member must have length less than or"),
             ({"TimeoutSeconds": 29}, "'timeoutSeconds' failed to satisfy constraint: Member must have value greater"),
@@ -59,35 +59,35 @@ class TestRequests:
             ({"DocumentHashType": "Md5"}, "enum value set: [Sha256, Sha1]"),
         ],
     )
-    def test_what_the_model_forbids(self, raw, wrong, told):
-        asked = {"DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["x"]}, **wrong}
+    def test_requests_are_checked_against_the_model(self, raw, wrong, message):
+        request = {"DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["x"]}, **wrong}
         with pytest.raises(ClientError) as refused:
-            raw.send_command(**{name: value for name, value in asked.items() if value is not None})
+            raw.send_command(**{name: value for name, value in request.items() if value is not None})
         assert refused.value.response["Error"]["Code"] == "ValidationException"
-        assert told in refused.value.response["Error"]["Message"]
+        assert message in refused.value.response["Error"]["Message"]
         assert "1 validation error detected: " in refused.value.response["Error"]["Message"]
 
-    def test_a_wrong_type(self, raw):
+    def test_a_wrong_type_is_a_serialization_error(self, raw):
         assert refusal(raw.send_command, DocumentName="AWS-RunShellScript", Comment=["x"]) == "SerializationException"
 
-    def test_other_operations_too(self, raw):
+    def test_other_operations_are_checked_too(self, raw):
         assert refusal(raw.get_parameter, Name="") == "ValidationException"
         assert refusal(raw.list_command_invocations, MaxResults=51) == "ValidationException"
         assert refusal(raw.get_command_invocation, CommandId="x", InstanceId="i-12345678") == "ValidationException"
 
-    def test_who_it_is_for(self, send, instance):
+    def test_instances_or_targets_are_required(self, send, instance):
         assert refusal(send) == "ValidationException"
         both = {"InstanceIds": [instance], "Targets": [{"Key": "InstanceIds", "Values": [instance]}]}
         assert refusal(send, **both) == "ValidationException"
         assert refusal(send, InstanceIds=[instance, instance]) == "DuplicateInstanceId"
         assert refusal(send, Targets=[{"Key": "tag:a", "Values": list("abcdef")}]) == "ValidationException"
 
-    def test_parameters_have_sizes(self, send, instance):
+    def test_parameters_have_minimum_and_maximum_sizes(self, send, instance):
         assert refusal(send, InstanceIds=[instance], Parameters={"commands": []}) == "InvalidParameters"
         long = {"commands": ["x"], "workingDirectory": ["x" * 4097]}
         assert refusal(send, InstanceIds=[instance], Parameters=long) == "InvalidParameters"
 
-    def test_defaults_are_of_any_type(self, ssm, instance, document, machines):
+    def test_defaults_have_any_type(self, ssm, instance, document, machines):
         parameters = {
             "Times": {"type": "Integer", "default": 5, "allowedValues": [5, 6], "allowedPattern": "[0-9]"},
             "Loud": {"type": "Boolean", "default": True},
@@ -96,14 +96,14 @@ class TestRequests:
         name = document(("step", ["out {{ Times }} {{Loud}} {{ Both }}"]), parameters=parameters)
         run(ssm, instance, name)
         run(ssm, instance, name, Parameters={"Times": ["6"], "Loud": ["false"]})
-        assert [one.text for one in machines.made[instance].calls] == [
+        assert [call.text for call in machines.made[instance].calls] == [
             'out 5 true {"a": 1}\n',
             'out 6 false {"a": 1}\n',
         ]
         wrong = {"InstanceIds": [instance], "DocumentName": name, "Parameters": {"Times": ["7"]}}
         assert refusal(ssm.send_command, **wrong) == "InvalidParameters"
 
-    def test_what_parameter_store_has_is_put_in(self, ssm, send, instance, machines):
+    def test_references_to_parameter_store_are_replaced(self, ssm, send, instance, machines):
         ssm.put_parameter(Name="/word", Value="hello", Type="String")
         ssm.put_parameter(Name="/secret", Value="s", Type="SecureString")
         sent = send(InstanceIds=[instance], Parameters={"commands": ["out {{ssm:/word}} {{ .Names }}"]})["Command"]
@@ -117,13 +117,13 @@ class TestRequests:
 
 
 class TestDocuments:
-    def test_amazons_own_is_schema_1_2(self, ssm):
+    def test_the_document_of_amazon_has_schema_1_2(self, ssm):
         content = json.loads(ssm.get_document(Name="AWS-RunShellScript")["Content"])
         assert content["schemaVersion"] == "1.2"
         (settings,) = content["runtimeConfig"]["aws:runShellScript"]["properties"]
         assert settings["id"] == "0.aws:runShellScript"
 
-    def test_ones_own_may_be_too(self, ssm, instance):
+    def test_custom_documents_may_have_schema_1_2(self, ssm, instance):
         settings = {"id": "0.aws:runShellScript", "runCommand": ["out mine"]}
         content = {"schemaVersion": "1.2", "runtimeConfig": {"aws:runShellScript": {"properties": [settings]}}}
         ssm.create_document(Name="Mine", DocumentType="Command", Content=json.dumps(content))
@@ -134,7 +134,7 @@ class TestDocuments:
             == "InvalidDocumentContent"
         )
 
-    def test_parameters_count_as_part_of_it(self, ssm, send, instance, document):
+    def test_parameters_count_toward_the_size(self, ssm, send, instance, document):
         amazons = len(ssm.get_document(Name="AWS-RunShellScript")["Content"])
         room = 64 * 1024 - amazons
         large = {"InstanceIds": [instance], "Parameters": {"commands": ["out " + "x" * (room - 4)]}}
@@ -142,14 +142,14 @@ class TestDocuments:
         large["Parameters"]["executionTimeout"] = ["9"]
         assert refusal(send, **large) == "MaxDocumentSizeExceeded"
 
-    def test_it_is_as_large_as_it_was_given(self, ssm, instance):
-        """Written anew, with a space after each comma, it would not be a document any more."""
+    def test_the_size_is_that_of_the_content_as_sent(self, ssm, instance):
+        """Serialized again, with a space after each comma, this document would be too large."""
         step = {"action": "aws:runShellScript", "name": "a", "inputs": {"runCommand": ["out x"] * 7_900}}
         content = json.dumps({"schemaVersion": "2.2", "mainSteps": [step]}, separators=(",", ":"))
         ssm.create_document(Name="Mine", DocumentType="Command", Content=content)
         assert run(ssm, instance, "Mine")["Status"] == "Success"
 
-    def test_without_a_type_it_is_a_command_document(self, ssm, instance):
+    def test_the_default_type_is_command(self, ssm, instance):
         step = {"action": "aws:runShellScript", "name": "a", "inputs": {"runCommand": ["out mine"]}}
         content = json.dumps({"schemaVersion": "2.2", "mainSteps": [step]})
         made = ssm.create_document(Name="Mine", Content=content)["DocumentDescription"]
@@ -159,27 +159,27 @@ class TestDocuments:
 
 
 class TestTargets:
-    def test_all_criteria_have_to_be_met(self, ssm, send, launch, fleet):
-        one, two = fleet(2)
+    def test_instances_must_meet_all_criteria(self, ssm, send, launch, fleet):
+        first, second = fleet(2)
         other = launch(1, role="permitted", tags={"Fleet": "one", "Role": "other"})[0]
-        eventually(lambda: online(ssm) == {one, two, other})
+        eventually(lambda: online(ssm) == {first, second, other})
         fleets = {"Key": "tag:Fleet", "Values": ["one", "more"]}
 
         def reached(*targets):
             found = ended(ssm, send(Targets=list(targets))["Command"]["CommandId"])
-            return {each["InstanceId"] for each in found}
+            return {invocation["InstanceId"] for invocation in found}
 
-        assert reached(fleets) == {one, two, other}
+        assert reached(fleets) == {first, second, other}
         assert reached(fleets, {"Key": "tag:Role", "Values": ["other"]}) == {other}
-        assert reached(fleets, {"Key": "InstanceIds", "Values": [one, other]}) == {one, other}
+        assert reached(fleets, {"Key": "InstanceIds", "Values": [first, other]}) == {first, other}
         assert reached({"Key": "tag-key", "Values": ["Role"]}) == {other}
 
-    def test_none_at_all(self, ssm, send):
+    def test_a_command_without_matching_instances_fails(self, ssm, send):
         sent = send(Targets=[{"Key": "tag:Fleet", "Values": ["none"]}])["Command"]
         found = command(ssm, sent["CommandId"])
         assert (found["Status"], found["StatusDetails"], found["TargetCount"]) == ("Failed", "NoInstancesInTag", 0)
 
-    def test_to_one_then_two_more_then_ever_more(self, ssm, fleet, document, machines, control):
+    def test_a_command_is_sent_in_growing_waves(self, ssm, fleet, document, machines, control):
         ids = fleet(7)
         control("latency", {"wave": 1.5})
         name = document(("first", ["wait"]))
@@ -187,7 +187,7 @@ class TestTargets:
         seen: list[int] = []
 
         def running():
-            seen.append(sum(bool(machines.made[one].calls) for one in ids))
+            seen.append(sum(bool(machines.made[instance_id].calls) for instance_id in ids))
             return seen[-1] == 7
 
         eventually(running)
@@ -195,23 +195,23 @@ class TestTargets:
 
 
 class TestErrors:
-    def test_as_many_as_are_allowed(self, ssm, fleet, document, machines):
+    def test_max_errors_as_a_number(self, ssm, fleet, document, machines):
         ids = fleet(4)
         name = document(("step", ["exit 1"]))
         sent = ssm.send_command(InstanceIds=ids, DocumentName=name, MaxConcurrency="1", MaxErrors="1")["Command"]
-        details = sorted(one["StatusDetails"] for one in ended(ssm, sent["CommandId"]))
+        details = sorted(invocation["StatusDetails"] for invocation in ended(ssm, sent["CommandId"]))
         assert details == ["Failed", "Failed", "Terminated", "Terminated"]
         found = command(ssm, sent["CommandId"])
         assert (found["Status"], found["ErrorCount"], found["CompletedCount"]) == ("Failed", 2, 4)
 
-    def test_a_percentage_of_the_targets(self, ssm, fleet, document, machines):
+    def test_max_errors_as_a_percentage(self, ssm, fleet, document, machines):
         ids = fleet(4)
         name = document(("step", ["exit 1"]))
         sent = ssm.send_command(InstanceIds=ids, DocumentName=name, MaxConcurrency="25%", MaxErrors="50%")["Command"]
-        details = sorted(one["StatusDetails"] for one in ended(ssm, sent["CommandId"]))
+        details = sorted(invocation["StatusDetails"] for invocation in ended(ssm, sent["CommandId"]))
         assert details == ["Failed", "Failed", "Failed", "Terminated"]
 
-    def test_errors_that_are_allowed_make_it_incomplete(self, ssm, fleet, document, machines):
+    def test_errors_within_max_errors_make_the_command_incomplete(self, ssm, fleet, document, machines):
         ids = fleet(2)
         machines.made[ids[0]].proceed.set()
         name = document(("step", ["wait"], {"timeoutSeconds": "5"}))
@@ -222,14 +222,14 @@ class TestErrors:
 
 
 class TestExpiry:
-    def test_an_agent_that_is_out_of_reach_until_the_end(self, ssm, send, instance, control):
+    def test_a_command_to_an_unreachable_agent_times_out(self, ssm, send, instance, control):
         control("host", {"instance_id": instance, "do": "lose-agent"})
         sent = send(InstanceIds=[instance], TimeoutSeconds=600)["Command"]
 
         def shown():
             found = ssm.list_command_invocations(CommandId=sent["CommandId"], Details=True)["CommandInvocations"]
-            told = found[0] if found else {"Status": "", "StatusDetails": "", "CommandPlugins": []}
-            return told["Status"], told["StatusDetails"], statuses(told).get("aws:runShellScript")
+            shape = found[0] if found else {"Status": "", "StatusDetails": "", "CommandPlugins": []}
+            return shape["Status"], shape["StatusDetails"], statuses(shape).get("aws:runShellScript")
 
         assert sent["ExpiresAfter"] - sent["RequestedDateTime"] == timedelta(seconds=600 + 3600)
         eventually(lambda: shown() == ("Delayed", "Delayed", "Pending"))
@@ -242,7 +242,7 @@ class TestExpiry:
         assert (found["Status"], found["StatusDetails"]) == ("TimedOut", "DeliveryTimedOut")
         assert (found["DeliveryTimedOutCount"], found["ErrorCount"], found["CompletedCount"]) == (1, 0, 1)
 
-    def test_after_its_time_for_delivery_it_does_not_run(self, ssm, send, instance, control, machines):
+    def test_a_command_does_not_run_after_its_delivery_timeout(self, ssm, send, instance, control, machines):
         control("host", {"instance_id": instance, "do": "lose-agent"})
         sent = send(InstanceIds=[instance], TimeoutSeconds=60)["Command"]
         control("clock", {"advance_seconds": 61})
@@ -253,7 +253,7 @@ class TestExpiry:
 
 
 class TestListing:
-    def test_fifty_a_page_unless_told_otherwise(self, ssm, send, instance):
+    def test_pages_have_50_items_by_default(self, ssm, send, instance):
         for _ in range(52):
             send(InstanceIds=[instance])
         first = ssm.list_commands()
@@ -264,12 +264,12 @@ class TestListing:
     def test_filters(self, ssm, send, instance, document):
         good = send(InstanceIds=[instance])["Command"]["CommandId"]
         bad = ssm.send_command(InstanceIds=[instance], DocumentName=document(("step", ["exit 1"])))["Command"]
-        for one in (good, bad["CommandId"]):
-            ended(ssm, one)
+        for command_id in (good, bad["CommandId"]):
+            ended(ssm, command_id)
 
         def found(call=ssm.list_commands, **filters):
-            answer = call(Filters=[{"key": key, "value": value} for key, value in filters.items()])
-            return {one["CommandId"] for one in answer.get("Commands", answer.get("CommandInvocations"))}
+            response = call(Filters=[{"key": key, "value": value} for key, value in filters.items()])
+            return {item["CommandId"] for item in response.get("Commands", response.get("CommandInvocations"))}
 
         assert found(Status="Success") == {good}
         assert found(Status="Failed") == {bad["CommandId"]}
@@ -285,7 +285,7 @@ class TestListing:
 
 
 class TestRates:
-    def test_an_operation_has_the_rate_that_is_set(self, ssm, control):
+    def test_an_operation_is_throttled_at_its_rate(self, ssm, control):
         assert control("rates", {"ListCommands": {"burst": 2, "per_second": 0}})
         for _ in range(2):
             ssm.list_commands()
@@ -296,7 +296,7 @@ class TestRates:
         assert control("rates") == {}
 
     @pytest.mark.parametrize("wrong", [{}, {"Fly": None}, {"RunInstances": None}, {"SendCommand": {"burst": "x"}}])
-    def test_rates_that_make_no_sense(self, control, wrong):
+    def test_invalid_rates_are_refused(self, control, wrong):
         with pytest.raises(urllib.error.HTTPError) as refused:
             control("rates", wrong)
         assert refused.value.code == 400

@@ -1,4 +1,4 @@
-"""EBS volumes of the rehearsal's EC2: what is refused, and the disks that hosts get."""
+"""EBS volumes in the rehearsal: EC2's errors, and the disks of hosts."""
 
 import pytest
 
@@ -9,7 +9,7 @@ ZONE, ELSEWHERE = "sa-east-1b", "sa-east-1a"
 
 @pytest.fixture
 def launch(ec2, ssm):
-    """Launches an instance in the zone; its id."""
+    """Launches an instance in the zone; returns its id."""
     image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
 
     def launch(**more):
@@ -22,7 +22,7 @@ def launch(ec2, ssm):
 
 @pytest.fixture
 def create(ec2):
-    """Creates a volume; its id."""
+    """Creates a volume; returns its id."""
     return lambda zone=ZONE: ec2.create_volume(AvailabilityZone=zone, Size=20, VolumeType="gp3")["VolumeId"]
 
 
@@ -38,7 +38,7 @@ def attachments(ec2, volume):
     return ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["Attachments"]
 
 
-def test_a_new_volume_is_available_and_as_fast_as_gp3_is(ec2, create):
+def test_a_new_volume_is_available_with_the_speed_of_gp3(ec2, create):
     (volume,) = ec2.describe_volumes(VolumeIds=[create()])["Volumes"]
     assert (volume["State"], volume["Iops"], volume["Throughput"]) == ("available", 3000, 125)
 
@@ -54,7 +54,7 @@ def test_a_host_gets_the_disk_of_a_volume(ec2, machines, launch, create, attach)
     assert machines.made[instance].volumes == []
 
 
-def test_an_instance_may_be_launched_with_volumes(ec2, machines, launch):
+def test_an_instance_can_be_launched_with_volumes(ec2, machines, launch):
     ebs = {"VolumeSize": 10, "DeleteOnTermination": False}
     instance = launch(BlockDeviceMappings=[{"DeviceName": "/dev/sdf", "Ebs": ebs}])
     mine = [{"Name": "attachment.device", "Values": ["/dev/sdf"]}]
@@ -62,13 +62,14 @@ def test_an_instance_may_be_launched_with_volumes(ec2, machines, launch):
     assert machines.made[instance].volumes == [volume["VolumeId"]]
 
 
-def test_a_volume_outlives_its_instance_and_goes_to_the_next(ec2, machines, launch, create, attach):
+def test_a_volume_outlives_its_instance_and_can_be_attached_to_another(ec2, machines, launch, create, attach):
     first, volume = launch(), create()
     attach(volume, first)
+    instance = ec2.describe_instances(InstanceIds=[first])["Reservations"][0]["Instances"][0]
     root = [
-        one["Ebs"]["VolumeId"]
-        for one in ec2.describe_instances(InstanceIds=[first])["Reservations"][0]["Instances"][0]["BlockDeviceMappings"]
-        if one["DeviceName"] == "/dev/sda1"
+        mapping["Ebs"]["VolumeId"]
+        for mapping in instance["BlockDeviceMappings"]
+        if mapping["DeviceName"] == "/dev/sda1"
     ]
     ec2.terminate_instances(InstanceIds=[first])
     eventually(lambda: machines.made[first].destroyed)
@@ -79,7 +80,7 @@ def test_a_volume_outlives_its_instance_and_goes_to_the_next(ec2, machines, laun
     assert machines.made[second].volumes == [volume]
 
 
-def test_data_lasts_as_long_as_the_volume(ec2, server, launch, create, attach):
+def test_data_is_kept_as_long_as_the_volume(ec2, server, launch, create, attach):
     volume = create()
     attach(volume, launch())
     data = server.world.volumes.get(volume, 20)
@@ -91,7 +92,7 @@ def test_data_lasts_as_long_as_the_volume(ec2, server, launch, create, attach):
     assert server.world.volumes.get(volume, 20) is not data
 
 
-def test_what_is_attached_can_be_neither_deleted_nor_attached_again(ec2, launch, create, attach):
+def test_an_attached_volume_cannot_be_deleted_or_attached_again(ec2, launch, create, attach):
     instance, other, volume = launch(), launch(), create()
     attach(volume, instance)
     assert refusal(ec2.delete_volume, VolumeId=volume) == "VolumeInUse"
@@ -100,7 +101,7 @@ def test_what_is_attached_can_be_neither_deleted_nor_attached_again(ec2, launch,
     assert refusal(ec2.attach_volume, InstanceId=instance, **second) == "InvalidParameterValue"
 
 
-def test_what_ec2_does_not_attach(ec2, launch, create):
+def test_invalid_attachments_are_refused(ec2, launch, create):
     instance, gone = launch(), launch()
     ec2.terminate_instances(InstanceIds=[gone])
     request = {"VolumeId": create(ELSEWHERE), "InstanceId": instance, "Device": "/dev/sdf"}
@@ -113,7 +114,7 @@ def test_what_ec2_does_not_attach(ec2, launch, create):
     assert refusal(ec2.create_volume, AvailabilityZone="sa-east-1x", Size=1) == "InvalidZone.NotFound"
 
 
-def test_what_ec2_does_not_detach(ec2, launch, create, attach):
+def test_invalid_detachments_are_refused(ec2, launch, create, attach):
     instance, other, volume = launch(), launch(), create()
     assert refusal(ec2.detach_volume, VolumeId=volume) == "IncorrectState"
     attach(volume, instance)
@@ -130,20 +131,20 @@ def test_a_mounted_volume_is_busy_until_it_is_unmounted(ec2, machines, launch, c
     machines.made[instance].mounted.add(volume)
     assert refusal(ec2.detach_volume, VolumeId=volume, Force=True) == "UnsupportedOperation"
     assert ec2.detach_volume(VolumeId=volume)["State"] == "busy"
-    assert [one["State"] for one in attachments(ec2, volume)] == ["busy"]
+    assert [attachment["State"] for attachment in attachments(ec2, volume)] == ["busy"]
     machines.made[instance].mounted.clear()
     assert attachments(ec2, volume) == []
     assert machines.made[instance].volumes == []
 
 
-def test_a_volume_grows_and_never_shrinks(ec2, create):
+def test_a_volume_can_grow_but_not_shrink(ec2, create):
     volume = create()
     assert refusal(ec2.modify_volume, VolumeId=volume, Size=19) == "InvalidParameterValue"
     ec2.modify_volume(VolumeId=volume, Size=30)
     assert ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["Size"] == 30
 
 
-def test_a_volume_that_a_host_cannot_have_stays_available(ec2, machines, launch, create):
+def test_a_volume_stays_available_when_its_host_cannot_attach_it(ec2, machines, launch, create):
     instance, volume = launch(), create()
     machines.made[instance].no_devices = "no loop devices here"
     request = {"VolumeId": volume, "InstanceId": instance, "Device": "/dev/sdf"}

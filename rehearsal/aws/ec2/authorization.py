@@ -1,14 +1,14 @@
-"""Which actions EC2 checks for a request, on which resources, with which tags.
+"""The permissions that calls to EC2 need.
 
 Sources
 -------
 - Resource types by action: Service Authorization Reference, "Actions, resources, and condition keys for Amazon EC2".
-- RunInstances is checked on everything that the launch makes and uses, its template included: EC2 user guide, "Example
-  policies to control access to the Amazon EC2 API", "Launch instances (RunInstances)". Subnets and groups that EC2
-  chooses by itself are shown as `*`, which is assumed.
-- CreateTags is checked on all that is tagged when it is made, with `ec2:CreateAction`: EC2 user guide, "Grant
-  permission to tag Amazon EC2 resources during creation". Request tags are those of a resource's own type: the same.
-- iam:PassRole for the role of a launch's profile: EC2 user guide, "IAM roles for Amazon EC2".
+- RunInstances is checked on everything that the launch creates and uses, including its template: EC2 user guide,
+  "Example policies to control access to the Amazon EC2 API", "Launch instances (RunInstances)". That subnets and
+  security groups chosen by EC2 are checked as `*` is assumed.
+- CreateTags is checked on all resources that are tagged on creation, with `ec2:CreateAction`: EC2 user guide, "Grant
+  permission to tag Amazon EC2 resources during creation". Request tags are those of the resource's own type: the same.
+- iam:PassRole for the role in a launch's instance profile: EC2 user guide, "IAM roles for Amazon EC2".
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
 
-from rehearsal.aws.ec2.launches import laid_over
-from rehearsal.aws.iam.access import Call, request_tags, resource_tags
+from rehearsal.aws.ec2.launches import merge_template
+from rehearsal.aws.iam.api_calls import ApiCall, request_tags, resource_tags
 from rehearsal.aws.iam.policies import Request
 from rehearsal.aws.iam.principals import PARTITION
 
 _ID = re.compile(r"([a-z]+)-[0-9a-f]{8,}")
 _READS = ("Describe", "Get", "List", "Search")
-_READS_OF_RESOURCES = {
+_READS_WITH_RESOURCES = {
     "DescribeCapacityBlockExtensionOfferings",
     "DescribeImageAttribute",
     "DescribeInstanceAttribute",
@@ -43,7 +43,7 @@ _READS_OF_RESOURCES = {
     "GetPasswordData",
 }
 """All other reads are checked on `*`."""
-_MADE: Mapping[str, tuple[str, ...]] = {
+_CREATED_TYPES: Mapping[str, tuple[str, ...]] = {
     "AllocateAddress": ("elastic-ip",),
     "CreateCapacityReservation": ("capacity-reservation",),
     "CreateImage": ("image",),
@@ -75,61 +75,63 @@ _TYPES: Mapping[str, str] = {
     "vpc": "vpc",
     "vpce": "vpc-endpoint",
 }
-"""Resource types by what ids begin with. A request that names none of these is checked on `*`."""
+"""Resource types by the prefix of their ids. A request that names none of these is checked on `*`."""
 _WITHOUT_ACCOUNT = ("image", "snapshot")
 
 
-def requests(call: Call) -> list[Request]:
-    """What is checked for a call to EC2."""
-    if call.operation.startswith(_READS) and call.operation not in _READS_OF_RESOURCES:
-        return [call.on("*")]
+def required_permissions(call: ApiCall) -> list[Request]:
+    if call.operation.startswith(_READS) and call.operation not in _READS_WITH_RESOURCES:
+        return [call.request("*")]
     parameters = _with_template(call) if call.operation == "RunInstances" else call.parameters
     if call.operation in ("CreateTags", "DeleteTags"):
-        given = request_tags(parameters.get("Tags"))
-        return [_on_existing(call, kind, name, given) for kind, name in _used(call, parameters)] or [call.on("*")]
-    tags = {one.get("ResourceType", ""): one.get("Tags") for one in parameters.get("TagSpecifications") or []}
-    new = [*_MADE.get(call.operation, ()), *(["security-group-rule"] if "security-group-rule" in tags else [])]
+        tags = request_tags(parameters.get("Tags"))
+        return [_use(call, kind, name, tags) for kind, name in _used(call, parameters)] or [call.request("*")]
+    tags_by_type = {
+        specification.get("ResourceType", ""): specification.get("Tags")
+        for specification in parameters.get("TagSpecifications") or []
+    }
+    created = [*_CREATED_TYPES.get(call.operation, ()), *({"security-group-rule"} & tags_by_type.keys())]
     return [
-        *(_on_existing(call, kind, name, {}) for kind, name in sorted(set(_used(call, parameters)))),
-        *(call.on(_arn(call, kind, "*"), request_tags(tags.get(kind))) for kind in new),
-        *(_tagging(call, kind, pairs) for kind, pairs in tags.items() if pairs),
-        *_passing(call, parameters),
-    ] or [call.on("*")]
+        *(_use(call, kind, name, {}) for kind, name in sorted(set(_used(call, parameters)))),
+        *(call.request(_arn(call, kind, "*"), request_tags(tags_by_type.get(kind))) for kind in created),
+        *(_tagging(call, kind, tags) for kind, tags in tags_by_type.items() if tags),
+        *_passed_roles(call, parameters),
+    ] or [call.request("*")]
 
 
-def _on_existing(call: Call, kind: str, name: str, given: Mapping[str, Any]) -> Request:
-    return call.on(_arn(call, kind, name), {**_tags_of(call, name), **given})
+def _use(call: ApiCall, kind: str, name: str, context: Mapping[str, Any]) -> Request:
+    return call.request(_arn(call, kind, name), {**_tags_of(call, name), **context})
 
 
-def _tagging(call: Call, kind: str, tags: Any) -> Request:
+def _tagging(call: ApiCall, kind: str, tags: Any) -> Request:
     context = {**request_tags(tags), "ec2:CreateAction": call.operation}
-    return call.on(_arn(call, kind, "*"), context, action="ec2:CreateTags")
+    return call.request(_arn(call, kind, "*"), context, action="ec2:CreateTags")
 
 
-def _backend(call: Call) -> Any:
+def _backend(call: ApiCall) -> Any:
     return ec2_backends[call.account][call.region]
 
 
-def _arn(call: Call, kind: str, name: str) -> str:
+def _arn(call: ApiCall, kind: str, name: str) -> str:
     return call.arn(f"{kind}/{name}", account="" if kind in _WITHOUT_ACCOUNT else None)
 
 
-def _with_template(call: Call) -> Mapping[str, Any]:
-    chosen = call.parameters.get("LaunchTemplate")
-    if not chosen:
+def _with_template(call: ApiCall) -> Mapping[str, Any]:
+    specification = call.parameters.get("LaunchTemplate")
+    if not specification:
         return call.parameters
     try:
-        data = deepcopy(dict(_backend(call)._get_template_from_args(chosen).data))
+        data = deepcopy(dict(_backend(call)._get_template_from_args(specification).data))
     except EC2ClientError:
         return call.parameters
-    return laid_over(call.parameters, data)
+    return merge_template(call.parameters, data)
 
 
-def _used(call: Call, parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Types and ids of what a request names: in a launch anywhere, else at its top."""
+def _used(call: ApiCall, parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Types and ids of the resources that a request names: for a launch at any depth, else at the top level."""
     backend, is_launch = _backend(call), call.operation == "RunInstances"
-    found = [(_TYPES[prefix], name) for prefix, name in _ids(parameters, deep=is_launch) if prefix in _TYPES]
-    yield from found
+    used = [(_TYPES[prefix], name) for prefix, name in _ids(parameters, nested=is_launch) if prefix in _TYPES]
+    yield from used
     name = (parameters.get("LaunchTemplate") or parameters).get("LaunchTemplateName")
     if name and call.operation != "CreateLaunchTemplate":
         yield "launch-template", backend.launch_template_name_to_ids.get(name, name)
@@ -137,35 +139,35 @@ def _used(call: Call, parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]
         group = backend.get_security_group_from_name(name)
         yield "security-group", group.id if group else name
     if is_launch:
-        yield from ((kind, "*") for kind in {"subnet", "security-group"} - {kind for kind, _ in found})
+        yield from ((kind, "*") for kind in {"subnet", "security-group"} - {kind for kind, _ in used})
 
 
-def _ids(value: Any, *, deep: bool) -> Iterator[tuple[str, str]]:
-    """The prefixes and ids among a request's values and lists of values; with `deep` in structures, too."""
-    for one in value.values() if isinstance(value, Mapping) else value:
-        if isinstance(one, str):
-            if found := _ID.fullmatch(one):
-                yield found[1], one
-        elif isinstance(one, list) or (deep and isinstance(one, Mapping)):
-            yield from _ids(one, deep=deep)
+def _ids(value: Any, *, nested: bool) -> Iterator[tuple[str, str]]:
+    """The prefixes and ids among a request's values and lists of values; with `nested` in structures, too."""
+    for item in value.values() if isinstance(value, Mapping) else value:
+        if isinstance(item, str):
+            if match := _ID.fullmatch(item):
+                yield match[1], item
+        elif isinstance(item, list) or (nested and isinstance(item, Mapping)):
+            yield from _ids(item, nested=nested)
 
 
-def _tags_of(call: Call, name: str) -> dict[str, str]:
-    if name.startswith("cr-"):
-        blocks = [*call.world.market.blocks(call.region)]
-        block = next((one for one in blocks if one.reservation_id == name), None)
-        found = call.world.on_demand.find(call.region, name) or block
-        tags = found.tags if found else {}
+def _tags_of(call: ApiCall, resource_id: str) -> dict[str, str]:
+    if resource_id.startswith("cr-"):
+        blocks = call.world.market.blocks(call.region)
+        block = next((block for block in blocks if block.reservation_id == resource_id), None)
+        reservation = call.world.on_demand.find(call.region, resource_id) or block
+        tags = reservation.tags if reservation else {}
     else:
-        tags = dict(_backend(call).tags.get(name, {}))
+        tags = dict(_backend(call).tags.get(resource_id, {}))
     return resource_tags(tags, "ec2:ResourceTag")
 
 
-def _passing(call: Call, parameters: Mapping[str, Any]) -> Iterator[Request]:
-    profile = parameters.get("IamInstanceProfile") or {}
+def _passed_roles(call: ApiCall, parameters: Mapping[str, Any]) -> Iterator[Request]:
+    requested = parameters.get("IamInstanceProfile") or {}
     if call.operation not in ("RunInstances", "AssociateIamInstanceProfile", "ReplaceIamInstanceProfileAssociation"):
         return
-    for one in iam_backends[call.account][PARTITION].instance_profiles.values():
-        if one.name == profile.get("Name") or one.arn == profile.get("Arn"):
-            for role in one.roles:
-                yield call.on(role.arn, {"iam:PassedToService": "ec2.amazonaws.com"}, action="iam:PassRole")
+    for profile in iam_backends[call.account][PARTITION].instance_profiles.values():
+        if profile.name == requested.get("Name") or profile.arn == requested.get("Arn"):
+            for role in profile.roles:
+                yield call.request(role.arn, {"iam:PassedToService": "ec2.amazonaws.com"}, action="iam:PassRole")

@@ -1,8 +1,8 @@
-"""Where the Neuron instance types are, and what else EC2 checks of a type before a launch.
+"""Which zones offer the Neuron instance types, and EC2's errors about instance types and capacity.
 
-moto knows every type's description (DescribeInstanceTypes) and, from AWS's own answers, which zones offer it. Two
+moto knows every type's description (DescribeInstanceTypes) and, from AWS's own responses, which zones offer it. Two
 things are corrected here: the zones of types sold by Capacity Block, which moto lists for whole regions although
-blocks were seen in one zone only, and the answer to a type that a zone lacks, which moto never gives.
+blocks were seen in one zone only, and the error for a type that a zone does not offer, which moto never raises.
 """
 
 from __future__ import annotations
@@ -15,46 +15,49 @@ from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYP
 from rehearsal.errors import AwsError
 from rehearsal.market.pools import POOLS
 
-# moto has no Local Zones; this id is as AWS lists it ("Available Local Zones").
+# moto has no Local Zones; AWS lists this id in "Available Local Zones".
 _LOCAL_ZONE_IDS: Mapping[str, str] = {"us-east-1-dfw-2a": "use1-dfw2-az1"}
 
-# Only where a block of it can be bought: https://aws.amazon.com/ec2/capacityblocks/pricing/ lists the regions, a
-# purchase in sa-east-1 was seen in zone b.
-ONLY_ZONES: Mapping[str, frozenset[str]] = {
+# Zones where a block can be bought: https://aws.amazon.com/ec2/capacityblocks/pricing/ lists the regions; a purchase
+# in sa-east-1 was seen in zone b.
+BLOCK_ZONES: Mapping[str, frozenset[str]] = {
     "trn2.3xlarge": frozenset(pool.zone for pool in POOLS if pool.instance_type == "trn2.3xlarge")
 }
 
 
 def zones_offering(region: str, instance_type: str) -> list[str]:
-    """The zones of `region` that offer `instance_type`, in order; none when the region doesn't."""
-    listed = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, [])
-    return sorted(one["Location"] for one in listed if one["InstanceType"] == instance_type and is_offered(one))
+    """The zones of `region` that offer `instance_type`, sorted."""
+    offerings = INSTANCE_TYPE_OFFERINGS["availability-zone"].get(region, [])
+    return sorted(
+        offering["Location"]
+        for offering in offerings
+        if offering["InstanceType"] == instance_type and is_offered(offering)
+    )
 
 
 def is_offered(offering: Mapping[str, Any]) -> bool:
-    """Whether an entry of moto's table stands, be it of a region, a zone or a zone id."""
-    only = ONLY_ZONES.get(offering["InstanceType"])
-    if only is None or offering["LocationType"] == "outpost":
+    """Whether an entry of moto's offerings (for a region, a zone or a zone id) is correct."""
+    zones = BLOCK_ZONES.get(offering["InstanceType"])
+    if zones is None or offering["LocationType"] == "outpost":
         return True
     if offering["LocationType"] == "availability-zone":
-        return offering["Location"] in only
+        return offering["Location"] in zones
     if offering["LocationType"] == "region":
-        return any(zone.startswith(offering["Location"]) for zone in only)
-    return offering["Location"] in {zone_id(zone) for zone in only}
+        return any(zone.startswith(offering["Location"]) for zone in zones)
+    return offering["Location"] in {zone_id(zone) for zone in zones}
 
 
-def zone_id(zone: str) -> str:
-    """The zone's id in this account, as DescribeAvailabilityZones gives it."""
+def zone_id(zone_name: str) -> str:
+    """The zone's id in this account, as in DescribeAvailabilityZones."""
     from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
 
-    if zone in _LOCAL_ZONE_IDS:
-        return _LOCAL_ZONE_IDS[zone]
-    known = RegionsAndZonesBackend.zones[zone[:-1]]
-    return next(str(one.zone_id) for one in known if one.name == zone)
+    if zone_name in _LOCAL_ZONE_IDS:
+        return _LOCAL_ZONE_IDS[zone_name]
+    zones = RegionsAndZonesBackend.zones[zone_name[:-1]]
+    return next(str(zone.zone_id) for zone in zones if zone.name == zone_name)
 
 
-def vcpus_of(instance_type: str) -> int:
-    """How many vCPUs an instance of a type has, unless it is told to have fewer."""
+def default_vcpus(instance_type: str) -> int:
     return int(INSTANCE_TYPES[instance_type]["VCpuInfo"]["DefaultVCpus"])
 
 
@@ -62,24 +65,26 @@ def check_offered(region: str, zone: str, instance_type: str) -> None:
     """AwsError unless `zone` offers `instance_type`.
 
     Source: EC2 API reference, "Error codes" (InvalidParameterValue for an unknown type, Unsupported for a zone
-    that lacks it; its message lists the zones that would do).
+    without the type; its message lists the zones that offer it).
     """
     if instance_type not in INSTANCE_TYPES:
         raise AwsError("InvalidParameterValue", f"Invalid value '{instance_type}' for InstanceType.")
-    offering = zones_offering(region, instance_type)
-    if zone in offering:
+    zones = zones_offering(region, instance_type)
+    if zone in zones:
         return
-    choice = f" or choosing {', '.join(offering)}" if offering else ""
+    alternatives = f" or choosing {', '.join(zones)}" if zones else ""
     raise AwsError(
         "Unsupported",
         f"Your requested instance type ({instance_type}) is not supported in your requested Availability Zone "
-        f"({zone}). Please retry your request by not specifying an Availability Zone{choice}.",
+        f"({zone}). Please retry your request by not specifying an Availability Zone{alternatives}.",
     )
 
 
 def out_of_capacity(instance_type: str, zone: str) -> AwsError:
-    """What EC2 answers when it has no more instances of a type: EC2 API, "Error codes", a server error that clients
-    try again (hammertime 29); the text as others saw it (scylla-cluster-tests 5119).
+    """EC2's error when it has no more instances of a type.
+
+    Sources: EC2 API, "Error codes"; a server error, which clients retry (hammertime 29); the text:
+    scylla-cluster-tests 5119.
     """
     return AwsError(
         "InsufficientInstanceCapacity",

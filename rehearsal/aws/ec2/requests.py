@@ -1,17 +1,15 @@
-"""Requests to EC2 as EC2 checks them before it looks at anything else, in its own codes and words.
+"""Validation of EC2 requests against botocore's model, before the operation runs, with EC2's codes and texts.
 
 Sources
 -------
-- UnknownParameter, with this text, naming the member that is not known, letters big or small as the API has them:
-  aws-sdk-cpp 327, knife-ec2 444 (a member of a structure), aws-sdk-js 57 (of a list), soto 291.
-- MissingParameter, InvalidParameterValue: EC2 API reference, "Error codes"; "The request must contain the parameter":
-  the same.
-- What a number below the least is told: aws-sdk-ruby 2575. The text for other values that a parameter can't have has
-  the same beginning in all that was seen (devops-basics 1); that it is this one for a number, a truth value, an instant
-  or a word that isn't one is assumed.
-- Which members there are, are required, and within which limits: botocore's model. What the model limits on top of
-  EC2's documentation can't be told apart. Instance types are not held to the model's list: AWS has new ones every
-  month, and its own code for those that do not exist, which the operations give.
+- UnknownParameter with this text, naming the unknown member in the API's spelling: aws-sdk-cpp 327, knife-ec2 444 (a
+  member of a structure), aws-sdk-js 57 (of a list), soto 291.
+- MissingParameter, InvalidParameterValue, "The request must contain the parameter": EC2 API reference, "Error codes".
+- The text for a number below the minimum: aws-sdk-ruby 2575. Texts seen for other invalid values begin alike
+  (devops-basics 1); that this holds for malformed numbers, booleans, timestamps and enum values is assumed.
+- Known and required members and their limits: botocore's model. Limits that only the model has can't be distinguished
+  from documented ones. The model's list of instance types is ignored: AWS adds types every month, and the operations
+  have their own error for unknown ones.
 """
 
 from __future__ import annotations
@@ -29,38 +27,39 @@ _NOT_ENUMERATED = ("InstanceType",)
 
 
 def check(operation: str, parameters: Mapping[str, str]) -> None:
-    """AwsError when EC2 would not take it as a request for the operation."""
+    """AwsError when the parameters are not a valid request for the operation."""
     model = operation_model("ec2", operation)
     if model is None:
         return
     reading = read(model.input_shape, parameters, is_ec2=True)
     for name in reading.unknown:
         raise AwsError("UnknownParameter", f"The parameter {name} is not recognized")
-    for one in reading.malformed:
-        raise _invalid(one.name, one.text)
+    for parameter in reading.malformed:
+        raise _invalid(parameter.name, parameter.text)
     if model.input_shape is not None:
         for name in _missing(model.input_shape, reading.values):
             raise AwsError("MissingParameter", f"The request must contain the parameter {name}")
-        for error in _out_of_bounds(model.input_shape, reading.values, ""):
+        for error in _constraint_errors(model.input_shape, reading.values, ""):
             raise error
 
 
-def dry_run_refused(operation: str, parameters: Mapping[str, str]) -> AwsError | None:
-    """What a request that is for trying only gets when all is well, None for one that is not."""
+def check_dry_run(operation: str, parameters: Mapping[str, str]) -> None:
+    """AwsError when the request is a dry run of an operation that supports dry runs."""
     model = operation_model("ec2", operation)
     if model is None or model.input_shape is None or "DryRun" not in model.input_shape.members:
-        return None
-    return dry_run() if parameters.get("DryRun", "").lower() == "true" else None
+        return
+    if parameters.get("DryRun", "").lower() == "true":
+        raise dry_run_error()
 
 
-def dry_run() -> AwsError:
+def dry_run_error() -> AwsError:
     """Source: EC2 API reference, "Common query parameters", DryRun; the status: moto, as seen on AWS."""
     return AwsError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)
 
 
 def _invalid(name: str, value: Any, why: str = "") -> AwsError:
-    told = f"Value ( {value} ) for parameter {name[0].lower()}{name[1:]} is invalid."
-    return AwsError("InvalidParameterValue", f"{told} {why}".rstrip())
+    message = f"Value ( {value} ) for parameter {name[0].lower()}{name[1:]} is invalid. {why}"
+    return AwsError("InvalidParameterValue", message.rstrip())
 
 
 def _missing(shape: Shape, value: Any) -> Iterator[str]:
@@ -68,28 +67,28 @@ def _missing(shape: Shape, value: Any) -> Iterator[str]:
         for name in shape.required_members:
             if value.get(name) is None:
                 yield parameter_name(name, shape.members[name])
-        for name, one in value.items():
-            yield from _missing(shape.members[name], one)
+        for name, member in value.items():
+            yield from _missing(shape.members[name], member)
     elif isinstance(shape, ListShape):
-        for one in value:
-            yield from _missing(shape.member, one)
+        for item in value:
+            yield from _missing(shape.member, item)
 
 
-def _out_of_bounds(shape: Shape, value: Any, name: str) -> Iterator[AwsError]:
+def _constraint_errors(shape: Shape, value: Any, name: str) -> Iterator[AwsError]:
     if value is None or value == "":
         return
     if isinstance(shape, StructureShape):
-        for member, one in value.items():
-            yield from _out_of_bounds(shape.members[member], one, member)
+        for member_name, member in value.items():
+            yield from _constraint_errors(shape.members[member_name], member, member_name)
     elif isinstance(shape, ListShape):
-        for one in value:
-            yield from _out_of_bounds(shape.member, one, name)
+        for item in value:
+            yield from _constraint_errors(shape.member, item, name)
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        least, most = shape.metadata.get("min"), shape.metadata.get("max")
-        if least is not None and value < least:
-            yield _invalid(name, value, f"Expecting a value greater than {least}.")
-        if most is not None and value > most:
-            yield _invalid(name, value, f"Expecting a value less than {most}.")
+        minimum, maximum = shape.metadata.get("min"), shape.metadata.get("max")
+        if minimum is not None and value < minimum:
+            yield _invalid(name, value, f"Expecting a value greater than {minimum}.")
+        if maximum is not None and value > maximum:
+            yield _invalid(name, value, f"Expecting a value less than {maximum}.")
     elif isinstance(value, str):
         allowed = shape.metadata.get("enum")
         if allowed and value not in allowed and shape.name not in _NOT_ENUMERATED:

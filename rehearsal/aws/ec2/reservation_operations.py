@@ -1,30 +1,36 @@
-"""EC2's operations about what was bought: Capacity Blocks, Capacity Reservations of either kind, extensions.
+"""EC2's operations on purchased capacity: Capacity Blocks, Capacity Reservations of both kinds, extensions.
 
-Shapes are botocore's service model for EC2; rules and error codes are `capacity_blocks`, `extensions` and
-`on_demand`, with their sources. docs/rehearsal.md lists what of each operation is modelled.
+Shapes are botocore's service model for EC2; rules and error codes are in `capacity_blocks`, `extensions` and
+`on_demand`, with their sources. docs/rehearsal.md lists what is modelled of each operation.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
 
-from rehearsal.aws.ec2 import reservation_shapes as shapes
 from rehearsal.aws.ec2.instance_types import check_offered, out_of_capacity
 from rehearsal.aws.ec2.operations import EC2Operations, check_tags
+from rehearsal.aws.ec2.reservation_shapes import (
+    block_shape,
+    block_status,
+    extension_offering_shape,
+    extension_shape,
+    reservation_shape,
+)
 from rehearsal.errors import AwsError
 from rehearsal.market.capacity_blocks import Block
 from rehearsal.market.on_demand import Change, OnDemand
 
 _ID = re.compile("cr-[0-9a-f]{8,17}")
+Tags = Mapping[str, str | None]
 
 
 class ReservationOperations(EC2Operations):
-    """One method an operation; the names are moto's dispatch rule."""
+    """Operations on purchased capacity; moto dispatches by method name."""
 
     def purchase_capacity_block(self) -> ActionResult:
         offering_id = self._get_param("CapacityBlockOfferingId")
@@ -34,28 +40,29 @@ class ReservationOperations(EC2Operations):
         self._dry_run()
         blocks = self.world.market.purchase(self.region, offering_id, platform=platform, tags=tags)
         now = self.world.clock.now()
-        reservations = [shapes.of_block(block, now, self.current_account) for block in blocks]
+        reservations = [reservation_shape(block, now, self.current_account) for block in blocks]
         return ActionResult(
             {
                 "CapacityReservation": reservations[0],
                 "CapacityReservations": reservations,
-                "CapacityBlocks": [shapes.block_shape(block, now) for block in blocks],
+                "CapacityBlocks": [block_shape(block, now) for block in blocks],
             }
         )
 
     def create_capacity_reservation(self) -> ActionResult:
-        zone, end = self._get_param("AvailabilityZone"), self._instant("EndDate")
+        instance_type, zone = self._get_param("InstanceType"), self._get_param("AvailabilityZone")
+        end = self._timestamp("EndDate")
         if self._get_param("StartDate") or not zone:
             raise NotImplementedError("CreateCapacityReservation with a future date, or without AvailabilityZone")
-        check_offered(self.region, zone, self._get_param("InstanceType"))
-        if self.world.market.settings.is_out_of(self._get_param("InstanceType")):
-            raise out_of_capacity(self._get_param("InstanceType"), zone)
+        check_offered(self.region, zone, instance_type)
+        if self.world.market.settings.is_out_of(instance_type):
+            raise out_of_capacity(instance_type, zone)
         _check_end(self._get_param("EndDateType"), end)
-        made = OnDemand(
+        reservation = OnDemand(
             reservation_id=self.world.on_demand.new_id(),
             region=self.region,
             zone=zone,
-            instance_type=self._get_param("InstanceType"),
+            instance_type=instance_type,
             platform=self._get_param("InstancePlatform"),
             count=int(self._get_param("InstanceCount")),
             created=self.world.clock.now(),
@@ -64,8 +71,8 @@ class ReservationOperations(EC2Operations):
             tags=self._reservation_tags("capacity-reservation"),
         )
         self._dry_run()
-        kept = self.world.on_demand.add(made, self._get_param("ClientToken"))
-        shape = shapes.of_on_demand(kept, self.world.clock.now(), self.current_account)
+        reservation = self.world.on_demand.add(reservation, self._get_param("ClientToken"))
+        shape = reservation_shape(reservation, self.world.clock.now(), self.current_account)
         return ActionResult({"CapacityReservation": shape})
 
     def modify_capacity_reservation(self) -> ActionResult:
@@ -75,7 +82,7 @@ class ReservationOperations(EC2Operations):
             self._dry_run()
             self.world.market.cancel(self.region, reservation.reservation_id)
         else:
-            end_type, end = self._get_param("EndDateType"), self._instant("EndDate")
+            end_type, end = self._get_param("EndDateType"), self._timestamp("EndDate")
             _check_end(end_type, end)
             self._dry_run()
             change = Change(int(count) if count else None, end_type, end, self._get_param("InstanceMatchCriteria"))
@@ -94,70 +101,75 @@ class ReservationOperations(EC2Operations):
     def get_capacity_reservation_usage(self) -> ActionResult:
         reservation = self._reservation(self._get_param("CapacityReservationId"))
         self._dry_run()
-        shape = shapes.of(reservation, self.world.clock.now(), self.current_account)
+        shape = reservation_shape(reservation, self.world.clock.now(), self.current_account)
         used = len(reservation.instances) if isinstance(reservation, Block) else 0
-        taken = ("CapacityReservationId", "InstanceType", "TotalInstanceCount", "AvailableInstanceCount", "State")
+        names = ("CapacityReservationId", "InstanceType", "TotalInstanceCount", "AvailableInstanceCount", "State")
         usages = [{"AccountId": self.current_account, "UsedInstanceCount": used}]
-        return ActionResult({**{name: shape[name] for name in taken}, "InstanceUsages": usages})
+        return ActionResult({**{name: shape[name] for name in names}, "InstanceUsages": usages})
 
     def describe_capacity_reservations(self) -> ActionResult:
         self._dry_run()
-        now, account, on_demand = self.world.clock.now(), self.current_account, self.world.on_demand
-        chosen = [self._reservation(one) for one in self._get_param("CapacityReservationIds", [])]
-        chosen = chosen or [*self.world.market.blocks(self.region), *on_demand.in_region(self.region)]
-        found = [shapes.of(one, now, account) for one in chosen]
-        return self._paged("CapacityReservations", self._filtered(found, RESERVATION_FILTERS))
+        now, market, on_demand = self.world.clock.now(), self.world.market, self.world.on_demand
+        ids = self._get_param("CapacityReservationIds", [])
+        reservations: list[Block | OnDemand] = [self._reservation(reservation_id) for reservation_id in ids]
+        reservations = reservations or [*market.blocks(self.region), *on_demand.in_region(self.region)]
+        shapes = [reservation_shape(reservation, now, self.current_account) for reservation in reservations]
+        return self._paged("CapacityReservations", self._filtered(shapes, _RESERVATION_FILTERS))
 
     def describe_capacity_blocks(self) -> ActionResult:
         self._dry_run()
         now = self.world.clock.now()
-        found = [shapes.block_shape(block, now) for block in self._blocks()]
-        return self._paged("CapacityBlocks", self._filtered(found, BLOCK_FILTERS))
+        shapes = [block_shape(block, now) for block in self._blocks()]
+        return self._paged("CapacityBlocks", self._filtered(shapes, _BLOCK_FILTERS))
 
     def describe_capacity_block_status(self) -> ActionResult:
         self._dry_run()
         now, market = self.world.clock.now(), self.world.market
-        found = [shapes.block_status(block, market.health(block), now) for block in self._blocks()]
-        return self._paged("CapacityBlockStatuses", self._filtered(found, STATUS_FILTERS))
+        shapes = [block_status(block, market.health(block), now) for block in self._blocks()]
+        return self._paged("CapacityBlockStatuses", self._filtered(shapes, _STATUS_FILTERS))
 
     def describe_capacity_block_extension_offerings(self) -> ActionResult:
-        block, hours = self._extended()
+        block, hours = self._block_to_extend(), int(self._get_param("CapacityBlockExtensionDurationHours"))
         offerings = self.world.market.extension_offerings(block, hours)
         self._dry_run()
-        found = [shapes.extension_offering(one, block) for one in offerings]
-        return self._paged("CapacityBlockExtensionOfferings", found)
+        shapes = [extension_offering_shape(offering, block) for offering in offerings]
+        return self._paged("CapacityBlockExtensionOfferings", shapes)
 
     def purchase_capacity_block_extension(self) -> ActionResult:
-        block, _ = self._extended()
-        offering_id = self._get_param("CapacityBlockExtensionOfferingId")
+        block, offering_id = self._block_to_extend(), self._get_param("CapacityBlockExtensionOfferingId")
         self.world.market.extension_quote(block, offering_id)
         self._dry_run()
-        bought = self.world.market.extend(block, offering_id)
-        return ActionResult({"CapacityBlockExtensions": [shapes.extension(bought, block, self.world.clock.now())]})
+        extension = self.world.market.extend(block, offering_id)
+        return ActionResult({"CapacityBlockExtensions": [extension_shape(extension, block, self.world.clock.now())]})
 
     def describe_capacity_block_extension_history(self) -> ActionResult:
         self._dry_run()
         now, market = self.world.clock.now(), self.world.market
-        wanted = self._get_param("CapacityReservationIds", [])
-        blocks = [market.block(self.region, one) for one in wanted] or market.blocks(self.region)
-        found = [shapes.extension(one, block, now) for block in blocks for one in block.extensions if one.shown <= now]
-        return self._paged("CapacityBlockExtensions", self._filtered(found, EXTENSION_FILTERS))
+        ids = self._get_param("CapacityReservationIds", [])
+        blocks = [market.block(self.region, reservation_id) for reservation_id in ids] or market.blocks(self.region)
+        shapes = [
+            extension_shape(extension, block, now)
+            for block in blocks
+            for extension in block.extensions
+            if extension.shown <= now
+        ]
+        return self._paged("CapacityBlockExtensions", self._filtered(shapes, _EXTENSION_FILTERS))
 
     def create_tags(self) -> ActionResult:
-        return self._tag_reservations(_with, check_tags) or super().create_tags()
+        return self._change_tags(_add_tags, check=check_tags) or super().create_tags()
 
     def delete_tags(self) -> ActionResult:
-        return self._tag_reservations(_without, lambda pairs, tags: None) or super().delete_tags()
+        return self._change_tags(_remove_tags) or super().delete_tags()
 
     def _reservation(self, reservation_id: str) -> Block | OnDemand:
-        """The region's one of that id. AwsError when there is none: EC2 API, "Error codes" (texts assumed)."""
+        """A reservation of the region; AwsError when it does not exist: EC2 API, "Error codes" (texts assumed)."""
         if not _ID.fullmatch(reservation_id):
             raise AwsError(
                 "InvalidCapacityReservationId.Malformed",
                 f"The ID '{reservation_id}' for the Capacity Reservation is malformed.",
             )
-        made = self.world.on_demand.find(self.region, reservation_id)
-        return made or self.world.market.block(self.region, reservation_id)
+        on_demand = self.world.on_demand.find(self.region, reservation_id)
+        return on_demand or self.world.market.block(self.region, reservation_id)
 
     def _reservation_tags(self, *taggable: str) -> dict[str, str]:
         tags: dict[str, str] = {}
@@ -172,36 +184,39 @@ class ReservationOperations(EC2Operations):
         return tags
 
     def _blocks(self) -> list[Block]:
-        """The region's blocks, or those of the ids asked for; AwsError for one that is not there."""
+        """The blocks with the requested ids, or all of the region; AwsError for an unknown id."""
         blocks = self.world.market.blocks(self.region)
-        wanted = self._get_param("CapacityBlockIds", [])
         by_id = {block.block_id: block for block in blocks}
-        for one in wanted:
-            if one not in by_id:
-                raise AwsError("InvalidCapacityBlockId.NotFound", f"The capacity block '{one}' does not exist")
-        return [by_id[one] for one in wanted] or blocks
+        ids = self._get_param("CapacityBlockIds", [])
+        for block_id in ids:
+            if block_id not in by_id:
+                raise AwsError("InvalidCapacityBlockId.NotFound", f"The capacity block '{block_id}' does not exist")
+        return [by_id[block_id] for block_id in ids] or blocks
 
-    def _extended(self) -> tuple[Block, int]:
-        """The block an extension is about, and the hours asked for, if the operation asks for any."""
-        block = self.world.market.block(self.region, self._get_param("CapacityReservationId"))
-        return block, int(self._get_param("CapacityBlockExtensionDurationHours", 0))
+    def _block_to_extend(self) -> Block:
+        return self.world.market.block(self.region, self._get_param("CapacityReservationId"))
 
-    def _tag_reservations(self, change: Any, check: Any) -> ActionResult | None:
-        """Apply a change of tags to the reservations named, once checked for all; None when others are named."""
+    def _change_tags(
+        self,
+        change: Callable[[dict[str, str], Tags], None],
+        check: Callable[[Tags, Mapping[str, str]], None] | None = None,
+    ) -> ActionResult | None:
+        """Change the tags of the named reservations, once `check` accepts all; None when other resources are named."""
         ids = self._get_param("Resources", [])
-        if not ids or not all(one.startswith("cr-") for one in ids):
+        if not ids or not all(resource_id.startswith("cr-") for resource_id in ids):
             return None
-        reservations = [self._reservation(one) for one in ids]
-        pairs = {tag["Key"]: tag.get("Value") for tag in self._get_param("Tags", [])}
-        for one in reservations:
-            check(pairs, one.tags)
+        reservations = [self._reservation(reservation_id) for reservation_id in ids]
+        tags = {tag["Key"]: tag.get("Value") for tag in self._get_param("Tags", [])}
+        for reservation in reservations:
+            if check is not None:
+                check(tags, reservation.tags)
         self._dry_run()
-        for one in reservations:
-            change(one.tags, pairs)
+        for reservation in reservations:
+            change(reservation.tags, tags)
         return EmptyResult()
 
 
-RESERVATION_FILTERS = {
+_RESERVATION_FILTERS = {
     "instance-type": "InstanceType",
     "owner-id": "OwnerId",
     "instance-platform": "InstancePlatform",
@@ -216,7 +231,7 @@ RESERVATION_FILTERS = {
     "reservation-type": "ReservationType",
     "capacity-block-id": "CapacityBlockId",
 }
-BLOCK_FILTERS = {
+_BLOCK_FILTERS = {
     "capacity-block-id": "CapacityBlockId",
     "ultraserver-type": "UltraserverType",
     "availability-zone": "AvailabilityZone",
@@ -225,8 +240,8 @@ BLOCK_FILTERS = {
     "end-date": "EndDate",
     "create-date": "CreateDate",
 }
-STATUS_FILTERS = {"interconnect-status": "InterconnectStatus"}
-EXTENSION_FILTERS = {
+_STATUS_FILTERS = {"interconnect-status": "InterconnectStatus"}
+_EXTENSION_FILTERS = {
     "availability-zone": "AvailabilityZone",
     "availability-zone-id": "AvailabilityZoneId",
     "capacity-block-extension-offering-id": "CapacityBlockExtensionOfferingId",
@@ -241,16 +256,15 @@ def _check_end(end_type: str | None, end: datetime | None) -> None:
         raise AwsError("InvalidParameterCombination", "EndDateType limited and EndDate must be specified together.")
 
 
-def _with(tags: dict[str, str], pairs: Mapping[str, str | None]) -> None:
-    tags.update({key: value or "" for key, value in pairs.items()})
+def _add_tags(tags: dict[str, str], added: Tags) -> None:
+    tags.update({key: value or "" for key, value in added.items()})
 
 
-def _without(tags: dict[str, str], pairs: Mapping[str, str | None]) -> None:
-    """A tag goes when its key is named, and its value too if one is given, be it empty; all go when none is named.
+def _remove_tags(tags: dict[str, str], removed: Tags) -> None:
+    """Remove tags by key, and by value where one is given, even if empty; all tags when none is named.
 
-    AWS's own stay: botocore's model, DeleteTags.Tags.
+    Tags of AWS's own stay: botocore's model, DeleteTags.Tags.
     """
-    own = [key for key in tags if not key.startswith("aws:")]
-    for key in own:
-        if not pairs or (key in pairs and pairs[key] in (None, tags[key])):
+    for key in [key for key in tags if not key.startswith("aws:")]:
+        if not removed or (key in removed and removed[key] in (None, tags[key])):
             del tags[key]

@@ -1,4 +1,4 @@
-"""EC2's shapes of what was bought: reservations, Capacity Blocks, their status, extensions."""
+"""Capacity Reservations, Capacity Blocks, their status and extensions in EC2's shapes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,13 @@ from rehearsal.market.settings import Health
 REQUESTED_QUANTITY = "aws:ec2capacityreservation:incrementalRequestedQuantity"
 
 
-def of(reservation: Block | OnDemand, now: datetime, account: str) -> dict[str, Any]:
-    """A reservation of either kind."""
+def reservation_shape(reservation: Block | OnDemand, now: datetime, account: str) -> dict[str, Any]:
     if isinstance(reservation, Block):
-        return of_block(reservation, now, account)
-    return of_on_demand(reservation, now, account)
+        return _block_reservation(reservation, now, account)
+    return _on_demand_reservation(reservation, now, account)
 
 
-def of_block(block: Block, now: datetime, account: str) -> dict[str, Any]:
-    """A block's reservation."""
+def _block_reservation(block: Block, now: datetime, account: str) -> dict[str, Any]:
     offering = block.offering
     return {
         **_reservation(block.reservation_id, offering.region, offering.zone, account),
@@ -37,15 +35,14 @@ def of_block(block: Block, now: datetime, account: str) -> dict[str, Any]:
         "EndDateType": "limited",
         "InstanceMatchCriteria": "targeted",
         "CreateDate": block.bought,
-        "Tags": _tags(block),
+        "Tags": _block_tags(block),
         "CapacityAllocations": [{"AllocationType": "used", "Count": len(block.instances)}],
         "ReservationType": "capacity-block",
         "CapacityBlockId": block.block_id,
     }
 
 
-def of_on_demand(reservation: OnDemand, now: datetime, account: str) -> dict[str, Any]:
-    """An on-demand reservation."""
+def _on_demand_reservation(reservation: OnDemand, now: datetime, account: str) -> dict[str, Any]:
     shape = {
         **_reservation(reservation.reservation_id, reservation.region, reservation.zone, account),
         "InstanceType": reservation.instance_type,
@@ -57,7 +54,7 @@ def of_on_demand(reservation: OnDemand, now: datetime, account: str) -> dict[str
         "EndDateType": "limited" if reservation.end else "unlimited",
         "InstanceMatchCriteria": reservation.match,
         "CreateDate": reservation.created,
-        "Tags": _pairs(reservation.tags),
+        "Tags": _tag_list(reservation.tags),
         "CapacityAllocations": [],
         "ReservationType": "default",
     }
@@ -65,7 +62,6 @@ def of_on_demand(reservation: OnDemand, now: datetime, account: str) -> dict[str
 
 
 def block_shape(block: Block, now: datetime) -> dict[str, Any]:
-    """The block itself."""
     ultraserver = {"UltraserverType": block.offering.ultraserver_type} if block.offering.ultraserver_type else {}
     return {
         "CapacityBlockId": block.block_id,
@@ -77,12 +73,12 @@ def block_shape(block: Block, now: datetime) -> dict[str, Any]:
         "EndDate": block.end(now),
         "CreateDate": block.bought,
         "State": block.state(now),
-        "Tags": _tags(block),
+        "Tags": _block_tags(block),
     }
 
 
 def block_status(block: Block, health: Health, now: datetime) -> dict[str, Any]:
-    """Its health. Of an impaired block, the instance slots that nothing runs on count as unavailable (assumed)."""
+    """The status of a block. Free capacity of an impaired block counts as unavailable (assumed)."""
     total, available = block.offering.instance_count, block.available(now)
     unavailable = available if health == "impaired" else 0
     counts = {
@@ -98,18 +94,16 @@ def block_status(block: Block, health: Health, now: datetime) -> dict[str, Any]:
     }
 
 
-def extension_offering(offering: ExtensionOffering, block: Block) -> dict[str, Any]:
-    """More time on sale for a block."""
+def extension_offering_shape(offering: ExtensionOffering, block: Block) -> dict[str, Any]:
     return {**_extension(offering, block), "StartDate": block.offering.start, "Tenancy": "default"}
 
 
-def extension(bought: Extension, block: Block, now: datetime) -> dict[str, Any]:
-    """More time that was bought."""
+def extension_shape(extension: Extension, block: Block, now: datetime) -> dict[str, Any]:
     return {
-        **_extension(bought.offering, block),
+        **_extension(extension.offering, block),
         "CapacityReservationId": block.reservation_id,
-        "CapacityBlockExtensionStatus": bought.status(now),
-        "CapacityBlockExtensionPurchaseDate": bought.payment.asked,
+        "CapacityBlockExtensionStatus": extension.status(now),
+        "CapacityBlockExtensionPurchaseDate": extension.payment.asked,
     }
 
 
@@ -129,7 +123,7 @@ def _extension(offering: ExtensionOffering, block: Block) -> dict[str, Any]:
 
 
 def _reservation(reservation_id: str, region: str, zone: str, account: str) -> dict[str, Any]:
-    """What all reservations say alike."""
+    """What reservations of both kinds have in common."""
     return {
         "CapacityReservationId": reservation_id,
         "OwnerId": account,
@@ -142,9 +136,9 @@ def _reservation(reservation_id: str, region: str, zone: str, account: str) -> d
     }
 
 
-def _tags(block: Block) -> list[dict[str, str]]:
-    return _pairs({**block.tags, REQUESTED_QUANTITY: str(block.offering.instance_count)})
+def _block_tags(block: Block) -> list[dict[str, str]]:
+    return _tag_list({**block.tags, REQUESTED_QUANTITY: str(block.offering.instance_count)})
 
 
-def _pairs(tags: Mapping[str, str]) -> list[dict[str, str]]:
+def _tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]

@@ -1,18 +1,18 @@
-"""Who may ask: no web page, nobody who came by another name, and nobody without a key.
+"""Authentication of requests: none from web pages, none under another host name, none without a valid signature.
 
-A rehearsal runs commands as root on this machine's hosts, so what protects AWS has to protect it. The first check is of
-every request, whoever it is for, and keeps browsers out: they say where a page is from, and what name led here (DNS
-rebinding). The second is of requests to AWS's services.
+A rehearsal runs commands as root on its hosts, so it must be protected as AWS is. The first check applies to every
+request and keeps browsers out: they send the page's origin and the host name (DNS rebinding). The second applies to
+requests to AWS's services.
 
 Sources
 -------
 - `Origin` and `Sec-Fetch-Site`: Fetch standard; Fetch Metadata Request Headers (W3C).
-- An unknown key, and a wrong or missing signature: EC2 API, "Error codes" (AuthFailure); "Common Errors" of the IAM and
-  SSM APIs (InvalidClientTokenId, MissingAuthenticationToken); S3 API, "Error responses" (InvalidAccessKeyId,
-  SignatureDoesNotMatch). AWS's services in JSON answer UnrecognizedClientException and InvalidSignatureException, as
-  DynamoDB's "Error handling" lists them. The texts are those that clients report.
-- That STS takes AssumeRoleWithWebIdentity and AssumeRoleWithSAML without a signature is not modelled: moto checks
-  neither token, and would give a key to anybody.
+- Errors for an unknown key and for a wrong or missing signature: EC2 API, "Error codes" (AuthFailure); "Common Errors"
+  of the IAM and SSM APIs (InvalidClientTokenId, MissingAuthenticationToken); S3 API, "Error responses"
+  (InvalidAccessKeyId, SignatureDoesNotMatch). JSON services return UnrecognizedClientException and
+  InvalidSignatureException, as listed in DynamoDB's "Error handling". The texts are those that clients report.
+- Not modelled: that STS accepts AssumeRoleWithWebIdentity and AssumeRoleWithSAML without a signature. moto verifies
+  neither token, so anybody would get a key.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from rehearsal.conformance.models import operation_model
 from rehearsal.conformance.refusals import refused
 from rehearsal.errors import AwsError
 
-_OWN_SITE = ("none", "same-origin")
+_SAME_SITE = ("none", "same-origin")
 _NO_TOKEN = "Request is missing Authentication Token"
 _UNKNOWN = "The security token included in the request is invalid."
 _MISMATCH = (
@@ -45,39 +45,36 @@ _EC2 = "AWS was not able to validate the provided access credentials"
 
 
 def why_foreign(environ: Mapping[str, Any], addresses: Collection[str]) -> str:
-    """Why a WSGI request may be a web page's, or came by another name than the rehearsal's `addresses` (host:port).
-
-    "" for one that neither goes for.
-    """
+    """Why a WSGI request may come from a web page, or was not sent to one of `addresses` (host:port); "" if neither."""
     host, origin = str(environ.get("HTTP_HOST", "")).lower(), environ.get("HTTP_ORIGIN")
     if host not in addresses:
         return f"Host is {host!r}, and this is {sorted(addresses)[0]}"
     if origin is not None and origin not in {f"http://{address}" for address in addresses}:
         return f"Origin is {origin!r}: web pages may not use a rehearsal"
-    if (site := environ.get("HTTP_SEC_FETCH_SITE", "none")) not in _OWN_SITE:
+    if (site := environ.get("HTTP_SEC_FETCH_SITE", "none")) not in _SAME_SITE:
         return f"Sec-Fetch-Site is {site!r}: web pages may not use a rehearsal"
     return ""
 
 
 def has_token(environ: Mapping[str, Any], token: str) -> bool:
-    """Whether a WSGI request to the control API carries the token."""
+    """Whether a WSGI request to the control API has the token."""
     given = str(environ.get("HTTP_AUTHORIZATION", ""))
     return hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
 
 
 def refusal(keys: AccessKeys, service: str) -> Response | None:
-    """The answer to the Flask request there is now when nobody who is known has signed it; else None.
+    """The error response to the current Flask request, whose body has been read; None when its signature is valid.
 
-    Its body has been read. `service`: moto's name for it.
+    `service`: moto's name for it.
     """
     try:
         errors = _errors_of(service)
-    except Exception:  # moto's own raise whatever they meet, for what is no service of AWS's or not in its protocol
-        return Response("This is no request to AWS", status=403)
+    except Exception:  # moto raises various errors for an unknown service or protocol
+        return Response("Not a request to AWS", status=403)
     error = _error(keys, errors)
     if error is None:
         return None
-    # A request that moto could not place is S3's to it, whatever operation it names.
+    # moto assigns requests of unknown services to S3, whatever operation they name.
     operation = operation_of(service, request)
     return refused(service, operation if operation_model(service, operation) else "", error)
 
@@ -92,14 +89,14 @@ def _error(keys: AccessKeys, errors: _Errors) -> AwsError | None:
     key = keys.find(signature.access_key_id)
     if key is None or not hmac.compare_digest(key.session_token.encode(), signature.session_token.encode()):
         return errors.unknown
-    if not signatures.is_made_with(key.secret_access_key, signature, request):
+    if not signatures.is_valid(key.secret_access_key, signature, request):
         return errors.mismatch
     return None
 
 
 @dataclass(frozen=True)
 class _Errors:
-    """A protocol's: for a request without a signature, of an unknown key, with a wrong one, with one of no form."""
+    """A protocol's errors for a missing signature, an unknown key, a wrong signature and a malformed one."""
 
     unsigned: AwsError
     unknown: AwsError

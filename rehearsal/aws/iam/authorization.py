@@ -1,15 +1,15 @@
-"""Requests by IAM users and role sessions are allowed by their policies, or refused as AWS refuses them.
+"""Authorization: IAM users and role sessions need policies that allow a request; else AWS's error is returned.
 
-Which actions an operation checks, and on which resources, is in `ec2_authorization`, `ssm_authorization`,
-`s3_authorization` and `resource_authorization`. Requests by the rehearsal's own key are not checked.
+The permissions that an operation needs are in `ec2.authorization`, `ssm.authorization`, `s3.authorization` and
+`resource_authorization`. Requests with the rehearsal's own key are not checked.
 
 Sources
 -------
 - Texts: IAM user guide, "Troubleshoot access denied error messages"; EC2's, with the encoded message: karpenter 7370.
 - Codes: "Common Errors" of each service's API reference; EC2 API reference, "Error codes", UnauthorizedOperation.
 - GetCallerIdentity and GetSessionToken need no permission: STS API reference.
-- AssumeRole needs the role's trust, and the caller's policies too unless the trust names the caller itself: IAM user
-  guide, "Policy evaluation logic", "Policy evaluation for requests within a single account".
+- AssumeRole must be allowed by the role's trust policy and, unless that names the caller itself, by the caller's
+  policies: IAM user guide, "Policy evaluation logic", "Policy evaluation for requests within a single account".
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from werkzeug.wrappers import Response
 
 from rehearsal.aws.ec2 import authorization as ec2_authorization
 from rehearsal.aws.iam import resource_authorization, signatures
-from rehearsal.aws.iam.access import Call, Either
+from rehearsal.aws.iam.api_calls import ApiCall, RequestWithAlternative
 from rehearsal.aws.iam.policies import Decision, Request, decide
 from rehearsal.aws.iam.principals import PARTITION, Principal, find, trusts
 from rehearsal.aws.s3 import authorization as s3_authorization
@@ -41,64 +41,61 @@ from rehearsal.world import World
 
 View = Callable[..., Response]
 
-_FREE = {"sts:GetCallerIdentity", "sts:GetSessionToken"}
-_CHECKS: Mapping[str, Callable[[Call], list[Request]]] = {
-    "ec2": ec2_authorization.requests,
+_WITHOUT_PERMISSION = {"sts:GetCallerIdentity", "sts:GetSessionToken"}
+_REQUIRED_PERMISSIONS: Mapping[str, Callable[[ApiCall], list[Request]]] = {
+    "ec2": ec2_authorization.required_permissions,
     "iam": resource_authorization.iam,
     "kms": resource_authorization.kms,
-    "s3": s3_authorization.requests,
+    "s3": s3_authorization.required_permissions,
     "secretsmanager": resource_authorization.secretsmanager,
-    "ssm": ssm_authorization.requests,
+    "ssm": ssm_authorization.required_permissions,
     "sts": resource_authorization.sts,
 }
-"""Other services have all actions checked on `*`."""
+"""Actions of other services are checked on `*`."""
 
 
 def authorized(world: World, service: str, view: View) -> View:
-    """A view that raises AwsError when the policies of whoever signed the request do not allow it.
+    """A view that raises AwsError when the signer's policies do not allow the request.
 
-    `service` by moto's name. To be wrapped by `checking.checked`, which answers with the error.
+    `service`: moto's name for it. `checking.checked` turns the error into a response.
     """
 
-    def view_authorized(*arguments: Any, **named: Any) -> Response:
+    def authorized_view(*arguments: Any, **named: Any) -> Response:
         check(world, service, operation_of(service, request), request)
         return view(*arguments, **named)
 
-    return view_authorized
+    return authorized_view
 
 
-def check(world: World, service: str, operation: str, sent: Any) -> None:
-    """AwsError when whoever signed a Flask request may not do it."""
-    signature = signatures.read(sent)
+def check(world: World, service: str, operation: str, flask_request: Any) -> None:
+    """AwsError when the signer of a Flask request lacks a permission for it."""
+    signature = signatures.read(flask_request)
     principal = find(world.keys.owner(signature.access_key_id)) if signature else None
     if signature is None or principal is None:
         return
-    given = _parameters(service, operation, sent)
-    call = Call(world, _prefix(service), operation, signature.region, principal.account, given)
-    if f"{call.service}:{operation}" in _FREE:
+    # IAM's prefix for a service is the name that requests are signed for.
+    prefix = str(service_model(service).signing_name)
+    parameters = _parameters(service, operation, flask_request)
+    call = ApiCall(world, prefix, operation, signature.region, principal.account, parameters)
+    if f"{prefix}:{operation}" in _WITHOUT_PERMISSION:
         return
-    for each in _CHECKS.get(service, _on_anything)(call):
-        _check(call, principal, each, str(service_model(service).metadata["protocol"]))
+    for permission in _REQUIRED_PERMISSIONS.get(service, _on_any_resource)(call):
+        _check(call, principal, permission, str(service_model(service).metadata["protocol"]))
 
 
-def _check(call: Call, principal: Principal, request: Request, protocol: str) -> None:
+def _check(call: ApiCall, principal: Principal, request: Request, protocol: str) -> None:
     context = {**call.context(), **principal.context(), **request.context}
     decision = _decision(principal, replace(request, context=context))
     if decision is Decision.ALLOWED:
         return
-    if not isinstance(request, Either):
-        raise _denied(principal, request, decision, protocol)
-    for each in request.otherwise:
-        _check(call, principal, each, protocol)
+    if not isinstance(request, RequestWithAlternative):
+        raise _access_denied(principal, request, decision, protocol)
+    for alternative in request.alternatives:
+        _check(call, principal, alternative, protocol)
 
 
-def _on_anything(call: Call) -> list[Request]:
-    return [Request(f"{call.service}:{call.operation}", "*")]
-
-
-def _prefix(service: str) -> str:
-    """What IAM calls the service, which is what requests to it are signed for."""
-    return str(service_model(service).signing_name)
+def _on_any_resource(call: ApiCall) -> list[Request]:
+    return [call.request("*")]
 
 
 def _decision(principal: Principal, request: Request) -> Decision:
@@ -113,42 +110,42 @@ def _decision(principal: Principal, request: Request) -> Decision:
     return own if trusts(role, account, request) else Decision.IMPLICITLY_DENIED
 
 
-def _parameters(service: str, operation: str, sent: Any) -> Mapping[str, Any]:
-    """The request's parameters as its API reference names them. What can't be read is not there."""
+def _parameters(service: str, operation: str, flask_request: Any) -> Mapping[str, Any]:
+    """The request's parameters, named as in the API reference, without those that can't be parsed."""
     model = operation_model(service, operation)
     if model is None:
         return {}
     protocol = str(model.service_model.metadata["protocol"])
     if protocol in ("ec2", "query"):
-        return read(model.input_shape, sent.values.to_dict(), is_ec2=protocol == "ec2").values
+        return read(model.input_shape, flask_request.values.to_dict(), is_ec2=protocol == "ec2").values
     if protocol == "json":
-        body = sent.get_json(force=True, silent=True)
+        body = flask_request.get_json(force=True, silent=True)
         return body if isinstance(body, dict) else {}
     try:
-        _, in_path = get_service_router(service).match(sent)
+        _, in_path = get_service_router(service).match(flask_request)
     except (NotFound, NotImplementedError):
         return {}
     members = model.input_shape.members if model.input_shape else {}
     in_query = {
-        name: sent.args[member.serialization["name"]]
+        name: flask_request.args[member.serialization["name"]]
         for name, member in members.items()
-        if member.serialization.get("location") == "querystring" and member.serialization["name"] in sent.args
+        if member.serialization.get("location") == "querystring" and member.serialization["name"] in flask_request.args
     }
     return {**in_query, **in_path}
 
 
-def _denied(principal: Principal, request: Request, decision: Decision, protocol: str) -> AwsError:
-    told = f"User: {principal.arn} is not authorized to perform: {request.action} on resource: {request.resource}"
+def _access_denied(principal: Principal, request: Request, decision: Decision, protocol: str) -> AwsError:
+    message = f"User: {principal.arn} is not authorized to perform: {request.action} on resource: {request.resource}"
     if decision is Decision.EXPLICITLY_DENIED:
-        told += " with an explicit deny in an identity-based policy"
+        message += " with an explicit deny in an identity-based policy"
     else:
-        told += f" because no identity-based policy allows the {request.action} action"
+        message += f" because no identity-based policy allows the {request.action} action"
     if protocol == "ec2":
-        told = f"You are not authorized to perform this operation. {told}"
+        message = f"You are not authorized to perform this operation. {message}"
         if not request.action.startswith("ec2:Describe"):
-            encoded = base64.urlsafe_b64encode(hashlib.sha512(told.encode()).digest()).decode()
-            told += f". Encoded authorization failure message: {encoded}"
-        return AwsError("UnauthorizedOperation", told, 403)
+            encoded = base64.urlsafe_b64encode(hashlib.sha512(message.encode()).digest()).decode()
+            message += f". Encoded authorization failure message: {encoded}"
+        return AwsError("UnauthorizedOperation", message, 403)
     if "json" in protocol:
-        return AwsError("AccessDeniedException", told, 400 if protocol == "json" else 403)
-    return AwsError("AccessDenied", told, 403)
+        return AwsError("AccessDeniedException", message, 400 if protocol == "json" else 403)
+    return AwsError("AccessDenied", message, 403)

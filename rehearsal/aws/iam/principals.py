@@ -1,7 +1,7 @@
-"""Who signed a request: an IAM user, a role's session, or anybody else, whom nothing is denied.
+"""IAM users and role sessions, with their policies. A request with any other key has all permissions.
 
 Access keys and sessions are moto's: `iam.create_access_key`, `sts.assume_role`. Credentials of an instance's role are
-a session of that role, see `role_sessions`. Signatures are `authentication`'s to check.
+a session of that role (`metadata`). `authentication` checks signatures.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
-from rehearsal.aws.iam.policies import Decision, Request, decide
+from rehearsal.aws.iam.policies import Decision, Request, as_list, decide
 
 PARTITION = "aws"
 
 
 @dataclass(frozen=True)
 class Principal:
-    """An IAM identity. `issuer`: the ARN that `aws:PrincipalArn` has, the role's for a session of one.
+    """An IAM user or role session. `issuer`: the value of `aws:PrincipalArn`, for a session the role's ARN.
 
-    Source of the keys: IAM user guide, "AWS global condition context keys", "Principal key values".
+    Source of the context keys: IAM user guide, "AWS global condition context keys", "Principal key values".
     """
 
     arn: str
@@ -36,14 +36,14 @@ class Principal:
 
     def context(self) -> dict[str, str]:
         kind = "User" if self.user_name else "AssumedRole"
-        made = {"PrincipalArn": self.issuer, "PrincipalAccount": self.account, "PrincipalType": kind}
-        made |= {"userid": self.user_id, **({"username": self.user_name} if self.user_name else {})}
-        made |= {f"PrincipalTag/{key}": value for key, value in self.tags.items()}
-        return {f"aws:{key}": value for key, value in made.items()}
+        keys = {"PrincipalArn": self.issuer, "PrincipalAccount": self.account, "PrincipalType": kind}
+        keys |= {"userid": self.user_id, **({"username": self.user_name} if self.user_name else {})}
+        keys |= {f"PrincipalTag/{key}": value for key, value in self.tags.items()}
+        return {f"aws:{key}": value for key, value in keys.items()}
 
 
 def find(access_key_id: str) -> Principal | None:
-    """None for a key that is no IAM user's and no session's: the rehearsal's own."""
+    """The user or session of a key; None for the rehearsal's own key."""
     for account, partitions in list(iam_backends.items()):
         if key := partitions[PARTITION].access_keys.get(access_key_id):
             return _session(account, key) if key.role_arn else _user(account, key.user_name)
@@ -66,11 +66,13 @@ def _user(account: str, name: str) -> Principal:
 
 
 def _session(account: str, key: Any) -> Principal:
-    """A session outlives its role in AWS, too, but no policies are left to allow anything."""
+    """The session of a key. It may outlive its role, as in AWS, and then has no policies."""
     name = key.role_arn.rpartition("/")[2]
     sessions = sts_backends[account][PARTITION].assumed_roles
-    session = next((one.session_name for one in sessions if one.access_key_id == key.access_key_id), "session")
-    role = next((one for one in iam_backends[account][PARTITION].roles.values() if one.arn == key.role_arn), None)
+    names = (session.session_name for session in sessions if session.access_key_id == key.access_key_id)
+    session = next(names, "session")
+    roles = iam_backends[account][PARTITION].roles.values()
+    role = next((role for role in roles if role.arn == key.role_arn), None)
     return Principal(
         arn=f"arn:{PARTITION}:sts::{account}:assumed-role/{name}/{session}",
         issuer=key.role_arn,
@@ -94,8 +96,15 @@ def policies_of(holder: Any) -> list[Mapping[str, Any]]:
     return [json.loads(document) for document in (*inline, *attached)]
 
 
+def instance_role(instance: Any, account: str) -> Any:
+    """The role in the profile of one of moto's instances; None without one."""
+    arn = (instance.iam_instance_profile or {}).get("Arn")
+    profiles = iam_backends[account][PARTITION].instance_profiles.values()
+    return next((role for profile in profiles if arn and profile.arn == arn for role in profile.roles), None)
+
+
 def by_key(tags: Any) -> dict[str, str]:
-    """Tags as moto keeps them for IAM and Secrets Manager, by key."""
+    """Tags by key, from either form in which moto stores them for IAM and Secrets Manager."""
     pairs = tags.values() if isinstance(tags, Mapping) else tags or []
     return {tag["Key"]: tag["Value"] for tag in pairs}
 
@@ -105,15 +114,11 @@ def trusts(role: Any, names: Iterable[str], request: Request) -> bool:
     document = json.loads(role.assume_role_policy_document)
     statements = [
         statement
-        for statement in _listed(document["Statement"])
+        for statement in as_list(document["Statement"])
         if set(names) & set(_principals_in(statement.get("Principal", {})))
     ]
     return decide([{**document, "Statement": statements}], request) is Decision.ALLOWED
 
 
 def _principals_in(principal: Any) -> list[str]:
-    return [principal] if isinstance(principal, str) else _listed(principal.get("AWS", []))
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list) else [value]
+    return [principal] if isinstance(principal, str) else as_list(principal.get("AWS", []))

@@ -1,19 +1,18 @@
-"""The SSM agent's part of a command: the steps, one after the other, on one machine.
+"""The SSM agent's part of a command: it runs the steps in order on one host.
 
-What the agent does is read off its source, https://github.com/aws/amazon-ssm-agent:
+Modelled on the agent's source, https://github.com/aws/amazon-ssm-agent:
 agent/framework/runpluginutil (order, exit codes 168 and 169, onFailure, skipped steps, truncation),
 agent/plugins/pluginutil (status by exit code), agent/plugins/runscript (error line), iohandler (Output of 2,500).
-What becomes of a command when its instance reboots for another reason than the command itself: agent/framework/
-processor (documents under way are taken up again), executer/outofproc/master.go (their worker is gone: after 3 seconds
-the document has failed, and its *first* step is the one that is reported so, whichever was under way).
-These things there surprise:
+A reboot that the command did not ask for: agent/framework/processor (resumes documents in progress),
+executer/outofproc/master.go (their worker is gone: after 3 seconds the document fails, and its *first* step is
+reported as failed, whichever was running).
+Behaviour of the agent that is easy to miss:
 
-- A step that is skipped is told to SSM as a success, and only the one text of both streams says why: that of the
-  streams is empty. What the agent notes of a step that ends the document is the other way round: the one text has been
-  made by then.
-- `onFailure: exit` answers a failed step only: after one that timed out the next step runs.
-- A script that ends with 137 of its own accord counts as timed out, and so does one that is killed by SIGKILL: the `sh`
-  that it is run by says 137 then (`hosts.agent_process`).
+- A skipped step is reported as a success. Only its combined output says why; its streams are empty. The note about a
+  step that ends the document is in its streams only: the agent combines the output before it adds the note.
+- `onFailure: exit` applies to a failed step only: after a step that timed out, the next one runs.
+- A script that exits with 137 counts as timed out, and so does one that is killed by SIGKILL: its `sh` exits with 137
+  (`hosts.agent_process`).
 """
 
 from __future__ import annotations
@@ -32,10 +31,10 @@ Outcome = Literal["ended", "vanished", "interrupted"]
 Status = Literal["Pending", "InProgress", "Success", "Failed", "TimedOut", "Cancelled", "Skipped"]
 
 REBOOT, EXIT_WITH_SUCCESS, EXIT_WITH_FAILURE = 194, 168, 169
-STDOUT_KEPT, STDERR_KEPT, OUTPUT_KEPT = 24_000, 8_000, 2_500
+MAX_STDOUT, MAX_STDERR, MAX_OUTPUT = 24_000, 8_000, 2_500
 TRUNCATED = "--output truncated--"
 _ERROR_TITLE = "\n----------ERROR-------\n"
-_OUTPUT_CUT, _ERROR_CUT = "\n---Output truncated---", "\n---Error truncated----"
+_OUTPUT_TRUNCATED, _ERROR_TRUNCATED = "\n---Output truncated---", "\n---Error truncated----"
 _WORKER_GONE = (
     "document process failed unexpectedly: document worker timed out , "
     "check [ssm-document-worker]/[ssm-session-worker] log for crash reason"
@@ -45,10 +44,10 @@ _ORCHESTRATION = "/var/lib/amazon/ssm/{instance}/document/orchestration/{command
 
 @dataclass
 class StepRecord:
-    """How far a step is. `code` is -1 until it has ended; texts are whole and stay empty until then.
+    """The progress of a step. `code` is -1, and the untruncated streams are empty, until it ends.
 
-    `details`: where they are not what goes with the status. `said`: the one text of both streams, or what the agent
-    says in its place, where that is not what the streams come to.
+    `details`: StatusDetails where they do not follow from the status. `combined_output`: where it differs from the
+    combination of the streams.
     """
 
     name: str
@@ -59,22 +58,24 @@ class StepRecord:
     started: datetime | None = None
     ended: datetime | None = None
     details: str = ""
-    said: str | None = None
+    combined_output: str | None = None
 
     @property
     def output(self) -> str:
-        """The one text that ListCommandInvocations shows."""
-        return self.said if self.said is not None else combined(self.stdout, self.stderr, OUTPUT_KEPT)
+        """The text of both streams in ListCommandInvocations."""
+        if self.combined_output is not None:
+            return self.combined_output
+        return combine(self.stdout, self.stderr, MAX_OUTPUT)
 
     @property
-    def shown_status(self) -> str:
-        """The status as SSM's API has it, which knows no skipping."""
+    def api_status(self) -> str:
+        """The status in SSM's API, which has no status for skipped steps."""
         return "Success" if self.status == "Skipped" else self.status
 
 
 @dataclass(frozen=True)
 class Job:
-    """One command on one instance. `boots`: how often that has booted. `reboot`: None where it can't."""
+    """A command on one instance. `boots`: how often the host has booted. `reboot`: None when it can't reboot."""
 
     command_id: str
     instance_id: str
@@ -86,23 +87,23 @@ class Job:
 
 def run(
     job: Job,
-    machine: Host,
+    host: Host,
     records: Sequence[StepRecord],
     *,
     cancelled: threading.Event,
     report: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Run the job's steps, keeping `records` (one a step) up to date and reporting as they go.
+    """Run the job's steps, update `records` (one per step) and call `report` on every change.
 
-    `vanished`: the machine was lost, and nothing more is known. `interrupted`: it rebooted under a step.
+    Returns `vanished` when the host is gone and `interrupted` when it rebooted during a step.
     """
     for index, step in enumerate(job.steps):
         record = records[index]
         record.started = _now()
-        last = index == len(job.steps) - 1
-        if _left(job.steps[:index], records[:index]) and not (step.finally_step and last):
+        is_last = index == len(job.steps) - 1
+        if _has_exited(job.steps[:index], records[:index]) and not (step.finally_step and is_last):
             reason = "due to prior step with an exit condition"
-            record.said = f"Plugin with name aws:runShellScript and id {step.name} skipped {reason}"
+            record.combined_output = f"Plugin with name aws:runShellScript and id {step.name} skipped {reason}"
             record.status, record.code = "Skipped", 0
         elif cancelled.is_set():
             record.status, record.code = "Cancelled", 1
@@ -110,7 +111,7 @@ def run(
             record.status = "InProgress"
             report()
             try:
-                if not _run_step(job, step, machine, record, cancelled):
+                if not _run_step(job, step, host, record, cancelled):
                     return "interrupted"
             except HostError:
                 return "vanished"
@@ -119,47 +120,47 @@ def run(
     return "ended"
 
 
-def give_up(records: Sequence[StepRecord]) -> None:
-    """What the agent makes of a command whose worker is gone: a failure of the first step, in these words."""
+def fail_interrupted(records: Sequence[StepRecord]) -> None:
+    """Fail the first step, as the agent does for a command whose worker is gone."""
     first = records[0]
     first.status, first.details = "Failed", "Failed"
-    # The agent has no code, so 0, and makes 1 of that in a failure: agent/contracts, prepareRuntimeStatus.
+    # The agent has no exit code, and turns the 0 of a failure into 1: agent/contracts, prepareRuntimeStatus.
     first.code = (first.code if first.ended else 0) or 1
     first.ended = first.ended or _now()
-    first.said = _WORKER_GONE
+    first.combined_output = _WORKER_GONE
 
 
-def merged(records: Sequence[StepRecord]) -> str:
-    """The invocation's status, given those of its steps."""
-    statuses = {record.shown_status for record in records}
-    for one in ("Failed", "TimedOut", "Cancelled", "InProgress", "Pending"):
-        if one in statuses:
-            return one
+def overall_status(records: Sequence[StepRecord]) -> str:
+    """The status of an invocation with these steps."""
+    statuses = {record.api_status for record in records}
+    for status in ("Failed", "TimedOut", "Cancelled", "InProgress", "Pending"):
+        if status in statuses:
+            return status
     return "Success"
 
 
-def cut(text: str, most: int) -> str:
-    """`text`, or its beginning with a note, `most` characters in all."""
-    return text if len(text) <= most else text[: most - len(TRUNCATED)] + TRUNCATED
+def truncate(text: str, limit: int) -> str:
+    """At most `limit` characters of `text`, including a note when it is truncated."""
+    return text if len(text) <= limit else text[: limit - len(TRUNCATED)] + TRUNCATED
 
 
-def combined(stdout: str, stderr: str, most: int) -> str:
-    """Both streams in at most `most` characters: each gets half, or what the other leaves."""
+def combine(stdout: str, stderr: str, limit: int) -> str:
+    """Both streams in at most `limit` characters: each gets half, or what the other does not need."""
     title = _ERROR_TITLE if stderr else ""
-    room = most - len(title)
+    room = limit - len(title)
     if len(stdout) + len(stderr) < room:
         return stdout + title + stderr
     half = room // 2
     if len(stdout) > half and len(stderr) > half:
-        each = (room - len(_OUTPUT_CUT) - len(_ERROR_CUT)) // 2
-        return stdout[:each] + _OUTPUT_CUT + title + stderr[:each] + _ERROR_CUT
+        share = (room - len(_OUTPUT_TRUNCATED) - len(_ERROR_TRUNCATED)) // 2
+        return stdout[:share] + _OUTPUT_TRUNCATED + title + stderr[:share] + _ERROR_TRUNCATED
     if len(stdout) < half:
-        return stdout + title + stderr[: room - len(_ERROR_CUT) - len(stdout)] + _ERROR_CUT
-    return stdout[: room - len(_OUTPUT_CUT) - len(stderr)] + _OUTPUT_CUT + title + stderr
+        return stdout + title + stderr[: room - len(_ERROR_TRUNCATED) - len(stdout)] + _ERROR_TRUNCATED
+    return stdout[: room - len(_OUTPUT_TRUNCATED) - len(stderr)] + _OUTPUT_TRUNCATED + title + stderr
 
 
-def _left(steps: Sequence[Step], records: Sequence[StepRecord]) -> bool:
-    """Whether one of the steps so far ended the document."""
+def _has_exited(steps: Sequence[Step], records: Sequence[StepRecord]) -> bool:
+    """Whether one of these steps ended the document."""
     return any(
         record.code in (EXIT_WITH_SUCCESS, EXIT_WITH_FAILURE)
         or (record.status == "Failed" and step.on_failure == "exit")
@@ -168,14 +169,14 @@ def _left(steps: Sequence[Step], records: Sequence[StepRecord]) -> bool:
     )
 
 
-def _run_step(job: Job, step: Step, machine: Host, record: StepRecord, cancelled: threading.Event) -> bool:
-    """Whether the step came to an end; it did not when the machine rebooted meanwhile."""
+def _run_step(job: Job, step: Step, host: Host, record: StepRecord, cancelled: threading.Event) -> bool:
+    """Run a step and record its result; False when the host rebooted during the step."""
     boots = job.boots()
-    result = _run_script(job, step, machine, cancelled)
+    result = _run_script(job, step, host, cancelled)
     while result.exit_code == REBOOT and job.reboot is not None and job.boots() == boots:
         job.reboot()
         boots = job.boots()
-        result = _run_script(job, step, machine, cancelled)
+        result = _run_script(job, step, host, cancelled)
     if job.boots() != boots:
         return False
     record.stdout, record.stderr, record.code = result.stdout, result.stderr, result.exit_code
@@ -190,8 +191,8 @@ def _run_step(job: Job, step: Step, machine: Host, record: StepRecord, cancelled
 
 
 def _apply_exit(step: Step, record: StepRecord) -> None:
-    """Note in the step's streams that it ends the document, where it does."""
-    record.said = record.output
+    """Apply the exit codes and `onFailure` that end the document, with a note in the step's streams."""
+    record.combined_output = record.output
     if record.code == EXIT_WITH_SUCCESS:
         record.status, record.stderr = "Success", ""
         record.stdout += _exit_note("Step exited with code 168. Therefore, marking step as succeeded.")
@@ -205,7 +206,7 @@ def _apply_exit(step: Step, record: StepRecord) -> None:
             record.status, record.code = "Success", EXIT_WITH_SUCCESS
 
 
-def _run_script(job: Job, step: Step, machine: Host, cancelled: threading.Event) -> ScriptResult:
+def _run_script(job: Job, step: Step, host: Host, cancelled: threading.Event) -> ScriptResult:
     script = Script(
         step.script,
         _ORCHESTRATION.format(instance=job.instance_id, command=job.command_id, folder=step.folder),
@@ -218,7 +219,7 @@ def _run_script(job: Job, step: Step, machine: Host, cancelled: threading.Event)
         working_directory=step.working_directory,
         cancelled=cancelled,
     )
-    return machine.run(script)
+    return host.run(script)
 
 
 def _status(exit_code: int, cancelled: threading.Event) -> Status:

@@ -1,7 +1,7 @@
-"""Amazon's own Command documents, as far as the rehearsal has them.
+"""Amazon's Command documents that the rehearsal has.
 
-Source: AWS CLI examples, `aws ssm get-document --name AWS-RunShellScript`: schema 1.2, its plugin called
-`aws:runShellScript`, which is what invocations call the step (aws-sdk-js 1481).
+Source: AWS CLI examples, `aws ssm get-document --name AWS-RunShellScript`: schema 1.2 with the plugin
+`aws:runShellScript`, which is the step's name in invocations (aws-sdk-js 1481).
 """
 
 from __future__ import annotations

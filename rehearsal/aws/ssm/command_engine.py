@@ -1,15 +1,16 @@
-"""Run Command's own side: who gets a command and when, how many run at once, what is heard of it.
+"""Run Command's delivery: which instances get a command and when, how many at a time, and the agents' reports.
 
 Sources
 -------
-- MaxConcurrency, MaxErrors, and that a command goes to one instance, then to two more, then to ever more of them:
-  Systems Manager user guide, "Run commands at scale".
-- Delayed, and that an agent out of reach leaves a command as it is until the total time-out: the same, "Understanding
-  command statuses". A command not taken up within TimeoutSeconds doesn't run: SSM API reference, SendCommand.
-- An invocation can be unknown just after SendCommand: SSM API reference, GetCommandInvocation (InvocationDoesNotExist,
-  and that Run Command is eventually consistent).
-- What was under way goes on, and its results are sent later, while an agent can't reach Systems Manager:
-  amazon-ssm-agent, agent/runcommand (failed replies are kept and sent again).
+- MaxConcurrency, MaxErrors, and that a command goes to one instance, then to two more, then to ever more: Systems
+  Manager user guide, "Run commands at scale".
+- Delayed, and that a command whose agent is unreachable stays as it is until the total timeout: the same,
+  "Understanding command statuses". A command not delivered within TimeoutSeconds does not run: SSM API reference,
+  SendCommand.
+- An invocation may not exist yet just after SendCommand: SSM API reference, GetCommandInvocation
+  (InvocationDoesNotExist, and that Run Command is eventually consistent).
+- While an agent can't reach Systems Manager, running commands continue and their results are sent later:
+  amazon-ssm-agent, agent/runcommand (failed replies are stored and sent again).
 """
 
 from __future__ import annotations
@@ -25,18 +26,19 @@ from functools import partial
 from rehearsal.aws.ssm import agent
 from rehearsal.aws.ssm.agent import Job, StepRecord
 from rehearsal.aws.ssm.command_history import CommandHistory
-from rehearsal.aws.ssm.invocations import Command, Invocation, Request, Seen, rate
+from rehearsal.aws.ssm.invocations import Command, Invocation, InvocationState, Request, rate
 from rehearsal.errors import AwsError
 from rehearsal.faults.latency import Latency
 from rehearsal.hosts.fleet import Fleet
 from rehearsal.hosts.host import Host, Rebootable
 from rehearsal.links import Links
 
-_LOOK_EVERY = 0.1
+_POLL_SECONDS = 0.1
+_UNDELIVERED = ("Pending", "Delayed")
 
 
-class CommandCentre:
-    """All commands of a rehearsal. Safe to use from any thread."""
+class CommandEngine:
+    """All commands of a rehearsal. Thread-safe."""
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class CommandCentre:
         now: Callable[[], datetime],
         history: CommandHistory | None = None,
     ) -> None:
-        """`now`: the rehearsal's clock, by which commands expire. `history`: where they outlive this process."""
+        """`now`: the rehearsal's clock, by which commands expire. `history`: where commands outlive this process."""
         self._fleet = fleet
         self._links = links
         self._latency = latency
@@ -56,126 +58,135 @@ class CommandCentre:
         self._history = history or CommandHistory()
 
     def send(self, request: Request) -> Command:
-        """Take a command on; it runs in the background."""
+        """Accept a command and run it in the background."""
         now = datetime.now(timezone.utc)
-        visible = now + timedelta(seconds=self._latency.now.visible)
-        pending = Seen("Pending", "Pending", tuple(StepRecord(step.name) for step in request.steps))
+        visible_at = now + timedelta(seconds=self._latency.now.visible)
+        pending = InvocationState("Pending", "Pending", tuple(StepRecord(step.name) for step in request.steps))
         invocations = [
-            Invocation(instance_id, now, visible, [(time.monotonic(), pending)]) for instance_id in request.instance_ids
+            Invocation(instance_id, now, visible_at, [(time.monotonic(), pending)])
+            for instance_id in request.instance_ids
         ]
         command = Command(str(uuid.uuid4()), request, now, self._now(), invocations)
         with self._changed:
-            self._history.begin(command)
+            self._history.add(command)
             self._commands[command.command_id] = command
         self._dispatch_in_background(command)
         return command
 
-    def take_up(self) -> None:
-        """Know the commands of the rehearsal before this one. Nothing happens to them until `go_on`."""
+    def load(self) -> None:
+        """Load the commands of the previous rehearsal; nothing runs until `resume`."""
         with self._changed:
             self._commands = {command.command_id: command for command in self._history.read()}
 
-    def go_on(self) -> None:
-        """Deliver what has not been delivered yet. What was under way is what a reboot leaves of it."""
+    def resume(self) -> None:
+        """Deliver undelivered commands. Commands that were running end as after a reboot."""
         hosts = self._fleet.states()
-        self.lose({one.instance_id for _, one in self._open()} - hosts.keys())
+        self.abandon({invocation.instance_id for _, invocation in self._open()} - hosts.keys())
         for command in list(self._commands.values()):
-            if any(not one.now.ended for one in command.invocations):
+            if any(not invocation.state.ended for invocation in command.invocations):
                 self._dispatch_in_background(command)
 
     def close(self, instance_ids: Iterable[str]) -> None:
-        """End all that runs on these instances. It is kept as under way: nobody has heard of its end."""
+        """Stop everything on these instances. The history still has it as running: nobody reported an end."""
         with self._changed:
             self._history.close()
-            self.lose(instance_ids)
+            self.abandon(instance_ids)
 
     def erase(self) -> None:
-        """Nothing outlives this process any more. For after `close`."""
+        """Delete the history. Call after `close`."""
         self._history.clear()
 
     def commands(self, region: str) -> list[Command]:
         """A region's commands, newest first."""
         with self._changed:
-            return [one for one in reversed(self._commands.values()) if one.request.region == region]
+            return [command for command in reversed(self._commands.values()) if command.request.region == region]
 
     def command(self, region: str, command_id: str) -> Command:
-        """AwsError (InvalidCommandId) when there is none of that id."""
+        """AwsError (InvalidCommandId) when the command does not exist."""
         with self._changed:
             command = self._commands.get(command_id)
         if command is None or command.request.region != region:
             raise AwsError("InvalidCommandId", f"Invalid command id {command_id}.")
         return command
 
-    def visible(self, command: Command) -> list[tuple[Invocation, Seen]]:
-        """The command's invocations, as far as they can be seen yet, and what can be seen of them."""
-        now, instant = datetime.now(timezone.utc), time.monotonic() - self._latency.now.lag
-        return [(one, one.as_of(instant)) for one in command.invocations if one.visible_at <= now]
+    def visible_invocations(self, command: Command) -> list[tuple[Invocation, InvocationState]]:
+        """The command's invocations that clients can see by now, with the states that clients see."""
+        now, moment = datetime.now(timezone.utc), time.monotonic() - self._latency.now.lag
+        return [
+            (invocation, invocation.state_at(moment))
+            for invocation in command.invocations
+            if invocation.visible_at <= now
+        ]
 
-    def seen(self, command: Command) -> list[Seen]:
-        """What can be seen of all its invocations."""
-        instant = time.monotonic() - self._latency.now.lag
-        return [one.as_of(instant) for one in command.invocations]
+    def visible_states(self, command: Command) -> list[InvocationState]:
+        """The states that clients see of all the command's invocations."""
+        moment = time.monotonic() - self._latency.now.lag
+        return [invocation.state_at(moment) for invocation in command.invocations]
 
     def cancel(self, command: Command, instance_ids: Sequence[str]) -> None:
-        """Cancel on the instances named, or on all; what has ended stays as it ended."""
+        """Cancel the command on the named instances, or on all; ended invocations stay as they are."""
         with self._changed:
-            named = [one for one in command.invocations if not instance_ids or one.instance_id in instance_ids]
-            open_ones = [one for one in named if not one.now.ended]
-            command.cancelled |= bool(open_ones) and not instance_ids
-            self._history.note_command(command)
-            for one in open_ones:
-                if one.now.status in ("Pending", "Delayed"):
-                    one.end_unreported(time.monotonic(), "Cancelled", "Cancelled")
+            cancelled = [
+                invocation
+                for invocation in command.invocations
+                if not invocation.state.ended and (not instance_ids or invocation.instance_id in instance_ids)
+            ]
+            command.cancelled |= bool(cancelled) and not instance_ids
+            self._history.update_command(command)
+            for invocation in cancelled:
+                if invocation.state.status in _UNDELIVERED:
+                    invocation.end_unreported(time.monotonic(), "Cancelled", "Cancelled")
                 else:
-                    one.cancelling = True
-                    self._note(command, one, "Cancelling")
-                if one.now.ended or self._links.connected(one.instance_id):
-                    one.cancelled.set()
-                self._history.note(command, one)
+                    invocation.cancelling = True
+                    self._set_status(command, invocation, "Cancelling")
+                if invocation.state.ended or self._links.connected(invocation.instance_id):
+                    invocation.cancelled.set()
+                self._history.update(command, invocation)
             self._changed.notify_all()
 
-    def lose(self, instance_ids: Iterable[str], *, pending: bool = True) -> None:
-        """Stop what runs on instances that are going. Nobody is left to report: what was last known stays.
+    def abandon(self, instance_ids: Iterable[str], *, undelivered: bool = True) -> None:
+        """Stop commands on instances that go away. Nobody reports an end: their last known state stays.
 
-        `pending`: what has not been delivered will not be tried again either.
+        `undelivered`: give up the delivery of commands, too.
         """
         gone = set(instance_ids)
         with self._changed:
-            for _, one in self._open():
-                if one.instance_id in gone and (pending or one.now.status not in ("Pending", "Delayed")):
-                    one.lost = True
-                    one.cancelled.set()
+            for _, invocation in self._open():
+                is_affected = undelivered or invocation.state.status not in _UNDELIVERED
+                if invocation.instance_id in gone and is_affected:
+                    invocation.lost = True
+                    invocation.cancelled.set()
             self._changed.notify_all()
 
-    def reached(self, instance_id: str) -> None:
-        """An instance's agent is in reach again: it tells what it could not, and hears what it did not."""
+    def reconnect(self, instance_id: str) -> None:
+        """Send the reports of an agent that is reachable again, and pass it the cancellations it missed."""
         with self._changed:
-            for command, one in self._open():
-                if one.instance_id != instance_id:
+            for command, invocation in self._open():
+                if invocation.instance_id != instance_id:
                     continue
-                if one.unsent is not None:
-                    one.note(time.monotonic(), _unless_cancelling(one, one.unsent))
-                    one.unsent = None
-                    self._history.note(command, one)
-                if one.cancelling:
-                    one.cancelled.set()
+                if invocation.unsent is not None:
+                    invocation.change(time.monotonic(), _with_cancelling(invocation, invocation.unsent))
+                    invocation.unsent = None
+                    self._history.update(command, invocation)
+                if invocation.cancelling:
+                    invocation.cancelled.set()
             self._changed.notify_all()
 
     def expire(self) -> None:
-        """End what has not been heard of by the time the command expires."""
+        """End the invocations of commands whose total timeout has passed."""
         with self._changed:
-            for command in self._commands.values():
-                if self._now() < command.sent + command.request.total_timeout:
-                    continue
-                for one in command.invocations:
-                    if not one.now.ended:
-                        one.end_unreported(time.monotonic(), "TimedOut", "DeliveryTimedOut")
-                        self._history.note(command, one)
+            for command, invocation in self._open():
+                if self._now() >= command.sent + command.request.total_timeout:
+                    invocation.end_unreported(time.monotonic(), "TimedOut", "DeliveryTimedOut")
+                    self._history.update(command, invocation)
             self._changed.notify_all()
 
     def _open(self) -> list[tuple[Command, Invocation]]:
         return [
-            (command, one) for command in self._commands.values() for one in command.invocations if not one.now.ended
+            (command, invocation)
+            for command in self._commands.values()
+            for invocation in command.invocations
+            if not invocation.state.ended
         ]
 
     def _dispatch_in_background(self, command: Command) -> None:
@@ -184,25 +195,27 @@ class CommandCentre:
         ).start()
 
     def _dispatch(self, command: Command) -> None:
-        """Hand the command to its instances: ever more of them at a time, and no more after too many errors."""
+        """Deliver the command in growing waves, within MaxConcurrency, until it has more errors than MaxErrors."""
         slots = threading.Semaphore(max(1, rate(command.request.max_concurrency, len(command.invocations))))
-        left = [one for one in command.invocations if not one.now.ended]
-        for one in left:
-            if one.now.taken_up:
+        waiting: list[Invocation] = []
+        for invocation in command.invocations:
+            if invocation.state.is_running:
                 slots.acquire()
-                threading.Thread(target=self._after_restart, args=(command, one, slots), daemon=True).start()
-        waiting, wave = [one for one in left if not one.now.taken_up], 1
+                threading.Thread(target=self._end_after_restart, args=(command, invocation, slots), daemon=True).start()
+            elif not invocation.state.ended:
+                waiting.append(invocation)
+        wave = 1
         while waiting:
             sent, waiting = waiting[:wave], waiting[wave:]
-            for one in sent:
+            for invocation in sent:
                 slots.acquire()
                 if command.errors > command.errors_allowed:
                     with self._changed:
-                        one.end_unreported(time.monotonic(), "Cancelled", "Terminated")
-                        self._history.note(command, one)
+                        invocation.end_unreported(time.monotonic(), "Cancelled", "Terminated")
+                        self._history.update(command, invocation)
                     slots.release()
                     continue
-                threading.Thread(target=self._deliver, args=(command, one, slots), daemon=True).start()
+                threading.Thread(target=self._deliver, args=(command, invocation, slots), daemon=True).start()
             if waiting:
                 time.sleep(self._latency.now.wave)
             wave *= 2
@@ -210,27 +223,27 @@ class CommandCentre:
     def _deliver(self, command: Command, invocation: Invocation, slots: threading.Semaphore) -> None:
         try:
             invocation.cancelled.wait(self._latency.now.delivery)
-            machine = self._taken_up(command, invocation)
-            if machine is not None:
-                self._run(command, invocation, machine)
+            host = self._wait_for_agent(command, invocation)
+            if host is not None:
+                self._run(command, invocation, host)
         finally:
             slots.release()
 
-    def _taken_up(self, command: Command, invocation: Invocation) -> Host | None:
-        """The machine, once its agent has the command; None when it never will."""
+    def _wait_for_agent(self, command: Command, invocation: Invocation) -> Host | None:
+        """The host, once its agent has received the command; None when it never will."""
         with self._changed:
-            while not invocation.now.ended and not invocation.lost:
+            while not invocation.state.ended and not invocation.lost:
                 in_time = self._now() < command.sent + timedelta(seconds=command.request.timeout)
-                machine = self._fleet.ready(invocation.instance_id)
-                if machine is not None and in_time and self._links.connected(invocation.instance_id):
-                    self._note(command, invocation, "InProgress")
-                    return machine
-                if invocation.now.status != "Delayed":
-                    self._note(command, invocation, "Delayed")
-                self._changed.wait(_LOOK_EVERY)
+                host = self._fleet.ready(invocation.instance_id)
+                if host is not None and in_time and self._links.connected(invocation.instance_id):
+                    self._set_status(command, invocation, "InProgress")
+                    return host
+                if invocation.state.status != "Delayed":
+                    self._set_status(command, invocation, "Delayed")
+                self._changed.wait(_POLL_SECONDS)
         return None
 
-    def _run(self, command: Command, invocation: Invocation, machine: Host) -> None:
+    def _run(self, command: Command, invocation: Invocation, host: Host) -> None:
         request, instance_id = command.request, invocation.instance_id
         records = [StepRecord(step.name) for step in request.steps]
         job = Job(
@@ -239,65 +252,63 @@ class CommandCentre:
             request.region,
             request.steps,
             boots=lambda: self._fleet.boots(instance_id),
-            reboot=(lambda: self._fleet.reboot(instance_id)) if isinstance(machine, Rebootable) else None,
+            reboot=(lambda: self._fleet.reboot(instance_id)) if isinstance(host, Rebootable) else None,
         )
 
         report = partial(self._report, command, invocation, records)
-        ended = agent.run(job, machine, records, cancelled=invocation.cancelled, report=report)
-        if ended == "interrupted":
-            self._interrupted(command, invocation, records)
-        elif ended == "ended":
-            report(agent.merged(records))
+        outcome = agent.run(job, host, records, cancelled=invocation.cancelled, report=report)
+        if outcome == "interrupted":
+            self._end_interrupted(command, invocation, records)
+        elif outcome == "ended":
+            report(agent.overall_status(records))
 
-    def _after_restart(self, command: Command, invocation: Invocation, slots: threading.Semaphore) -> None:
-        """End what was under way when the rehearsal before this one ended; its result may be waiting for the link."""
+    def _end_after_restart(self, command: Command, invocation: Invocation, slots: threading.Semaphore) -> None:
+        """End an invocation that was running when the previous rehearsal ended, unless its result is still unsent."""
         try:
-            last = invocation.unsent or invocation.now
+            last = invocation.unsent or invocation.state
             if not last.ended:
-                self._interrupted(command, invocation, [replace(one) for one in last.records])
+                self._end_interrupted(command, invocation, [replace(record) for record in last.records])
         finally:
             slots.release()
 
-    def _interrupted(self, command: Command, invocation: Invocation, records: Sequence[StepRecord]) -> None:
-        if self._up_again(invocation):
-            agent.give_up(records)
+    def _end_interrupted(self, command: Command, invocation: Invocation, records: Sequence[StepRecord]) -> None:
+        if self._wait_for_restart(invocation):
+            agent.fail_interrupted(records)
             self._report(command, invocation, records, "Failed")
+
+    def _wait_for_restart(self, invocation: Invocation) -> bool:
+        """Wait until the host has rebooted and its agent has given up on the command; False if it never does."""
+        with self._changed:
+            while self._fleet.ready(invocation.instance_id) is None:
+                if invocation.lost or invocation.state.ended:
+                    return False
+                self._changed.wait(_POLL_SECONDS)
+        time.sleep(self._latency.now.given_up)
+        return not invocation.lost
+
+    def _set_status(self, command: Command, invocation: Invocation, status: str) -> None:
+        invocation.change(time.monotonic(), replace(invocation.state, status=status, details=status))
+        self._history.update(command, invocation)
 
     def _report(
         self, command: Command, invocation: Invocation, records: Sequence[StepRecord], status: str = "InProgress"
     ) -> None:
+        """Accept a report of an agent; the last one that the agent can't send is stored."""
         details = "ExecutionTimedOut" if status == "TimedOut" else status
-        self._hear(command, invocation, Seen(status, details, tuple(replace(one) for one in records)))
-
-    def _up_again(self, invocation: Invocation) -> bool:
-        """Wait until the instance has rebooted and its agent has given up on the command; False if it never does."""
+        state = InvocationState(status, details, tuple(replace(record) for record in records))
         with self._changed:
-            while self._fleet.ready(invocation.instance_id) is None:
-                if invocation.lost or invocation.now.ended:
-                    return False
-                self._changed.wait(_LOOK_EVERY)
-        time.sleep(self._latency.now.given_up)
-        return not invocation.lost
-
-    def _note(self, command: Command, invocation: Invocation, status: str) -> None:
-        invocation.note(time.monotonic(), replace(invocation.now, status=status, details=status))
-        self._history.note(command, invocation)
-
-    def _hear(self, command: Command, invocation: Invocation, seen: Seen) -> None:
-        """An agent reports; what it can't send is kept, the latest of it."""
-        with self._changed:
-            seen = _unless_cancelling(invocation, seen)
+            state = _with_cancelling(invocation, state)
             if invocation.lost:
                 return
             if self._links.connected(invocation.instance_id):
-                invocation.note(time.monotonic(), seen)
+                invocation.change(time.monotonic(), state)
             else:
-                invocation.unsent = seen
-            self._history.note(command, invocation)
+                invocation.unsent = state
+            self._history.update(command, invocation)
 
 
-def _unless_cancelling(invocation: Invocation, seen: Seen) -> Seen:
-    """What an agent reports that is still at work; it may not have heard that the command is being cancelled."""
-    if invocation.cancelling and not seen.ended:
-        return replace(seen, status="Cancelling", details="Cancelling")
-    return seen
+def _with_cancelling(invocation: Invocation, state: InvocationState) -> InvocationState:
+    """The reported state. A running agent may not know yet that the command is being cancelled."""
+    if invocation.cancelling and not state.ended:
+        return replace(state, status="Cancelling", details="Cancelling")
+    return state

@@ -1,7 +1,7 @@
-"""Run Command's history in a folder: what is known of each command and invocation, for the next rehearsal to take up.
+"""Run Command's history on disk, from which the next rehearsal with the same state folder resumes.
 
-A file is written anew, and put in place by a rename, whenever what it holds has changed and before anybody can see
-that. It is JSON, as long as what SSM keeps of a step's output.
+Each command and invocation has a JSON file, which is replaced atomically on every change, before the change is visible
+to clients. Output is truncated as in SSM.
 """
 
 from __future__ import annotations
@@ -15,59 +15,59 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rehearsal.aws.ssm.agent import STDERR_KEPT, STDOUT_KEPT, StepRecord, cut
+from rehearsal.aws.ssm.agent import MAX_STDERR, MAX_STDOUT, StepRecord, truncate
 from rehearsal.aws.ssm.documents import Step
-from rehearsal.aws.ssm.invocations import Command, Invocation, Request, Seen
+from rehearsal.aws.ssm.invocations import Command, Invocation, InvocationState, Request
 from rehearsal.whole_files import write_whole
 
 _COMMAND = "command.json"
 
 
 class CommandHistory:
-    """The folder of one AWS's commands; with none, nothing is kept. Not safe to use from several threads at once."""
+    """The folder of one AWS's commands; without a folder, nothing is written. Not thread-safe."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._closed = False
 
     def close(self) -> None:
-        """Keep what is kept as it is, whatever happens now."""
+        """Write nothing from now on."""
         self._closed = True
 
-    def begin(self, command: Command) -> None:
-        """Keep a new command. What is kept of one that is not all there yet is ignored."""
+    def add(self, command: Command) -> None:
+        """Write a new command; `read` ignores one that is not complete."""
         if self._folder is None or self._closed:
             return
         (self._folder / command.command_id).mkdir(mode=0o700)
         for invocation in command.invocations:
-            self.note(command, invocation)
-        self.note_command(command)
+            self.update(command, invocation)
+        self.update_command(command)
 
-    def note_command(self, command: Command) -> None:
-        """Keep what is now known of the command itself."""
-        kept = {
+    def update_command(self, command: Command) -> None:
+        """Write the command without its invocations."""
+        content = {
             "request": asdict(command.request),
             "requested": command.requested,
             "sent": command.sent,
             "cancelled": command.cancelled,
         }
-        self._write(command.command_id, _COMMAND, kept)
+        self._write(command.command_id, _COMMAND, content)
 
-    def note(self, command: Command, invocation: Invocation) -> None:
-        """Keep what is now known of one of its invocations."""
-        kept = {
+    def update(self, command: Command, invocation: Invocation) -> None:
+        """Write one of the command's invocations."""
+        content = {
             "requested": invocation.requested,
             "visible_at": invocation.visible_at,
-            "now": _plain(invocation.now),
+            "state": _to_json(invocation.state),
             "cancelling": invocation.cancelling,
-            "unsent": _plain(invocation.unsent) if invocation.unsent else None,
+            "unsent": _to_json(invocation.unsent) if invocation.unsent else None,
         }
-        self._write(command.command_id, f"{invocation.instance_id}.json", kept)
+        self._write(command.command_id, f"{invocation.instance_id}.json", content)
 
     def read(self) -> list[Command]:
-        """All that is kept, the oldest first."""
-        found = [] if self._folder is None else list(self._folder.glob(f"*/{_COMMAND}"))
-        return sorted((_command(file.parent) for file in found), key=lambda one: one.requested)
+        """All commands, oldest first."""
+        files = [] if self._folder is None else list(self._folder.glob(f"*/{_COMMAND}"))
+        return sorted((_command(file.parent) for file in files), key=lambda command: command.requested)
 
     def clear(self) -> None:
         for folder in self._folder.iterdir() if self._folder is not None else ():
@@ -79,37 +79,47 @@ class CommandHistory:
         write_whole(self._folder / command_id / name, json.dumps(content, default=datetime.isoformat).encode())
 
 
-def _plain(seen: Seen) -> dict[str, Any]:
+def _to_json(state: InvocationState) -> dict[str, Any]:
     records = [
-        {**asdict(one), "stdout": cut(one.stdout, STDOUT_KEPT), "stderr": cut(one.stderr, STDERR_KEPT)}
-        for one in seen.records
+        {
+            **asdict(record),
+            "stdout": truncate(record.stdout, MAX_STDOUT),
+            "stderr": truncate(record.stderr, MAX_STDERR),
+        }
+        for record in state.records
     ]
-    return {"status": seen.status, "details": seen.details, "records": records}
+    return {"status": state.status, "details": state.details, "records": records}
 
 
 def _command(folder: Path) -> Command:
-    kept = json.loads((folder / _COMMAND).read_text())
-    request = Request(**{**kept["request"], "steps": tuple(Step(**one) for one in kept["request"]["steps"])})
-    invocations = [_invocation(one, json.loads((folder / f"{one}.json").read_text())) for one in request.instance_ids]
-    requested, sent = (datetime.fromisoformat(kept[name]) for name in ("requested", "sent"))
-    return Command(folder.name, request, requested, sent, invocations, cancelled=kept["cancelled"])
+    content = json.loads((folder / _COMMAND).read_text())
+    steps = tuple(Step(**step) for step in content["request"]["steps"])
+    request = Request(**{**content["request"], "steps": steps})
+    invocations = [
+        _invocation(instance_id, json.loads((folder / f"{instance_id}.json").read_text()))
+        for instance_id in request.instance_ids
+    ]
+    requested, sent = (datetime.fromisoformat(content[name]) for name in ("requested", "sent"))
+    return Command(folder.name, request, requested, sent, invocations, cancelled=content["cancelled"])
 
 
-def _invocation(instance_id: str, kept: Mapping[str, Any]) -> Invocation:
+def _invocation(instance_id: str, content: Mapping[str, Any]) -> Invocation:
     return Invocation(
         instance_id,
-        datetime.fromisoformat(kept["requested"]),
-        datetime.fromisoformat(kept["visible_at"]),
-        [(time.monotonic(), _seen(kept["now"]))],
-        cancelling=kept["cancelling"],
-        unsent=_seen(kept["unsent"]) if kept["unsent"] else None,
+        datetime.fromisoformat(content["requested"]),
+        datetime.fromisoformat(content["visible_at"]),
+        [(time.monotonic(), _state(content["state"]))],
+        cancelling=content["cancelling"],
+        unsent=_state(content["unsent"]) if content["unsent"] else None,
     )
 
 
-def _seen(kept: Mapping[str, Any]) -> Seen:
-    return Seen(kept["status"], kept["details"], tuple(_record(one) for one in kept["records"]))
+def _state(content: Mapping[str, Any]) -> InvocationState:
+    return InvocationState(
+        content["status"], content["details"], tuple(_record(record) for record in content["records"])
+    )
 
 
-def _record(kept: Mapping[str, Any]) -> StepRecord:
-    times = {name: datetime.fromisoformat(kept[name]) if kept[name] else None for name in ("started", "ended")}
-    return StepRecord(**{**kept, **times})
+def _record(content: Mapping[str, Any]) -> StepRecord:
+    times = {name: datetime.fromisoformat(content[name]) if content[name] else None for name in ("started", "ended")}
+    return StepRecord(**{**content, **times})

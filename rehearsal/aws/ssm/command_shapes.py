@@ -1,4 +1,4 @@
-"""Commands, invocations and steps in the shapes of SSM's answers (botocore's service model for SSM)."""
+"""Commands, invocations and steps in SSM's shapes (botocore's service model for SSM)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from rehearsal.aws.ssm.agent import STDERR_KEPT, STDOUT_KEPT, StepRecord, cut
-from rehearsal.aws.ssm.invocations import DELIVERY_TIMED_OUT, Command, Invocation, Seen, aggregated
+from rehearsal.aws.ssm.agent import MAX_STDERR, MAX_STDOUT, StepRecord, truncate
+from rehearsal.aws.ssm.invocations import DELIVERY_TIMED_OUT, Command, Invocation, InvocationState, command_status
 
 
-def shown_command(command: Command, seen: Sequence[Seen]) -> dict[str, Any]:
-    """As ListCommands and SendCommand show it, when its invocations look like this."""
+def command_shape(command: Command, states: Sequence[InvocationState]) -> dict[str, Any]:
+    """A command in ListCommands and SendCommand. `states`: those of its invocations."""
     request = command.request
-    status, details = aggregated(command, seen)
+    status, details = command_status(command, states)
     return {
         "CommandId": command.command_id,
         "DocumentName": request.document_name,
@@ -31,15 +31,17 @@ def shown_command(command: Command, seen: Sequence[Seen]) -> dict[str, Any]:
         "MaxConcurrency": request.max_concurrency,
         "MaxErrors": request.max_errors,
         "TargetCount": len(command.invocations),
-        "CompletedCount": sum(one.ended for one in seen),
-        "ErrorCount": sum(one.is_error for one in seen),
-        "DeliveryTimedOutCount": sum(one.details == DELIVERY_TIMED_OUT for one in seen),
+        "CompletedCount": sum(state.ended for state in states),
+        "ErrorCount": sum(state.is_error for state in states),
+        "DeliveryTimedOutCount": sum(state.details == DELIVERY_TIMED_OUT for state in states),
         "TimeoutSeconds": request.timeout,
     }
 
 
-def shown_invocation(command: Command, invocation: Invocation, seen: Seen, *, details: bool) -> dict[str, Any]:
-    """As ListCommandInvocations shows it, with its steps when `details`."""
+def invocation_shape(
+    command: Command, invocation: Invocation, state: InvocationState, *, details: bool
+) -> dict[str, Any]:
+    """An invocation in ListCommandInvocations, with its steps when `details`."""
     return {
         "CommandId": command.command_id,
         "InstanceId": invocation.instance_id,
@@ -48,18 +50,18 @@ def shown_invocation(command: Command, invocation: Invocation, seen: Seen, *, de
         "DocumentName": command.request.document_name,
         "DocumentVersion": command.request.document_version,
         "RequestedDateTime": invocation.requested,
-        "Status": seen.status,
-        "StatusDetails": seen.details,
+        "Status": state.status,
+        "StatusDetails": state.details,
         "StandardOutputUrl": "",
         "StandardErrorUrl": "",
-        "CommandPlugins": [_plugin(one) for one in seen.records] if details else [],
+        "CommandPlugins": [_plugin(record) for record in state.records] if details else [],
     }
 
 
 def _plugin(record: StepRecord) -> dict[str, Any]:
     return {
         "Name": record.name,
-        "Status": record.shown_status,
+        "Status": record.api_status,
         "StatusDetails": _details(record),
         "ResponseCode": record.code,
         "ResponseStartDateTime": record.started,
@@ -70,8 +72,8 @@ def _plugin(record: StepRecord) -> dict[str, Any]:
     }
 
 
-def shown_step(command: Command, instance_id: str, record: StepRecord) -> dict[str, Any]:
-    """As GetCommandInvocation shows it."""
+def step_shape(command: Command, instance_id: str, record: StepRecord) -> dict[str, Any]:
+    """A step in GetCommandInvocation."""
     elapsed = (record.ended - record.started).total_seconds() if record.started and record.ended else None
     return {
         "CommandId": command.command_id,
@@ -84,11 +86,11 @@ def shown_step(command: Command, instance_id: str, record: StepRecord) -> dict[s
         "ExecutionStartDateTime": _iso(record.started),
         "ExecutionElapsedTime": "" if elapsed is None else f"PT{elapsed:.3f}S",
         "ExecutionEndDateTime": _iso(record.ended),
-        "Status": record.shown_status,
+        "Status": record.api_status,
         "StatusDetails": _details(record),
-        "StandardOutputContent": cut(record.stdout, STDOUT_KEPT) if record.ended else "",
+        "StandardOutputContent": truncate(record.stdout, MAX_STDOUT) if record.ended else "",
         "StandardOutputUrl": "",
-        "StandardErrorContent": cut(record.stderr, STDERR_KEPT) if record.ended else "",
+        "StandardErrorContent": truncate(record.stderr, MAX_STDERR) if record.ended else "",
         "StandardErrorUrl": "",
     }
 
@@ -96,8 +98,8 @@ def shown_step(command: Command, instance_id: str, record: StepRecord) -> dict[s
 def _details(record: StepRecord) -> str:
     if record.details:
         return record.details
-    return "ExecutionTimedOut" if record.status == "TimedOut" else record.shown_status
+    return "ExecutionTimedOut" if record.status == "TimedOut" else record.api_status
 
 
-def _iso(instant: datetime | None) -> str:
-    return "" if instant is None else f"{instant:%Y-%m-%dT%H:%M:%S}.{instant.microsecond // 1000:03d}Z"
+def _iso(time: datetime | None) -> str:
+    return "" if time is None else f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}Z"

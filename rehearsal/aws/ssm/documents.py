@@ -1,22 +1,22 @@
-"""SSM Command documents: what may be created, and what a document with its parameters comes to. Pure.
+"""SSM Command documents: their validation, and the steps of a document with given parameters. No I/O.
 
 Sources
 -------
-- Schema 1.2 (AWS-RunShellScript): Systems Manager user guide, "Schemas, features, and examples". Its one plugin is
-  shown as aws:runShellScript: AWS CLI reference, get-command-invocation, Examples.
+- Schema 1.2 (AWS-RunShellScript): Systems Manager user guide, "Schemas, features, and examples". Its plugin's name is
+  aws:runShellScript: AWS CLI reference, get-command-invocation, Examples.
 - Schema 2.2, `onFailure`, `onSuccess`, `finallyStep`, `timeoutSeconds` as inputs of a step: Systems Manager user
   guide, "Command document plugin reference" and "Document components"; amazon-ssm-agent,
   agent/framework/runpluginutil, reads them from a step's inputs and nowhere else.
-- 64 KB a document (MaxDocumentSizeExceeded), InvalidDocumentContent: SSM API reference, CreateDocument; "this quota
+- 64 KB per document (MaxDocumentSizeExceeded), InvalidDocumentContent: SSM API reference, CreateDocument; "this quota
   also includes the content specified for input parameters at runtime": botocore's model, CreateDocument.Content. That
-  this is the sum of their values' bytes is assumed.
-- Schema 1.2, whose `runtimeConfig` names a plugin and its properties: the same, "Schemas, features, and examples".
-  The rehearsal takes one plugin with one set of properties; its name is the step's.
-- `{{ssm:name}}` in a parameter's value is replaced by what Parameter Store has, which may not be a SecureString: the
-  same, "Parameter Store reference", systems-manager-user-guide 55; the code of the refusal is assumed.
+  this is the sum of the values in bytes is assumed.
+- `runtimeConfig` of schema 1.2 names a plugin and its properties: user guide, "Schemas, features, and examples". The
+  rehearsal supports one plugin with one set of properties; the plugin's name is the step's.
+- `{{ssm:name}}` in a parameter's value is replaced by the value in Parameter Store, which must not be a SecureString:
+  the same, "Parameter Store reference", systems-manager-user-guide 55; the error code is assumed.
 - minItems, maxItems, minChars, maxChars: the same, "Data elements and parameters".
-- `{{ Name }}` is replaced from the document's parameters, an undefined name is refused: Systems Manager user guide,
-  "Data elements and parameters". InvalidParameters: SSM API reference, SendCommand.
+- `{{ Name }}` is replaced by the document's parameter; an undefined name is refused: the same, "Data elements and
+  parameters". InvalidParameters: SSM API reference, SendCommand.
 - Execution time limits, default 3600 s, 5 to 172800 s: amazon-ssm-agent, agent/plugins/pluginutil.
 """
 
@@ -33,19 +33,19 @@ import yaml  # type: ignore[import-untyped]
 
 from rehearsal.errors import AwsError
 
-MOST_BYTES = 64 * 1024
+MAX_BYTES = 64 * 1024
 
 _REFERENCE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
-_STORED = re.compile(r"\{\{\s*ssm:([a-zA-Z0-9_.\-/:]+)\s*\}\}")
+_PARAMETER_STORE_REFERENCE = re.compile(r"\{\{\s*ssm:([a-zA-Z0-9_.\-/:]+)\s*\}\}")
 _PLUGIN = re.compile(r"aws:[a-zA-Z]+")
 _STEP_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _PARAMETER_TYPES = {"String", "StringList", "Integer", "Boolean", "StringMap", "MapList"}
-_DEFAULT_TIMEOUT, _SHORTEST, _LONGEST = 3600.0, 5.0, 172_800.0
+_DEFAULT_TIMEOUT, _MIN_TIMEOUT, _MAX_TIMEOUT = 3600.0, 5.0, 172_800.0
 
 
 @dataclass(frozen=True)
 class Step:
-    """One `aws:runShellScript` step, ready to run. `timeout`: seconds. `folder`: where the agent keeps its script."""
+    """An `aws:runShellScript` step, ready to run. `timeout`: seconds. `folder`: the agent's folder for its script."""
 
     name: str
     folder: str
@@ -58,7 +58,7 @@ class Step:
 
 
 def parse(content: str, document_format: str) -> dict[str, Any]:
-    """A Command document's content, checked as CreateDocument checks it; AwsError with its codes otherwise."""
+    """Parse and validate a Command document's content; AwsError as from CreateDocument when it is invalid."""
     check_size(content, {})
     try:
         document = yaml.safe_load(content) if document_format == "YAML" else json.loads(content)
@@ -80,40 +80,46 @@ def parse(content: str, document_format: str) -> dict[str, Any]:
     return document
 
 
-def check_size(content: str, given: Mapping[str, Sequence[str]]) -> None:
-    """AwsError for a document that is too large, by itself or with the values that its parameters are given."""
-    texts = [content, *(text for texts in given.values() for text in texts)]
-    if sum(len(text.encode()) for text in texts) > MOST_BYTES:
+def check_size(content: str, arguments: Mapping[str, Sequence[str]]) -> None:
+    """AwsError for a document that is too large, by itself or with the arguments for its parameters."""
+    texts = [content, *(text for texts in arguments.values() for text in texts)]
+    if sum(len(text.encode()) for text in texts) > MAX_BYTES:
         raise AwsError("MaxDocumentSizeExceeded", "The size limit of a document is 64 KB.")
 
 
-def plan(
-    document: Mapping[str, Any], given: Mapping[str, Sequence[str]], stored: Callable[[str], str]
+def steps_of(
+    document: Mapping[str, Any], arguments: Mapping[str, Sequence[str]], stored_value: Callable[[str], str]
 ) -> tuple[Step, ...]:
-    """The document's steps with its parameters put in; AwsError (InvalidParameters) when `given` doesn't fit.
+    """The document's steps with its parameters replaced; AwsError (InvalidParameters) for invalid arguments.
 
-    `stored`: what Parameter Store has of a name.
+    `stored_value`: looks up a name in Parameter Store.
     """
-    values = _values(document.get("parameters") or {}, given)
-    found = {name: _with_stored(value, stored) for name, value in values.items()}
+    values = {
+        name: _with_stored(value, stored_value)
+        for name, value in _values(document.get("parameters") or {}, arguments).items()
+    }
     if "runtimeConfig" not in document:
-        return tuple(_step(one["action"], one["name"], one["name"], one["inputs"], found) for one in _body(document))
+        return tuple(
+            _step(step["action"], step["name"], step["name"], step["inputs"], values) for step in _body(document)
+        )
     ((plugin, settings),) = _body(document).items()
     properties = settings["properties"]
     if len(properties) != 1:
-        raise AwsError("UnsupportedOperation", "The rehearsal runs one set of properties a plugin, not several.")
+        raise AwsError("UnsupportedOperation", "The rehearsal supports one set of properties per plugin.")
     folder = f"{plugin}/{properties[0].get('id', '')}".rstrip("/").replace(":", "")
-    return (_step(plugin, plugin, folder, properties[0], found),)
+    return (_step(plugin, plugin, folder, properties[0], values),)
 
 
 def _body(document: Mapping[str, Any]) -> Any:
     return document["runtimeConfig"] if "runtimeConfig" in document else document["mainSteps"]
 
 
-def _with_stored(value: Any, stored: Callable[[str], str]) -> Any:
+def _with_stored(value: Any, stored_value: Callable[[str], str]) -> Any:
     if isinstance(value, list):
-        return [_with_stored(one, stored) for one in value]
-    return _STORED.sub(lambda match: stored(match[1]), value) if isinstance(value, str) else value
+        return [_with_stored(item, stored_value) for item in value]
+    if not isinstance(value, str):
+        return value
+    return _PARAMETER_STORE_REFERENCE.sub(lambda match: stored_value(match[1]), value)
 
 
 def _invalid(message: str) -> AwsError:
@@ -123,8 +129,8 @@ def _invalid(message: str) -> AwsError:
 def _check_parameters(parameters: Any) -> None:
     if not isinstance(parameters, dict):
         raise _invalid("parameters is not an object.")
-    for name, one in parameters.items():
-        if not isinstance(one, dict) or one.get("type") not in _PARAMETER_TYPES:
+    for name, parameter in parameters.items():
+        if not isinstance(parameter, dict) or parameter.get("type") not in _PARAMETER_TYPES:
             raise _invalid(f'Parameter "{name}" has no valid type.')
 
 
@@ -135,75 +141,72 @@ def _check_runtime_config(config: Any) -> None:
     properties = settings.get("properties") if isinstance(settings, dict) else None
     if not _PLUGIN.fullmatch(plugin) or not isinstance(properties, list) or not properties:
         raise _invalid(f"Plugin {plugin!r} needs a list of properties.")
-    if not all(isinstance(one, dict) for one in properties):
+    if not all(isinstance(item, dict) for item in properties):
         raise _invalid(f"The properties of plugin {plugin!r} are not objects.")
 
 
 def _check_steps(steps: Any) -> None:
     if not isinstance(steps, list) or not steps:
         raise _invalid("mainSteps must be a list of at least one step.")
-    seen: set[str] = set()
-    for one in steps:
-        if not isinstance(one, dict) or not {"action", "name", "inputs"} <= one.keys():
+    names: set[str] = set()
+    for step in steps:
+        if not isinstance(step, dict) or not {"action", "name", "inputs"} <= step.keys():
             raise _invalid("Each step needs action, name and inputs.")
-        name = one["name"]
+        name = step["name"]
         if not isinstance(name, str) or not _STEP_NAME.fullmatch(name):
             raise _invalid(f"Step name {name!r} may hold letters, digits, underscores and hyphens only.")
-        if name in seen:
+        if name in names:
             raise _invalid(f"Step name {name!r} is used twice.")
-        seen.add(name)
-        if not str(one["action"]).startswith("aws:"):
-            raise _invalid(f"Step {name!r} has an unknown action {one['action']!r}.")
+        names.add(name)
+        if not str(step["action"]).startswith("aws:"):
+            raise _invalid(f"Step {name!r} has an unknown action {step['action']!r}.")
 
 
 def _references(value: Any) -> Iterator[str]:
-    """The names referred to anywhere in `value`; references to Parameter Store are not parameters."""
+    """The names of the document's parameters that `value` refers to, at any depth."""
     if isinstance(value, str):
         yield from (name for name in _REFERENCE.findall(value) if not name.startswith(("ssm:", "ssm-secure:")))
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from _references(one)
-    elif isinstance(value, list):
-        for one in value:
-            yield from _references(one)
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _references(item)
 
 
-def _values(declared: Mapping[str, Any], given: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    for name in given:
-        if name not in declared:
+def _values(parameters: Mapping[str, Any], arguments: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    for name in arguments:
+        if name not in parameters:
             raise AwsError("InvalidParameters", f"Parameter {name} is not defined in the document.")
     values: dict[str, Any] = {}
-    for name, one in declared.items():
-        if name in given:
-            texts = list(given[name])
-            values[name] = texts if one["type"] == "StringList" else (texts[0] if texts else "")
-        elif "default" in one:
-            values[name] = one["default"]
+    for name, parameter in parameters.items():
+        if name in arguments:
+            texts = list(arguments[name])
+            values[name] = texts if parameter["type"] == "StringList" else (texts[0] if texts else "")
+        elif "default" in parameter:
+            values[name] = parameter["default"]
         else:
             raise AwsError("InvalidParameters", f"Missing required parameter {name}.")
-        _check_value(name, one, values[name])
+        _check_value(name, parameter, values[name])
     return values
 
 
-def _check_value(name: str, declared: Mapping[str, Any], value: Any) -> None:
-    pattern, allowed = declared.get("allowedPattern"), declared.get("allowedValues")
-    texts = [_text(one) for one in (value if isinstance(value, list) else [value])]
+def _check_value(name: str, parameter: Mapping[str, Any], value: Any) -> None:
+    pattern, allowed = parameter.get("allowedPattern"), parameter.get("allowedValues")
+    texts = [_text(item) for item in (value if isinstance(value, list) else [value])]
     sizes = {"Items": [len(texts)]} if isinstance(value, list) else {}
     for unit, lengths in {**sizes, "Chars": [len(text) for text in texts]}.items():
-        least, most = declared.get(f"min{unit}", 0), declared.get(f"max{unit}", math.inf)
-        if not all(least <= length <= most for length in lengths):
-            raise AwsError("InvalidParameters", f"Parameter {name} must have {least} to {most} {unit.lower()}.")
+        minimum, maximum = parameter.get(f"min{unit}", 0), parameter.get(f"max{unit}", math.inf)
+        if not all(minimum <= length <= maximum for length in lengths):
+            raise AwsError("InvalidParameters", f"Parameter {name} must have {minimum} to {maximum} {unit.lower()}.")
     for text in texts:
         if pattern is not None and not re.fullmatch(pattern, text):
             raise AwsError("InvalidParameters", f"Parameter {name} does not match the pattern {pattern}.")
-        if allowed is not None and text not in [_text(one) for one in allowed]:
+        if allowed is not None and text not in [_text(item) for item in allowed]:
             raise AwsError("InvalidParameters", f"Parameter {name} is not one of the allowed values.")
 
 
-def _step(action: str, name: str, folder: str, given: Mapping[str, Any], values: Mapping[str, Any]) -> Step:
+def _step(action: str, name: str, folder: str, inputs: Mapping[str, Any], values: Mapping[str, Any]) -> Step:
     if action != "aws:runShellScript":
-        raise AwsError("UnsupportedOperation", f"The rehearsal runs aws:runShellScript only, not {action}.")
-    inputs = {key: _interpolated(value, values) for key, value in given.items()}
+        raise AwsError("UnsupportedOperation", f"The rehearsal supports aws:runShellScript only, not {action}.")
+    inputs = {key: _interpolated(value, values) for key, value in inputs.items()}
     commands = inputs.get("runCommand", [])
     lines = commands if isinstance(commands, list) else [commands]
     return Step(
@@ -219,9 +222,9 @@ def _step(action: str, name: str, folder: str, given: Mapping[str, Any], values:
 
 
 def _interpolated(value: Any, values: Mapping[str, Any]) -> Any:
-    """`value` with references replaced: by the very value where it is all there is, by its text within a text."""
+    """`value` with references replaced: a lone reference by the parameter's value, one within a text by its text."""
     if isinstance(value, list):
-        return [_interpolated(one, values) for one in value]
+        return [_interpolated(item, values) for item in value]
     if not isinstance(value, str):
         return value
     whole = _REFERENCE.fullmatch(value)
@@ -237,13 +240,13 @@ def _interpolated(value: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _text(value: Any) -> str:
-    """A value as it stands in a script. A request gives texts only, a document's defaults are of any JSON type."""
+    """A value's text in a script. Arguments are strings, but a document's defaults may have any JSON type."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _timeout(given: Any) -> float:
+def _timeout(value: Any) -> float:
     try:
-        seconds = float(given)
+        seconds = float(value)
     except (TypeError, ValueError):
         return _DEFAULT_TIMEOUT
-    return seconds if _SHORTEST <= seconds <= _LONGEST else _DEFAULT_TIMEOUT
+    return seconds if _MIN_TIMEOUT <= seconds <= _MAX_TIMEOUT else _DEFAULT_TIMEOUT

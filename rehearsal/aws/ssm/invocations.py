@@ -1,21 +1,22 @@
-"""Commands and their invocations, as Systems Manager has them: what it knows of each, and since when.
+"""Commands and invocations in Systems Manager, with the history of each invocation's state.
 
 Sources
 -------
-- Statuses of plugins, invocations and commands, which of them count as errors, the total time-out: Systems Manager
-  user guide, "Understanding command statuses".
-- Status has fewer values than StatusDetails: SSM API reference, CommandInvocation, Command. How the two pair where
-  the guide does not say is assumed: `Cancelled` with `Terminated`, `Success` with `Incomplete` (of an incomplete
-  command the guide says that its status is Success), `Failed` with `NoInstancesInTag`.
+- Statuses of plugins, invocations and commands, which of them are errors, the total timeout: Systems Manager user
+  guide, "Understanding command statuses".
+- Status has fewer values than StatusDetails: SSM API reference, CommandInvocation, Command. Assumed where the guide
+  does not say: Status is `Cancelled` for `Terminated`, and `Failed` for `NoInstancesInTag`. For `Incomplete` the guide
+  says Success.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from rehearsal.aws.ssm.agent import StepRecord
 from rehearsal.aws.ssm.documents import Step
@@ -25,8 +26,8 @@ DELIVERY_TIMED_OUT, EXECUTION_TIMED_OUT = "DeliveryTimedOut", "ExecutionTimedOut
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What there is to be seen of an invocation at one time."""
+class InvocationState:
+    """What Systems Manager shows of an invocation at one time."""
 
     status: str
     details: str
@@ -37,60 +38,58 @@ class Seen:
         return self.status in ENDED
 
     @property
-    def taken_up(self) -> bool:
-        """Whether an agent has it, and has not ended it."""
+    def is_running(self) -> bool:
+        """Whether the agent has received the command and not ended it."""
         return self.status in ("InProgress", "Cancelling")
 
     @property
     def is_error(self) -> bool:
-        """Whether it counts against MaxErrors: one that was never delivered doesn't."""
+        """Whether it counts toward MaxErrors; an undelivered invocation does not."""
         return self.details in ("Failed", EXECUTION_TIMED_OUT)
 
 
 @dataclass
 class Invocation:
-    """A command on one instance. `visible_at`: UTC, real time. `history`: by seconds of real time.
+    """A command on one instance.
 
-    `cancelled` is what its agent has heard of, `cancelling` what was asked for.
+    `visible_at`: UTC, real time. `history`: states by monotonic time in seconds. `cancelling`: CancelCommand was
+    called; `cancelled`: the agent knows. `lost`: the instance is gone, nothing more will be reported. `unsent`: the
+    last report that the agent could not send.
     """
 
     instance_id: str
     requested: datetime
     visible_at: datetime
-    history: list[tuple[float, Seen]]
+    history: list[tuple[float, InvocationState]]
     cancelled: threading.Event = field(default_factory=threading.Event)
     cancelling: bool = False
     lost: bool = False
-    unsent: Seen | None = None
+    unsent: InvocationState | None = None
 
     @property
-    def now(self) -> Seen:
+    def state(self) -> InvocationState:
         return self.history[-1][1]
 
-    def as_of(self, instant: float) -> Seen:
-        """What was known then."""
-        return next((seen for at, seen in reversed(self.history) if at <= instant), self.history[0][1])
+    def state_at(self, moment: float) -> InvocationState:
+        """The state at a monotonic time in seconds."""
+        return next((state for since, state in reversed(self.history) if since <= moment), self.history[0][1])
 
-    def note(self, instant: float, seen: Seen) -> None:
-        """Know this from now on. What has ended stays as it ended."""
-        if not self.now.ended:
-            self.history.append((instant, seen))
+    def change(self, moment: float, state: InvocationState) -> None:
+        """Change the state, unless the invocation has ended."""
+        if not self.state.ended:
+            self.history.append((moment, state))
 
-    def end_unreported(self, instant: float, status: str, details: str) -> None:
-        """End without the agent's having said so: steps that have not ended are as the invocation is."""
+    def end_unreported(self, moment: float, status: Literal["TimedOut", "Cancelled"], details: str) -> None:
+        """End without a report of the agent; steps that have not ended get the invocation's status."""
         records = tuple(
-            one if one.ended else replace(one, status=_STEP_STATUS.get(status, "Cancelled"), details=details)
-            for one in self.now.records
+            record if record.ended else replace(record, status=status, details=details) for record in self.state.records
         )
-        self.note(instant, Seen(status, details, records))
-
-
-_STEP_STATUS: Mapping[str, Any] = {"TimedOut": "TimedOut", "Cancelled": "Cancelled", "Failed": "Failed"}
+        self.change(moment, InvocationState(status, details, records))
 
 
 @dataclass(frozen=True)
 class Request:
-    """What SendCommand asked. `timeout`: seconds within which the command must be delivered."""
+    """The parameters of SendCommand. `timeout`: seconds within which the command must be delivered."""
 
     region: str
     document_name: str
@@ -106,13 +105,13 @@ class Request:
 
     @property
     def total_timeout(self) -> timedelta:
-        """Time for delivery and for execution. Of a document with several steps the sum of theirs is assumed."""
+        """Time for delivery and execution. For several steps, the sum of their timeouts is assumed."""
         return timedelta(seconds=self.timeout + sum(step.timeout for step in self.steps))
 
 
 @dataclass
 class Command:
-    """A request under way. `requested` is real time; `sent` is the rehearsal's, by which it expires."""
+    """A command that was sent. `requested`: real time. `sent`: the rehearsal's clock, by which it expires."""
 
     command_id: str
     request: Request
@@ -131,39 +130,39 @@ class Command:
 
     @property
     def errors(self) -> int:
-        return sum(one.now.is_error for one in self.invocations)
+        return sum(invocation.state.is_error for invocation in self.invocations)
 
 
 def rate(text: str, targets: int) -> int:
-    """A number or a percentage of the targets, as MaxConcurrency and MaxErrors are given: 10% of 50 errors are 5."""
+    """The value of MaxConcurrency or MaxErrors, a number or a percentage of the targets: 10% of 50 are 5."""
     return targets * int(text[:-1]) // 100 if text.endswith("%") else int(text)
 
 
-def aggregated(command: Command, seen: Sequence[Seen]) -> tuple[str, str]:
-    """Status and details of a command whose invocations are like this."""
+def command_status(command: Command, states: Sequence[InvocationState]) -> tuple[str, str]:
+    """Status and StatusDetails of a command whose invocations have these states."""
     if not command.invocations:
         return "Failed", "NoInstancesInTag"
-    if any(not one.ended for one in seen):
-        return _under_way(command, seen)
-    counts = {details: sum(one.details == details for one in seen) for details in {one.details for one in seen}}
+    if any(not state.ended for state in states):
+        return _running_status(command, states)
+    counts = Counter(state.details for state in states)
     allowed = command.errors_allowed
-    if counts.get("Success") == len(seen):
+    if counts["Success"] == len(states):
         return "Success", "Success"
-    if command.cancelled or counts.get("Cancelled") == len(seen):
+    if command.cancelled or counts["Cancelled"] == len(states):
         return "Cancelled", "Cancelled"
-    if counts.get(EXECUTION_TIMED_OUT, 0) > allowed and not counts.get("Failed"):
+    if counts[EXECUTION_TIMED_OUT] > allowed and not counts["Failed"]:
         return "TimedOut", EXECUTION_TIMED_OUT
-    if sum(one.is_error for one in seen) > allowed:
+    if sum(state.is_error for state in states) > allowed:
         return "Failed", "Failed"
-    if counts.get(DELIVERY_TIMED_OUT, 0) > allowed:
+    if counts[DELIVERY_TIMED_OUT] > allowed:
         return "TimedOut", DELIVERY_TIMED_OUT
     return "Success", "Incomplete"
 
 
-def _under_way(command: Command, seen: Sequence[Seen]) -> tuple[str, str]:
+def _running_status(command: Command, states: Sequence[InvocationState]) -> tuple[str, str]:
     if command.cancelled:
         return "Cancelling", "Cancelling"
-    if all(one.status in ("Pending", "Delayed") for one in seen):
-        delayed = any(one.status == "Delayed" for one in seen)
+    if all(state.status in ("Pending", "Delayed") for state in states):
+        delayed = any(state.status == "Delayed" for state in states)
         return "Pending", "Delayed" if delayed else "Pending"
     return "InProgress", "InProgress"

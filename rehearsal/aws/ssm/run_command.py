@@ -1,20 +1,20 @@
-"""Run Command's operations: what SendCommand takes and refuses, what can be asked of its commands.
+"""Run Command's operations.
 
 Sources
 -------
-- Targets: all criteria have to be met, five values a tag: Systems Manager user guide, "Run commands at scale"; that
-  more values of a tag are a ValidationException is assumed. Keys: SSM API reference, Target.
-- InstanceIds and Targets exclude each other, and one is needed: SSM API reference, SendCommand; texts assumed.
+- Targets: an instance must meet all criteria, five values per tag: Systems Manager user guide, "Run commands at scale";
+  that more values are a ValidationException is assumed. Keys: SSM API reference, Target.
+- Exactly one of InstanceIds and Targets is required: SSM API reference, SendCommand; texts assumed.
 - InvalidInstanceId, DuplicateInstanceId, InvalidFilterKey, InvalidPluginName, InvocationDoesNotExist: SSM API
-  reference, by operation. A registered instance whose agent is out of reach takes commands, which wait (user guide,
+  reference, by operation. A registered instance whose agent is unreachable accepts commands, which wait (user guide,
   "Understanding command statuses"), although the API reference lists "SSM Agent isn't running" under
-  InvalidInstanceId. That CancelCommand answers this for an instance that the command did not go to is assumed.
-- InvokedAfter and InvokedBefore are timestamps: SSM API reference, CommandFilter; what a value that is none gets, and
-  that one without a zone is UTC, are assumed.
-- DocumentHash is of the document's content, and this the error for another: aws-samples,
-  aws-security-reference-architecture-examples 301. That Sha256 is meant where no type is given is assumed.
-- Lists are empty for a command that is not known, for all that the API reference has InvalidCommandId among their
-  errors: aws-cli 3546, aws-sdk 190 (of invocations; that it is so of commands, too, is assumed).
+  InvalidInstanceId. That CancelCommand returns this for an instance that the command was not sent to is assumed.
+- InvokedAfter and InvokedBefore are timestamps: SSM API reference, CommandFilter; the error for other values, and that
+  a timestamp without a time zone is UTC, are assumed.
+- DocumentHash is the hash of the document's content, and this is the error for another: aws-samples,
+  aws-security-reference-architecture-examples 301. That the default type is Sha256 is assumed.
+- Lists are empty for an unknown command, although the API reference lists InvalidCommandId among their errors: aws-cli
+  3546, aws-sdk 190 (for invocations; assumed for commands).
 """
 
 from __future__ import annotations
@@ -29,24 +29,23 @@ from moto.core.responses import ActionResult, EmptyResult
 from rehearsal.answers import page
 from rehearsal.aws.ssm import documents
 from rehearsal.aws.ssm.agent import StepRecord
-from rehearsal.aws.ssm.command_shapes import shown_command, shown_invocation, shown_step
-from rehearsal.aws.ssm.invocations import ENDED, Command, Request, aggregated
-from rehearsal.aws.ssm.managed_instances import PAGE, InstanceResponse, passes
+from rehearsal.aws.ssm.command_shapes import command_shape, invocation_shape, step_shape
+from rehearsal.aws.ssm.invocations import ENDED, Command, Request, command_status
+from rehearsal.aws.ssm.managed_instances import PAGE_SIZE, InstanceResponse, matches_filter
 from rehearsal.errors import AwsError
 
-_VALUES_A_TAG = 5
-_INSTANTS = {"InvokedAfter", "InvokedBefore"}
-_FILTERS = (*sorted(_INSTANTS), "Status", "DocumentName")
+_MAX_TAG_VALUES = 5
+_TIME_FILTERS = {"InvokedAfter", "InvokedBefore"}
+_FILTERS = (*sorted(_TIME_FILTERS), "Status", "DocumentName")
 
 
 class CommandResponse(InstanceResponse):
-    """Run Command."""
+    """Run Command's operations; moto dispatches by method name."""
 
     def send_command(self) -> ActionResult:
-        instance_ids = self._targeted()
+        instance_ids = self._targeted_instances()
         name, version = self._get_param("DocumentName"), self._get_param("DocumentVersion") or "$DEFAULT"
-        wanted = None if version == "$DEFAULT" else version
-        document = self.ssm_backend._get_documents(name).find(wanted)
+        document = self.ssm_backend._get_documents(name).find(None if version == "$DEFAULT" else version)
         _check_hash(self._get_param("DocumentHash"), self._get_param("DocumentHashType"), document)
         if document.document_type != "Command":
             raise AwsError("InvalidDocument", f"Document {name} is not a Command document.")
@@ -58,7 +57,7 @@ class CommandResponse(InstanceResponse):
                 region=self.region,
                 document_name=name,
                 document_version=version,
-                steps=documents.plan(content, parameters, self._stored),
+                steps=documents.steps_of(content, parameters, self._stored_value),
                 instance_ids=instance_ids,
                 parameters=parameters,
                 targets=self._get_param("Targets") or [],
@@ -68,34 +67,31 @@ class CommandResponse(InstanceResponse):
                 max_errors=self._get_param("MaxErrors") or "0",
             )
         )
-        return ActionResult({"Command": shown_command(command, self.world.commands.seen(command))})
+        return ActionResult({"Command": command_shape(command, self.world.commands.visible_states(command))})
 
     def list_commands(self) -> ActionResult:
-        command_id, instance_id = self._get_param("CommandId"), self._get_param("InstanceId")
-        found = self._commands(command_id)
-        if instance_id:
-            found = [one for one in found if instance_id in one.request.instance_ids]
-        filters = self._filters(*_FILTERS, "ExecutionStage")
-        seen = [(one, self.world.commands.seen(one)) for one in found]
-        shown = [
-            shown_command(one, each)
-            for one, each in seen
-            if _command_passes(one, aggregated(one, each), one.requested, filters)
-        ]
-        return self._listed("Commands", shown)
+        instance_id = self._get_param("InstanceId")
+        filters = self._command_filters(*_FILTERS, "ExecutionStage")
+        shapes = []
+        for command in self._commands():
+            states = self.world.commands.visible_states(command)
+            is_on_instance = not instance_id or instance_id in command.request.instance_ids
+            status = command_status(command, states)
+            if is_on_instance and _matches_filters(command, status, command.requested, filters):
+                shapes.append(command_shape(command, states))
+        return self._page_of("Commands", shapes)
 
     def list_command_invocations(self) -> ActionResult:
-        command_id, instance_id = self._get_param("CommandId"), self._get_param("InstanceId")
-        details = bool(self._get_param("Details"))
-        filters = self._filters(*_FILTERS)
-        found = [
-            shown_invocation(command, one, seen, details=details)
-            for command in self._commands(command_id)
-            for one, seen in self.world.commands.visible(command)
-            if (not instance_id or one.instance_id == instance_id)
-            and _command_passes(command, (seen.status, seen.details), one.requested, filters)
+        instance_id, details = self._get_param("InstanceId"), bool(self._get_param("Details"))
+        filters = self._command_filters(*_FILTERS)
+        shapes = [
+            invocation_shape(command, invocation, state, details=details)
+            for command in self._commands()
+            for invocation, state in self.world.commands.visible_invocations(command)
+            if (not instance_id or invocation.instance_id == instance_id)
+            and _matches_filters(command, (state.status, state.details), invocation.requested, filters)
         ]
-        return self._listed("CommandInvocations", found)
+        return self._page_of("CommandInvocations", shapes)
 
     def get_command_invocation(self) -> ActionResult:
         command_id, instance_id = self._get_param("CommandId"), self._get_param("InstanceId")
@@ -104,94 +100,100 @@ class CommandResponse(InstanceResponse):
             command = self.world.commands.command(self.region, command_id)
         except AwsError as error:
             raise missing from error
-        seen = {one.instance_id: each for one, each in self.world.commands.visible(command)}
-        if instance_id not in seen:
+        invocations = self.world.commands.visible_invocations(command)
+        states = {invocation.instance_id: state for invocation, state in invocations}
+        if instance_id not in states:
             raise missing
-        record = _chosen(seen[instance_id].records, self._get_param("PluginName"))
-        return ActionResult(shown_step(command, instance_id, record))
+        record = _find_step(states[instance_id].records, self._get_param("PluginName"))
+        return ActionResult(step_shape(command, instance_id, record))
 
     def cancel_command(self) -> ActionResult:
         command = self.world.commands.command(self.region, self._get_param("CommandId"))
-        named = self._get_param("InstanceIds") or []
-        _check_instances(named, command.request.instance_ids, self.current_account)
-        self.world.commands.cancel(command, named)
+        instance_ids = self._get_param("InstanceIds") or []
+        _check_instances(instance_ids, command.request.instance_ids, self.current_account)
+        self.world.commands.cancel(command, instance_ids)
         return EmptyResult()
 
-    def _filters(self, *known: str) -> dict[str, str]:
-        filters = {each["key"]: each["value"] for each in self._get_param("Filters") or []}
-        if unknown := filters.keys() - set(known):
+    def _command_filters(self, *keys: str) -> dict[str, str]:
+        filters = {condition["key"]: condition["value"] for condition in self._get_param("Filters") or []}
+        if unknown := filters.keys() - set(keys):
             raise AwsError("InvalidFilterKey", f"The filter key {', '.join(sorted(unknown))} is not valid.")
-        for key in _INSTANTS & filters.keys():
-            _instant(key, filters[key])
+        for key in _TIME_FILTERS & filters.keys():
+            _timestamp(key, filters[key])
         return filters
 
-    def _commands(self, command_id: str | None) -> list[Command]:
-        known = self.world.commands.commands(self.region)
-        return [one for one in known if command_id in (None, one.command_id)]
+    def _commands(self) -> list[Command]:
+        """The region's commands, or the one with the requested id."""
+        command_id = self._get_param("CommandId")
+        commands = self.world.commands.commands(self.region)
+        return [command for command in commands if command_id in (None, command.command_id)]
 
-    def _listed(self, key: str, found: Sequence[dict[str, Any]]) -> ActionResult:
-        size, token = self._get_int_param("MaxResults", PAGE), self._get_param("NextToken")
-        shown, following = page(found, size, token, bad_token="InvalidNextToken")
+    def _page_of(self, key: str, items: Sequence[dict[str, Any]]) -> ActionResult:
+        size, token = self._get_int_param("MaxResults", PAGE_SIZE), self._get_param("NextToken")
+        shown, following = page(items, size, token, bad_token="InvalidNextToken")
         return ActionResult({key: shown, "NextToken": following})
 
-    def _targeted(self) -> list[str]:
-        """The instances a command goes to; AwsError for those named that are not registered."""
-        named, targets = self._get_param("InstanceIds") or [], self._get_param("Targets") or []
-        if bool(named) == bool(targets):
+    def _targeted_instances(self) -> list[str]:
+        """The ids of the instances that a command goes to; AwsError for unregistered ones."""
+        instance_ids, targets = self._get_param("InstanceIds") or [], self._get_param("Targets") or []
+        if bool(instance_ids) == bool(targets):
             raise AwsError("ValidationException", "Specify either InstanceIds or Targets.")
-        registered = {one.id: one for one in self._instances() if self._registered(one)}
-        by_id = [each for each in targets if _names_instances(each)]
-        mentioned = named or sorted({one for each in by_id for one in each["Values"]})
-        _check_instances(mentioned, registered, self.current_account)
-        return list(named) or [
-            name for name, one in registered.items() if all(_is_target(one, each) for each in targets)
+        registered = self._registered_instances()
+        named = instance_ids or sorted(
+            {instance_id for target in targets if _is_by_id(target) for instance_id in target["Values"]}
+        )
+        _check_instances(named, registered, self.current_account)
+        return list(instance_ids) or [
+            instance_id
+            for instance_id, instance in registered.items()
+            if all(_is_target(instance, target) for target in targets)
         ]
 
-    def _stored(self, name: str) -> str:
-        """What Parameter Store has of a name that a parameter's value refers to."""
+    def _stored_value(self, name: str) -> str:
+        """The value of a parameter in Parameter Store that an argument refers to."""
         parameter = self.ssm_backend.get_parameter(name)
         if parameter is None or parameter.parameter_type == "SecureString":
             why = "does not exist" if parameter is None else "is a SecureString"
-            raise AwsError("InvalidParameters", f"The parameter {name} that is referred to {why}.")
+            raise AwsError("InvalidParameters", f"The referenced parameter {name} {why}.")
         return str(parameter.value)
 
 
-def _check_hash(wanted: str | None, kind: str | None, document: Any) -> None:
-    """AwsError for a document that does not have the hash that is given."""
-    if wanted is None:
+def _check_hash(expected: str | None, kind: str | None, document: Any) -> None:
+    """AwsError when the document does not have the expected hash."""
+    if expected is None:
         return
     algorithm = {None: "sha256", "Sha256": "sha256", "Sha1": "sha1"}[kind]
-    if hashlib.new(algorithm, document.content.encode()).hexdigest() != wanted:
-        raise AwsError("InvalidDocument", f"document hash {wanted} does not match {kind or 'Sha256'}.")
+    if hashlib.new(algorithm, document.content.encode()).hexdigest() != expected:
+        raise AwsError("InvalidDocument", f"document hash {expected} does not match {kind or 'Sha256'}.")
 
 
-def _check_instances(named: Sequence[str], there: Collection[str], account: str) -> None:
-    """AwsError when one of those named is not there, or is named twice."""
-    if unknown := [one for one in named if one not in there]:
-        told = f"Instances [[{', '.join(unknown)}]] not in a valid state for account {account}"
-        raise AwsError("InvalidInstanceId", told)
-    if len(set(named)) != len(named):
+def _check_instances(instance_ids: Sequence[str], known: Collection[str], account: str) -> None:
+    """AwsError when an instance is not among the known ones, or is named twice."""
+    if unknown := [instance_id for instance_id in instance_ids if instance_id not in known]:
+        message = f"Instances [[{', '.join(unknown)}]] not in a valid state for account {account}"
+        raise AwsError("InvalidInstanceId", message)
+    if len(set(instance_ids)) != len(instance_ids):
         raise AwsError("DuplicateInstanceId", "You can't specify an instance ID more than once.")
 
 
-def _names_instances(target: Mapping[str, Any]) -> bool:
+def _is_by_id(target: Mapping[str, Any]) -> bool:
     return str(target["Key"]).lower() == "instanceids"
 
 
 def _is_target(instance: Any, target: Mapping[str, Any]) -> bool:
-    """Whether an instance meets one criterion; AwsError for one that there is not."""
+    """Whether an instance meets one criterion; AwsError for a criterion that is invalid or not modelled."""
     key, values = str(target["Key"]), target.get("Values") or []
-    if _names_instances(target):
+    if _is_by_id(target):
         return instance.id in values
     if not key.startswith(("tag:", "tag-key")):
-        raise AwsError("UnsupportedOperation", f"The rehearsal finds targets by InstanceIds and tags, not by {key}.")
-    if len(values) > _VALUES_A_TAG:
-        raise AwsError("ValidationException", f"Target {key} has more than {_VALUES_A_TAG} values.")
-    return passes(instance, key, values)
+        raise AwsError("UnsupportedOperation", f"The rehearsal supports targets by InstanceIds and tags, not {key}.")
+    if len(values) > _MAX_TAG_VALUES:
+        raise AwsError("ValidationException", f"Target {key} has more than {_MAX_TAG_VALUES} values.")
+    return matches_filter(instance, key, values)
 
 
-def _command_passes(command: Command, status: tuple[str, str], requested: datetime, filters: dict[str, str]) -> bool:
-    """`status`: the status and its details; the filter takes words of both (SSM API reference, CommandFilter)."""
+def _matches_filters(command: Command, status: tuple[str, str], requested: datetime, filters: dict[str, str]) -> bool:
+    """`status`: Status and StatusDetails; the filter accepts values of both (SSM API reference, CommandFilter)."""
     for key, value in filters.items():
         if key == "Status" and value not in status:
             return False
@@ -199,25 +201,25 @@ def _command_passes(command: Command, status: tuple[str, str], requested: dateti
             return False
         if key == "DocumentName" and command.request.document_name != value:
             return False
-        if key in _INSTANTS and (requested < _instant(key, value)) is (key == "InvokedAfter"):
+        if key in _TIME_FILTERS and (requested < _timestamp(key, value)) is (key == "InvokedAfter"):
             return False
     return True
 
 
-def _instant(key: str, value: str) -> datetime:
-    """The instant that a filter names, UTC where it names no zone; AwsError when it is none."""
+def _timestamp(key: str, value: str) -> datetime:
+    """The value of a time filter; UTC when it has no time zone. AwsError when it is not a timestamp."""
     try:
-        instant = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        timestamp = datetime.fromisoformat(value.replace("Z", "+00:00"))
     except ValueError as error:
         raise AwsError("ValidationException", f"The value {value} of the filter {key} is not a timestamp.") from error
-    return instant if instant.tzinfo else instant.replace(tzinfo=timezone.utc)
+    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=timezone.utc)
 
 
-def _chosen(records: Sequence[StepRecord], plugin: str | None) -> StepRecord:
-    """The step asked for; with one step only it need not be named (SSM API reference, InvalidPluginName)."""
+def _find_step(records: Sequence[StepRecord], plugin: str | None) -> StepRecord:
+    """The requested step; a single step need not be named (SSM API reference, InvalidPluginName)."""
     if plugin is None and len(records) == 1:
         return records[0]
-    found = next((one for one in records if one.name == plugin), None)
-    if found is None:
+    record = next((record for record in records if record.name == plugin), None)
+    if record is None:
         raise AwsError("InvalidPluginName", f"The plugin name {plugin} is not valid for this command.")
-    return found
+    return record

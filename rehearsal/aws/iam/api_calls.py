@@ -1,4 +1,4 @@
-"""A call to a service, as its authorization looks at it: operation, parameters, and what is there already."""
+"""A call to a service, as its authorization sees it: the operation, its parameters, and the permissions it needs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rehearsal.world import World
 
 
 @dataclass(frozen=True)
-class Either(Request):
-    """A request, and those that are checked when it is not allowed."""
+class RequestWithAlternative(Request):
+    """A request that is allowed itself, or by all of its alternatives."""
 
-    otherwise: Sequence[Request] = ()
+    alternatives: Sequence[Request] = ()
 
 
 @dataclass(frozen=True)
-class Call:
-    """`service` as IAM calls it, `parameters` as the operation's API reference names them."""
+class ApiCall:
+    """`service`: IAM's prefix for it. `parameters`: named as in the operation's API reference."""
 
     world: World
     service: str
@@ -30,7 +30,7 @@ class Call:
     parameters: Mapping[str, Any]
 
     def context(self) -> dict[str, str]:
-        """What any request has (IAM user guide, "AWS global condition context keys")."""
+        """The context keys of every request (IAM user guide, "AWS global condition context keys")."""
         return {
             "aws:RequestedRegion": self.region,
             "aws:ResourceAccount": self.account,
@@ -44,27 +44,26 @@ class Call:
         account = self.account if account is None else account
         return f"arn:{PARTITION}:{self.service}:{region}:{account}:{resource}"
 
-    def on(
+    def request(
         self, resource: str, context: Mapping[str, str | Sequence[str]] | None = None, *, action: str | None = None
     ) -> Request:
-        """The request for this operation's action, or another one, on a resource."""
+        """The request for an action on a resource; the action defaults to this operation's."""
         return Request(action or f"{self.service}:{self.operation}", resource, context or {})
 
 
 def resource_tags(tags: Mapping[str, str], *prefixes: str) -> dict[str, str]:
-    """The context keys for the tags a resource has, as `aws:ResourceTag` and under a service's own prefixes."""
+    """The context keys of a resource's tags: `aws:ResourceTag`, and the same with a service's own prefixes."""
     return {f"{prefix}/{key}": value for prefix in ("aws:ResourceTag", *prefixes) for key, value in tags.items()}
 
 
 def request_tags(tags: Sequence[Mapping[str, str]] | None) -> dict[str, str | Sequence[str]]:
-    """The context keys for the tags that a request gives, as lists of Key and Value; none without tags."""
+    """The context keys of the tags in a request (a list of Key and Value); empty without tags."""
     by_key = {tag["Key"]: tag.get("Value") or "" for tag in tags or [] if tag.get("Key")}
-    made: dict[str, str | Sequence[str]] = {f"aws:RequestTag/{key}": value for key, value in by_key.items()}
-    return {**made, "aws:TagKeys": list(by_key)} if by_key else {}
+    context: dict[str, str | Sequence[str]] = {f"aws:RequestTag/{key}": value for key, value in by_key.items()}
+    return {**context, "aws:TagKeys": list(by_key)} if by_key else {}
 
 
-def with_tagging(made: Request, action: str, tags: Sequence[Mapping[str, str]] | None) -> list[Request]:
-    """What is checked when something is made: its tags, if it is given any, by the service's action for tagging."""
-    given = {**made.context, **request_tags(tags)}
-    made = replace(made, context=given)
-    return [made, replace(made, action=action)] if tags else [made]
+def with_tagging(creation: Request, action: str, tags: Sequence[Mapping[str, str]] | None) -> list[Request]:
+    """The request that creates a resource and, if it has tags, the request for the service's tagging action."""
+    creation = replace(creation, context={**creation.context, **request_tags(tags)})
+    return [creation, replace(creation, action=action)] if tags else [creation]
