@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from tests.unit.capacity_fakes import NOW, REGION, START, FakeEc2, offering, refusal
+from tests.unit.offerings_support import block, of_segments, of_ultraservers
 from torchneuron.capacity_blocks import offerings
 from torchneuron.capacity_blocks.search_request import SearchRequest
 from torchneuron.core.errors import AwsError, InputError, NotFoundError
@@ -188,3 +189,14 @@ def test_find_says_what_it_looked_among():
     with pytest.raises(NotFoundError) as missing:
         offerings.find(FakeEc2([offering()]), "cb-none", REQUEST)
     assert "1 x trn2.3xlarge for 24 hours: 1 on sale" in missing.value.why
+
+
+@pytest.mark.parametrize(
+    ("unsupported", "why"),
+    [(of_ultraservers(), "not UltraServers"), (of_segments(("a", 12, 0, 24), ("b", 8, 0, 24)), "several segments")],
+)
+def test_offering_that_deploy_cannot_use_is_refused(unsupported, why):
+    with pytest.raises(InputError, match=f"Offering {unsupported.id} was not bought") as refused:
+        offerings.refuse_unsupported(unsupported)
+    assert why in refused.value.why
+    offerings.refuse_unsupported(block())

@@ -111,6 +111,15 @@ class Offering:
         return (what, self._place, self.ultraserver_count or self.count, self.start, self.end)
 
     @property
+    def unsupported_reason(self) -> str:
+        """Why `invoke deploy` cannot use the block; empty if it can."""
+        if self.ultraserver_type:
+            return "invoke deploy launches instances, not UltraServers."
+        if self.segments:
+            return "It has several segments, each its own reservation; invoke deploy launches on one reservation."
+        return ""
+
+    @property
     def _place(self) -> str:
         """The zone; of segments, with a digest of what each one is: zones alone don't tell how many are where."""
         if not self.segments:
@@ -175,6 +184,16 @@ def find(
         do="Search again (invoke cb.search). For an id that came from elsewhere, say what it is for:"
         " --type, --duration and --count.",
     )
+
+
+def refuse_unsupported(offering: Offering) -> None:
+    """Raise InputError if `invoke deploy` cannot use the offering."""
+    if offering.unsupported_reason:
+        raise InputError(
+            f"Offering {offering.id} was not bought: invoke deploy cannot use it.",
+            why=offering.unsupported_reason,
+            do="Search for instances in one zone, for example with a smaller --count: invoke cb.search",
+        )
 
 
 def in_order(offerings: Sequence[Offering]) -> list[Offering]:
