@@ -69,7 +69,6 @@ def search(
         "anyway": "buy it though a machine could not be launched on it",
         "dry_run": "ask AWS whether it is on sale and you may buy it, and buy nothing",
         "type": "instance type of an offering that cb.search did not show here (default: the settings' default type)",
-        "ultraserver": "the same for an offering of UltraServers, e.g. u-trn2x64",
         "duration": "hours of an offering that cb.search did not show here (default: 24)",
         "count": "instances of an offering that cb.search did not show here (default: 1)",
     }
@@ -85,7 +84,6 @@ def purchase(
     dry_run: bool = False,
     anyway: bool = False,
     type: str = "",
-    ultraserver: str = "",
     duration: str = "",
     count: str = "",
 ) -> None:
@@ -103,7 +101,6 @@ def purchase(
         anyway=anyway,
         max_price=max_price,
         instance_type=type,
-        ultraserver_type=ultraserver,
         duration_hours=whole_number("--duration", duration),
         count=whole_number("--count", count),
     )

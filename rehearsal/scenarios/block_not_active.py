@@ -30,4 +30,5 @@ def play(demo: Demo) -> None:
 
     demo.heading("The same deploy, once it has begun")
     demo.invoke("deploy", "--use-capacity-block", "-r", demo.region, "--skip-setup")
-    demo.say("`invoke cb.wait && invoke deploy --use-capacity-block`, left in a terminal, is all there is to do.")
+    wait, deploy = f"invoke cb.wait --until active -r {demo.region}", "invoke deploy --use-capacity-block"
+    demo.say(f"To do both unattended: `{wait} && {deploy} -r {demo.region}`.")

@@ -22,7 +22,7 @@ from tests.faults.lanes import play
 from tests.faults.tally import THOROUGH, Found, chance_of, numbers
 from tests.faults.trouble import Trouble
 from tests.sandboxes import open_sandbox
-from torchneuron.capacity_blocks.journal import PATIENCE
+from torchneuron.capacity_blocks.once import SETTLE_TIME
 
 REGION = "sa-east-1"
 RUNS = 200 if THOROUGH else 4
@@ -141,7 +141,7 @@ class Run:
         if not patient:
             return
         self.found.did["twenty minutes waited"] += 1
-        seconds = PATIENCE.total_seconds() + 1
+        seconds = SETTLE_TIME.total_seconds() + 1
         for note in (self.folder / "state").glob("purchase-*.json"):
             read = json.loads(note.read_text())
             read["at"] = (datetime.fromisoformat(read["at"]) - timedelta(seconds=seconds)).isoformat()

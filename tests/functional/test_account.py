@@ -1,4 +1,4 @@
-"""The account, the caller and the credentials that a command names before it spends or changes anything."""
+"""Commands name the account, the caller and the credentials before they spend or change anything."""
 
 import pytest
 
@@ -9,7 +9,7 @@ CALLER = "arn:aws:sts::123456789012:user/moto"
 
 
 @pytest.mark.attack("A newcomer buys in the wrong account: keys in the environment win over AWS_PROFILE")
-def test_a_purchase_names_the_account_and_credentials(invoke, client, proposed, monkeypatch, tmp_path, control):
+def test_purchase_names_the_account_and_credentials(invoke, client, proposed, monkeypatch, tmp_path, control):
     client("iam").create_account_alias(AccountAlias="ml-team")
     (tmp_path / "aws-config").write_text("[profile other]\naws_access_key_id=other\naws_secret_access_key=other\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
@@ -21,22 +21,22 @@ def test_a_purchase_names_the_account_and_credentials(invoke, client, proposed, 
     assert control("calls")["sts"]["GetCallerIdentity"] == 1
 
 
-def test_an_extension_names_them_too(invoke, bought):
+def test_extension_names_the_account_and_credentials(invoke, bought):
     shown = invoke("cb.extend", "--reservation-id", bought, "-d", "24", "-r", REGION, "--dry-run").out
     assert "Account        123456789012\n" in shown
     assert "Credentials    keys in the environment\n" in shown
 
 
-def test_an_alias_that_may_not_be_read_is_left_out(aws, fail, capsys):
+def test_unreadable_alias_is_left_out(aws, fail, capsys):
     fail("ListAccountAliases", "error", code="AccessDenied", times=None)
     assert account.announce(aws).name == "123456789012"
-    told = f"Account 123456789012, as {CALLER}; credentials: keys in the environment.\n"
-    assert capsys.readouterr().err == told
+    expected = f"Account 123456789012, as {CALLER}; credentials: keys in the environment.\n"
+    assert capsys.readouterr().err == expected
 
 
 @pytest.fixture
 def profiles(tmp_path, monkeypatch, rehearsal_endpoint):
-    """Credentials from a profile of these lines and from nowhere else."""
+    """Credentials only from a profile with these lines."""
 
     def of(lines):
         (tmp_path / "aws-config").write_text(f"[profile work]\n{lines}")
@@ -50,7 +50,7 @@ def profiles(tmp_path, monkeypatch, rehearsal_endpoint):
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "expected"),
     [
         ("aws_access_key_id={}\naws_secret_access_key={}", "profile work (keys in the config file)"),
         (
@@ -59,15 +59,15 @@ def profiles(tmp_path, monkeypatch, rehearsal_endpoint):
         ),
     ],
 )
-def test_credentials_of_a_profile_are_named_by_it(profiles, server, lines, told):
+def test_credentials_name_their_profile(profiles, server, lines, expected):
     from torchneuron.aws.session import Aws
 
     profiles(lines.format(server.access.access_key_id, server.access.secret_access_key))
-    assert account.look(Aws(REGION)).credentials == told
+    assert account.current(Aws(REGION)).credentials == expected
 
 
 @pytest.mark.parametrize(
-    ("method", "told"),
+    ("method", "expected"),
     [
         ("sso", "profile work (SSO)"),
         ("assume-role", "profile work (assumed role)"),
@@ -80,5 +80,5 @@ def test_credentials_of_a_profile_are_named_by_it(profiles, server, lines, told)
         ("env", "keys in the environment; AWS_PROFILE=work is not used"),
     ],
 )
-def test_every_source_of_credentials_has_words(method, told):
-    assert account.source(method, "work", {"AWS_PROFILE": "work"}) == told
+def test_every_source_of_credentials_has_a_name(method, expected):
+    assert account.source(method, "work", {"AWS_PROFILE": "work"}) == expected

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from tests.functional.aws_cli import AwsCli
-from torchneuron.capacity_blocks import intent, reservations
+from torchneuron.capacity_blocks import purchase, reservations
 
 REGION = "sa-east-1"
 
@@ -52,7 +52,7 @@ def test_all_saved_parameters(cli, bought):
 
 def test_the_command_that_finds_an_uncertain_purchase(cli, bought, aws):
     (block,) = reservations.list_blocks(aws.ec2(), REGION)
-    words = shlex.split(intent.command_that_tells(intent.intent_tagged(block), REGION))
+    words = shlex.split(purchase.lookup_command(purchase.intent_tagged(block), REGION))
     assert words[:3] == ["aws", "ec2", "describe-capacity-reservations"]
     query = words[words.index("--query") + 1]
     ((reservation_id, state, start, end),) = cli(shlex.join([*words[1:3], "--query", query]))

@@ -1,4 +1,4 @@
-"""What AWS and the network do wrong, as the commands tell it: one message, the right status, nothing bought twice."""
+"""Faults of AWS and the network: one message, the right exit status, nothing bought twice."""
 
 import os
 import signal
@@ -17,18 +17,20 @@ REGION = "sa-east-1"
 
 @pytest.fixture
 def owned(ec2, faults):
-    """The ids of the blocks that were bought, with nothing failing any more."""
+    """Ends all faults, and returns the ids of the blocks that were bought."""
 
     def look():
         faults()
-        return [one["CapacityReservationId"] for one in ec2.describe_capacity_reservations()["CapacityReservations"]]
+        return [
+            block["CapacityReservationId"] for block in ec2.describe_capacity_reservations()["CapacityReservations"]
+        ]
 
     return look
 
 
 @pytest.fixture
 def arrived(control):
-    """Whether the request that was to meet a fault has done so."""
+    """Whether the fault has been applied to a request."""
     return lambda: control("faults") == {"faults": []}
 
 
@@ -45,7 +47,7 @@ def purchase_fails(kind, **more):
 
 
 @pytest.mark.parametrize("kind", ["lost-after", "server-error-after", "bad-gateway-after"])
-def test_a_lost_answer_is_settled_by_looking(buy, faults, owned, kind):
+def test_purchase_is_not_repeated_when_the_response_is_lost(buy, faults, owned, kind):
     faults(purchase_fails(kind))
     done = buy()
     (reservation,) = owned()
@@ -53,7 +55,7 @@ def test_a_lost_answer_is_settled_by_looking(buy, faults, owned, kind):
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         (
             purchase_fails("error", code="RequestLimitExceeded", message="Request limit exceeded.", status=503),
@@ -69,19 +71,19 @@ def test_a_lost_answer_is_settled_by_looking(buy, faults, owned, kind):
         (purchase_fails("error", code="SomethingElse", message="No."), "Search again with invoke cb.search."),
     ],
 )
-def test_a_request_that_was_turned_away_bought_nothing(buy, faults, owned, fault, told):
+def test_refused_request_bought_nothing(buy, faults, owned, fault, message):
     faults(fault)
     done = buy(status=1)
     assert "Nothing was bought" in done.err
-    assert told in done.err
+    assert message in done.err
     assert owned() == []
     buy()
     assert len(owned()) == 1
 
 
 @pytest.mark.parametrize("kind", ["lost-before", "server-error"])
-def test_a_request_of_unknown_outcome_says_which_command_tells(buy, faults, owned, kind, monkeypatch):
-    monkeypatch.setattr(time, "sleep", lambda _: None)  # a minute of looking
+def test_unknown_outcome_names_the_lookup_command(buy, faults, owned, kind, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # a minute of lookups
     faults(purchase_fails(kind))
     done = buy(status=3)
     assert "It is not known whether" in done.err
@@ -92,7 +94,7 @@ def test_a_request_of_unknown_outcome_says_which_command_tells(buy, faults, owne
 
 
 DENIED = "You are not authorized to perform this operation. User: arn:aws:iam::123456789012:user/x is not authorized"
-# EC2 and Systems Manager have words of their own for the same thing.
+# EC2 and Systems Manager have their own codes for the same error.
 SIGN_IN = [
     ("DescribeCapacityBlockOfferings", "RequestExpired", "the AWS credentials have expired"),
     ("DescribeCapacityBlockOfferings", "AuthFailure", "AWS does not accept these credentials here"),
@@ -108,25 +110,25 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize(("operation", "code", "told"), SIGN_IN)
-def test_no_way_in_is_one_message(invoke, fail, operation, code, told):
+@pytest.mark.parametrize(("operation", "code", "message"), SIGN_IN)
+def test_failed_sign_in_is_one_message(invoke, fail, operation, code, message):
     fail(operation, "error", times=None, code=code)
     done = invoke(*COMMANDS[operation], "-r", REGION, status=2)
-    assert told in done.err
+    assert message in done.err
     assert done.out == ""
     assert "Traceback" not in done.err
 
 
 @pytest.mark.parametrize("message", ["You are not authorized to perform this operation.", "{denied}"])
 @pytest.mark.parametrize("operation", ["DescribeCapacityBlockOfferings", "DescribeCapacityReservations"])
-def test_a_missing_permission_is_named(invoke, fail, operation, message):
+def test_missing_permission_is_named(invoke, fail, operation, message):
     message = message.format(denied=f"{DENIED} to perform: ec2:{operation} because no policy allows it")
     fail(operation, "error", times=None, code="UnauthorizedOperation", message=message)
     done = invoke(*COMMANDS[operation], "-r", REGION, status=2)
     assert f"the permission ec2:{operation} is missing" in done.err
 
 
-def test_no_credentials_at_all_is_one_message(invoke, monkeypatch, tmp_path):
+def test_missing_credentials_are_one_message(invoke, monkeypatch, tmp_path):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
@@ -137,7 +139,7 @@ def test_no_credentials_at_all_is_one_message(invoke, monkeypatch, tmp_path):
         assert done.out == ""
 
 
-def test_killed_while_the_request_is_under_way_the_next_run_tells(buy, proposed, faults, arrived, owned, config):
+def test_run_after_a_kill_during_the_request_reports_the_purchase(buy, proposed, faults, arrived, owned, config):
     faults(purchase_fails("delay", seconds=600))
     process = started(["cb.purchase", "--offering-id", proposed[0], "-r", REGION, "--yes", "--no-save"])
     eventually(arrived)
@@ -152,7 +154,7 @@ def test_killed_while_the_request_is_under_way_the_next_run_tells(buy, proposed,
     assert list(config.state_dir.glob("purchase-*.json")) == []
 
 
-def test_killed_after_a_lost_request_the_next_run_waits_for_certainty(buy, proposed, faults, arrived, owned):
+def test_run_after_a_kill_and_a_lost_request_does_not_buy(buy, proposed, faults, arrived, owned):
     faults(purchase_fails("lost-before"))
     process = started(["cb.purchase", "--offering-id", proposed[0], "-r", REGION, "--yes", "--no-save"])
     eventually(arrived)
@@ -163,7 +165,7 @@ def test_killed_after_a_lost_request_the_next_run_waits_for_certainty(buy, propo
 
 
 def started(arguments):
-    """A command in a process of its own, which can be killed."""
+    """A command in its own process, which can be killed."""
     command = [sys.executable, "-m", "invoke", *arguments]
     return subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -171,6 +173,6 @@ def started(arguments):
 
 
 @pytest.mark.parametrize("malformed", ["cb-1", "cr-0123456789abcdef0", "cb-0123456789abcdef0; true"])
-def test_a_malformed_id_is_refused_before_any_call(invoke, fail, malformed):
+def test_malformed_id_is_refused_before_any_call(invoke, fail, malformed):
     fail("DescribeCapacityReservations", "error", code="NothingShouldBeAsked", times=None)
     assert "is not an id for --offering-id" in invoke("cb.purchase", "--offering-id", malformed, status=2).err

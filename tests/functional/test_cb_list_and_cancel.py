@@ -14,7 +14,7 @@ EACH = [["cb.describe"], ["cb.cancel", "--yes"]]
 
 @pytest.fixture
 def seen(invoke):
-    """A reservation as `cb.describe --output json` has it."""
+    """A reservation as `cb.describe --output json` prints it."""
 
     def look(reservation_id, region=REGION):
         done = invoke("cb.describe", "--reservation-id", reservation_id, "-r", region, "--output", "json")
@@ -42,7 +42,7 @@ def launch(ec2, ssm, reservation_id):
     )["Instances"][0]["InstanceId"]
 
 
-def test_a_block_is_followed_from_its_purchase_to_its_end(invoke, bought, seen, move_clock, ec2, ssm):
+def test_block_is_shown_from_its_purchase_to_its_end(invoke, bought, seen, move_clock, ec2, ssm):
     scheduled = seen(bought)
     assert (scheduled["state"], scheduled["price"], scheduled["currency"]) == ("scheduled", "53.64", "USD")
     assert scheduled["outlook"].startswith("starts in ")
@@ -57,19 +57,19 @@ def test_a_block_is_followed_from_its_purchase_to_its_end(invoke, bought, seen, 
     instance = launch(ec2, ssm, bought)
     active = seen(bought)
     assert active["instancesAvailable"] == 0
-    assert [one["id"] for one in active["instances"]] == [instance]
+    assert [running["id"] for running in active["instances"]] == [instance]
     assert "instances are terminated in 2" in invoke("cb.list", "-r", REGION).out
 
     move_clock(raw["EndDate"] - timedelta(minutes=20))
-    told = invoke("cb.list", "-r", REGION).out
-    assert "instances are being terminated" in told
-    assert "extend until" not in told
+    shown = invoke("cb.list", "-r", REGION).out
+    assert "instances are being terminated" in shown
+    assert "extend until" not in shown
 
     move_clock(raw["EndDate"] + timedelta(days=1))
     assert "expired: ended 1 d ago" in invoke("cb.describe", "--reservation-id", bought, "-r", REGION).out
 
 
-def test_a_list_for_programs_is_data_and_nothing_else(invoke, bought, seen):
+def test_json_list_prints_nothing_else(invoke, bought, seen):
     done = invoke("cb.list", "-r", REGION, "--output", "json")
     (listed,) = json.loads(done.out)["reservations"]
     whole = seen(bought)
@@ -80,7 +80,7 @@ def test_a_list_for_programs_is_data_and_nothing_else(invoke, bought, seen):
     assert done.err == ""
 
 
-def test_a_region_without_blocks(invoke, on_demand):
+def test_region_without_blocks(invoke, on_demand):
     assert invoke("cb.list", "-r", OHIO).out == f"No Capacity Block in {OHIO}.\n"
     assert json.loads(invoke("cb.list", "-r", OHIO, "--output", "json").out)["reservations"] == []
 
@@ -88,50 +88,50 @@ def test_a_region_without_blocks(invoke, on_demand):
 def test_health_and_extensions_are_shown(invoke, bought, control):
     control("market", {"health": {bought: "impaired"}})
     invoke("cb.extend", "--reservation-id", bought, "-d", "48", "-r", REGION, "--yes", "--no-save")
-    told = invoke("cb.describe", "--reservation-id", bought, "-r", REGION).out
-    assert "interconnect impaired" in told
-    assert "48 h to " in told
-    assert "for 107.28 USD: payment succeeded" in told
+    shown = invoke("cb.describe", "--reservation-id", bought, "-r", REGION).out
+    assert "interconnect impaired" in shown
+    assert "48 h to " in shown
+    assert "for 107.28 USD: payment succeeded" in shown
 
 
-def test_a_payment_that_is_under_way_or_failed_says_what_that_means(invoke, control, ec2, offering, move_clock):
+def test_pending_or_failed_payment_says_what_it_means(invoke, control, ec2, offering, move_clock):
     control("market", {"payment_seconds": 3600, "payment_outcome": "failed"})
     bought = ec2.purchase_capacity_block(
         CapacityBlockOfferingId=offering["CapacityBlockOfferingId"], InstancePlatform="Linux/UNIX"
     )["CapacityReservation"]
     describe = ["cb.describe", "--reservation-id", bought["CapacityReservationId"], "-r", REGION]
-    assert "only if it fails is the block lost" in invoke(*describe).out
+    assert "the block is lost only if it fails" in invoke(*describe).out
     move_clock(bought["CreateDate"] + timedelta(hours=2))
-    told = invoke(*describe).out
-    assert "payment failed: AWS has released the block, and nothing was paid" in told
-    assert "check the payment method" in told
+    shown = invoke(*describe).out
+    assert "payment failed: AWS has released the block, and nothing was paid" in shown
+    assert "check the payment method" in shown
     assert "nothing was paid" in " ".join(invoke("cb.list", "-r", REGION).out.replace("│", " ").split())
 
 
 @pytest.mark.parametrize("command", EACH)
 @pytest.mark.parametrize(
-    ("reservation_id", "told"),
+    ("reservation_id", "message"),
     [
-        (UNKNOWN, f"There is no capacity reservation {UNKNOWN} in {REGION}."),
+        (UNKNOWN, f"Capacity reservation {UNKNOWN} does not exist in {REGION}."),
         ("vpc-0123456789abcdef0", "is not an id for --reservation-id"),
         ("", "--reservation-id is missing"),
     ],
 )
-def test_an_id_that_is_none_gets_one_message(invoke, command, reservation_id, told):
+def test_invalid_id_gets_one_message(invoke, command, reservation_id, message):
     done = invoke(*command, "--reservation-id", reservation_id, "-r", REGION, status=2)
     assert done.out == ""
     assert done.err.count("Error:") == 1
-    assert told in done.err
+    assert message in done.err
 
 
 @pytest.mark.parametrize("command", [["cb.list"], ["cb.describe", "--reservation-id", UNKNOWN]])
-def test_another_way_to_print_is_refused(invoke, command):
+def test_unknown_output_is_refused(invoke, command):
     refused = invoke(*command, "--output", "yaml", status=2)
     assert "There is no --output 'yaml'" in refused.err
     assert "json" in refused.err
 
 
-def test_an_on_demand_reservation_is_described_and_cancelled_once(invoke, on_demand, seen):
+def test_on_demand_reservation_is_described_and_cancelled_once(invoke, on_demand, seen):
     assert (seen(on_demand, OHIO)["type"], seen(on_demand, OHIO)["end"]) == ("default", None)
     cancel = ["cb.cancel", "--reservation-id", on_demand, "-r", OHIO]
     assert "Add --yes" in invoke(*cancel, status=2).err
@@ -141,12 +141,12 @@ def test_an_on_demand_reservation_is_described_and_cancelled_once(invoke, on_dem
     assert "is cancelled already: there is nothing to cancel" in invoke(*cancel).out
 
 
-def test_a_block_is_never_cancelled_and_the_truth_about_it_is_told(invoke, bought, seen):
+def test_block_is_never_cancelled_and_the_refusal_says_why(invoke, bought, seen):
     before = seen(bought)
     refused = invoke("cb.cancel", "--reservation-id", bought, "-r", REGION, "--yes", status=1)
     assert refused.out == ""
     for text in (
-        "AWS never cancels one: nothing was changed.",
+        "is a Capacity Block, which AWS never cancels. Nothing was changed.",
         "Paid: 53.64 USD, in full",
         "All of it remains usable: it starts in",
         "invoke deploy --use-capacity-block -t trn2.3xlarge -r sa-east-1",

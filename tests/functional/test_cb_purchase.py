@@ -3,9 +3,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from torchneuron.capacity_blocks import offerings, purchase, reservations, shown
-from torchneuron.capacity_blocks.journal import PATIENCE
+from torchneuron.capacity_blocks.once import SETTLE_TIME
+from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
 from torchneuron.capacity_blocks.search_request import SearchRequest
-from torchneuron.capacity_blocks.wanted import want
 from torchneuron.core.errors import InputError, NotFoundError, PurchaseUnknownError
 
 REGION = "sa-east-1"
@@ -14,77 +14,76 @@ REQUEST = SearchRequest("trn2.3xlarge", 48, 1, REGION)
 
 @pytest.fixture
 def buy(pass_time):
-    """Buys after a yes, at the rehearsal's pace: time that would be slept away passes there."""
+    """Buys after approval; time spent sleeping passes in the rehearsal."""
 
     def buy(aws, wanted, at=None):
-        (bought,) = purchase.purchase(
+        return purchase.purchase(
             aws.ec2(),
             aws.ec2_once(),
             wanted,
-            agreed=lambda _: True,
+            approve=lambda _: True,
             sleep=pass_time,
             now=lambda: at or datetime.now(timezone.utc),
         )
-        return bought
 
     return buy
 
 
 @pytest.fixture
 def first(aws, config):
-    """The cheapest block on sale, as a search has just shown it."""
+    """The cheapest block on sale, shown by a search."""
     found = offerings.search(aws.ec2(), REQUEST)
     shown.remember(config.state_dir, found, datetime.now(timezone.utc))
     return found[0]
 
 
-def test_what_a_search_showed_is_bought_by_its_id_alone(buy, aws, config, first):
-    wanted = want(config, REGION, first.id, start_time=first.start)
+def test_shown_offering_is_bought_by_its_id_alone(buy, aws, config, first):
+    wanted = PurchaseRequest.from_options(config, REGION, first.id, start_time=first.start)
     reservation = buy(aws, wanted)
     assert reservation.state == "scheduled"
     assert (reservation.start, reservation.end) == (first.start, first.end)
     assert (reservation.count, reservation.available) == (1, 0)
     assert reservation.tags["torchneuron:upfront-fee"] == f"{first.fee} USD"
-    assert [one.id for one in reservations.list_blocks(aws.ec2(), REGION)] == [reservation.id]
+    assert [block.id for block in reservations.list_blocks(aws.ec2(), REGION)] == [reservation.id]
 
 
-def test_an_id_from_elsewhere_needs_its_duration(buy, aws, config):
+def test_id_from_elsewhere_needs_its_duration(buy, aws, config):
     block = offerings.search(aws.ec2(), REQUEST)[0]
     with pytest.raises(NotFoundError, match="not on sale") as missing:
-        buy(aws, want(config, REGION, block.id))
+        buy(aws, PurchaseRequest.from_options(config, REGION, block.id))
     assert "--duration" in missing.value.do
-    assert buy(aws, want(config, REGION, block.id, duration_hours=48)).start == block.start
+    assert buy(aws, PurchaseRequest.from_options(config, REGION, block.id, duration_hours=48)).start == block.start
 
 
-def test_the_same_command_twice_buys_once(buy, aws, config, first):
-    wanted = want(config, REGION, first.id)
+def test_same_command_twice_buys_once(buy, aws, config, first):
+    wanted = PurchaseRequest.from_options(config, REGION, first.id)
     assert buy(aws, wanted).id == buy(aws, wanted).id
     assert len(reservations.list_blocks(aws.ec2(), REGION)) == 1
 
 
-def test_another_start_time_buys_nothing(buy, aws, config, first):
+def test_other_start_time_buys_nothing(buy, aws, config, first):
     later = first.start + timedelta(days=1)
     with pytest.raises(InputError, match="does not start at"):
-        buy(aws, want(config, REGION, first.id, start_time=later))
+        buy(aws, PurchaseRequest.from_options(config, REGION, first.id, start_time=later))
     assert reservations.list_blocks(aws.ec2(), REGION) == []
 
 
 @pytest.mark.parametrize("kind", ["lost-after", "server-error-after", "bad-gateway-after"])
-def test_an_answer_that_got_lost_is_settled_by_looking(buy, aws, config, first, fail, kind):
+def test_purchase_is_not_repeated_when_the_response_is_lost(buy, aws, config, first, fail, kind):
     fail("PurchaseCapacityBlock", kind)
-    reservation = buy(aws, want(config, REGION, first.id))
+    reservation = buy(aws, PurchaseRequest.from_options(config, REGION, first.id))
     assert reservation.state == "scheduled"
-    # The fault was met once: a request that was repeated would have bought a second one.
+    # The fault applies once: a repeated request would have bought a second block.
     assert len(reservations.list_blocks(aws.ec2(), REGION)) == 1
 
 
-def test_after_unknown_nothing_is_sent_until_it_is_certain_and_then_it_buys_once(buy, aws, config, first, fail):
-    wanted = want(config, REGION, first.id)
+def test_unknown_purchase_is_sent_again_only_after_the_settle_time(buy, aws, config, first, fail):
+    wanted = PurchaseRequest.from_options(config, REGION, first.id)
     fail("PurchaseCapacityBlock", "lost-before")
     with pytest.raises(PurchaseUnknownError, match="It is not known whether"):
         buy(aws, wanted)
     with pytest.raises(PurchaseUnknownError, match="still not known"):
         buy(aws, wanted)
     assert reservations.list_blocks(aws.ec2(), REGION) == []
-    buy(aws, wanted, at=datetime.now(timezone.utc) + PATIENCE)
+    buy(aws, wanted, at=datetime.now(timezone.utc) + SETTLE_TIME)
     assert len(reservations.list_blocks(aws.ec2(), REGION)) == 1

@@ -1,12 +1,12 @@
-"""Blocks that were bought, followed through the library: from their start to their end, and into Parameter Store."""
+"""Bought blocks through the library: from their start to their end, and in Parameter Store."""
 
 from datetime import timedelta
 
 import pytest
 
 from torchneuron.capacity_blocks import offerings, purchase, reservations, saved_block
+from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
 from torchneuron.capacity_blocks.search_request import SearchRequest
-from torchneuron.capacity_blocks.wanted import want
 from torchneuron.core.errors import InputError, NotFoundError
 
 REGION = "sa-east-1"
@@ -14,19 +14,18 @@ REGION = "sa-east-1"
 
 @pytest.fixture
 def block(aws, config, pass_time):
-    """A block bought and paid."""
+    """A block that is bought and paid."""
     offering = offerings.search(aws.ec2(), SearchRequest("trn2.3xlarge", 24, 1, REGION))[0]
-    (bought,) = purchase.purchase(
+    return purchase.purchase(
         aws.ec2(),
         aws.ec2_once(),
-        want(config, REGION, offering.id),
-        agreed=lambda _: True,
+        PurchaseRequest.from_options(config, REGION, offering.id),
+        approve=lambda _: True,
         sleep=pass_time,
     )
-    return bought
 
 
-def test_a_block_is_followed_from_scheduled_to_expired(aws, block, move_clock):
+def test_block_goes_from_scheduled_to_expired(aws, block, move_clock):
     def look():
         return reservations.describe(aws.ec2(), REGION, block.id)
 
@@ -40,7 +39,7 @@ def test_a_block_is_followed_from_scheduled_to_expired(aws, block, move_clock):
     assert (look().state, look().outlook) == ("expired", "ended less than a minute ago")
 
 
-def test_a_block_is_saved_with_a_subnet_in_its_zone_and_read_back(aws, block):
+def test_block_is_saved_with_a_subnet_in_its_zone_and_read_back(aws, block):
     saved = saved_block.save(aws.ec2(), aws.ssm(), REGION, block.id, project="p")
     subnet = aws.ec2().describe_subnets(SubnetIds=[saved.subnet_id])["Subnets"][0]
     assert subnet["AvailabilityZone"] == block.zone
@@ -48,15 +47,15 @@ def test_a_block_is_saved_with_a_subnet_in_its_zone_and_read_back(aws, block):
     assert saved_block.save(aws.ec2(), aws.ssm(), REGION, block.id, project="p") == saved
 
 
-def test_a_subnet_in_another_zone_is_refused_and_nothing_is_saved(aws, block):
+def test_subnet_in_another_zone_is_refused_and_nothing_is_saved(aws, block):
     subnets = aws.ec2().describe_subnets()["Subnets"]
-    elsewhere = next(one["SubnetId"] for one in subnets if one["AvailabilityZone"] != block.zone)
+    elsewhere = next(subnet["SubnetId"] for subnet in subnets if subnet["AvailabilityZone"] != block.zone)
     with pytest.raises(InputError, match=f"{block.id} is in {block.zone}"):
         saved_block.save(aws.ec2(), aws.ssm(), REGION, block.id, elsewhere, project="p")
     with pytest.raises(NotFoundError, match="No Capacity Block is saved"):
         saved_block.load(aws.ssm(), REGION)
 
 
-def test_an_unknown_subnet_is_told(aws, block):
+def test_unknown_subnet_is_reported(aws, block):
     with pytest.raises(NotFoundError, match="no subnet"):
         saved_block.save(aws.ec2(), aws.ssm(), REGION, block.id, "subnet-0123456789abcdef0", project="p")

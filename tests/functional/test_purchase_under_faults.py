@@ -1,6 +1,6 @@
-"""A purchase over a real connection to the rehearsal, with failures at any call: the suite of `tests.exactly_once`.
+"""Purchases over a real connection to the rehearsal, with failures at any call (`tests.exactly_once`).
 
-The unit tests try far more schedules on a fake; this shows that the fake fails as boto3 and a network do.
+The unit tests cover far more schedules on a fake; this shows that the fake fails as boto3 and a network do.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.exactly_once import Killed, run, run_until_told
+from tests.exactly_once import Killed, run, run_until_reported
 from torchneuron.aws.session import Aws
 from torchneuron.capacity_blocks import offerings, reservations
 from torchneuron.capacity_blocks.purchase import purchase
+from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
 from torchneuron.capacity_blocks.search_request import SearchRequest
-from torchneuron.capacity_blocks.wanted import Wanted
 
 REGION = "sa-east-1"
 FAULTS: dict[str, dict[str, Any]] = {
@@ -38,7 +38,7 @@ TAKES_EFFECT = ("ok", "lost-after", "5xx-after", "gateway", "killed-after")
 
 
 class Rehearsed:
-    """The rehearsal, with an outcome for each request that our clients send, repeated ones included."""
+    """The rehearsal, with an outcome for each request that our clients send, retries included."""
 
     def __init__(self, aws: Aws, control, faults) -> None:
         self.lookups, self.once = aws.ec2(), aws.ec2_once()
@@ -49,7 +49,7 @@ class Rehearsed:
             client.meta.events.register("after-call.ec2", self._after)
 
     def begin(self, outcomes, *, unseen=0, payment=0):
-        """An empty AWS; what is bought shows after `unseen` seconds, and is paid after `payment`."""
+        """Reset AWS. A purchase shows after `unseen` seconds and is paid after `payment`."""
         self.outcomes, self.sent, self._made, self._dies = [], 0, 0, False
         self._control("reset", {})
         self._control("market", {"visible_after_seconds": unseen, "payment_seconds": payment})
@@ -86,49 +86,49 @@ class Rehearsed:
 
 @pytest.fixture
 def rehearsed(aws, control, faults, monkeypatch):
-    monkeypatch.setattr(time, "sleep", lambda _: None)  # what botocore waits before it repeats a lookup
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # botocore waits before it retries a lookup
     return Rehearsed(aws, control, faults)
 
 
 def buy(world, state_dir):
-    wanted = Wanted(world.wanted.id, world.wanted.search, "a-project", state_dir)
-    (bought,) = purchase(
-        world.lookups, world.once, wanted, agreed=lambda _: True, sleep=world.sleep, now=lambda: world.now
+    request = PurchaseRequest(world.wanted.id, world.wanted.search, "a-project", state_dir)
+    bought = purchase(
+        world.lookups, world.once, request, approve=lambda _: True, sleep=world.sleep, now=lambda: world.now
     )
     return bought.id
 
 
 def check(world, pauses):
     with tempfile.TemporaryDirectory() as folder:
-        told = run_until_told(buy, world, pauses, Path(folder))
+        reported = run_until_reported(buy, world, pauses, Path(folder))
         again, _ = run(buy, world, Path(folder))
-    assert again in (told, None), "another one"
+    assert again in (reported, None), "another block"
     assert world.made() == 1
     world.outcomes = []
     world.sleep(300)
-    assert [one.id for one in reservations.list_blocks(world.lookups, REGION)] == [told]
+    assert [block.id for block in reservations.list_blocks(world.lookups, REGION)] == [reported]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    # A good part "ok", so that runs get as far as the purchase.
+    # Mostly "ok", so that runs reach the purchase.
     outcomes=st.lists(st.sampled_from([*["ok"] * 8, *OUTCOMES]), max_size=40),
     unseen=st.integers(0, 299),
     payment=st.integers(0, 60),
     pauses=st.lists(st.integers(0, 900), max_size=8),
 )
-def test_a_block_is_bought_once_and_told_whatever_fails(rehearsed, outcomes, unseen, payment, pauses):
+def test_block_is_bought_once_and_reported_whatever_fails(rehearsed, outcomes, unseen, payment, pauses):
     rehearsed.begin(outcomes, unseen=unseen, payment=payment)
     check(rehearsed, pauses)
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_one_failure_of_the_request_that_buys(rehearsed, outcome):
+def test_block_is_bought_once_when_the_purchase_request_fails(rehearsed, outcome):
     calls_before = 3  # the account, the offering, the account again
     rehearsed.begin(["ok"] * calls_before + [outcome], unseen=200, payment=5)
     with tempfile.TemporaryDirectory() as folder:
         run(buy, rehearsed, Path(folder))
         assert rehearsed.sent == 1
         assert rehearsed.outcomes == []
-        run_until_told(buy, rehearsed, [0, 3600], Path(folder))
+        run_until_reported(buy, rehearsed, [0, 3600], Path(folder))
     assert rehearsed.made() == 1

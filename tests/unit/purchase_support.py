@@ -1,4 +1,4 @@
-"""A purchase for the tests: what is wanted, the person's answer, the command."""
+"""A purchase for tests: the request, the user's answer, the command."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from botocore.parsers import ResponseParserError
 
 from tests.unit.capacity_fakes import NOW, REGION, refusal
 from torchneuron.capacity_blocks.purchase import purchase
+from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
 from torchneuron.capacity_blocks.search_request import SearchRequest
-from torchneuron.capacity_blocks.wanted import Wanted
 
-WANTED = Wanted("cb-1", SearchRequest("trn2.3xlarge", 24, 1, REGION), "a-project", Path("state"))
+REQUEST = PurchaseRequest("cb-1", SearchRequest("trn2.3xlarge", 24, 1, REGION), "a-project", Path("state"))
 INTENT = "trn2.3xlarge/1/sa-east-1b/2026-01-12T11:30Z/2026-01-13T11:30Z"
 LOST = [
     ReadTimeoutError(endpoint_url="https://ec2"),
@@ -24,18 +24,17 @@ LOST = [
 ]
 
 
-class Agreement:
+class Approval:
     def __init__(self, answer=True):
         self.answer, self.seen = answer, []
 
-    def __call__(self, quoted):
-        self.seen.append(quoted)
+    def __call__(self, offering):
+        self.seen.append(offering)
         return self.answer
 
 
-def buy(ec2, wanted=WANTED, agreed=None, sleep=lambda _: None, at=NOW):
-    (bought,) = purchase(ec2, ec2, wanted, agreed=agreed or Agreement(), sleep=sleep, now=lambda: at)
-    return bought
+def buy(ec2, request=REQUEST, approve=None, sleep=lambda _: None, at=NOW):
+    return purchase(ec2, ec2, request, approve=approve or Approval(), sleep=sleep, now=lambda: at)
 
 
 def bought_times(ec2):

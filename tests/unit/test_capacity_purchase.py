@@ -8,10 +8,12 @@ from botocore.exceptions import EndpointConnectionError
 
 from tests.unit.capacity_fakes import NOW, START, FakeEc2, offering, refusal
 from tests.unit.offerings_support import of_segments, of_ultraservers
-from tests.unit.purchase_support import LOST, WANTED, Agreement, bought_times, buy, noted
-from torchneuron.capacity_blocks import offerings
-from torchneuron.capacity_blocks.intent import tags_for
-from torchneuron.capacity_blocks.purchase import purchase, try_out
+from tests.unit.purchase_support import LOST, REQUEST, Approval, bought_times, buy, noted
+from torchneuron.capacity_blocks import offerings, shown
+from torchneuron.capacity_blocks import purchase as purchasing
+from torchneuron.capacity_blocks.purchase import try_out
+from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
+from torchneuron.core import config
 from torchneuron.core.errors import (
     AccessError,
     Declined,
@@ -24,9 +26,9 @@ from torchneuron.core.errors import (
 pytestmark = pytest.mark.usefixtures("state_dir")
 
 
-def test_it_looks_first_then_asks_then_looks_again_and_buys_once():
-    ec2, agreed = FakeEc2([offering()]), Agreement()
-    reservation = buy(ec2, agreed=agreed)
+def test_purchase_looks_up_before_and_after_the_question_and_buys_once():
+    ec2, approve = FakeEc2([offering()]), Approval()
+    reservation = buy(ec2, approve=approve)
     assert ec2.operations() == [
         "DescribeCapacityReservations",
         "DescribeCapacityBlockOfferings",
@@ -34,11 +36,11 @@ def test_it_looks_first_then_asks_then_looks_again_and_buys_once():
         "PurchaseCapacityBlock",
         "DescribeCapacityReservations",
     ]
-    assert [one.id for one in agreed.seen] == ["cb-1"]
+    assert [offering.id for offering in approve.seen] == ["cb-1"]
     assert (reservation.id, reservation.state, reservation.count) == ("cr-1", "scheduled", 1)
 
 
-def test_the_request_is_tagged_with_its_intent():
+def test_request_is_tagged_with_its_intent():
     ec2 = FakeEc2([offering()])
     buy(ec2)
     request = dict(ec2.calls)["PurchaseCapacityBlock"]
@@ -55,83 +57,74 @@ def test_the_request_is_tagged_with_its_intent():
     }
 
 
-def test_the_price_of_a_purchase_that_makes_several_reservations_says_what_it_covers():
-    def covers(offered):
-        return tags_for(offered, "cb-1").get("torchneuron:upfront-fee-covers")
-
-    assert covers(of_segments(("a", 4, 0, 24), ("b", 2, 0, 24))) == "6 instances in 2 segments"
-    assert covers(of_ultraservers()) == "2 UltraServers"
-    assert covers(replace(of_ultraservers(), ultraserver_count=1)) is None
-
-
-def test_the_same_command_again_buys_nothing_even_when_the_offering_is_gone(capsys):
+def test_same_command_buys_nothing_again_even_when_the_offering_is_gone(capsys):
     ec2 = FakeEc2([offering()])
     first = buy(ec2)
     ec2.offerings.clear()
-    agreed = Agreement()
-    assert buy(ec2, agreed=agreed) == first
+    approve = Approval()
+    assert buy(ec2, approve=approve) == first
     assert bought_times(ec2) == 1
-    assert agreed.seen == []
+    assert approve.seen == []
     assert "bought already: cr-1" in capsys.readouterr().err
 
 
-def test_the_same_window_under_another_id_is_the_same_intent():
+def test_same_window_under_another_id_is_not_bought_again():
     ec2 = FakeEc2([offering()])
     buy(ec2)
     ec2.offerings = [offering("cb-new")]
-    assert buy(ec2, replace(WANTED, offering_id="cb-new")).id == "cr-1"
+    assert buy(ec2, replace(REQUEST, offering_id="cb-new")).id == "cr-1"
     assert bought_times(ec2) == 1
 
 
-def test_a_block_whose_payment_failed_can_be_bought_again():
+def test_block_can_be_bought_again_after_a_failed_payment():
     ec2 = FakeEc2([offering()])
     buy(ec2)
     ec2.reservations[0]["State"] = "payment-failed"
     assert buy(ec2).id == "cr-2"
 
 
-def test_a_no_buys_nothing():
+def test_declined_offering_is_not_bought():
     ec2 = FakeEc2([offering()])
     with pytest.raises(Declined):
-        buy(ec2, agreed=Agreement(answer=False))
+        buy(ec2, approve=Approval(answer=False))
     assert bought_times(ec2) == 0
 
 
-def test_an_offering_that_is_gone_is_not_bought():
+def test_offering_that_is_gone_is_not_bought():
     ec2 = FakeEc2([])
     with pytest.raises(NotFoundError):
         buy(ec2)
     assert bought_times(ec2) == 0
 
 
-def test_another_start_than_the_offerings_is_refused_with_both_named():
+def test_other_start_time_is_refused_with_both_times():
     ec2 = FakeEc2([offering()])
     with pytest.raises(InputError) as refused:
-        buy(ec2, replace(WANTED, start_time=START + timedelta(hours=1)))
+        buy(ec2, replace(REQUEST, start_time=START + timedelta(hours=1)))
     assert "2026-01-12 12:30 UTC" in refused.value.what
     assert "--start-time 2026-01-12T11:30:00Z" in refused.value.do
     assert bought_times(ec2) == 0
 
 
-def test_a_price_that_rose_since_it_was_shown_is_refused():
-    (before,) = offerings.search(FakeEc2([offering(fee="50")]), WANTED.search)
+def test_price_that_rose_since_the_search_is_refused():
+    (before,) = offerings.search(FakeEc2([offering(fee="50")]), REQUEST.search)
     ec2 = FakeEc2([offering(fee="60")])
-    with pytest.raises(InputError, match="dearer") as refused:
-        buy(ec2, replace(WANTED, shown=before))
+    with pytest.raises(InputError, match="now costs more") as refused:
+        buy(ec2, replace(REQUEST, shown=before))
     assert "50" in refused.value.why
     assert "60" in refused.value.why
     assert bought_times(ec2) == 0
 
 
 @pytest.mark.parametrize("lost", LOST, ids=lambda lost: type(lost).__name__)
-def test_a_lost_answer_is_settled_by_looking(lost):
+def test_purchase_is_not_repeated_when_the_response_is_lost(lost):
     ec2 = FakeEc2([offering()])
     ec2.lose = lost
     assert buy(ec2).id == "cr-1"
     assert bought_times(ec2) == 1
 
 
-def test_a_lost_answer_is_looked_for_until_it_shows():
+def test_purchase_is_looked_up_until_it_shows():
     ec2 = FakeEc2([offering()])
     slept: list[float] = []
     ec2.lose = LOST[0]
@@ -150,7 +143,7 @@ def test_a_lost_answer_is_looked_for_until_it_shows():
 
 
 @pytest.mark.parametrize("lost", LOST, ids=lambda lost: type(lost).__name__)
-def test_a_purchase_that_stays_unseen_is_unknown_and_says_what_will_tell(lost):
+def test_purchase_that_does_not_show_is_unknown_with_the_lookup_command(lost):
     ec2 = FakeEc2([offering()])
     ec2.lose, ec2.lose_before = lost, True
     with pytest.raises(PurchaseUnknownError) as unknown:
@@ -166,7 +159,7 @@ def test_a_purchase_that_stays_unseen_is_unknown_and_says_what_will_tell(lost):
     [EndpointConnectionError(endpoint_url="https://ec2"), refusal("RequestLimitExceeded", status=503)],
     ids=["no connection", "throttled"],
 )
-def test_a_request_that_was_turned_away_is_not_bought(error):
+def test_refused_request_bought_nothing(error):
     ec2 = FakeEc2([offering()])
     ec2.lose, ec2.lose_before = error, True
     with pytest.raises(PurchaseError, match=r"Nothing was bought\."):
@@ -183,7 +176,7 @@ def test_a_request_that_was_turned_away_is_not_bought(error):
         ("SomethingElse", PurchaseError, "SomethingElse"),
     ],
 )
-def test_a_refusal_says_that_nothing_was_bought_and_why(code, kind, words):
+def test_refusal_says_that_nothing_was_bought_and_why(code, kind, words):
     ec2 = FakeEc2([offering()])
     ec2.lose, ec2.lose_before = refusal(code), True
     with pytest.raises(kind, match=r"Nothing was bought") as refused:
@@ -202,7 +195,7 @@ def pay_after(ec2, looks, state):
     ec2.on_describe = advance
 
 
-def test_it_waits_until_the_payment_is_through():
+def test_purchase_waits_for_the_payment():
     ec2 = FakeEc2([offering()])
     slept: list[float] = []
     ec2.state_when_bought = "payment-pending"
@@ -212,7 +205,7 @@ def test_it_waits_until_the_payment_is_through():
     assert slept == sorted(slept)
 
 
-def test_a_failed_payment_is_an_error_that_says_what_it_means():
+def test_failed_payment_is_an_error_that_says_what_it_means():
     ec2 = FakeEc2([offering()])
     ec2.state_when_bought = "payment-pending"
     pay_after(ec2, 1, "payment-failed")
@@ -221,7 +214,7 @@ def test_a_failed_payment_is_an_error_that_says_what_it_means():
     assert "released" in failed.value.why
 
 
-def test_a_block_that_could_not_be_given_is_not_told_as_a_failed_payment():
+def test_failed_block_is_not_reported_as_a_failed_payment():
     ec2 = FakeEc2([offering()])
     ec2.state_when_bought = "payment-pending"
     pay_after(ec2, 1, "failed")
@@ -230,7 +223,7 @@ def test_a_block_that_could_not_be_given_is_not_told_as_a_failed_payment():
     assert "payment" not in str(failed.value)
 
 
-def test_a_slow_payment_lets_the_person_go_with_the_block_theirs():
+def test_wait_for_a_slow_payment_ends_after_half_an_hour():
     ec2 = FakeEc2([offering()])
     slept: list[float] = []
     ec2.state_when_bought = "payment-pending"
@@ -238,7 +231,7 @@ def test_a_slow_payment_lets_the_person_go_with_the_block_theirs():
     assert 1800 <= sum(slept) < 1830
 
 
-def test_a_block_not_yet_visible_to_describe_is_waited_for():
+def test_block_that_describe_does_not_show_yet_is_waited_for():
     ec2 = FakeEc2([offering()])
     ec2.state_when_bought = "payment-pending"
     looks = []
@@ -254,37 +247,37 @@ def test_a_block_not_yet_visible_to_describe_is_waited_for():
     assert buy(ec2).state == "scheduled"
 
 
-def test_what_was_bought_while_the_person_was_asked_is_not_bought_again(capsys):
+def test_block_that_a_colleague_bought_during_the_question_is_not_bought_again(capsys):
     ec2 = FakeEc2([offering()])
 
     def answer_late(_):
-        assert buy(ec2, replace(WANTED, offering_id="cb-1", state_dir=Path("a-teammates"))).id == "cr-1"
+        assert buy(ec2, replace(REQUEST, offering_id="cb-1", state_dir=Path("colleague"))).id == "cr-1"
         return True
 
-    assert buy(ec2, agreed=answer_late).id == "cr-1"
+    assert buy(ec2, approve=answer_late).id == "cr-1"
     assert bought_times(ec2) == 1
     assert "bought already: cr-1" in capsys.readouterr().err
 
 
-def test_the_same_window_bought_under_another_id_while_the_person_was_asked_is_not_bought_again():
+def test_window_that_a_colleague_bought_under_another_id_is_not_bought_again():
     ec2 = FakeEc2([offering(), offering("cb-2")])
 
     def answer_late(_):
-        buy(ec2, replace(WANTED, offering_id="cb-2", state_dir=Path("a-teammates")))
+        buy(ec2, replace(REQUEST, offering_id="cb-2", state_dir=Path("colleague")))
         return True
 
-    assert buy(ec2, agreed=answer_late).id == "cr-1"
+    assert buy(ec2, approve=answer_late).id == "cr-1"
     assert bought_times(ec2) == 1
 
 
 def answering(ec2, change):
-    """Let the purchase take effect, and its answer be `change`d."""
+    """Let the purchase take effect, and `change` its response."""
     send = ec2.purchase_capacity_block
     ec2.purchase_capacity_block = lambda **request: change(send(**request))
 
 
 @pytest.mark.parametrize("member", ["AvailabilityZone", "State", "StartDate", "InstanceType", "Tags", "EndDate"])
-def test_an_answer_with_an_id_is_a_block_bought_whatever_else_it_lacks(member, capsys):
+def test_response_with_an_id_is_a_purchase_whatever_else_is_missing(member, capsys):
     ec2 = FakeEc2([offering()])
     answering(ec2, lambda answer: {"CapacityReservation": without(answer["CapacityReservation"], member)})
     assert buy(ec2).id == "cr-1"
@@ -295,14 +288,14 @@ def test_an_answer_with_an_id_is_a_block_bought_whatever_else_it_lacks(member, c
     "answer",
     [{}, {"CapacityReservation": {}}, {"CapacityReservation": None}, {"CapacityReservation": {"State": "scheduled"}}],
 )
-def test_an_answer_that_names_no_block_is_settled_by_looking(answer):
+def test_response_without_a_block_is_settled_by_looking(answer):
     ec2 = FakeEc2([offering()])
     answering(ec2, lambda _: answer)
     assert buy(ec2).id == "cr-1"
     assert bought_times(ec2) == 1
 
 
-def test_looks_that_make_no_sense_end_as_unknown():
+def test_unreadable_lookups_end_as_unknown():
     ec2 = FakeEc2([offering()])
 
     def lose_all(answer):
@@ -319,64 +312,76 @@ def without(raw, member):
     return {key: value for key, value in raw.items() if key != member}
 
 
-def test_a_price_above_the_limit_is_refused_and_one_within_it_is_not():
+def test_price_above_the_limit_is_refused():
     ec2 = FakeEc2([offering()])
     with pytest.raises(InputError, match=r"costs 53\.64 USD, more than --max-price 53"):
-        buy(ec2, replace(WANTED, max_price=Decimal("53")))
+        buy(ec2, replace(REQUEST, max_price=Decimal("53")))
     assert bought_times(ec2) == 0
-    assert buy(ec2, replace(WANTED, max_price=Decimal("53.64"))).id == "cr-1"
+    assert buy(ec2, replace(REQUEST, max_price=Decimal("53.64"))).id == "cr-1"
 
 
-def test_a_limit_is_an_answer_to_a_price_that_rose():
-    (before,) = offerings.search(FakeEc2([offering(fee="50")]), WANTED.search)
-    assert buy(FakeEc2([offering(fee="60")]), replace(WANTED, shown=before, max_price=Decimal("60"))).id == "cr-1"
+def test_max_price_accepts_a_price_that_rose():
+    (before,) = offerings.search(FakeEc2([offering(fee="50")]), REQUEST.search)
+    assert buy(FakeEc2([offering(fee="60")]), replace(REQUEST, shown=before, max_price=Decimal("60"))).id == "cr-1"
 
 
-def several_made(ec2):
-    """Let one purchase make two reservations, as an offering of two zones does."""
-    send = ec2.purchase_capacity_block
-
-    def send_for_two(**request):
-        first = send(**request)["CapacityReservation"]
-        second = {**first, "CapacityReservationId": "cr-2", "AvailabilityZone": "sa-east-1c"}
-        ec2.reservations.append(second)
-        return {"CapacityReservation": first, "CapacityReservations": [first, second]}
-
-    ec2.purchase_capacity_block = send_for_two
+@pytest.mark.parametrize("unsupported", [of_ultraservers(), of_segments(("a", 12, 0, 24), ("b", 8, 0, 24))])
+def test_shown_offering_that_deploy_cannot_use_is_refused_before_any_call(unsupported):
+    settings = config.load()
+    shown.remember(settings.state_dir, [unsupported], NOW)
+    with pytest.raises(InputError, match="was not bought: invoke deploy cannot use it") as refused:
+        PurchaseRequest.from_options(settings, "", unsupported.id)
+    assert refused.value.why
+    assert refused.value.exit_status == 2
 
 
-def buy_all(ec2, sleep=lambda _: None):
-    return purchase(ec2, ec2, WANTED, agreed=Agreement(), sleep=sleep, now=lambda: NOW)
+def test_quoted_offering_of_several_segments_is_refused_before_the_question():
+    segments = [
+        {"AvailabilityZone": zone, "InstanceCount": 1, "StartDate": START, "EndDate": START + timedelta(hours=24)}
+        for zone in ("sa-east-1a", "sa-east-1b")
+    ]
+    ec2, approve = FakeEc2([offering(CapacityBlockOfferingSegments=segments)]), Approval()
+    with pytest.raises(InputError, match="was not bought: invoke deploy cannot use it"):
+        buy(ec2, approve=approve)
+    assert approve.seen == []
+    assert bought_times(ec2) == 0
 
 
-def test_every_reservation_of_one_purchase_is_told_and_found_again():
+def test_reservations_that_an_earlier_version_bought_together_are_all_named(capsys):
     ec2 = FakeEc2([offering()])
-    several_made(ec2)
-    assert [one.id for one in buy_all(ec2)] == ["cr-1", "cr-2"]
-    assert [one.id for one in buy_all(ec2)] == ["cr-1", "cr-2"]
+    first = buy(ec2)
+    ec2.reservations.append({**ec2.reservations[0], "CapacityReservationId": "cr-2", "AvailabilityZone": "sa-east-1c"})
+    assert buy(ec2).id == first.id
     assert bought_times(ec2) == 1
+    assert "bought already: cr-1, cr-2, scheduled." in capsys.readouterr().err
 
 
-def test_all_of_a_purchase_is_waited_for_until_it_is_paid():
+def test_error_before_the_request_is_sent_is_not_reported_as_unknown(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(purchasing, "tags_for", fail)
     ec2 = FakeEc2([offering()])
-    slept: list[float] = []
-    ec2.state_when_bought = "payment-pending"
-    several_made(ec2)
-
-    def pay_one_by_one():
-        for index, one in enumerate(ec2.reservations):
-            if len(slept) > index + 1:
-                one["State"] = "scheduled"
-
-    ec2.on_describe = pay_one_by_one
-    assert [one.state for one in buy_all(ec2, sleep=slept.append)] == ["scheduled", "scheduled"]
-    assert len(slept) == 3
+    with pytest.raises(RuntimeError, match="a bug"):
+        buy(ec2)
+    assert bought_times(ec2) == 0
+    assert noted() == []
 
 
-def test_a_dry_run_sends_the_request_as_one_and_buys_nothing(capsys):
+@pytest.mark.parametrize("lost", LOST, ids=lambda lost: type(lost).__name__)
+def test_unknown_purchase_keeps_the_cause(lost):
+    ec2 = FakeEc2([offering()])
+    ec2.lose, ec2.lose_before = lost, True
+    with pytest.raises(PurchaseUnknownError) as unknown:
+        buy(ec2)
+    cause = unknown.value.__cause__
+    assert lost in (cause, cause.__cause__)
+
+
+def test_dry_run_sends_a_dry_run_request_and_buys_nothing(capsys):
     ec2 = FakeEc2([offering()])
     ec2.lose, ec2.lose_before = refusal("DryRunOperation", status=412), True
-    tried = try_out(ec2, ec2, WANTED, now=lambda: NOW)
+    tried = try_out(ec2, ec2, REQUEST, now=lambda: NOW)
     assert tried.id == "cb-1"
     assert dict(ec2.calls)["PurchaseCapacityBlock"]["DryRun"] is True
     assert ec2.reservations == []
@@ -386,22 +391,22 @@ def test_a_dry_run_sends_the_request_as_one_and_buys_nothing(capsys):
 @pytest.mark.parametrize(
     ("code", "kind"), [("UnauthorizedOperation", AccessError), ("InvalidCapacityBlockOfferingIdExpired", PurchaseError)]
 )
-def test_a_dry_run_says_what_the_purchase_would_have_said(code, kind):
+def test_dry_run_reports_the_refusal_of_the_purchase(code, kind):
     ec2 = FakeEc2([offering()])
     ec2.lose, ec2.lose_before = refusal(code), True
     with pytest.raises(kind, match="Nothing was bought"):
-        try_out(ec2, ec2, WANTED, now=lambda: NOW)
+        try_out(ec2, ec2, REQUEST, now=lambda: NOW)
 
 
-def test_a_dry_run_that_was_taken_for_the_real_thing_is_not_told_as_nothing_bought():
-    with pytest.raises(PurchaseUnknownError, match="taken the dry run for the real thing") as unknown:
-        try_out(FakeEc2([offering()]), FakeEc2([offering()]), WANTED, now=lambda: NOW)
+def test_executed_dry_run_is_not_reported_as_nothing_bought():
+    with pytest.raises(PurchaseUnknownError, match="may have executed the dry run") as unknown:
+        try_out(FakeEc2([offering()]), FakeEc2([offering()]), REQUEST, now=lambda: NOW)
     assert "aws ec2 describe-capacity-reservations" in unknown.value.do
 
 
-def test_a_dry_run_of_what_was_bought_already_says_so(capsys):
+def test_dry_run_of_a_block_that_was_bought_already_says_so(capsys):
     ec2 = FakeEc2([offering()])
     buy(ec2)
-    assert try_out(ec2, ec2, WANTED, now=lambda: NOW) is None
+    assert try_out(ec2, ec2, REQUEST, now=lambda: NOW) is None
     assert "bought already: cr-1" in capsys.readouterr().err
     assert bought_times(ec2) == 1

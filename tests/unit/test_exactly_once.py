@@ -1,4 +1,4 @@
-"""Random failures, on every call of every run: nothing is bought twice, and nobody who bought is told otherwise."""
+"""Random failures on every call of every run: nothing is bought twice, and every purchase is reported."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.exactly_once import run, run_until_told
+from tests.exactly_once import run, run_until_reported
 from tests.unit.capacity_fakes import REGION
 from tests.unit.unreliable_ec2 import EXTENSION_OFFERING, KILLS, LOST, OUTCOMES, RESERVATION, UnreliableEc2
-from torchneuron.capacity_blocks.extend import WantedExtension, extend
+from torchneuron.capacity_blocks.extend import ExtensionRequest, extend
 from torchneuron.capacity_blocks.purchase import purchase
+from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
 from torchneuron.capacity_blocks.search_request import SearchRequest
-from torchneuron.capacity_blocks.wanted import Wanted
 
 CALLS_OF_A_RUN = 8
 
 FAILURES = {
-    # A good part "ok", so that runs get as far as the purchase.
+    # Mostly "ok", so that runs reach the purchase.
     "outcomes": st.lists(st.sampled_from([*["ok"] * 8, *OUTCOMES]), max_size=40),
     "late": st.integers(0, 899),
     "unseen": st.integers(0, 299),
@@ -30,45 +30,44 @@ PAUSES = st.lists(st.integers(0, 900), max_size=8)
 
 
 def buy_block(ec2, state_dir):
-    wanted = Wanted("cb-1", SearchRequest("trn2.3xlarge", 24, 1, REGION), "a-project", state_dir)
-    (bought,) = purchase(ec2, ec2, wanted, agreed=ec2.answer, sleep=ec2.sleep, now=lambda: ec2.now)
-    return bought.id
+    request = PurchaseRequest("cb-1", SearchRequest("trn2.3xlarge", 24, 1, REGION), "a-project", state_dir)
+    return purchase(ec2, ec2, request, approve=ec2.answer, sleep=ec2.sleep, now=lambda: ec2.now).id
 
 
 def buy_extension(ec2, state_dir):
-    wanted = WantedExtension(RESERVATION, REGION, 24, state_dir)
-    said = []
+    request = ExtensionRequest(RESERVATION, REGION, 24, state_dir)
+    reported = []
 
-    def told(extension, block):
+    def report(extension, block):
         ec2.answer()
-        said.append(extension.offering_id)
+        reported.append(extension.offering_id)
 
-    extend(ec2, ec2, wanted, agreed=ec2.answer, told=told, sleep=ec2.sleep, now=lambda: ec2.now)
-    return said[0]
+    extend(ec2, ec2, request, approve=ec2.answer, report=report, sleep=ec2.sleep, now=lambda: ec2.now)
+    return reported[0]
 
 
 def check_block(ec2, pauses):
     with tempfile.TemporaryDirectory() as folder:
-        told = run_until_told(buy_block, ec2, pauses, Path(folder))
+        reported = run_until_reported(buy_block, ec2, pauses, Path(folder))
         again, _ = run(buy_block, ec2, Path(folder))
-    assert again in (told, None), "another one"
+    assert again in (reported, None), "another block"
     assert len(ec2.blocks) == 1
-    assert told == ec2.blocks[0].shown["CapacityReservationId"]
+    assert reported == ec2.blocks[0].shown["CapacityReservationId"]
 
 
 def check_extension(ec2, pauses):
     with tempfile.TemporaryDirectory() as folder:
-        told = run_until_told(buy_extension, ec2, pauses, Path(folder))
+        reported = run_until_reported(buy_extension, ec2, pauses, Path(folder))
         assert list(Path(folder).glob("purchase-*.json")) == []
     assert len(ec2.extensions) == 1
-    assert told == EXTENSION_OFFERING
+    assert reported == EXTENSION_OFFERING
 
 
 @settings(max_examples=400, deadline=None)
 @given(pauses=PAUSES, sold_out_after=st.booleans(), **FAILURES)
 @example(pauses=[], sold_out_after=False, outcomes=["ok"] * 3 + ["late"], late=899, unseen=299, payments=0)
 @example(pauses=[0], sold_out_after=True, outcomes=["ok"] * 3 + ["killed-after"], late=0, unseen=299, payments=3)
-def test_a_block_is_bought_once_and_told_whatever_fails(pauses, **failures):
+def test_block_is_bought_once_and_reported_whatever_fails(pauses, **failures):
     check_block(UnreliableEc2(**failures), pauses)
 
 
@@ -76,7 +75,7 @@ def test_a_block_is_bought_once_and_told_whatever_fails(pauses, **failures):
 @given(pauses=PAUSES, **FAILURES)
 @example(pauses=[900], outcomes=["ok"] * 5 + ["killed-after"], late=0, unseen=0, payments=0)
 @example(pauses=[], outcomes=["ok"] * 5 + ["late"], late=899, unseen=299, payments=2)
-def test_an_extension_is_bought_once_and_told_whatever_fails(pauses, **failures):
+def test_extension_is_bought_once_and_reported_whatever_fails(pauses, **failures):
     check_extension(UnreliableEc2(**failures), pauses)
 
 
@@ -84,12 +83,12 @@ def test_an_extension_is_bought_once_and_told_whatever_fails(pauses, **failures)
 @pytest.mark.parametrize("call", range(CALLS_OF_A_RUN + 1))
 @pytest.mark.parametrize("pause", [0, 890, 3600])
 @pytest.mark.parametrize("check", [check_block, check_extension])
-def test_one_failure_at_any_call_of_a_run(check, call, failure, pause):
+def test_block_is_bought_once_when_any_call_fails(check, call, failure, pause):
     check(UnreliableEc2(["ok"] * call + [failure], late=800, unseen=200, payments=1), [pause])
 
 
 @pytest.mark.parametrize(("buy", "calls", "sends"), [(buy_block, 6, 3), (buy_extension, 7, 5)])
-def test_the_calls_of_a_run_are_those_tried_above(buy, calls, sends, tmp_path):
+def test_every_call_of_a_run_was_made_to_fail(buy, calls, sends, tmp_path):
     made = []
 
     class Counting(UnreliableEc2):

@@ -19,7 +19,7 @@ QUOTING = {"quoted", "command", "text.command", "shlex.join", "shlex.quote"}
 """text.quoted, text.command, shlex.join, shlex.quote."""
 HARMLESS = re.compile(r"(.*\.)?(region|_?[A-Z][A-Z_]*)")
 """A region is one that botocore knows, else `Aws` has refused it; constants are our own."""
-COMPOSED = {"named", "self._in_a_shell", "aside"}
+COMPOSED = {"named", "reservation_options", "self._in_a_shell", "aside"}
 """Options and paths that are quoted where they are put together."""
 OWN = {"needed", "config.nginx_port", "verb", "operation", "arguments[0]"}
 """Numbers, and names of operations in this project's own code."""

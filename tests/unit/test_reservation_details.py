@@ -9,9 +9,9 @@ from torchneuron.core.errors import AccessError, NotFoundError
 ID = ACTIVE["CapacityReservationId"]
 
 
-def test_a_list_takes_one_call_for_each_thing_however_many_blocks_there_are():
+def test_list_makes_one_call_for_each_kind_of_data():
     ec2 = everything()
-    details.of_blocks(ec2, REGION)
+    details.list_blocks(ec2, REGION)
     assert ec2.operations() == ["DescribeCapacityReservations", "DescribeInstances", "DescribeCapacityBlockStatus"]
     (asked,) = ec2.calls[1][1]["Filters"]
     assert asked["Name"] == "capacity-reservation-id"
@@ -19,35 +19,38 @@ def test_a_list_takes_one_call_for_each_thing_however_many_blocks_there_are():
     assert EXPIRED["CapacityReservationId"] not in asked["Values"]
 
 
-def test_where_all_are_gone_nothing_more_is_asked():
+def test_list_of_ended_blocks_makes_one_call():
     ec2 = KnowingEc2(EXPIRED)
-    (one,) = details.of_blocks(ec2, REGION)
-    assert (one.instances, one.health) == ((), None)
+    (found,) = details.list_blocks(ec2, REGION)
+    assert (found.instances, found.health) == ((), None)
     assert ec2.operations() == ["DescribeCapacityReservations"]
 
 
-def test_only_instances_on_the_reservation_count_whatever_the_endpoint_filters():
-    found = details.of_one(everything(), REGION, ID)
-    assert [(one.id[-2:], one.state) for one in found.instances] == [("03", "pending"), ("14", "running")]
+def test_only_instances_on_the_reservation_count():
+    found = details.describe(everything(), REGION, ID)
+    assert [(instance.id[-2:], instance.state) for instance in found.instances] == [
+        ("03", "pending"),
+        ("14", "running"),
+    ]
 
 
 def test_each_block_has_its_own_health():
-    by_id = {one.reservation.id: one.health for one in details.of_blocks(everything(), REGION)}
+    by_id = {found.reservation.id: found.health for found in details.list_blocks(everything(), REGION)}
     assert (by_id[ID].interconnect, by_id[ID].unavailable) == ("impaired", 1)
     assert by_id[PENDING["CapacityReservationId"]] is None
 
 
-def test_an_on_demand_reservation_has_neither_health_nor_extensions():
+def test_on_demand_reservation_has_neither_health_nor_extensions():
     ec2 = everything()
-    found = details.of_one(ec2, REGION, ON_DEMAND["CapacityReservationId"])
+    found = details.describe(ec2, REGION, ON_DEMAND["CapacityReservationId"])
     assert (found.health, found.extensions, found.extension_window) == (None, None, None)
     assert ec2.operations() == ["DescribeCapacityReservations", "DescribeInstances"]
 
 
-def test_what_may_not_be_read_is_said_with_the_permission():
+def test_missing_permission_is_named_in_place_of_the_data():
     ec2 = everything()
     ec2.denied = {"DescribeInstances"}
-    found = details.of_one(ec2, REGION, ID)
+    found = details.describe(ec2, REGION, ID)
     assert str(found.instances) == "not readable: the permission ec2:DescribeInstances is missing"
     assert found.health.interconnect == "impaired"
 
@@ -60,7 +63,7 @@ def test_what_may_not_be_read_is_said_with_the_permission():
         (KeyError("Reservations"), "AWS's answer makes no sense"),
     ],
 )
-def test_whatever_else_goes_wrong_with_an_extra_is_said_in_its_place(error, why):
+def test_error_of_an_extra_call_is_shown_in_place_of_the_data(error, why):
     ec2 = everything()
 
     def refuse(**_):
@@ -68,11 +71,11 @@ def test_whatever_else_goes_wrong_with_an_extra_is_said_in_its_place(error, why)
 
     ec2._pages_of_describe_instances = refuse
     ec2._pages_of_describe_capacity_block_extension_history = refuse
-    found = details.of_one(ec2, REGION, ID)
+    found = details.describe(ec2, REGION, ID)
     assert found.instances == found.extensions == Unreadable(why)
 
 
-def test_the_reservation_itself_has_to_be_readable():
+def test_unreadable_reservation_is_an_error():
     ec2 = everything()
 
     def deny():
@@ -80,11 +83,11 @@ def test_the_reservation_itself_has_to_be_readable():
 
     ec2.on_describe = deny
     with pytest.raises(AccessError):
-        details.of_blocks(ec2, REGION)
+        details.list_blocks(ec2, REGION)
     with pytest.raises(AccessError):
-        details.of_one(ec2, REGION, ID)
+        details.describe(ec2, REGION, ID)
 
 
-def test_an_unknown_reservation_is_told():
+def test_unknown_reservation_is_an_error():
     with pytest.raises(NotFoundError):
-        details.of_one(KnowingEc2(), REGION, ID)
+        details.describe(KnowingEc2(), REGION, ID)

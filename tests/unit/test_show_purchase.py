@@ -2,7 +2,7 @@ import pytest
 
 from tests.unit import golden
 from tests.unit.capacity_fakes import REGION, FakeEc2, offering, reservation
-from tests.unit.offerings_support import block, of_segments, of_ultraservers
+from tests.unit.offerings_support import block
 from torchneuron.aws.account import Account
 from torchneuron.capacity_blocks import offerings, reservations, show_purchase
 from torchneuron.capacity_blocks.search_request import SearchRequest
@@ -12,30 +12,30 @@ ACCOUNT = Account("123456789012", "ml-team", "arn:aws:iam::123456789012:user/dev
 REQUEST = SearchRequest("trn2.3xlarge", 24, 1, REGION)
 
 
-def test_the_price_is_shown_before_a_yes_counts(capsys):
+def test_price_is_shown_before_the_question(capsys):
     (block,) = offerings.search(FakeEc2([offering()]), REQUEST)
-    assert show_purchase.agreement(ACCOUNT, yes=True)(block)
-    assert "53.64 USD, paid now, 2.28 a usable hour" in capsys.readouterr().out
+    assert show_purchase.confirm_purchase(ACCOUNT, yes=True)(block)
+    assert "53.64 USD, paid now, 2.28 per usable hour" in capsys.readouterr().out
 
 
-def test_nobody_there_to_say_yes_is_refused_with_the_price(capsys, monkeypatch):
+def test_purchase_without_a_terminal_is_refused_with_the_price(capsys, monkeypatch):
     monkeypatch.setattr("sys.stdin", open("/dev/null"))  # noqa: PTH123, SIM115 - closed with the test
     (block,) = offerings.search(FakeEc2([offering()]), REQUEST)
     with pytest.raises(InputError) as refused:
-        show_purchase.agreement(ACCOUNT, yes=False)(block)
+        show_purchase.confirm_purchase(ACCOUNT, yes=False)(block)
     assert "53.64 USD" in refused.value.why
     assert "--yes" in refused.value.do
 
 
-def test_a_purchase_ends_with_what_was_bought_until_when(capsys, in_zone):
+def test_result_names_the_block_and_its_times(capsys, in_zone):
     in_zone("UTC")
     ec2 = FakeEc2()
     ec2.reservations = [reservation(state="payment-pending")]
-    show_purchase.bought([reservations.describe(ec2, REGION, "cr-1")])
+    show_purchase.show_bought(reservations.describe(ec2, REGION, "cr-1"))
     first, second = capsys.readouterr().out.splitlines()
     assert first == (
         "cr-1 is yours: 1 x trn2.3xlarge in sa-east-1b, 2026-01-12 11:30 UTC to 2026-01-13 11:00 UTC;"
-        " payment under way, starts in 2 d 2 h."
+        " payment pending, starts in 2 d 2 h."
     )
     assert "12 hours" in second
 
@@ -44,13 +44,10 @@ def test_a_purchase_ends_with_what_was_bought_until_when(capsys, in_zone):
     ("name", "offering"),
     [
         ("one", block()),
-        ("segments", of_segments(("us-west-2b", 12, 0, 24), ("us-west-2d", 8, 0, 24))),
-        ("segments-apart", of_segments(("us-west-2b", 12, 0, 24), ("us-west-2b", 12, 3, 48))),
-        ("ultraservers", of_ultraservers()),
         ("local-zone", block(zone="us-east-1-dfw-2a", zone_type="local-zone")),
     ],
 )
-def test_what_is_about_to_be_bought_is_shown_whole(in_zone, name, offering):
+def test_question_matches_the_golden_file(in_zone, name, offering):
     in_zone("America/Sao_Paulo")
-    agreed = show_purchase.agreement(ACCOUNT, yes=True)
-    golden.check(f"purchase-{name}.txt", golden.printed(lambda: agreed(offering)))
+    approve = show_purchase.confirm_purchase(ACCOUNT, yes=True)
+    golden.check(f"purchase-{name}.txt", golden.printed(lambda: approve(offering)))

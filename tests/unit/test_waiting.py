@@ -1,4 +1,4 @@
-"""Waiting for a block, with days that pass in no time: a fake clock, a fake network, a laptop that is closed."""
+"""Waiting for a block with simulated time: a fake clock, a fake network, a laptop that is suspended."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from hypothesis import strategies as st
 from tests.fakes import StandIn
 from tests.unit.capacity_fakes import NOW, REGION, START, refusal, reservation
 from torchneuron.capacity_blocks import show_waiting, waiting
-from torchneuron.capacity_blocks.waiting import ACTIVE, ENDING, GOALS, NeverError, News
+from torchneuron.capacity_blocks.waiting import ACTIVE, ENDING, GOALS, Progress, UnreachableGoalError
 from torchneuron.core.errors import AccessError, InputError, NotFoundError, UnreachableError
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 END = START + 24 * HOUR
 LAST_MINUTES = END - 40 * MINUTE
-"""10 minutes before the 30 that AWS takes for terminating instances."""
+"""10 minutes before AWS begins to terminate instances."""
 NO_NETWORK = EndpointConnectionError(endpoint_url="https://ec2")
 
 
 @dataclass
 class World(StandIn):
-    """AWS, the machine that waits, and what happens to both. `time` is AWS's; the machine's is `behind` that.
+    """AWS, the waiting machine, and events on both. `time` is AWS's; the machine's clock is `behind` it.
 
     `late`: how long after its start the block becomes active. `extended`: when its end moves, and by how much. `lost`:
-    from when to when there is no network. `suspended` and `clock_set`: how long the machine is off, or how far its
-    clock is put forward, in the nth sleep.
+    the intervals without a network. `suspended` and `clock_set`: how long the machine is off, or how far its clock is
+    moved forward, in the nth sleep.
     """
 
     time: datetime = NOW
@@ -46,7 +46,7 @@ class World(StandIn):
     refused: Exception | None = None
     calls: int = 0
     slept: list[float] = field(default_factory=list)
-    news: list[News] = field(default_factory=list)
+    reports: list[Progress] = field(default_factory=list)
 
     @property
     def end(self):
@@ -82,20 +82,17 @@ class World(StandIn):
         return self.time - self.behind
 
     def wait(self, until):
-        return waiting.wait(
-            self, REGION, "cr-1", until, sleep=self.sleep, now=self.now, told=lambda news: self.news.append(news)
-        )
+        return waiting.wait(self, REGION, "cr-1", until, sleep=self.sleep, now=self.now, report=self.reports.append)
 
     def lines(self, until):
-        befores = [None, *self.news]
         return [
             line
-            for before, news in zip(befores, self.news, strict=False)
-            for line in show_waiting.events(before, news, until)
+            for before, progress in zip([None, *self.reports], self.reports, strict=False)
+            for line in show_waiting.events(before, progress, until)
         ]
 
 
-def test_it_sleeps_to_the_start_and_looks_once_an_hour():
+def test_wait_sleeps_until_the_start_and_checks_once_an_hour():
     world = World()
     block = world.wait(ACTIVE)
     assert (block.state, block.id) == ("active", "cr-1")
@@ -106,95 +103,95 @@ def test_it_sleeps_to_the_start_and_looks_once_an_hour():
 
 @pytest.mark.parametrize("behind", [-7 * HOUR, timedelta(0), timedelta(hours=31)])
 @pytest.mark.parametrize(("until", "goal"), [(ACTIVE, START), (ENDING, LAST_MINUTES)])
-def test_a_wrong_clock_on_this_machine_does_not_matter(until, goal, behind):
+def test_wrong_clock_on_this_machine_does_not_matter(until, goal, behind):
     world = World(behind=behind)
     world.wait(until)
     assert goal <= world.time < goal + timedelta(seconds=5)
 
 
-def test_an_active_block_needs_one_look():
+def test_active_block_needs_one_call():
     world = World(time=START + HOUR)
     assert world.wait(ACTIVE).state == "active"
     assert (world.calls, world.slept) == (1, [])
 
 
 @pytest.mark.parametrize("before_end", [40, 20, 1])
-def test_the_last_minutes_have_come_until_the_end(before_end):
+def test_ending_is_reached_until_the_end(before_end):
     world = World(time=END - before_end * MINUTE)
     assert world.wait(ENDING).state == "active"
     assert world.calls == 1
 
 
-def test_a_block_that_comes_late_is_polled_every_15_seconds():
+def test_late_block_is_polled_every_15_seconds():
     world = World(time=START - MINUTE, late=2 * MINUTE)
     world.wait(ACTIVE)
     assert START + 2 * MINUTE <= world.time < START + 2 * MINUTE + timedelta(seconds=17)
     assert 8 <= world.calls <= 11
 
 
-def test_an_extension_moves_the_last_minutes():
+def test_extension_moves_the_ending():
     world = World(time=START + HOUR, extended=(START + 20 * HOUR, 48 * HOUR))
     world.wait(ENDING)
     goal = LAST_MINUTES + 48 * HOUR
     assert goal <= world.time < goal + timedelta(seconds=5)
-    assert any("other dates now" in line for line in world.lines(ENDING))
+    assert any(line.startswith("The dates of cr-1 have changed:") for line in world.lines(ENDING))
 
 
-def test_an_extension_at_the_last_moment_counts():
+def test_extension_at_the_last_moment_counts():
     world = World(time=START + HOUR, extended=(LAST_MINUTES - timedelta(seconds=3), 24 * HOUR))
     world.wait(ENDING)
     assert world.time >= LAST_MINUTES + 24 * HOUR
 
 
-def test_ultraservers_are_taken_back_an_hour_before_the_end():
+def test_ultraservers_are_reclaimed_an_hour_before_the_end():
     world = World(time=START + HOUR, raw={"InstanceType": "trn2u.48xlarge"})
     world.wait(ENDING)
     assert END - 70 * MINUTE <= world.time < END - 69 * MINUTE
 
 
-def test_a_lost_network_is_told_once_and_survived():
+def test_lost_network_is_reported_once_and_survived():
     world = World(lost=[(NOW + 3 * HOUR, NOW + 9 * HOUR)])
     world.wait(ACTIVE)
     assert START <= world.time < START + timedelta(seconds=5)
     lines = world.lines(ACTIVE)
     assert [line.split(";")[0].split(".")[0] for line in lines] == [
         "Waiting for cr-1 (scheduled): it starts at 2026-01-12 11:30 UTC, in 2 d 2 h",
-        "No answer from AWS",
-        "AWS answers again",
+        "No response from AWS",
+        "AWS responds again",
         "cr-1 is active now: instances are terminated in 23 h 30 min",
     ]
     assert world.slept[world.slept.index(5.0) :][:6] == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]
 
 
-def test_without_any_answer_it_gives_up_after_a_minute():
+def test_wait_gives_up_after_a_minute_without_a_first_response():
     world = World(lost=[(NOW, END)])
     with pytest.raises(UnreachableError, match="no answer from AWS"):
         world.wait(ACTIVE)
     assert world.time - NOW < 3 * MINUTE
 
 
-def test_a_short_trouble_at_the_start_is_survived():
+def test_short_outage_at_the_start_is_survived():
     world = World(time=START, lost=[(START, START + timedelta(seconds=20))])
     assert world.wait(ACTIVE).state == "active"
 
 
 @pytest.mark.parametrize("by", [-30 * HOUR, 30 * HOUR])
-def test_a_clock_that_is_put_right_meanwhile_does_not_matter(by):
+def test_clock_corrected_during_the_wait_does_not_matter(by):
     world = World(behind=-by, clock_set={50: -by})
     world.wait(ACTIVE)
     assert START <= world.time < START + timedelta(seconds=5)
 
 
-def test_a_laptop_that_slept_through_the_start_sees_it_when_it_wakes_up():
+def test_laptop_suspended_past_the_start_sees_it_on_resume():
     world = World(suspended={5: 60 * HOUR})
     assert world.wait(ACTIVE).state == "active"
     assert world.time < NOW + 61 * HOUR
     assert world.calls <= 3
 
 
-def test_a_laptop_that_slept_through_the_end_says_it_is_over():
+def test_laptop_suspended_past_the_end_reports_it():
     world = World(suspended={5: 100 * HOUR})
-    with pytest.raises(NeverError, match="cr-1 has ended: it will not be active again"):
+    with pytest.raises(UnreachableGoalError, match="cr-1 has ended: it will not be active again"):
         world.wait(ACTIVE)
 
 
@@ -208,18 +205,18 @@ def test_a_laptop_that_slept_through_the_end_says_it_is_over():
         ("expired", "Ended"),
     ],
 )
-def test_what_never_will_be_ends_with_the_reason(until, state, reason):
+def test_unreachable_goal_ends_the_wait_with_the_reason(until, state, reason):
     world = World(state=state)
-    with pytest.raises(NeverError) as never:
+    with pytest.raises(UnreachableGoalError) as never:
         world.wait(until)
     assert never.value.exit_status == 1
     assert reason in never.value.why
-    assert world.news == []
+    assert world.reports == []
     assert "invoke cb.describe --reservation-id cr-1 -r sa-east-1" in never.value.do
     assert world.calls == 1
 
 
-def test_a_payment_that_fails_while_waiting_ends_it():
+def test_payment_that_fails_during_the_wait_ends_it():
     world = World(time=START, state="payment-pending")
     original = world.sleep
 
@@ -229,13 +226,13 @@ def test_a_payment_that_fails_while_waiting_ends_it():
             world.state = "payment-failed"
 
     world.sleep = sleep
-    with pytest.raises(NeverError, match="cr-1 will never be active: it is payment-failed"):
+    with pytest.raises(UnreachableGoalError, match="cr-1 will never be active: it is payment-failed"):
         world.wait(ACTIVE)
 
 
-def test_a_block_that_is_never_provided_ends_when_nothing_of_it_could_be_used_any_more():
+def test_wait_for_a_block_that_is_never_provided_ends_when_it_is_reclaimed():
     world = World(time=START, state="unavailable")
-    with pytest.raises(NeverError, match="can no longer be used"):
+    with pytest.raises(UnreachableGoalError, match="can no longer be used"):
         world.wait(ACTIVE)
     assert END - 30 * MINUTE <= world.time < END - 28 * MINUTE
     assert world.calls < 24 * 60 + 40
@@ -249,7 +246,7 @@ def test_a_block_that_is_never_provided_ends_when_nothing_of_it_could_be_used_an
         ("InvalidCapacityReservationId.NotFound", NotFoundError),
     ],
 )
-def test_what_no_later_try_mends_ends_it(code, kind):
+def test_error_that_no_retry_fixes_ends_the_wait(code, kind):
     world = World()
     original = world.sleep
 
@@ -264,7 +261,7 @@ def test_what_no_later_try_mends_ends_it(code, kind):
     assert ended.value.exit_status == 2
 
 
-def test_throttling_passes():
+def test_throttled_call_is_retried():
     world = World(time=START, refused=refusal("RequestLimitExceeded"))
     original = world.sleep
 
@@ -276,7 +273,7 @@ def test_throttling_passes():
     assert world.wait(ACTIVE).state == "active"
 
 
-def test_only_a_block_has_last_minutes():
+def test_on_demand_reservation_has_no_ending():
     with pytest.raises(InputError, match="not a Capacity Block"):
         World(time=START, raw={"ReservationType": "default"}).wait(ENDING)
     assert World(time=START, raw={"ReservationType": "default", "EndDate": None}).wait(ACTIVE).state == "active"
@@ -286,8 +283,8 @@ def hours(most):
     return st.floats(0, most).map(lambda number: timedelta(hours=number))
 
 
-def happenings(most):
-    """Something that lasts, in one of the first sleeps."""
+def durations_by_sleep(most):
+    """Durations by the number of the sleep they happen in."""
     return st.dictionaries(st.integers(0, 600), hours(most), max_size=4)
 
 
@@ -302,14 +299,14 @@ worlds = st.builds(
     late=hours(1),
     extended=st.tuples(hours(72).map(lambda since: NOW + since), hours(48)),
     lost=outages.map(lambda listed: [(since, since + lasting) for since, lasting in listed]),
-    suspended=happenings(30),
+    suspended=durations_by_sleep(30),
     clock_set=st.dictionaries(st.integers(0, 600), clock_steps, max_size=4),
 )
 
 
 @settings(deadline=None)
 @given(worlds, st.sampled_from(GOALS))
-def test_whatever_happens_it_ends_not_too_early_and_with_few_calls(world, until):
+def test_wait_ends_in_time_and_with_few_calls_whatever_happens(world, until):
     begun = world.time
     without_network = sum(((till - since) for since, till in world.lost), timedelta(0))
     away = without_network + sum(world.suspended.values(), timedelta(0))
@@ -321,69 +318,69 @@ def test_whatever_happens_it_ends_not_too_early_and_with_few_calls(world, until)
         else:
             assert world.time >= world.end - 40 * MINUTE
         due = START + world.late if until == ACTIVE else world.end - 40 * MINUTE
-        # A clock that is set back by seconds is not noticed, and a late block is polled once a minute.
+        # A clock set back by seconds goes unnoticed, and a late block is polled once a minute.
         assert world.time <= max(begun, due) + away + len(world.clock_set) * 70 * SECOND + 3 * MINUTE
-    except NeverError:
-        # What is active in the last 30 minutes only can no longer be used: waiting for that ends then.
+    except UnreachableGoalError:
+        # A block that is active only in its last 30 minutes can no longer be used.
         assert world.time >= world.end - (30 * MINUTE if until == ACTIVE else timedelta(0))
     except UnreachableError:
-        assert world.news[-1].block is None
-    looks = (world.time - begun) / HOUR + 10 * 4 + 61  # each hour, and late for at most one hour
+        assert world.reports[-1].block is None
+    looks = (world.time - begun) / HOUR + 10 * 4 + 61  # hourly, and late for at most one hour
     tries = without_network / MINUTE + 10 * len(world.lost)
     assert world.calls <= looks + tries + 2 * moments + 5
 
 
-def test_the_countdown_moves_and_says_what_is_wrong(in_zone):
+def test_countdown_moves_and_reports_problems(in_zone):
     in_zone("UTC")
     world = World(time=START - HOUR)
     world.wait(ACTIVE)
-    shown = [show_waiting.status(news, ACTIVE) for news in world.news]
+    shown = [show_waiting.countdown(progress, ACTIVE) for progress in world.reports]
     assert shown[0] == "cr-1 starts in 1 h"
     assert "cr-1 starts in 30 min 00 s" in shown
     assert "cr-1 starts in 9 s" in shown
-    first = world.news[0]
+    first = world.reports[0]
     late = replace(first, now=START + MINUTE, lost="gone")
-    assert show_waiting.status(late, ACTIVE) == (
-        "cr-1 is scheduled, due since 2026-01-12 11:30 UTC (no answer from AWS)"
+    assert show_waiting.countdown(late, ACTIVE) == (
+        "cr-1 is scheduled, due since 2026-01-12 11:30 UTC (no response from AWS)"
     )
-    assert show_waiting.status(replace(first, block=None, goal=None), ACTIVE) == ""
+    assert show_waiting.countdown(replace(first, block=None, goal=None), ACTIVE) == ""
 
 
-def test_the_last_minutes_are_counted_to_the_termination(in_zone):
+def test_countdown_to_the_ending_counts_to_the_termination(in_zone):
     in_zone("UTC")
     world = World(time=END - 3 * HOUR)
     world.wait(ENDING)
     assert world.lines(ENDING) == [
         "Waiting for cr-1 (active): AWS terminates its instances from 2026-01-13 11:00 UTC on;"
-        " this ends 10 min before that, in 2 h 20 min."
+        " the wait ends 10 min before that, in 2 h 20 min."
     ]
-    assert show_waiting.status(world.news[0], ENDING) == (
+    assert show_waiting.countdown(world.reports[0], ENDING) == (
         "cr-1: instances are terminated in 2 h 30 min; waiting until 10 min before"
     )
 
 
-def test_the_last_word_says_until_when(capsys, in_zone):
+def test_result_says_until_when(capsys, in_zone):
     in_zone("UTC")
-    show_waiting.arrived(World(time=START).wait(ACTIVE))
+    show_waiting.show_reached(World(time=START).wait(ACTIVE))
     assert capsys.readouterr().out == (
         "cr-1 is active: instances are terminated in 23 h 30 min (from 2026-01-13 11:00 UTC on).\n"
     )
 
 
-def test_what_cannot_be_waited_for_is_refused():
-    with pytest.raises(InputError, match="--until is missing"):
-        show_waiting.goal("")
+def test_unknown_goal_is_refused():
+    with pytest.raises(InputError, match="Missing option: --until"):
+        show_waiting.check_goal("")
     with pytest.raises(InputError, match="no --until 'activ'"):
-        show_waiting.goal("activ")
+        show_waiting.check_goal("activ")
 
 
 @pytest.mark.parametrize(
-    ("before_end", "told"), [(30, "can no longer be used"), (1, "can no longer be used"), (0, "ended")]
+    ("before_end", "reason"), [(30, "can no longer be used"), (1, "can no longer be used"), (0, "ended")]
 )
-def test_a_block_that_is_taken_back_already_is_not_waited_for_to_be_active(before_end, told):
-    with pytest.raises(NeverError, match=f"{told}: it will not be active again"):
+def test_block_that_is_being_reclaimed_will_not_be_active(before_end, reason):
+    with pytest.raises(UnreachableGoalError, match=f"{reason}: it will not be active again"):
         World(time=END - before_end * MINUTE).wait(ACTIVE)
 
 
-def test_a_block_with_a_minute_to_use_is_active():
+def test_block_with_a_minute_left_is_active():
     assert World(time=END - 31 * MINUTE).wait(ACTIVE).state == "active"

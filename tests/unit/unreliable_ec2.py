@@ -1,7 +1,7 @@
 """An EC2 that fails as told to: requests lost on the way there or back, late ones, 5xx, throttling, kills.
 
 Time is simulated. What AWS accepts takes effect, and shows, some time later: within the 15 and the five minutes that
-`torchneuron.capacity_blocks.journal.PATIENCE` is made of.
+`torchneuron.capacity_blocks.once.SETTLE_TIME` is made of.
 """
 
 from __future__ import annotations

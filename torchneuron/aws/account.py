@@ -1,4 +1,4 @@
-"""Whose account a command is about to spend or change something in, who asks, and by which credentials."""
+"""The AWS account a command spends money or changes something in, the caller, and the source of the credentials."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torchneuron.aws.session import Aws
 from torchneuron.core import display
 from torchneuron.core.errors import AwsError
 
-# What botocore calls the ways it finds credentials (botocore.credentials, METHOD), where a profile names them.
-_OF_A_PROFILE = {
+# By botocore's name of the credential provider (botocore.credentials, METHOD): those that a profile configures.
+_PROFILE_SOURCES = {
     "assume-role": "assumed role",
     "config-file": "keys in the config file",
     "custom-process": "credential process",
@@ -20,7 +20,7 @@ _OF_A_PROFILE = {
     "shared-credentials-file": "keys in the credentials file",
     "sso": "SSO",
 }
-_OTHERS = {
+_OTHER_SOURCES = {
     "assume-role-with-web-identity": "web identity token",
     "container-role": "container role",
     "iam-role": "instance role",
@@ -29,7 +29,7 @@ _OTHERS = {
 
 @dataclass(frozen=True)
 class Account:
-    """An AWS account and its caller. `alias` is empty where there is none, or it may not be read."""
+    """An AWS account and the caller. `alias` is empty when there is none or it cannot be read."""
 
     id: str
     alias: str
@@ -42,34 +42,34 @@ class Account:
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """Rows for a question that spends money there."""
+        """Names and values to show before money is spent."""
         return [("Account", self.name), ("Caller", self.caller), ("Credentials", self.credentials)]
 
 
-def look(aws: Aws) -> Account:
-    """The account behind the credentials, whose alias is optional. Raises AccessError for credentials of no use."""
+def current(aws: Aws) -> Account:
+    """The account of the credentials in use. Raises AccessError when AWS does not accept them."""
     with calling("sign in to AWS"):
         identity = aws.sts().get_caller_identity()
     return Account(identity["Account"], _alias(aws), identity["Arn"], source(*aws.credentials(), os.environ))
 
 
 def announce(aws: Aws) -> Account:
-    """`look`, and say what was found before anything is changed there."""
-    account = look(aws)
+    """Print the current account before anything is changed in it."""
+    account = current(aws)
     display.note(f"Account {account.name}, as {account.caller}; credentials: {account.credentials}.")
     return account
 
 
 def source(method: str, profile: str, environment: Mapping[str, str]) -> str:
-    """Where credentials come from, in words. `method` is botocore's name for it, `profile` the one in use."""
+    """The source of the credentials. `method` is botocore's name for it, `profile` the profile in use."""
     if method == "env":
-        # Keys in the environment win over AWS_PROFILE (botocore.credentials.create_credential_resolver).
+        # Keys in the environment take precedence over AWS_PROFILE (botocore.credentials.create_credential_resolver).
         names = [name for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if environment.get(name)]
         unused = f"; {names[0]}={environment[names[0]]} is not used" if names else ""
         return f"keys in the environment{unused}"
-    if method in _OF_A_PROFILE:
-        return f"profile {profile} ({_OF_A_PROFILE[method]})"
-    return _OTHERS.get(method, method or "unknown")
+    if method in _PROFILE_SOURCES:
+        return f"profile {profile} ({_PROFILE_SOURCES[method]})"
+    return _OTHER_SOURCES.get(method, method or "unknown")
 
 
 def _alias(aws: Aws) -> str:

@@ -1,33 +1,34 @@
-"""A reservation with what EC2 keeps elsewhere about it: the instances on it, its health, its extensions.
+"""A reservation with the data EC2 keeps elsewhere: its instances, its health, its extensions.
 
-None of that is needed to know what was bought. What cannot be read, for want of a permission or because AWS refuses,
-is said to be so instead of failing the command.
+The reservation is useful without them. When one of them cannot be read, because a permission is missing or AWS refuses,
+the result says so and the command does not fail.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from torchneuron.aws.errors import reading, utc
 from torchneuron.capacity_blocks import extensions, reservations
-from torchneuron.capacity_blocks.extensions import EXTENDED_STATES, Extension
+from torchneuron.capacity_blocks.extensions import EXTENDABLE_STATES, Extension
 from torchneuron.capacity_blocks.reservations import GONE, Reservation
 from torchneuron.capacity_blocks.rules import extension_window
 from torchneuron.core.errors import AwsError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import CapacityBlockStatusTypeDef, InstanceTypeDef
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
-_Read = TypeVar("_Read")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """In the place of something that could not be read. `why` completes "not readable: "."""
+    """Stands for data that could not be read. `why` completes "not readable: "."""
 
     why: str
 
@@ -37,7 +38,7 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Instance:
-    """An instance that occupies a part of a reservation. `state` is EC2's word, `launched` aware, in UTC."""
+    """An instance that runs on a reservation. `state` is EC2's, `launched` aware, in UTC."""
 
     id: str
     reservation_id: str
@@ -47,9 +48,9 @@ class Instance:
 
 @dataclass(frozen=True)
 class Health:
-    """How AWS finds a block to be. `interconnect` is `ok`, `impaired` or `insufficient-data`; capacity in instances.
+    """A block's health. `interconnect` is `ok`, `impaired` or `insufficient-data`; capacity is in instances.
 
-    `unavailable` is what fails a system status check. Source: EC2 API reference, DescribeCapacityBlockStatus.
+    `unavailable` instances fail a system status check. Source: EC2 API reference, DescribeCapacityBlockStatus.
     """
 
     interconnect: str
@@ -60,7 +61,7 @@ class Health:
 
 @dataclass(frozen=True)
 class Details:
-    """A reservation and what else is known of it. `health` and `extensions` are None where there is none to ask for."""
+    """A reservation with its instances, health and extensions; the last two are None when they do not apply."""
 
     reservation: Reservation
     instances: tuple[Instance, ...] | Unreadable
@@ -69,72 +70,77 @@ class Details:
 
     @property
     def extension_window(self) -> tuple[datetime, datetime] | None:
-        """From when until when AWS sells extensions of it, in UTC; None where its state or kind rules them out."""
-        one = self.reservation
-        return extension_window(one.end) if one.is_block and one.end and one.state in EXTENDED_STATES else None
+        """When AWS sells extensions of it (from, until; in UTC); None when its state or kind rules them out."""
+        block = self.reservation
+        is_extendable = block.is_block and block.state in EXTENDABLE_STATES
+        return extension_window(block.end) if is_extendable and block.end else None
 
 
-def of_blocks(ec2: EC2Client, region: str) -> list[Details]:
-    """Every Capacity Block of the region, by start, with one call for each extra. Extensions are not looked up.
+def list_blocks(ec2: EC2Client, region: str) -> list[Details]:
+    """Every Capacity Block of the region, by start, without extensions. Makes one call for each kind of data.
 
     Raises AwsError and AccessError when the reservations themselves cannot be read.
     """
     blocks = reservations.list_blocks(ec2, region)
-    held = [block.id for block in blocks if block.state not in GONE]
-    instances = _or_unreadable(lambda: _instances(ec2, held)) if held else {}
-    health = _or_unreadable(lambda: _health(ec2)) if held else {}
-    return [_joined(block, instances, health) for block in blocks]
+    ids = [block.id for block in blocks if block.state not in GONE]
+    instances = _or_unreadable(lambda: _instances(ec2, ids)) if ids else {}
+    health = _or_unreadable(lambda: _health(ec2)) if ids else {}
+    return [_join(block, instances, health) for block in blocks]
 
 
-def of_one(ec2: EC2Client, region: str, reservation_id: str) -> Details:
+def describe(ec2: EC2Client, region: str, reservation_id: str) -> Details:
     """One reservation of either kind, with its extensions.
 
-    Raises NotFoundError when there is none with this id, AwsError and AccessError when it cannot be read.
+    Raises NotFoundError when the region has none with this id, AwsError and AccessError when it cannot be read.
     """
-    one = reservations.describe(ec2, region, reservation_id)
-    if one.is_block and one.state in GONE:
-        return _joined(one, {}, {}, extensions_of(ec2, one))
-    instances = _or_unreadable(lambda: _instances(ec2, [one.id]))
-    if not one.is_block:
-        return _joined(one, instances, {})
-    return _joined(one, instances, _or_unreadable(lambda: _health(ec2, one.block_id)), extensions_of(ec2, one))
+    reservation = reservations.describe(ec2, region, reservation_id)
+    if reservation.is_block and reservation.state in GONE:
+        return _join(reservation, {}, {}, extensions_of(ec2, reservation))
+    instances = _or_unreadable(lambda: _instances(ec2, [reservation.id]))
+    if not reservation.is_block:
+        return _join(reservation, instances, {})
+    health = _or_unreadable(lambda: _health(ec2, reservation.block_id))
+    return _join(reservation, instances, health, extensions_of(ec2, reservation))
 
 
 def extensions_of(ec2: EC2Client, block: Reservation) -> tuple[Extension, ...] | Unreadable:
-    """The extensions bought for a block, by start, where they can be read."""
+    """The extensions bought for a block, by start."""
     return _or_unreadable(lambda: tuple(extensions.history(ec2, [block.id])))
 
 
-def _joined(
-    one: Reservation,
+def _join(
+    reservation: Reservation,
     instances: Mapping[str, Sequence[Instance]] | Unreadable,
     health: Mapping[str, Health] | Unreadable,
-    made: tuple[Extension, ...] | Unreadable | None = None,
+    bought: tuple[Extension, ...] | Unreadable | None = None,
 ) -> Details:
-    if one.state in GONE and one.is_block:
-        # Nothing runs on it and it has no health, whether or not those of others could be read.
-        return Details(one, (), None, made)
+    if reservation.state in GONE and reservation.is_block:
+        # Nothing runs on it and it has no health, even when those of other blocks could not be read.
+        return Details(reservation, (), None, bought)
     return Details(
-        one,
-        instances if isinstance(instances, Unreadable) else tuple(instances.get(one.id, ())),
-        health if isinstance(health, Unreadable) else health.get(one.id),
-        made,
+        reservation,
+        instances if isinstance(instances, Unreadable) else tuple(instances.get(reservation.id, ())),
+        health if isinstance(health, Unreadable) else health.get(reservation.id),
+        bought,
     )
 
 
 def _instances(ec2: EC2Client, reservation_ids: Sequence[str]) -> dict[str, list[Instance]]:
-    """The instances on these reservations, by reservation, without those that are terminated."""
-    wanted = list(reservation_ids)
-    found: dict[str, list[Instance]] = {one: [] for one in wanted}
+    """The instances on these reservations by reservation, sorted by id, without terminated ones."""
+    found: defaultdict[str, list[Instance]] = defaultdict(list)
     with reading("list the instances on it"):
         pages = ec2.get_paginator("describe_instances").paginate(
-            Filters=[{"Name": "capacity-reservation-id", "Values": wanted}]
+            Filters=[{"Name": "capacity-reservation-id", "Values": list(reservation_ids)}]
         )
         for raw in (raw for page in pages for group in page["Reservations"] for raw in group["Instances"]):
             instance = _instance(raw)
-            if instance.reservation_id in found and instance.state != "terminated":
+            if instance.state != "terminated":
                 found[instance.reservation_id].append(instance)
-    return {key: sorted(group, key=lambda instance: instance.id) for key, group in found.items()}
+    return {
+        reservation_id: sorted(group, key=lambda instance: instance.id)
+        for reservation_id, group in found.items()
+        if reservation_id in reservation_ids
+    }
 
 
 def _instance(raw: InstanceTypeDef) -> Instance:
@@ -148,26 +154,26 @@ def _instance(raw: InstanceTypeDef) -> Instance:
 
 
 def _health(ec2: EC2Client, block_id: str = "") -> dict[str, Health]:
-    """The health of one block, or of all the region's, by reservation."""
+    """The health of one block, or of all blocks in the region, by reservation."""
+    found: dict[str, Health] = {}
     with reading("read the health of Capacity Blocks"):
-        ids = [block_id] if block_id else []
-        pages = ec2.get_paginator("describe_capacity_block_status").paginate(CapacityBlockIds=ids)
-        return dict(pair for page in pages for raw in page["CapacityBlockStatuses"] for pair in _by_reservation(raw))
+        pages = ec2.get_paginator("describe_capacity_block_status").paginate(
+            CapacityBlockIds=[block_id] if block_id else []
+        )
+        for raw in (raw for page in pages for raw in page["CapacityBlockStatuses"]):
+            # The block's counts, not its reservations': there "unavailable" means in use (EC2 API reference).
+            health = Health(
+                raw.get("InterconnectStatus", "insufficient-data"),
+                raw.get("TotalCapacity", 0),
+                raw.get("TotalAvailableCapacity", 0),
+                raw.get("TotalUnavailableCapacity", 0),
+            )
+            for status in raw.get("CapacityReservationStatuses", []):
+                found[status.get("CapacityReservationId", "")] = health
+    return found
 
 
-def _by_reservation(raw: CapacityBlockStatusTypeDef) -> Iterable[tuple[str, Health]]:
-    # The block's counts, not its reservations': there "unavailable" means in use (EC2 API reference).
-    health = Health(
-        raw.get("InterconnectStatus", "insufficient-data"),
-        raw.get("TotalCapacity", 0),
-        raw.get("TotalAvailableCapacity", 0),
-        raw.get("TotalUnavailableCapacity", 0),
-    )
-    for one in raw.get("CapacityReservationStatuses", []):
-        yield one.get("CapacityReservationId", ""), health
-
-
-def _or_unreadable(read: Callable[[], _Read]) -> _Read | Unreadable:
+def _or_unreadable(read: Callable[[], T]) -> T | Unreadable:
     try:
         return read()
     except AwsError as error:

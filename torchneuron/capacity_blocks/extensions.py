@@ -1,6 +1,6 @@
-"""Extensions of a Capacity Block: what is on sale, and what was bought.
+"""Extensions of a Capacity Block: those on sale, and those bought.
 
-An extension starts where its block ends, keeps the reservation's id, and moves the block's end once it is paid.
+An extension starts at its block's end and keeps the reservation's id. It moves the block's end once it is paid.
 Source: EC2 user guide, "Extend Capacity Blocks".
 """
 
@@ -13,33 +13,33 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from torchneuron.aws.errors import reading, utc
+from torchneuron.capacity_blocks.reservations import Reservation
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 
 PENDING, FAILED = "payment-pending", "payment-failed"
-EXTENDED_STATES = ("active", "scheduled")
-"""States of a block, in EC2's spelling, in which it can be extended."""
+EXTENDABLE_STATES = ("active", "scheduled")
+"""EC2's states of a block that can be extended."""
 
 
 @dataclass(frozen=True)
 class ExtensionOffering:
-    """More time for one block, on sale: from `start`, which is the block's end, to `end`. Times are aware, in UTC."""
+    """An extension on sale: from `start`, which is the block's end, to `end`. Times are aware, in UTC."""
 
     id: str
-    reservation_id: str
+    block: Reservation
     start: datetime
     end: datetime
     hours: int
     fee: Decimal
     currency: str
-    instance_type: str = ""
 
 
 @dataclass(frozen=True)
 class Extension:
-    """More time for one block, bought. `status` is EC2's: `PENDING`, `FAILED`, or payment-succeeded."""
+    """An extension that was bought. `status` is EC2's: `PENDING`, `FAILED`, or payment-succeeded."""
 
     offering_id: str
     reservation_id: str
@@ -51,41 +51,40 @@ class Extension:
     status: str
 
 
-def on_sale(ec2: EC2Client, reservation_id: str, hours: int) -> list[ExtensionOffering]:
-    """The extensions of `hours` that a block can have now, cheapest first. Raises AwsError."""
-    with reading(f"look for extensions of {reservation_id}"):
+def on_sale(ec2: EC2Client, block: Reservation, hours: int) -> list[ExtensionOffering]:
+    """The extensions of `block` by `hours` that are on sale, cheapest first. Raises AwsError."""
+    with reading(f"look for extensions of {block.id}"):
         pages = ec2.get_paginator("describe_capacity_block_extension_offerings").paginate(
-            CapacityReservationId=reservation_id, CapacityBlockExtensionDurationHours=hours
+            CapacityReservationId=block.id, CapacityBlockExtensionDurationHours=hours
         )
-        raws = [raw for page in pages for raw in page["CapacityBlockExtensionOfferings"]]
         found = [
             ExtensionOffering(
                 id=raw["CapacityBlockExtensionOfferingId"],
-                reservation_id=reservation_id,
+                block=block,
                 start=utc(raw["CapacityBlockExtensionStartDate"]),
                 end=utc(raw["CapacityBlockExtensionEndDate"]),
                 hours=raw["CapacityBlockExtensionDurationHours"],
                 fee=Decimal(raw["UpfrontFee"]),
                 currency=raw.get("CurrencyCode", "USD"),
-                instance_type=raw.get("InstanceType", ""),
             )
-            for raw in raws
+            for page in pages
+            for raw in page["CapacityBlockExtensionOfferings"]
         ]
     return sorted(found, key=lambda offering: (offering.fee, offering.id))
 
 
 def history(ec2: EC2Client, reservation_ids: Sequence[str]) -> list[Extension]:
-    """Every extension bought for these blocks, those whose payment failed included, by start. Raises AwsError."""
+    """Every extension bought for these blocks, including failed payments, by start. Raises AwsError."""
     with reading("read the history of extensions"):
         pages = ec2.get_paginator("describe_capacity_block_extension_history").paginate(
             CapacityReservationIds=list(reservation_ids)
         )
-        found = [bought(raw) for page in pages for raw in page["CapacityBlockExtensions"]]
+        found = [from_aws(raw) for page in pages for raw in page["CapacityBlockExtensions"]]
     return sorted(found, key=lambda extension: (extension.start, extension.offering_id))
 
 
-def bought(raw: Mapping[str, Any]) -> Extension:
-    """EC2's shape of an extension as ours."""
+def from_aws(raw: Mapping[str, Any]) -> Extension:
+    """The extension in EC2's shape `raw`."""
     return Extension(
         offering_id=raw["CapacityBlockExtensionOfferingId"],
         reservation_id=raw["CapacityReservationId"],
