@@ -6,6 +6,11 @@ import shutil
 import pytest
 from playwright.sync_api import Locator, Page, TimeoutError, expect, sync_playwright
 
+from tests.e2e.conftest import SUITES
+
+# Deploy, set up, log in, work in a terminal: on every Debian. The other tests look at one.
+pytestmark = pytest.mark.parametrize("machine", SUITES, indirect=True)
+
 SECOND = 1000
 
 
