@@ -1,8 +1,15 @@
 """What several unit tests need."""
 
+import os
 import time
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_fsync(monkeypatch):
+    """Leave files in the page cache: no unit test is about a power cut, and a disk takes milliseconds a file."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fakes import StandIn
+from tests.faults.tally import THOROUGH
 from tests.unit.capacity_fakes import NOW, REGION, START, refusal, reservation
 from torchneuron.capacity_blocks import show_waiting, waiting
 from torchneuron.capacity_blocks.waiting import ACTIVE, ENDING, GOALS, Progress, UnreachableGoalError
@@ -304,7 +305,8 @@ worlds = st.builds(
 )
 
 
-@settings(deadline=None)
+# An example simulates up to three days, second by second.
+@settings(deadline=None, max_examples=100 if THOROUGH else 25)
 @given(worlds, st.sampled_from(GOALS))
 def test_wait_ends_in_time_and_with_few_calls_whatever_happens(world, until):
     begun = world.time
