@@ -159,14 +159,14 @@ def test_subnet_without_a_way_out_is_refused(capsys):
     aws.ec2().closed = {OPEN}
     for launch in (ON_DEMAND, BLOCK):
         error = refused(aws, launch, NotFoundError)
-        assert f"has no subnet with a way out in {ZONE}" in error.what
+        assert f"has no subnet in {ZONE} that reaches Systems Manager" in error.what
         assert f"{OPEN} has no default route" in error.why
         assert "aws ec2 create-route" in error.do
     error = refused(aws, BOUGHT)
-    assert f"Systems Manager will not reach a machine in {OPEN}." in error.what
+    assert f"Systems Manager will not reach instances in {OPEN}." in error.what
     assert f"--subnet-id {OPEN}" in error.do
     refuse(aws, SETTINGS, dataclasses.replace(BOUGHT, is_named=True))
-    assert f"Warning: Systems Manager will not reach a machine in {OPEN}." in capsys.readouterr().err
+    assert f"Warning: Systems Manager will not reach instances in {OPEN}." in capsys.readouterr().err
 
 
 def test_endpoints_of_systems_manager_are_a_way_out():

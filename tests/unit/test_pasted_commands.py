@@ -82,7 +82,7 @@ class FakeAws(StandIn):
 def test_a_hostile_value_stays_one_word_of_the_command():
     lines = [
         *remedies.start("sa-east-1", HOSTILE),
-        remedies.see_instance("sa-east-1", HOSTILE),
+        remedies.describe_instances("sa-east-1", HOSTILE),
         orphans._command(FakeAws(), "secretsmanager delete-secret", "--secret-id", HOSTILE),
     ]
     for line in lines:

@@ -131,12 +131,12 @@ def test_subnet_with_a_way_out_is_found_before_a_larger_one_without(ec2, capsys)
     assert save(ec2, FakeSsm(), REGION, BLOCK, project="p").subnet_id == FEW
     # A named subnet is saved anyway: the user may know of another route.
     assert save(ec2, FakeSsm(), REGION, BLOCK, MANY, project="p").subnet_id == MANY
-    assert f"Warning: Systems Manager will not reach a machine in {MANY}." in capsys.readouterr().err
+    assert f"Warning: Systems Manager will not reach instances in {MANY}." in capsys.readouterr().err
 
 
 def test_zone_without_a_way_out_is_refused_with_the_command_that_creates_one(ec2):
     ec2.closed = {one["SubnetId"] for one in ec2.subnets}
-    with pytest.raises(NotFoundError, match=f"has no subnet with a way out in {ZONE}") as refused:
+    with pytest.raises(NotFoundError, match=f"has no subnet in {ZONE} that reaches Systems Manager") as refused:
         save(ec2, FakeSsm(), REGION, BLOCK, project="p")
     assert "aws ec2 create-route" in refused.value.do
 
@@ -147,7 +147,7 @@ def test_unreadable_routes_do_not_stop_a_save(ec2, capsys):
 
     ec2.describe_route_tables = denied
     assert save(ec2, FakeSsm(), REGION, BLOCK, project="p").subnet_id == MANY
-    assert f"whether {MANY} has a way out cannot be seen" in capsys.readouterr().err
+    assert f"the routes of {MANY} cannot be checked" in capsys.readouterr().err
 
 
 def test_load_makes_one_call(ec2):

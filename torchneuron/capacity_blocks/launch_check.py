@@ -166,7 +166,7 @@ class _Looks:
     def subnet(self) -> str:
         aws, launch = self._aws, self._launch
         if launch.subnet_id:
-            subnets.check_way_out(aws.ec2(), aws.region, launch.subnet_id, is_named=launch.is_named)
+            subnets.check_reachable(aws.ec2(), aws.region, launch.subnet_id, is_named=launch.is_named)
             return launch.subnet_id
         if launch.zone:
             return subnets.find(aws.ec2(), aws.region, zone=launch.zone, user=launch.instance_type)

@@ -1,11 +1,11 @@
-"""Whether Systems Manager reaches instances, and what those lack that it does not.
+"""Whether Systems Manager reaches instances and, if not, why.
 
-facts       what can be seen of an instance                       pure
-gather      sees it                                               AWS
-subnets     the subnet to launch in, and its way out          AWS
-routes      where a subnet leads                              AWS
-agent_role  whether its role lets an agent in                     AWS
-diagnosis   the reason, decided from facts by them alone          pure
-remedies    the commands that show and mend each                  pure
-online      waits until all are reached                           AWS
+facts       what is known about an instance                         pure
+diagnosis   the cause, derived from facts alone                     pure
+remedies    AWS CLI commands that check and fix each cause          pure
+lookup      looks facts up                                          AWS
+agent_role  whether an instance's role lets its SSM agent register  AWS
+routes      where a subnet's default route leads                    AWS
+subnets     a subnet to launch in that reaches Systems Manager      AWS
+online      waits until instances are online                        AWS
 """

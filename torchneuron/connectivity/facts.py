@@ -1,4 +1,4 @@
-"""What can be seen of an instance that Systems Manager does not reach: `gather` fills it, `diagnosis` reads it."""
+"""What is known about an instance that Systems Manager does not reach: `lookup` fills it in, `diagnosis` reads it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torchneuron.aws.ec2 import Instance
 
 
 @dataclass(frozen=True)
-class Unseen:
-    """In place of a fact that could not be looked at: `why` not, and the command with which who may `see` it can."""
+class Unknown:
+    """A fact that could not be looked up: the error, and an AWS CLI command that shows the fact."""
 
-    why: str = ""
-    see: str = ""
+    error: str = ""
+    command: str = ""
 
 
 @dataclass(frozen=True)
 class Registration:
-    """An instance as SSM has it. `status` is its PingStatus: Online, ConnectionLost, Inactive."""
+    """An instance as SSM lists it. `status` is its PingStatus: Online, ConnectionLost or Inactive."""
 
     status: str
     last_ping: datetime | None = None
@@ -26,58 +26,59 @@ class Registration:
     is_windows: bool = False
 
     @property
-    def online(self) -> bool:
+    def is_online(self) -> bool:
         return self.status == "Online"
 
 
 @dataclass(frozen=True)
 class Role:
-    """The role of an instance profile; `name` is empty for a profile without one.
+    """The role of an instance profile; `name` is empty for a profile without a role.
 
-    `lets_agent_in`: whether its policies let an agent register and take commands.
+    `allows_agent`: whether its policies allow what an SSM agent needs.
     """
 
     profile: str
     name: str
-    lets_agent_in: bool | Unseen = True
+    allows_agent: bool | Unknown = True
     profile_exists: bool = True
 
 
 @dataclass(frozen=True)
 class Route:
-    """Where a subnet's default route leads: `target` is the id of a gateway, or empty where there is none."""
+    """A subnet's default route. `target` is the id of a gateway or the like, empty without a default route."""
 
     table_id: str
     target: str = ""
-    blackhole: bool = False
+    is_blackhole: bool = False
 
     @property
     def is_internet_gateway(self) -> bool:
         return self.target.startswith("igw-")
 
     @property
-    def is_known(self) -> bool:
-        """Whether it surely leads to the internet, as nobody can tell of a transit gateway or a firewall."""
+    def leads_to_internet(self) -> bool:
+        """Whether the target surely leads to the internet. Transit gateways and firewalls may or may not."""
         return self.target.startswith(("igw-", "nat-"))
 
 
-NOT_ASKED = Unseen()
+NOT_LOOKED_UP = Unknown()
 
 
 @dataclass(frozen=True)
 class Facts:
-    """All that was seen of one instance. None: there is none (an instance, a registration, a profile).
+    """What is known about one instance. None means that it does not exist: instance, registration or profile.
 
-    `default_role` is Default Host Management Configuration's, empty where that is off; `egress`, whether a security
-    group lets HTTPS out; `endpoints`, the SSM interface endpoints in its VPC, looked at where nothing else leads out.
+    `default_role` is the role of Default Host Management Configuration, empty if that is off. `allows_https_out`:
+    whether any security group does. `endpoints` are the services with an interface endpoint in the VPC, looked up only
+    if the default route does not lead out.
     """
 
     instance_id: str
     region: str
-    instance: Instance | Unseen | None
-    registration: Registration | Unseen | None = None
-    role: Role | Unseen | None = NOT_ASKED
-    default_role: str | Unseen = NOT_ASKED
-    egress: bool | Unseen = NOT_ASKED
-    route: Route | Unseen = NOT_ASKED
-    endpoints: frozenset[str] | Unseen = NOT_ASKED
+    instance: Instance | Unknown | None
+    registration: Registration | Unknown | None = None
+    role: Role | Unknown | None = NOT_LOOKED_UP
+    default_role: str | Unknown = NOT_LOOKED_UP
+    allows_https_out: bool | Unknown = NOT_LOOKED_UP
+    route: Route | Unknown = NOT_LOOKED_UP
+    endpoints: frozenset[str] | Unknown = NOT_LOOKED_UP

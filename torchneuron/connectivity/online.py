@@ -1,4 +1,4 @@
-"""Waits until Systems Manager reaches instances, and says of each that it does not reach what it is."""
+"""Waits until Systems Manager reaches instances, and says why for each that it does not reach."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torchneuron.aws.ec2 import instances_by_id
 from torchneuron.aws.errors import is_about_sign_in, may_pass
 from torchneuron.aws.session import Aws
-from torchneuron.connectivity import gather, remedies
+from torchneuron.connectivity import lookup, remedies
 from torchneuron.connectivity.diagnosis import FINAL, Cause, Diagnosis, diagnose
 from torchneuron.connectivity.facts import Facts
 from torchneuron.core.errors import AwsError, InputError, NotFoundError
@@ -17,13 +17,12 @@ from torchneuron.core.errors import AwsError, InputError, NotFoundError
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
-# Seconds between two looks at SSM: the first, and the longest.
+# Seconds between polls of SSM, growing from the first to the longest.
 _FIRST_PAUSE = 2.0
 _LONGEST_PAUSE = 10.0
-_SLOWER = 1.25
-# Seconds between two looks at EC2 for machines that are not worth waiting for.
-_CHECK_EVERY = 30.0
-_WAIT = "Add --wait to wait for it."
+_GROWTH = 1.25
+# Seconds between polls of EC2 for instances that will never come online.
+_EC2_INTERVAL = 30.0
 
 
 def wait_until_online(
@@ -31,104 +30,106 @@ def wait_until_online(
     instance_ids: Sequence[str],
     *,
     seconds: float,
-    tell: Callable[[str], object] = lambda told: None,
+    report: Callable[[str], object] = lambda progress: None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Return once SSM reaches all the instances; `tell` hears how many it does ("63 of 64 online").
+    """Return once SSM reaches all instances; `report` gets the progress ("63 of 64 online").
 
-    Raises NotFoundError when it does not within `seconds` (0: by now), or when one of them is not worth waiting for:
-    it names each that is not reached, and why. Raises InputError for Windows.
+    Raises NotFoundError, with the cause for each instance, if they are not online within `seconds` (0: now) or if one
+    of them never will be. Raises InputError for Windows.
     """
     ids = list(dict.fromkeys(instance_ids))
-    ssm, begun, pause, missing = aws.ssm(), clock(), _FIRST_PAUSE, ids
-    # Not at once: EC2 may not know a machine yet that was launched a moment ago.
-    next_check = begun + _FIRST_PAUSE
+    ssm, start, pause, offline = aws.ssm(), clock(), _FIRST_PAUSE, ids
+    # Not at once: EC2 may not know an instance that was launched a moment ago.
+    next_ec2_check = start + _FIRST_PAUSE
     while True:
-        left = begun + seconds - clock()
-        missing = _not_online(ssm, missing, patient=left > 0)
-        tell(f"{len(ids) - len(missing)} of {len(ids)} online")
-        if not missing:
+        left = start + seconds - clock()
+        offline = _offline(ssm, offline, retry=left > 0)
+        report(f"{len(ids) - len(offline)} of {len(ids)} online")
+        if not offline:
             return
         if left <= 0:
-            raise _unreached(aws, missing, of=len(ids), waited=seconds)
-        if clock() >= next_check:
-            next_check = clock() + _CHECK_EVERY
-            if _is_hopeless(aws, missing):
-                raise _unreached(aws, missing, of=len(ids), waited=clock() - begun)
+            raise _unreached(aws, offline, total=len(ids), waited=seconds)
+        if clock() >= next_ec2_check:
+            next_ec2_check = clock() + _EC2_INTERVAL
+            if _is_hopeless(aws, offline):
+                raise _unreached(aws, offline, total=len(ids), waited=clock() - start)
         sleep(min(pause, left))
-        pause = min(pause * _SLOWER, _LONGEST_PAUSE)
+        pause = min(pause * _GROWTH, _LONGEST_PAUSE)
 
 
-def online(ssm: SSMClient, instance_ids: Sequence[str]) -> set[str]:
-    """Those of the instances to whose agents SSM has a connection."""
-    return {one for one, found in gather.registrations(ssm, instance_ids).items() if found.online}
+def online_instances(ssm: SSMClient, instance_ids: Sequence[str]) -> set[str]:
+    """Those of the instances whose agents are connected to SSM."""
+    return {id_ for id_, found in lookup.registrations(ssm, instance_ids).items() if found.is_online}
 
 
-def not_managed(instance_ids: Sequence[str], region: str) -> NotFoundError:
-    """What to say of instances that were reached a moment ago, and that a command no longer gets to."""
-    see = [line for one in instance_ids[:3] for line in remedies.see_registration(region, one)]
-    which = instance_ids[0] if len(instance_ids) == 1 else f"all of {', '.join(instance_ids)}"
+def connection_lost(instance_ids: Sequence[str], region: str) -> NotFoundError:
+    """The error for instances that were online a moment ago and that SSM rejects a command for."""
+    checks = [line for id_ in instance_ids[:3] for line in remedies.check_registration(region, id_)]
+    names = instance_ids[0] if len(instance_ids) == 1 else f"all of {', '.join(instance_ids)}"
     return NotFoundError(
-        f"Systems Manager does not reach {which} any more.",
-        why="It did a moment ago: an instance was stopped or restarted since, or its agent was.",
-        do="\n".join([*see, "Run the same command again: it says what it is."]),
+        f"Systems Manager no longer reaches {names}.",
+        why="It did a moment ago: an instance, or its agent, was stopped or restarted since.",
+        do="\n".join([*checks, "Run the same command again for the cause."]),
     )
 
 
-def _not_online(ssm: SSMClient, ids: Sequence[str], *, patient: bool) -> list[str]:
-    """Those that SSM does not reach. An answer that did not come is asked for again later, if `patient`."""
+def _offline(ssm: SSMClient, ids: Sequence[str], *, retry: bool) -> list[str]:
+    """Those of the instances that SSM does not reach: all of them after a transient error, if `retry`."""
     try:
-        known = gather.registrations(ssm, ids)
+        known = lookup.registrations(ssm, ids)
     except AwsError as error:
-        if not (patient and may_pass(error)):
+        if not (retry and may_pass(error)):
             raise
         return list(ids)
-    if windows := [one for one in ids if one in known and known[one].online and known[one].is_windows]:
+    windows = [id_ for id_ in ids if id_ in known and known[id_].is_online and known[id_].is_windows]
+    if windows:
         raise InputError(
             f"{', '.join(windows)} {'runs' if len(windows) == 1 else 'run'} Windows.",
-            why="The tasks are shell scripts.",
+            why="Tasks are shell scripts.",
             do="Name Linux instances only.",
         )
-    return [one for one in ids if one not in known or not known[one].online]
+    return [id_ for id_ in ids if id_ not in known or not known[id_].is_online]
 
 
 def _is_hopeless(aws: Aws, ids: Sequence[str]) -> bool:
-    """Whether one of them is known to be a machine that will not come, however long it is waited for."""
-    brief = aws.brief()
+    """Whether one of the instances will never come online."""
     try:
-        there = instances_by_id(brief.ec2(), ids)
+        instances = instances_by_id(aws.brief().ec2(), ids)
     except AwsError as error:
         if is_about_sign_in(error):
             raise
         return False
-    return any(diagnose(Facts(one, aws.region, there.get(one))).cause in FINAL for one in ids)
+    return any(diagnose(Facts(id_, aws.region, instances.get(id_))).cause in FINAL for id_ in ids)
 
 
-def _unreached(aws: Aws, ids: Sequence[str], *, of: int, waited: float) -> NotFoundError:
-    """The error that names the instances, `of` so many, and what each of them lacks. `waited`: seconds."""
-    found = {one: diagnose(facts) for one, facts in gather.gather(aws, ids).items()}
+def _unreached(aws: Aws, ids: Sequence[str], *, total: int, waited: float) -> NotFoundError:
+    """The error for offline instances, of `total` ones, with the diagnosis of each. `waited` is in seconds."""
+    diagnoses = {id_: diagnose(facts) for id_, facts in lookup.facts(aws, ids).items()}
     after = f" after {waited:.0f} s" if waited else ""
-    hint = [] if waited or Cause.STARTING not in {each.cause for each in found.values()} else [_WAIT]
-    if of == 1:
-        ((one, each),) = found.items()
-        what = f"Systems Manager does not reach {one}{after}: {each.cause.value}."
-        return NotFoundError(what, why=each.why, do="\n".join([*each.do, *hint]))
+    may_start = Cause.STARTING in {diagnosis.cause for diagnosis in diagnoses.values()}
+    hint = ["Add --wait to wait for it."] if may_start and not waited else []
+    if total == 1:
+        ((id_, diagnosis),) = diagnoses.items()
+        what = f"Systems Manager does not reach {id_}{after}: {diagnosis.cause.value}."
+        return NotFoundError(what, why=diagnosis.why, do="\n".join([*diagnosis.do, *hint]))
+    groups = _same_diagnosis(diagnoses)
     return NotFoundError(
-        f"Systems Manager does not reach {len(ids)} of {of} instances{after}.",
-        why="\n".join(f"{', '.join(which)}: {each.cause.value}. {each.why}" for each, which in _alike(found)),
-        do="\n".join([line for each, which in _alike(found) for line in _for_all(each, which)] + hint),
+        f"Systems Manager does not reach {len(ids)} of {total} instances{after}.",
+        why="\n".join(f"{', '.join(members)}: {found.cause.value}. {found.why}" for found, members in groups),
+        do="\n".join([line for found, members in groups for line in _remedy(found, members)] + hint),
     )
 
 
-def _alike(found: Mapping[str, Diagnosis]) -> list[tuple[Diagnosis, list[str]]]:
-    """The instances that lack the same for the same reason, together: of 64, one page is read and not 64."""
-    kinds: dict[tuple[Cause, str], list[str]] = {}
-    for one, each in found.items():
-        kinds.setdefault((each.cause, each.why), []).append(one)
-    return [(found[which[0]], which) for which in kinds.values()]
+def _same_diagnosis(diagnoses: Mapping[str, Diagnosis]) -> list[tuple[Diagnosis, list[str]]]:
+    """The instances grouped by cause and reason, so that a fleet of 64 gets one line a cause."""
+    groups: dict[tuple[Cause, str], list[str]] = {}
+    for id_, diagnosis in diagnoses.items():
+        groups.setdefault((diagnosis.cause, diagnosis.why), []).append(id_)
+    return [(diagnoses[members[0]], members) for members in groups.values()]
 
 
-def _for_all(each: Diagnosis, which: Sequence[str]) -> list[str]:
-    alike = f", and alike for {len(which) - 1} more" if len(which) > 1 else ""
-    return [f"For {which[0]}{alike}:", *each.do] if each.do else []
+def _remedy(diagnosis: Diagnosis, members: Sequence[str]) -> list[str]:
+    others = f", and likewise for {len(members) - 1} more" if len(members) > 1 else ""
+    return [f"For {members[0]}{others}:", *diagnosis.do] if diagnosis.do else []

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torchneuron.aws.errors import calling
-from torchneuron.connectivity.online import not_managed, online
+from torchneuron.connectivity.online import connection_lost, online_instances
 from torchneuron.core import tags
 from torchneuron.core.errors import AwsError, InputError, SetupError, UnreachableError
 from torchneuron.setup import library
@@ -184,7 +184,7 @@ class Commands:
             return self._find_sent(comment, targets.instance_ids, error)
         except AwsError as error:
             if error.code == "InvalidInstanceId":
-                raise not_managed(targets.instance_ids, self._ssm.meta.region_name) from error
+                raise connection_lost(targets.instance_ids, self._ssm.meta.region_name) from error
             raise
         return sent["Command"]["CommandId"]
 
@@ -262,7 +262,7 @@ class Commands:
 
     def reached(self, instance_ids: Sequence[str]) -> set[str]:
         """Those of the instances whose agents Systems Manager has a connection to."""
-        return online(self._ssm, instance_ids)
+        return online_instances(self._ssm, instance_ids)
 
     def cancel(self, command_id: str, instance_ids: Sequence[str]) -> None:
         """Ask SSM to cancel a command on these instances; what has ended there stays as it is."""

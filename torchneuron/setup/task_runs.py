@@ -77,7 +77,7 @@ def run_task_file(
             aws,
             instance_ids,
             seconds=_ONLINE_SECONDS if options.wait else 0,
-            tell=lambda told: display.retell(progress, f"{waiting}: {told}"),
+            report=lambda online: display.retell(progress, f"{waiting}: {online}"),
         )
     used = {name for member in members for task in member.tasks for name in task.secrets}
     if given is not None and (given := given.of(used)):
