@@ -80,7 +80,7 @@ def test_all_packages_are_there_and_node_is_not_started_to_tell():
         "print(found.verdict.value, found.found, 'cdktf' in sys.modules, 'jsii' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("ok all 8; cdktf 0.21.0")
+    assert done.stdout.startswith("ok all 10; cdktf 0.21.0")
     assert done.stdout.endswith("False False\n")
 
 

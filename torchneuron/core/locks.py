@@ -1,12 +1,10 @@
-"""A folder that one command at a time works in, on this machine.
+"""A lock on a local folder: one command at a time works in it.
 
-The lock is the kernel's (flock): it goes with the process that holds it, however that ends.
+The lock is the kernel's (flock), so it is released when the process that holds it ends, for whatever reason.
 """
 
 from __future__ import annotations
 
-import fcntl
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,30 +21,25 @@ class BusyError(TorchNeuronError):
 
 @contextmanager
 def held(path: Path, what: str, *, seconds: float) -> Iterator[None]:
-    """Hold the lock file `path` during the block, waiting at most `seconds` for whoever has it.
+    """Hold the lock file `path` during the block, waiting at most `seconds` for another holder.
 
-    Raises BusyError, naming `what` is worked on, when another command has it longer, and InputError where no lock can
-    be had.
+    `what` names in messages what the lock protects. Raises BusyError when another command holds the lock longer than
+    that, and InputError when the file cannot be used.
     """
+    from filelock import FileLock, Timeout  # it imports asyncio: 0.15 s that most commands need not spend
+
     files.check_writable(path)
-    with files.using(path):
-        handle = path.open("a")
-    with handle:
-        with display.waiting(f"Waiting for another command on {what}"):
-            _take(handle.fileno(), path, what, end=time.monotonic() + seconds)
-        yield
-
-
-def _take(handle: int, path: Path, what: str, *, end: float) -> None:
-    while True:
+    lock = FileLock(path, timeout=seconds, poll_interval=_POLL_SECONDS, fallback_to_soft=False)
+    with files.using(path), display.waiting(f"Waiting for another command on {what}"):
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as error:
-            if time.monotonic() >= end:
-                raise BusyError(
-                    f"Another command is at work on {what}. Nothing was changed by this one.",
-                    why=f"It holds {path}.",
-                    do="Let it end (it may be waiting for an answer), then run this again.",
-                ) from error
-        time.sleep(_POLL_SECONDS)
+            lock.acquire()
+        except Timeout as error:
+            raise BusyError(
+                f"Another command is at work on {what}. Nothing was changed by this one.",
+                why=f"It holds {path}.",
+                do="Let it end (it may be waiting for an answer), then run this again.",
+            ) from error
+    try:
+        yield
+    finally:
+        lock.release()

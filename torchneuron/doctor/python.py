@@ -37,6 +37,8 @@ PACKAGES = (
     Package("invoke", "invoke"),
     Package("rich", "rich"),
     Package("jsonschema", "jsonschema"),
+    Package("pydantic", "pydantic"),
+    Package("filelock", "filelock"),
     Package("cryptography", "cryptography.hazmat.primitives.serialization.pkcs7"),
 )
 
