@@ -16,14 +16,13 @@ _RESERVATION = "the reservation's id, cr-…"
         "type": "instance types, separated by commas (default: the settings' default type)",
         "duration": "hours, separated by commas: 24 to 336 in steps of 24, then to 4368 in steps of 168 (default: 24)",
         "region": "AWS regions, separated by commas, or all (default: the settings' default region)",
-        "count": "instances in the block, at most 64; with --ultraserver, UltraServers (default: 1)",
-        "start_after": "ISO 8601; the block starts then or later",
-        "start_before": "ISO 8601; the block starts then or sooner",
-        "max_price": "leave out what costs more than this for the whole block",
-        "all_zones": "Local Zones, too",
-        "ultraserver": "an UltraServer instead of instances, e.g. u-trn2x64",
+        "count": "instances in the block, at most 64 (default: 1)",
+        "start_after": "earliest start of the block, in ISO 8601",
+        "start_before": "latest start of the block, in ISO 8601",
+        "max_price": "leave out blocks that cost more than this in total",
+        "all_zones": "include Local Zones",
         "output": "table, json or csv",
-        "suggest": "where nothing is on sale, search nearby durations, counts and other regions, too",
+        "suggest": "if nothing is on sale, also search nearby durations, smaller counts and other regions",
     }
 )
 def search(
@@ -36,11 +35,10 @@ def search(
     start_before: str = "",
     max_price: str = "",
     all_zones: bool = False,
-    ultraserver: str = "",
     output: str = "table",
     suggest: bool = False,
 ) -> None:
-    """Find Capacity Block offerings that can be bought."""
+    """Find Capacity Blocks on sale that `invoke deploy` can use."""
     from torchneuron.capacity_blocks import workflows
 
     workflows.search(
@@ -54,7 +52,6 @@ def search(
         start_after=start_after,
         start_before=start_before,
         max_price=max_price,
-        ultraserver=ultraserver,
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from torchneuron.capacity_blocks import offerings, purchase, reservations, shown
 from torchneuron.capacity_blocks.once import SETTLE_TIME
 from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
-from torchneuron.capacity_blocks.search_request import SearchRequest
+from torchneuron.capacity_blocks.rules import SearchRequest
 from torchneuron.core.errors import InputError, NotFoundError, PurchaseUnknownError
 
 REGION = "sa-east-1"

@@ -6,7 +6,7 @@ import pytest
 
 from torchneuron.capacity_blocks import offerings, purchase, reservations, saved_block
 from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
-from torchneuron.capacity_blocks.search_request import SearchRequest
+from torchneuron.capacity_blocks.rules import SearchRequest
 from torchneuron.core.errors import InputError, NotFoundError
 
 REGION = "sa-east-1"

@@ -20,7 +20,7 @@ from torchneuron.aws.session import Aws
 from torchneuron.capacity_blocks import offerings, reservations
 from torchneuron.capacity_blocks.purchase import purchase
 from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
-from torchneuron.capacity_blocks.search_request import SearchRequest
+from torchneuron.capacity_blocks.rules import SearchRequest
 
 REGION = "sa-east-1"
 FAULTS: dict[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ from botocore.parsers import ResponseParserError
 from tests.unit.capacity_fakes import NOW, REGION, refusal
 from torchneuron.capacity_blocks.purchase import purchase
 from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
-from torchneuron.capacity_blocks.search_request import SearchRequest
+from torchneuron.capacity_blocks.rules import SearchRequest
 
 REQUEST = PurchaseRequest("cb-1", SearchRequest("trn2.3xlarge", 24, 1, REGION), "a-project", Path("state"))
 INTENT = "trn2.3xlarge/1/sa-east-1b/2026-01-12T11:30Z/2026-01-13T11:30Z"

@@ -1,20 +1,21 @@
-"""Results of searches, as `cb.search` shows them."""
+"""Search results for the tests of `cb.search`."""
 
 from datetime import timedelta
 from decimal import Decimal
 
 from tests.unit.capacity_fakes import REGION, START
-from tests.unit.offerings_support import REQUEST, block, of_segments, of_ultraservers
-from torchneuron.capacity_blocks.offerings import in_order
+from tests.unit.offerings_support import REQUEST, block
 from torchneuron.capacity_blocks.query import Query
 from torchneuron.capacity_blocks.refusals import NotSoldError, Refusal
-from torchneuron.capacity_blocks.search_request import SearchRequest
-from torchneuron.capacity_blocks.searching import Results
+from torchneuron.capacity_blocks.rules import SearchRequest
+from torchneuron.capacity_blocks.search import Results
 from torchneuron.capacity_blocks.suggestions import Suggestion
 from torchneuron.core.errors import AwsError
 
 ELSEWHERE = SearchRequest("trn2.3xlarge", 24, 1, "us-east-2")
 NOT_SOLD = Refusal(ELSEWHERE, NotSoldError("AWS does not sell trn2.3xlarge as Capacity Blocks in us-east-2."))
+SEGMENTED = SearchRequest("trn1.32xlarge", 24, 20, "us-west-2")
+SEVERAL_SEGMENTS = "It has several segments, each its own reservation; invoke deploy launches on one reservation."
 LIMITED = Refusal(ELSEWHERE, AwsError("No further.", code="CapacityBlockDescribeLimitExceeded", why="Too fast."))
 
 ONE = Results(Query((REGION,), ("trn2.3xlarge",), (24,)), (REGION,), (block("cb-0123456789abcdef0"),))
@@ -24,7 +25,7 @@ EVERYTHING = Results(
     (
         block("cb-0123456789abcdef1", start=START + timedelta(days=5), hours=48, fee="107.28"),
         block("cb-0123456789abcdef0"),
-        # A block that starts off the usual hour is paid to the minute.
+        # A block that starts at another time than 11:30 UTC is paid by the minute.
         block(
             "cb-0123456789abcdef2",
             start=START + timedelta(days=1, hours=-3, minutes=-15),
@@ -38,20 +39,14 @@ EVERYTHING = Results(
     dearer=(block("cb-0123456789abcdef3", fee="120.00"),),
     refused=(NOT_SOLD, Refusal(SearchRequest("trn2.3xlarge", 48, 1, "us-east-2"), LIMITED.error)),
 )
-SEGMENTS = Results(
+UNSUPPORTED = Results(
     Query(("us-west-2",), ("trn1.32xlarge",), (24,), count=20),
     ("us-west-2",),
-    tuple(
-        in_order(
-            [
-                of_segments(("us-west-2b", 12, 0, 24), ("us-west-2d", 8, 0, 24)),
-                of_segments(("us-west-2b", 12, 0, 24), ("us-west-2d", 8, 3, 24), id="cb-0123456789abcdef6"),
-            ]
-        )
+    (),
+    unsupported=(
+        block(instance_type="trn1.32xlarge", count=20, search=SEGMENTED, unsupported_reason=SEVERAL_SEGMENTS),
+        block("cb-0123456789abcdef4", search=SEGMENTED, unsupported_reason=SEVERAL_SEGMENTS),
     ),
-)
-ULTRASERVERS = Results(
-    Query(("us-east-2",), (), (24,), count=2, ultraserver_type="u-trn2x64"), ("us-east-2",), (of_ultraservers(),)
 )
 NOTHING = Results(Query((REGION,), ("trn2.3xlarge",), (24,), count=4), (REGION,), ())
 SUGGESTED = Results(
@@ -67,8 +62,7 @@ SUGGESTED = Results(
 RESULTS = {
     "one": ONE,
     "everything": EVERYTHING,
-    "segments": SEGMENTS,
-    "ultraservers": ULTRASERVERS,
+    "unsupported": UNSUPPORTED,
     "nothing": NOTHING,
     "suggested": SUGGESTED,
 }

@@ -1,4 +1,4 @@
-"""An AWS of several regions, to search: each answers a search by what it is, and may refuse it."""
+"""A fake AWS of several regions, in which searches find offerings or are refused."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Answer = Callable[[dict[str, Any]], "list[dict[str, Any]] | Exception"]
 
 
 class FakeMarket(StandIn):
-    """`sold` has an answer by region: what a search finds, or what it is refused with.
+    """`sold` has an answer per region: the offerings a search finds, or the error that refuses it.
 
-    `asked` are the searches that were made, in order of the region and then of time. Its clock goes on only by `wait`.
+    `asked` are the searches received, by region, and `waited` the pauses between them, in seconds.
     """
 
     def __init__(self, sold: dict[str, Answer], *, enabled: list[str] | Exception | None = None) -> None:
@@ -37,13 +37,13 @@ class FakeMarket(StandIn):
         with self._lock:
             self.waited.append(seconds)
 
-    def note(self, region: str, request: dict[str, Any]) -> None:
+    def record(self, region: str, request: dict[str, Any]) -> None:
         with self._lock:
             self.asked.setdefault(region, []).append(request)
 
 
 class _Region:
-    """AWS in one region, and its client for EC2."""
+    """AWS in one region, and its EC2 client."""
 
     def __init__(self, market: FakeMarket, region: str) -> None:
         self._market = market
@@ -57,7 +57,7 @@ class _Region:
         return self
 
     def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:
-        self._market.note(self._region, request)
+        self._market.record(self._region, request)
         answer = self._market.sold[self._region](request)
         if isinstance(answer, Exception):
             raise answer
@@ -65,14 +65,15 @@ class _Region:
 
 
 def selling(*offerings: dict[str, Any]) -> Answer:
-    """Sells these, whatever is asked."""
+    """Every search finds these offerings."""
     return lambda request: list(offerings)
 
 
 def refusing(error: Exception) -> Answer:
+    """Every search fails with this error."""
     return lambda request: error
 
 
-def selling_only(**wanted: Any) -> Answer:
-    """Sells an offering to whoever asks for just this, by EC2's names; nothing to others."""
-    return lambda request: [offering()] if wanted.items() <= request.items() else []
+def selling_only(**parameters: Any) -> Answer:
+    """A search with these parameters (EC2's names) finds an offering; any other finds none."""
+    return lambda request: [offering()] if parameters.items() <= request.items() else []

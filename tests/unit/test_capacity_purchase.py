@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from tests.unit.capacity_fakes import NOW, START, FakeEc2, offering, refusal
-from tests.unit.offerings_support import of_segments, of_ultraservers
+from tests.unit.offerings_support import block
 from tests.unit.purchase_support import LOST, REQUEST, Approval, bought_times, buy, noted
 from torchneuron.capacity_blocks import offerings, shown
 from torchneuron.capacity_blocks import purchase as purchasing
@@ -325,13 +325,13 @@ def test_max_price_accepts_a_price_that_rose():
     assert buy(FakeEc2([offering(fee="60")]), replace(REQUEST, shown=before, max_price=Decimal("60"))).id == "cr-1"
 
 
-@pytest.mark.parametrize("unsupported", [of_ultraservers(), of_segments(("a", 12, 0, 24), ("b", 8, 0, 24))])
-def test_shown_offering_that_deploy_cannot_use_is_refused_before_any_call(unsupported):
+def test_shown_offering_that_deploy_cannot_use_is_refused_before_any_call():
     settings = config.load()
+    unsupported = block(unsupported_reason="It has several segments.")
     shown.remember(settings.state_dir, [unsupported], NOW)
     with pytest.raises(InputError, match="was not bought: invoke deploy cannot use it") as refused:
         PurchaseRequest.from_options(settings, "", unsupported.id)
-    assert refused.value.why
+    assert refused.value.why == "It has several segments."
     assert refused.value.exit_status == 2
 
 

@@ -15,7 +15,7 @@ from tests.unit.unreliable_ec2 import EXTENSION_OFFERING, KILLS, LOST, OUTCOMES,
 from torchneuron.capacity_blocks.extend import ExtensionRequest, extend
 from torchneuron.capacity_blocks.purchase import purchase
 from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
-from torchneuron.capacity_blocks.search_request import SearchRequest
+from torchneuron.capacity_blocks.rules import SearchRequest
 
 CALLS_OF_A_RUN = 8
 

@@ -9,7 +9,7 @@ from tests.unit.capacity_fakes import REGION
 from tests.unit.offerings_support import block
 from torchneuron.capacity_blocks import shown
 from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
-from torchneuron.capacity_blocks.search_request import SearchRequest
+from torchneuron.capacity_blocks.rules import SearchRequest
 from torchneuron.core import config
 from torchneuron.core.errors import InputError
 

@@ -5,7 +5,7 @@ from tests.unit.capacity_fakes import REGION, FakeEc2, offering, reservation
 from tests.unit.offerings_support import block
 from torchneuron.aws.account import Account
 from torchneuron.capacity_blocks import offerings, reservations, show_purchase
-from torchneuron.capacity_blocks.search_request import SearchRequest
+from torchneuron.capacity_blocks.rules import SearchRequest
 from torchneuron.core.errors import InputError
 
 ACCOUNT = Account("123456789012", "ml-team", "arn:aws:iam::123456789012:user/dev", "profile work (SSO)")

@@ -15,9 +15,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchneuron.capacity_blocks import extensions, once, reservations, turned_away
+from torchneuron.capacity_blocks import extensions, once, reservations
 from torchneuron.capacity_blocks.extensions import EXTENDABLE_STATES, FAILED, PENDING, Extension, ExtensionOffering
 from torchneuron.capacity_blocks.once import Clock, Journal, SentRequest, Sleep
+from torchneuron.capacity_blocks.refusals import explain_extension_error
 from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.capacity_blocks.rules import check_duration, days, extension_window
 from torchneuron.core import display
@@ -159,7 +160,7 @@ class _ExtensionPurchase(once.Purchase[ExtensionOffering, Extension]):
         display.note(f"Bought: {days(bought.hours)} more for {bought.reservation_id}.")
 
     def refused(self, error: AwsError) -> TorchNeuronError:
-        return turned_away.extension(error, self.offer.block.instance_type)
+        return explain_extension_error(error, self.offer.block.instance_type)
 
     def unknown(self, sent: SentRequest, reason: str) -> PurchaseUnknownError:
         return self._unknown(

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from torchneuron.aws.errors import aws_time, may_pass
-from torchneuron.capacity_blocks import offerings, once, reservations, turned_away
+from torchneuron.capacity_blocks import offerings, once, reservations
 from torchneuron.capacity_blocks.offerings import Offering
 from torchneuron.capacity_blocks.once import Clock, Journal, SentRequest, Sleep
 from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
+from torchneuron.capacity_blocks.refusals import explain_purchase_error
 from torchneuron.capacity_blocks.reservations import GONE, NEVER_PAID, PAYMENT_PENDING, PRICE_TAG, Reservation
 from torchneuron.core import display
 from torchneuron.core import tags as project_tags
@@ -151,7 +152,7 @@ class _BlockPurchase(once.Purchase[Offering, Reservation]):
             self.journal.clear(intent_of(self.offer))
 
     def refused(self, error: AwsError) -> TorchNeuronError:
-        return turned_away.purchase(error, self.offer.search.what)
+        return explain_purchase_error(error, self.offer.instance_type)
 
     def unknown(self, sent: SentRequest, reason: str) -> PurchaseUnknownError:
         return self._unknown(

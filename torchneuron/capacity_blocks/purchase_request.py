@@ -11,8 +11,7 @@ from typing import Any
 
 from torchneuron.capacity_blocks import offerings, shown
 from torchneuron.capacity_blocks.offerings import Offering
-from torchneuron.capacity_blocks.rules import DEFAULT_HOURS
-from torchneuron.capacity_blocks.search_request import SearchRequest
+from torchneuron.capacity_blocks.rules import DEFAULT_HOURS, SearchRequest
 from torchneuron.core.config import Config
 from torchneuron.core.errors import InputError
 from torchneuron.core.text import iso, price

@@ -1,12 +1,11 @@
-"""What a person searches for, read from the options of `cb.search` and checked before AWS is asked anything.
+"""The query of `cb.search`: its options, read and checked before any call to AWS.
 
-One query stands for many searches: EC2 takes one region, one type and one duration at a time.
+One query stands for many searches: EC2 accepts one region, one type and one duration at a time.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,84 +13,80 @@ from decimal import Decimal
 
 from torchneuron.capacity_blocks.rules import (
     DEFAULT_HOURS,
+    EARLIEST_START,
     LATEST_START,
-    SOONEST_START,
+    SearchRequest,
     check_count,
     check_duration,
-    check_ultraserver_count,
     days,
+    is_ultraserver,
 )
-from torchneuron.capacity_blocks.search_request import SearchRequest
-from torchneuron.core import options
+from torchneuron.core import options, text
 from torchneuron.core.errors import InputError
 from torchneuron.core.text import either, iso
 
 ALL = "all"
-# Searches of one region are paced at one every two seconds (see `pacing`).
-_MOST_A_REGION = 12
+# Searches of one region are limited to one every two seconds (see `multi_region_search.TokenBucket`).
+_MAX_PER_REGION = 12
 _INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
-_ULTRASERVER_TYPE = re.compile(r"u-[a-z0-9-]+")
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is searched for: every type for every duration in every region. No `regions`: all that are enabled.
+    """Every type for every duration in every region; without `regions`, in all that are enabled.
 
-    With an `ultraserver_type` there are no instance types, and `count` is of UltraServers. Times are aware, in UTC;
-    a block starts between `start_after` and `start_before`. `max_price` is for a whole block, in its own currency.
+    The block starts between `start_after` and `start_before`, both aware, in UTC. `max_price` is for a whole block, in
+    its own currency.
     """
 
     regions: tuple[str, ...]
     instance_types: tuple[str, ...]
     hours: tuple[int, ...]
     count: int = 1
-    ultraserver_type: str = ""
     start_after: datetime | None = None
     start_before: datetime | None = None
     all_zones: bool = False
     max_price: Decimal | None = None
 
     def requests(self, regions: Iterable[str]) -> list[SearchRequest]:
-        """Every search of `regions`, region by region."""
+        """Every search in `regions`, region by region."""
         return [
             SearchRequest(
                 instance_type=instance_type,
                 duration_hours=hours,
                 count=self.count,
                 region=region,
-                ultraserver_type=self.ultraserver_type,
                 start_after=self.start_after,
                 start_before=self.start_before,
                 all_zones=self.all_zones,
             )
             for region in regions
-            for instance_type in self.instance_types or ("",)
+            for instance_type in self.instance_types
             for hours in self.hours
         ]
 
-    def asked(self, regions: Sequence[str]) -> str:
-        """It in words, for `regions`: `2 x trn2.3xlarge for 1 day or 2 days in sa-east-1`."""
-        what = self.ultraserver_type or either(self.instance_types)
+    def describe(self, regions: Sequence[str]) -> str:
+        """The query as text, for `regions`: `2 x trn2.3xlarge for 1 day or 2 days in sa-east-1`."""
+        durations = either([days(hours) for hours in self.hours])
         where = either(regions) if len(regions) <= 3 else f"{len(regions)} regions"
-        text = f"{self.count} x {what} for {either([days(hours) for hours in self.hours])} in {where}"
+        description = f"{self.count} x {either(self.instance_types)} for {durations} in {where}"
         if self.start_after:
-            text += f", starting from {self.start_after:%Y-%m-%d %H:%M} UTC"
+            description += f", starting from {self.start_after:%Y-%m-%d %H:%M} UTC"
         if self.start_before:
-            text += f", starting by {self.start_before:%Y-%m-%d %H:%M} UTC"
+            description += f", starting by {self.start_before:%Y-%m-%d %H:%M} UTC"
         if self.max_price is not None:
-            text += f", for at most {self.max_price}"
-        return text
+            description += f", for at most {self.max_price}"
+        return description
 
     def command(self, request: SearchRequest) -> str:
-        """The command that makes just this one of its searches, or one like it."""
-        words = ["invoke", "cb.search"]
-        words += ["--ultraserver", request.ultraserver_type] if request.ultraserver_type else ["-t", request.what]
-        words += ["-d", str(request.duration_hours), "-r", request.region, "--count", str(request.count)]
+        """The command for a single search, with this query's maximum price."""
+        words = ["-t", request.instance_type, "-d", str(request.duration_hours), "-r", request.region]
+        words += ["--count", str(request.count)]
         words += ["--start-after", iso(request.start_after)] if request.start_after else []
         words += ["--start-before", iso(request.start_before)] if request.start_before else []
         words += ["--max-price", str(self.max_price)] if self.max_price is not None else []
         words += ["--all-zones"] if request.all_zones else []
-        return shlex.join(words)
+        return text.command("invoke cb.search", *words)
 
 
 def read(
@@ -107,72 +102,65 @@ def read(
     start_before: str = "",
     max_price: str = "",
     all_zones: bool = False,
-    ultraserver: str = "",
 ) -> Query:
-    """The options of `cb.search` as given, empty for those that were not. `now` is aware.
+    """The query for the options of `cb.search`, empty if not given. `now` is aware.
 
-    Raises InputError for what makes no sense or AWS never sells. Whether the regions exist is for `Aws` to say.
+    Raises InputError for options that are invalid or that AWS never sells. `Aws` checks whether the regions exist.
     """
-    hours = [options.whole_number("--duration", text) for text in options.several("--duration", duration)]
+    durations = [options.whole_number("--duration", part) for part in options.several("--duration", duration)]
     after, before = options.moment("--start-after", start_after), options.moment("--start-before", start_before)
     _check_dates(after, before, now)
     regions = [name.lower() for name in options.several("--region", region)] or [default_region]
     query = Query(
         regions=() if ALL in regions else tuple(dict.fromkeys(regions)),
-        instance_types=_types(instance_type, ultraserver, default_type),
-        hours=tuple(dict.fromkeys(hours)) or (DEFAULT_HOURS,),
+        instance_types=options.several("--type", instance_type) or (default_type,),
+        hours=tuple(dict.fromkeys(durations)) or (DEFAULT_HOURS,),
         count=options.whole_number("--count", count) if count else 1,
-        ultraserver_type=ultraserver,
         start_after=after,
         start_before=before,
         all_zones=all_zones,
         max_price=options.amount("--max-price", max_price),
     )
-    for one in query.hours:
-        check_duration(one)
-    (check_ultraserver_count if ultraserver else check_count)(query.count)
-    if len(query.requests([ALL])) > _MOST_A_REGION:
+    for name in query.instance_types:
+        check_type(name)
+    for hours in query.hours:
+        check_duration(hours)
+    check_count(query.count)
+    searches = len(query.requests([ALL]))
+    if searches > _MAX_PER_REGION:
         raise InputError(
-            f"These are {len(query.requests([ALL]))} searches a region.",
-            why=f"AWS answers about one every two seconds, so at most {_MOST_A_REGION} are made.",
+            f"Too many searches: {searches} per region.",
+            why=f"AWS allows about one every two seconds; the limit is {_MAX_PER_REGION} per region.",
             do="Name fewer types (-t) or durations (-d).",
         )
     return query
 
 
-def _types(instance_type: str, ultraserver: str, default: str) -> tuple[str, ...]:
-    """The instance types to search for; none with an UltraServer."""
-    if ultraserver:
-        if instance_type:
-            raise InputError(
-                "An UltraServer has its instance type: --type and --ultraserver don't go together.",
-                do="Leave one of them out. With --ultraserver, --count is the number of UltraServers.",
-            )
-        if not _ULTRASERVER_TYPE.fullmatch(ultraserver):
-            raise InputError(
-                f"{ultraserver!r} is not a type of UltraServer.", do="Such types look like u-trn2x64: copy it whole."
-            )
-        return ()
-    types = options.several("--type", instance_type) or (default,)
-    for name in types:
-        if not _INSTANCE_TYPE.fullmatch(name):
-            hint = f"UltraServers have an option of their own: --ultraserver {name}." if name[:2] == "u-" else ""
-            raise InputError(f"{name!r} is not an instance type.", do=hint or "Such types look like trn2.3xlarge.")
-    return types
+def check_type(name: str) -> None:
+    """Raise InputError unless `name` looks like an instance type, and one that AWS sells without an UltraServer."""
+    if is_ultraserver(name):
+        raise InputError(
+            f"{name!r} is for UltraServers, which invoke deploy cannot use.",
+            why="invoke deploy launches instances on one reservation; UltraServers are not supported.",
+            do="Search for an instance type, such as -t trn2.48xlarge. The AWS CLI finds UltraServers:"
+            " aws ec2 describe-capacity-block-offerings --ultraserver-type",
+        )
+    if not _INSTANCE_TYPE.fullmatch(name):
+        raise InputError(f"{name!r} is not an instance type.", do="Instance types look like trn2.3xlarge.")
 
 
 def _check_dates(after: datetime | None, before: datetime | None, now: datetime) -> None:
-    """Raise InputError unless some block can start at `after` or later and at `before` or sooner."""
+    """Raise InputError unless a block can start between `after` and `before`."""
     if after and after > now + LATEST_START:
         raise InputError(
             f"No block on sale starts as late as {after:%Y-%m-%d %H:%M} UTC (--start-after).",
             why=f"AWS sells Capacity Blocks up to {LATEST_START.days // 7} weeks ahead:"
             f" until {now + LATEST_START:%Y-%m-%d %H:%M} UTC today.",
         )
-    if before and before < now + SOONEST_START:
+    if before and before < now + EARLIEST_START:
         raise InputError(
             f"No block on sale starts as soon as {before:%Y-%m-%d %H:%M} UTC (--start-before).",
-            why="AWS sells Capacity Blocks from 30 minutes ahead, and a date alone means its first minute, in UTC.",
+            why="AWS sells Capacity Blocks from 30 minutes ahead. A date without a time means 00:00 UTC.",
         )
     if after and before and before < after:
         raise InputError(

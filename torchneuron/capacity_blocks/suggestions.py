@@ -1,6 +1,6 @@
-"""What to search for when nothing fits: nearby durations, fewer instances, other dates, other regions. Pure.
+"""What to search for when nothing matches: nearby durations, smaller counts, other dates, other regions. Pure.
 
-AWS answers searches slowly (see `pacing`), so there are few of them, the nearest first.
+AWS limits the rate of searches, so there are few of them, nearest first.
 """
 
 from __future__ import annotations
@@ -12,49 +12,48 @@ from itertools import chain, islice, zip_longest
 
 from torchneuron.capacity_blocks.offerings import Offering
 from torchneuron.capacity_blocks.query import Query
-from torchneuron.capacity_blocks.rules import days, next_longer, next_shorter
-from torchneuron.capacity_blocks.search_request import SearchRequest
+from torchneuron.capacity_blocks.rules import SearchRequest, days, next_longer, next_shorter
 
-MOST_NEARBY = 12
-"""Searches beside those of other regions."""
+MAX_NEARBY = 12
+"""Limit of searches in the regions already searched."""
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Something else to search for, the cheapest offering it has, and how it differs from what was asked."""
+    """An alternative search, and the cheapest offering it found."""
 
     request: SearchRequest
     offering: Offering
 
 
 def nearby(empty: Sequence[SearchRequest]) -> list[SearchRequest]:
-    """What to ask for instead of the searches in `empty`, which found nothing: at most a dozen, nearest first."""
-    ideas = zip_longest(*(_instead_of(request) for request in empty))
-    different = dict.fromkeys(idea for idea in chain.from_iterable(ideas) if idea and idea not in empty)
-    return list(islice(different, MOST_NEARBY))
+    """Alternatives to the searches in `empty`, which found nothing: at most MAX_NEARBY, nearest first."""
+    alternatives = zip_longest(*(_alternatives(request) for request in empty))
+    unique = dict.fromkeys(request for request in chain.from_iterable(alternatives) if request and request not in empty)
+    return list(islice(unique, MAX_NEARBY))
 
 
 def elsewhere(query: Query, searched: Iterable[str], enabled: Iterable[str]) -> list[SearchRequest]:
-    """The query's types in each region of `enabled` that was not `searched`, for the first of its durations."""
+    """The query's types in each enabled region that was not searched, for the first of its durations."""
     rest = [region for region in enabled if region not in set(searched)]
-    return [one for one in query.requests(rest) if one.duration_hours == query.hours[0]]
+    return [request for request in query.requests(rest) if request.duration_hours == query.hours[0]]
 
 
-def difference(asked: Query, request: SearchRequest) -> str:
-    """What is different about `request`, in words: `for 2 days`."""
+def difference(query: Query, request: SearchRequest) -> str:
+    """How `request` differs from `query`, as text: `for 2 days`."""
     parts = []
-    if asked.regions and request.region not in asked.regions:
+    if query.regions and request.region not in query.regions:
         parts.append(f"in {request.region}")
-    if request.duration_hours not in asked.hours:
+    if request.duration_hours not in query.hours:
         parts.append(f"for {days(request.duration_hours)}")
-    if request.count != asked.count:
-        parts.append(f"only {request.count} x {request.what}")
-    if (request.start_after, request.start_before) != (asked.start_after, asked.start_before):
+    if request.count != query.count:
+        parts.append(f"only {request.count} x {request.instance_type}")
+    if (request.start_after, request.start_before) != (query.start_after, query.start_before):
         parts.append("at any time")
     return ", ".join(parts) or "the same"
 
 
-def _instead_of(request: SearchRequest) -> Iterator[SearchRequest]:
+def _alternatives(request: SearchRequest) -> Iterator[SearchRequest]:
     if request.start_after or request.start_before:
         yield dataclasses.replace(request, start_after=None, start_before=None)
     for hours in (next_longer(request.duration_hours), next_shorter(request.duration_hours)):

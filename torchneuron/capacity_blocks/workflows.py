@@ -15,7 +15,6 @@ from torchneuron.capacity_blocks import (
     once,
     query,
     saved_block,
-    searching,
     show_offerings,
     show_purchase,
     show_reservations,
@@ -26,6 +25,7 @@ from torchneuron.capacity_blocks import (
 )
 from torchneuron.capacity_blocks import extend as extending
 from torchneuron.capacity_blocks import purchase as purchasing
+from torchneuron.capacity_blocks import search as searching
 from torchneuron.capacity_blocks.extend import ExtensionRequest
 from torchneuron.capacity_blocks.extensions import PENDING, Extension
 from torchneuron.capacity_blocks.launch_check import Launch
@@ -39,19 +39,19 @@ from torchneuron.core.text import quoted
 
 
 def search(*, output: str, suggest: bool, all_zones: bool, **given: str) -> None:
-    """`cb.search`. `given` are options as `query.read` takes them."""
+    """`cb.search`. `given` are the options of `query.read`."""
     form = show_offerings.form(output, suggest=suggest)
     settings = config.load()
-    wanted = query.read(
+    request = query.read(
         default_type=settings.default_instance_type,
         default_region=settings.default_region,
         now=once.utc_now(),
         all_zones=all_zones,
         **given,
     )
-    # Any region will do for `all`: the first call asks which there are.
-    aws = Aws(wanted.regions[0] if wanted.regions else settings.default_region)
-    results = searching.search_all(aws, wanted, suggest=suggest)
+    # For `all`, any region can list the enabled ones.
+    aws = Aws(request.regions[0] if request.regions else settings.default_region)
+    results = searching.search_all(aws, request, suggest=suggest)
     shown.remember(settings.state_dir, show_offerings.show(results, form), once.utc_now())
 
 
