@@ -237,14 +237,8 @@ def _variables(region: str) -> dict[str, str]:
 def _write(ssm: SSMClient, block: SavedBlock, before: Mapping[str, str], new_tags: Mapping[str, str]) -> None:
     """Write the values that differ from `before`, in the order of `Names.all`."""
     values, may_have_written = block.values, False
-    again = command(
-        "invoke cb.save-params --reservation-id",
-        block.reservation_id,
-        "--subnet-id",
-        block.subnet_id,
-        "-r",
-        block.region,
-    )
+    arguments = ("--reservation-id", block.reservation_id, "--subnet-id", block.subnet_id, "-r", block.region)
+    again = command("invoke cb.save-params", *arguments)
     for name in Names(block.region).all:
         if before.get(name) == values[name]:
             continue
