@@ -1,6 +1,6 @@
-"""`invoke cb.purchase` under faults of EC2 and kills: the user says yes once a block, and repeats it until it tells.
+"""`invoke cb.purchase` under faults of EC2 and kills: the user approves once per block and repeats the command.
 
-What the account has decides: never more blocks than yeses, and whatever the command said of them is so.
+Checked against the account: never more blocks than approvals, and every report of the command is true.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from torchneuron.capacity_blocks.once import SETTLE_TIME
 REGION = "sa-east-1"
 RUNS = 200 if THOROUGH else 4
 LANES = 4 if THOROUGH else 2
-HARMS = ("bought twice", "bought without a yes", "lost", "told wrongly", "left noted")
+HARMS = ("bought twice", "bought without approval", "lost", "wrongly reported", "left in the journal")
 OPERATIONS = (
     *("ec2:DescribeCapacityBlockOfferings", "ec2:DescribeCapacityReservations", "ec2:DescribeSubnets"),
     *("ec2:DescribeCapacityBlocks", "ec2:PurchaseCapacityBlock", "ssm:PutParameter", "ssm:GetParameters"),
 )
 MOST_COMMANDS = 14
 MOST_SECONDS = 120
-# Nobody waits for real where only our own patience is waited for.
+# Waits that are only our own run faster than real time.
 PACE = 0.02
 
 
@@ -42,23 +42,23 @@ DENIED, UNKNOWN = "not bought", "unknown"
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command said of the block that starts then: the id of what is the user's, or one of the two words."""
+class Report:
+    """What a command reported of the block that starts at `start`: an id, `DENIED` or `UNKNOWN`."""
 
     start: datetime
-    told: str
+    outcome: str
     at: datetime
 
 
 @dataclass
 class Run:
-    """A user who wants some blocks, one after the other."""
+    """A user who buys some blocks, one after the other."""
 
     sandbox: Sandbox
     folder: Path
     chance: random.Random
     found: Found = field(default_factory=Found)
-    said: list[Said] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
 
     def play(self) -> Found:
         self.sandbox.control("reset", {})
@@ -69,18 +69,18 @@ class Run:
         self.sandbox.control("market", {"searches": self.chance.choice((None, {"burst": 2, "per_second": 0.5}))})
         trouble = Trouble(self.sandbox, self.chance, [*OPERATIONS, "ec2:PurchaseCapacityBlock"], 0.4)
         try:
-            told = [self._buy(offering, trouble) for offering in wanted]
+            bought = [self._buy(offering, trouble) for offering in wanted]
         finally:
             self.found.did += trouble.end()
-        # Once all of it shows, the same commands change nothing any more, and tidy up.
+        # Once everything shows, the same commands change nothing and clear the journal.
         self.sandbox.control("clock", {"advance_seconds": 600})
-        self._check(told)
-        for offering, bought in zip(wanted, told, strict=True):
+        self._check(bought)
+        for offering, block_id in zip(wanted, bought, strict=True):
             again = Command(self._words(offering), self._environment, self.folder, pace=PACE)
             meanwhile(again, [], most_seconds=MOST_SECONDS)
             assert again.status == 0, again.told
-            self.found.harms["told wrongly"] += f"bought already: {bought}, " not in again.told
-        self.found.harms["left noted"] += len([*(self.folder / "state").glob("purchase-*.json")])
+            self.found.harms["wrongly reported"] += f"bought already: {block_id}, " not in again.told
+        self.found.harms["left in the journal"] += len([*(self.folder / "state").glob("purchase-*.json")])
         return self.found
 
     @property
@@ -98,20 +98,20 @@ class Run:
         return ["cb.purchase", *chosen, "-r", REGION, "--yes"]
 
     def _wanted(self) -> list[dict[str, Any]]:
-        """Offerings that differ in their window: what is for the same window is the same block to the command."""
+        """Offerings with different windows: for the command, the same window is the same block."""
         asked = {"InstanceType": "trn2.3xlarge", "InstanceCount": 1, "CapacityDurationHours": 24}
         today = self._clock()
         by_start = {}
         for days in (5, 12, 19):
             more = {"StartDateRange": today + timedelta(days=days), "EndDateRange": today + timedelta(days=days + 6)}
-            for one in self._ec2().describe_capacity_block_offerings(**asked, **more)["CapacityBlockOfferings"]:
-                by_start[one["StartDate"]] = one
+            for offering in self._ec2().describe_capacity_block_offerings(**asked, **more)["CapacityBlockOfferings"]:
+                by_start[offering["StartDate"]] = offering
         return self.chance.sample([by_start[start] for start in sorted(by_start)], self.chance.choice((1, 1, 2)))
 
     def _buy(self, offering, trouble) -> str:
-        """Give the command until it tells; the id of the reservation it says is the user's."""
+        """Run the command until it reports a reservation; its id."""
         words = self._words(offering) + self.chance.choice(([], ["--no-save"]))
-        self.found.seen["yeses"] += 1
+        self.found.seen["approvals"] += 1
         for given in range(MOST_COMMANDS):
             if given == MOST_COMMANDS - 4:
                 self.found.did += trouble.end()
@@ -130,22 +130,24 @@ class Run:
                 self._look(command, patient=given > MOST_COMMANDS // 2 or self.chance.random() < 0.5)
         raise AssertionError(f"{MOST_COMMANDS} commands did not buy it:\n{command.told[-3000:]}")
 
-    def _note(self, offering, told: str) -> None:
-        self.said.append(Said(offering["StartDate"], told, self._clock()))
-        # AWS dates what was bought by the second: what is bought later must not seem to have been bought by now.
+    def _note(self, offering, outcome: str) -> None:
+        self.reports.append(Report(offering["StartDate"], outcome, self._clock()))
+        # AWS dates purchases to the second: a later purchase must not appear to have been made by now.
         self.sandbox.control("clock", {"advance_seconds": 1})
 
     def _look(self, command, *, patient: bool) -> None:
-        """The user is told how to look, and comes back once it is certain, or at once."""
+        """The command names the lookup command; the user repeats the purchase at once, or once it is settled."""
         assert re.search(r"^ +aws ec2 describe-capacity-reservations ", command.told, flags=re.MULTILINE), command.told
         if not patient:
             return
         self.found.did["twenty minutes waited"] += 1
         seconds = SETTLE_TIME.total_seconds() + 1
-        for note in (self.folder / "state").glob("purchase-*.json"):
-            read = json.loads(note.read_text())
-            read["at"] = (datetime.fromisoformat(read["at"]) - timedelta(seconds=seconds)).isoformat()
-            note.write_text(json.dumps(read))
+        for entry in (self.folder / "state").glob("purchase-*.json"):
+            read = json.loads(entry.read_text())
+            read["at"] = (
+                datetime.fromisoformat(read["at"].replace("Z", "+00:00")) - timedelta(seconds=seconds)
+            ).isoformat()
+            entry.write_text(json.dumps(read))
         self.sandbox.control("clock", {"advance_seconds": seconds})
 
     def _give(self, words) -> Command:
@@ -164,27 +166,27 @@ class Run:
         command.kill()
         self.found.did["kill -9"] += 1
 
-    def _check(self, told: list[str]) -> None:
-        """All that was said, against what the account has once everything shows."""
+    def _check(self, bought: list[str]) -> None:
+        """Compare the reports with the account once everything shows."""
         found = self._ec2().describe_capacity_reservations()["CapacityReservations"]
-        owned = {one["CapacityReservationId"]: one for one in found}
+        owned = {block["CapacityReservationId"]: block for block in found}
         harms = self.found.harms
-        harms["bought twice"] += len(owned) - len({one["StartDate"] for one in owned.values()})
-        harms["bought without a yes"] += len(owned.keys() - set(told))
-        harms["lost"] += len(set(told) - owned.keys())
-        for said in self.said:
-            made = [one for one in found if one["StartDate"] == said.start and one["CreateDate"] <= said.at]
-            ids = [one["CapacityReservationId"] for one in made]
-            if said.told == UNKNOWN:
-                self.found.seen[f"told unknown: it was {'' if made else 'not '}bought"] += 1
-            elif said.told == DENIED:
-                self.found.seen["told not bought"] += 1
-                harms["told wrongly"] += len(made)
+        harms["bought twice"] += len(owned) - len({block["StartDate"] for block in owned.values()})
+        harms["bought without approval"] += len(owned.keys() - set(bought))
+        harms["lost"] += len(set(bought) - owned.keys())
+        for report in self.reports:
+            made = [block for block in found if block["StartDate"] == report.start and block["CreateDate"] <= report.at]
+            ids = [block["CapacityReservationId"] for block in made]
+            if report.outcome == UNKNOWN:
+                self.found.seen[f"reported unknown: it was {'' if made else 'not '}bought"] += 1
+            elif report.outcome == DENIED:
+                self.found.seen["reported not bought"] += 1
+                harms["wrongly reported"] += len(made)
             else:
-                harms["told wrongly"] += ids != [said.told]
+                harms["wrongly reported"] += ids != [report.outcome]
         self.found.seen["blocks bought"] += len(owned)
         if not self.found.is_sound:
-            self.found.broken += f"said {self.said}, but there is {sorted(owned)}\n"
+            self.found.broken += f"reported {self.reports}, but there is {sorted(owned)}\n"
 
     def _sent(self) -> int:
         return int(self.sandbox.control("calls").get("ec2", {}).get("PurchaseCapacityBlock", 0))

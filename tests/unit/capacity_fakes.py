@@ -1,4 +1,4 @@
-"""An EC2 of a few lists: enough to search, buy, list and cancel, and to lose an answer on purpose."""
+"""An EC2 in memory: enough to search, buy, list and cancel, and to lose a response on purpose."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START = datetime(2026, 1, 12, 11, 30, tzinfo=timezone.utc)
 
 
 def refusal(code: str, message: str = "refused by the fake", status: int = 400) -> ClientError:
-    """What botocore raises when AWS answers with an error."""
+    """The exception that botocore raises for an error response."""
     answer: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return ClientError(answer, "Fake")
 
@@ -26,7 +26,7 @@ def refusal(code: str, message: str = "refused by the fake", status: int = 400) 
 def offering(
     offering_id: str = "cb-1", *, fee: str = "53.64", start: datetime = START, **changes: Any
 ) -> dict[str, Any]:
-    """An offering as EC2 describes it."""
+    """An offering in EC2's shape."""
     return {
         "CapacityBlockOfferingId": offering_id,
         "InstanceType": "trn2.3xlarge",
@@ -43,7 +43,7 @@ def offering(
 
 
 def reservation(reservation_id: str = "cr-1", state: str = "scheduled", **changes: Any) -> dict[str, Any]:
-    """A Capacity Block as EC2 describes it before its start."""
+    """A Capacity Block before its start, in EC2's shape."""
     return {
         "CapacityReservationId": reservation_id,
         "InstanceType": "trn2.3xlarge",
@@ -62,10 +62,10 @@ def reservation(reservation_id: str = "cr-1", state: str = "scheduled", **change
 
 
 class FakeEc2(StandIn):
-    """Holds offerings, reservations and subnets; `calls` are the operations asked for, in order.
+    """Holds offerings, reservations and subnets; `calls` are the operations called, in order.
 
-    `lose` is raised by the purchase: before it takes effect when `lose_before`, after it otherwise.
-    `on_describe` runs before each look at the reservations.
+    A purchase raises `lose`: before it takes effect if `lose_before`, else after. `on_describe` runs before each
+    description of reservations.
     """
 
     def __init__(self, offerings: list[dict[str, Any]] | None = None) -> None:
@@ -92,7 +92,9 @@ class FakeEc2(StandIn):
         self.calls.append(("DescribeCapacityBlockOfferings", request))
         if self.search_error:
             raise self.search_error
-        yield from [{"CapacityBlockOfferings": [one]} for one in self.offerings] or [{"CapacityBlockOfferings": []}]
+        yield from [{"CapacityBlockOfferings": [offered]} for offered in self.offerings] or [
+            {"CapacityBlockOfferings": []}
+        ]
 
     def _pages_of_describe_capacity_reservations(self) -> Iterator[dict[str, Any]]:
         self.calls.append(("DescribeCapacityReservations", {}))
@@ -103,7 +105,7 @@ class FakeEc2(StandIn):
         self.calls.append(("DescribeCapacityReservations", request))
         self.on_describe()
         wanted = request["CapacityReservationIds"]
-        found = [one for one in self.reservations if one["CapacityReservationId"] in wanted]
+        found = [owned for owned in self.reservations if owned["CapacityReservationId"] in wanted]
         if not found:
             raise refusal("InvalidCapacityReservationId.NotFound")
         return dated({"CapacityReservations": found})
@@ -114,7 +116,9 @@ class FakeEc2(StandIn):
             raise self.lose
         tags = request["TagSpecifications"][0]["Tags"]
         sold = next(
-            one for one in self.offerings if one["CapacityBlockOfferingId"] == request["CapacityBlockOfferingId"]
+            offered
+            for offered in self.offerings
+            if offered["CapacityBlockOfferingId"] == request["CapacityBlockOfferingId"]
         )
         bought = reservation(
             f"cr-{len(self.reservations) + 1}",
@@ -130,9 +134,9 @@ class FakeEc2(StandIn):
 
     def cancel_capacity_reservation(self, **request: Any) -> dict[str, Any]:
         self.calls.append(("CancelCapacityReservation", request))
-        for one in self.reservations:
-            if one["CapacityReservationId"] == request["CapacityReservationId"]:
-                one["State"] = "cancelled"
+        for owned in self.reservations:
+            if owned["CapacityReservationId"] == request["CapacityReservationId"]:
+                owned["State"] = "cancelled"
         return {"Return": True}
 
     def describe_vpcs(self, **request: Any) -> dict[str, Any]:
@@ -140,14 +144,14 @@ class FakeEc2(StandIn):
         return {"Vpcs": self.vpcs}
 
     def describe_route_tables(self, **request: Any) -> dict[str, Any]:
-        """`closed` subnets have a route table of their own, without a default route."""
+        """`closed` subnets have their own route table, without a default route."""
         self.calls.append(("DescribeRouteTables", request))
         (which,) = [each for each in request["Filters"] if each["Name"] != "vpc-id"]
         if which["Name"] == "association.main":
             route = {"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": "igw-1", "State": "active"}
             return {"RouteTables": [{"RouteTableId": "rtb-main", "Routes": [route]}]}
-        found = [one for one in which["Values"] if one in self.closed]
-        return {"RouteTables": [{"RouteTableId": f"rtb-{one}", "Routes": []} for one in found]}
+        found = [subnet_id for subnet_id in which["Values"] if subnet_id in self.closed]
+        return {"RouteTables": [{"RouteTableId": f"rtb-{subnet_id}", "Routes": []} for subnet_id in found]}
 
     def _pages_of_describe_vpc_endpoints(self, **request: Any) -> Iterator[dict[str, Any]]:
         self.calls.append(("DescribeVpcEndpoints", request))
@@ -155,7 +159,7 @@ class FakeEc2(StandIn):
 
     def describe_subnets(self, **request: Any) -> dict[str, Any]:
         self.calls.append(("DescribeSubnets", request))
-        found = [one for one in self.subnets if one["SubnetId"] in request["SubnetIds"]]
+        found = [subnet for subnet in self.subnets if subnet["SubnetId"] in request["SubnetIds"]]
         if not found:
             raise refusal("InvalidSubnetID.NotFound")
         return {"Subnets": found}
@@ -164,9 +168,9 @@ class FakeEc2(StandIn):
         self.calls.append(("DescribeSubnets", request))
         wanted = {each["Name"]: each["Values"][0] for each in request["Filters"]}
         found = [
-            one
-            for one in self.subnets
-            if one["AvailabilityZone"] == wanted["availability-zone"] and one["VpcId"] == wanted["vpc-id"]
+            subnet
+            for subnet in self.subnets
+            if subnet["AvailabilityZone"] == wanted["availability-zone"] and subnet["VpcId"] == wanted["vpc-id"]
         ]
         yield {"Subnets": found}
 

@@ -1,4 +1,4 @@
-"""Reservations of every state with all that EC2 keeps about them, as seen at `capacity_fakes.NOW`."""
+"""Reservations in every state, with instances, health and extensions, as of `capacity_fakes.NOW`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ ACCOUNT = "123456789012"
 _SIZE_TAG = "aws:ec2capacityreservation:incrementalRequestedQuantity"
 
 
-class KnowingEc2(FakeEc2):
-    """`FakeEc2` with instances, health and extensions; what `denied` names is refused for want of the permission."""
+class DetailedEc2(FakeEc2):
+    """`FakeEc2` with instances, health and extensions. Operations in `denied` raise UnauthorizedOperation."""
 
     def __init__(self, *found: dict[str, Any]) -> None:
         super().__init__()
@@ -33,20 +33,19 @@ class KnowingEc2(FakeEc2):
 
     def _pages_of_describe_instances(self, **request: Any) -> Iterator[dict[str, Any]]:
         self._asked("DescribeInstances", request)
-        # As an endpoint that does not know the filter: what is on no reservation, or on another, comes, too.
-        yield from ({"Reservations": [{"Instances": [one]}]} for one in self.instances)
+        # Like an endpoint that ignores the filter: instances on other reservations are returned as well.
+        yield from ({"Reservations": [{"Instances": [instance]}]} for instance in self.instances)
 
     def _pages_of_describe_capacity_block_status(self, **request: Any) -> Iterator[dict[str, Any]]:
         self._asked("DescribeCapacityBlockStatus", request)
         wanted = request["CapacityBlockIds"]
-        yield {
-            "CapacityBlockStatuses": [one for one in self.statuses if not wanted or one["CapacityBlockId"] in wanted]
-        }
+        found = [status for status in self.statuses if not wanted or status["CapacityBlockId"] in wanted]
+        yield {"CapacityBlockStatuses": found}
 
     def _pages_of_describe_capacity_block_extension_history(self, **request: Any) -> Iterator[dict[str, Any]]:
         self._asked("DescribeCapacityBlockExtensionHistory", request)
         wanted = request["CapacityReservationIds"]
-        yield {"CapacityBlockExtensions": [one for one in self.extensions if one["CapacityReservationId"] in wanted]}
+        yield {"CapacityBlockExtensions": [made for made in self.extensions if made["CapacityReservationId"] in wanted]}
 
     def cancel_capacity_reservation(self, **request: Any) -> dict[str, Any]:
         if self.cancel_error:
@@ -56,7 +55,7 @@ class KnowingEc2(FakeEc2):
 
 
 def a_block(number: int, state: str, start: datetime, *, days: int = 1, **changes: Any) -> dict[str, Any]:
-    """A block that EC2 describes whole. `changes` may have `tags` and `size` beside EC2's members."""
+    """A block with every member. `changes` may have `tags` and `size` besides EC2's members."""
     reservation_id = f"cr-{number:017x}"
     tags = {_SIZE_TAG: str(changes.pop("size", 1)), **changes.pop("tags", {})}
     return reservation(
@@ -98,7 +97,7 @@ def a_status(block: dict[str, Any], interconnect: str = "ok", *, unavailable: in
 
 
 def an_extension(block: dict[str, Any], status: str = "payment-succeeded", *, hours: int = 24) -> dict[str, Any]:
-    """More time for a block, up to the end that it has."""
+    """An extension of a block up to its current end."""
     return {
         "CapacityReservationId": block["CapacityReservationId"],
         "CapacityBlockExtensionOfferingId": "cbe-0123456789abcdef0",
@@ -174,9 +173,9 @@ EVERY = {
 }
 
 
-def everything() -> KnowingEc2:
-    """An EC2 that has them all: two instances on the active block, one on the one that ends, one on demand."""
-    ec2 = KnowingEc2(*(dict(one) for one in EVERY.values()))
+def everything() -> DetailedEc2:
+    """An EC2 with all of them: two instances on the active block, one on the ending block, one on demand."""
+    ec2 = DetailedEc2(*(dict(raw) for raw in EVERY.values()))
     active, ending = ACTIVE["CapacityReservationId"], ENDING["CapacityReservationId"]
     ec2.instances = [
         an_instance(20, active),

@@ -2,7 +2,7 @@ import pytest
 
 from tests.unit import golden
 from tests.unit.capacity_fakes import REGION, refusal
-from tests.unit.reservations_support import ACTIVE, EVERY, ON_DEMAND, KnowingEc2, everything
+from tests.unit.reservations_support import ACTIVE, EVERY, ON_DEMAND, DetailedEc2, everything
 from torchneuron.capacity_blocks import cancelling
 from torchneuron.capacity_blocks.cancelling import NotCancellableError
 from torchneuron.core.errors import AccessError, AwsError, Declined, InputError
@@ -12,7 +12,7 @@ BLOCKS = sorted(EVERY.keys() - {"on-demand"})
 
 
 def in_state(state):
-    return KnowingEc2({**ON_DEMAND, "State": state})
+    return DetailedEc2({**ON_DEMAND, "State": state})
 
 
 def cancel(ec2, reservation_id=ID, *, approve=lambda _: True):
@@ -71,7 +71,7 @@ def test_unreadable_extensions_are_named_in_the_refusal(in_zone):
 def test_block_without_an_arn_has_the_command_that_shares_it():
     bare = {key: value for key, value in ACTIVE.items() if key not in ("CapacityReservationArn", "OwnerId")}
     arn = f"arn:aws:ec2:sa-east-1:OWNER-ID:capacity-reservation/{ACTIVE['CapacityReservationId']}"
-    assert f"--resource-arns {arn} --principals ACCOUNT-ID" in refusal_of(KnowingEc2(bare), "active").do
+    assert f"--resource-arns {arn} --principals ACCOUNT-ID" in refusal_of(DetailedEc2(bare), "active").do
 
 
 def test_refused_cancellation_of_a_commitment_mentions_the_quote():

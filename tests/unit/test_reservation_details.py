@@ -1,7 +1,7 @@
 import pytest
 
 from tests.unit.capacity_fakes import REGION, refusal
-from tests.unit.reservations_support import ACTIVE, EXPIRED, ON_DEMAND, PENDING, KnowingEc2, everything
+from tests.unit.reservations_support import ACTIVE, EXPIRED, ON_DEMAND, PENDING, DetailedEc2, everything
 from torchneuron.capacity_blocks import details
 from torchneuron.capacity_blocks.details import Unreadable
 from torchneuron.core.errors import AccessError, NotFoundError
@@ -20,7 +20,7 @@ def test_list_makes_one_call_for_each_kind_of_data():
 
 
 def test_list_of_ended_blocks_makes_one_call():
-    ec2 = KnowingEc2(EXPIRED)
+    ec2 = DetailedEc2(EXPIRED)
     (found,) = details.list_blocks(ec2, REGION)
     assert (found.instances, found.health) == ((), None)
     assert ec2.operations() == ["DescribeCapacityReservations"]
@@ -90,4 +90,4 @@ def test_unreadable_reservation_is_an_error():
 
 def test_unknown_reservation_is_an_error():
     with pytest.raises(NotFoundError):
-        details.describe(KnowingEc2(), REGION, ID)
+        details.describe(DetailedEc2(), REGION, ID)

@@ -12,7 +12,7 @@ from tests.unit.reservations_support import (
     SCHEDULED,
     ULTRASERVERS,
     UNPAID,
-    KnowingEc2,
+    DetailedEc2,
     everything,
 )
 from torchneuron.capacity_blocks import details, reservations, show_reservations
@@ -73,8 +73,8 @@ def test_json_has_the_same_names_for_every_reservation():
 
 
 def test_empty_list_says_so():
-    assert listed(KnowingEc2()) == "No Capacity Block in sa-east-1.\n"
-    assert json.loads(listed(KnowingEc2(), output="json")) == {"region": REGION, "reservations": []}
+    assert listed(DetailedEc2()) == "No Capacity Block in sa-east-1.\n"
+    assert json.loads(listed(DetailedEc2(), output="json")) == {"region": REGION, "reservations": []}
 
 
 @pytest.mark.parametrize("zone", ["UTC", "BRT+3", "NZDT-13"])
@@ -96,7 +96,7 @@ def test_unknown_output_is_refused_with_the_known_ones():
 def test_unreadable_price_tag_refers_to_the_bill(in_zone):
     in_zone("UTC")
     block = {**SCHEDULED, "Tags": [{"Key": "torchneuron:upfront-fee", "Value": "a lot"}]}
-    assert "see the AWS bill" in described(KnowingEc2(block), block["CapacityReservationId"])
+    assert "see the AWS bill" in described(DetailedEc2(block), block["CapacityReservationId"])
 
 
 def test_cancellation_says_that_instances_keep_running(capsys):

@@ -1,7 +1,7 @@
-"""An EC2 that fails as told to: requests lost on the way there or back, late ones, 5xx, throttling, kills.
+"""An EC2 that fails as configured: lost requests and responses, late requests, 5xx, throttling, kills.
 
-Time is simulated. What AWS accepts takes effect, and shows, some time later: within the 15 and the five minutes that
-`torchneuron.capacity_blocks.once.SETTLE_TIME` is made of.
+Time is simulated. A request takes effect up to 15 minutes later and shows up to five minutes after that: together,
+`torchneuron.capacity_blocks.once.SETTLE_TIME`.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ EXTENSION_OFFERING = "cbe-0123456789abcdef0"
 
 
 LOST = ("lost-before", "lost-after", "late", "5xx-before", "5xx-after", "proxy-after")
-TURNED_AWAY = ("throttled", "unreachable", "denied")
+REFUSALS = ("throttled", "unreachable", "denied")
 KILLS = ("killed-before", "killed-after")
-OUTCOMES = ("ok", *LOST, *TURNED_AWAY, *KILLS)
+OUTCOMES = ("ok", *LOST, *REFUSALS, *KILLS)
 
 
 @dataclass
 class Accepted:
-    """Something bought: what EC2 shows of it, from when on it is so, and from when on it shows."""
+    """A purchase: how EC2 shows it, when it takes effect, and from when on it shows."""
 
     shown: dict[str, Any]
     effective: datetime
@@ -38,9 +38,9 @@ class Accepted:
 
 @dataclass
 class UnreliableEc2:
-    """`outcomes` are taken one a call, then all goes well. `late` is seconds below 900, `unseen` below 300.
+    """Each call uses up one of `outcomes`; after that all calls succeed. `late` is below 900 s, `unseen` below 300 s.
 
-    `payments`: how often what was bought is seen as payment-pending before it is paid. `block` is owned from the start.
+    `payments`: how often a purchase shows as payment-pending before it is paid. `block` is owned from the start.
     """
 
     outcomes: list[str]
@@ -56,14 +56,14 @@ class UnreliableEc2:
     sent: int = 0
 
     def made(self) -> int:
-        """How many purchases took effect. A test buys blocks or extensions, not both."""
+        """How many purchases took effect. A test buys either blocks or extensions."""
         return len(self.blocks) + len(self.extensions)
 
     def sleep(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
     def answer(self, _: Any = None, __: Any = None) -> bool:
-        """The person's yes, or their reading of what is told: nothing but a kill can come between."""
+        """The user's approval, or the report to the user: only a kill can interrupt it."""
         if self.outcomes and self.outcomes[0] in KILLS:
             self._call(lambda: True, lambda: None)
         return True
@@ -75,7 +75,7 @@ class UnreliableEc2:
     def describe_capacity_reservations(self, **request: Any) -> dict[str, Any]:
         def found() -> dict[str, Any]:
             ids = request["CapacityReservationIds"]
-            chosen = [one for one in self._reservations() if one["CapacityReservationId"] in ids]
+            chosen = [owned for owned in self._reservations() if owned["CapacityReservationId"] in ids]
             if not chosen:
                 raise refusal("InvalidCapacityReservationId.NotFound")
             return dated({"CapacityReservations": chosen})
@@ -93,7 +93,7 @@ class UnreliableEc2:
         return self._send(buy)
 
     def purchase_capacity_block_extension(self, **request: Any) -> dict[str, Any]:
-        # AWS sells another only when the one before is paid: a second request is always a mistake here.
+        # AWS sells another extension only once the previous one is paid: a second request is always a mistake here.
         bought = {**_extension_offering(), "CapacityBlockExtensionStatus": "payment-pending"}
 
         def buy(after: int) -> dict[str, Any]:
@@ -117,19 +117,21 @@ class UnreliableEc2:
 
     def _reservations(self) -> list[dict[str, Any]]:
         mine = dict(self.block)
-        if any(one["CapacityBlockExtensionStatus"] == "payment-succeeded" for one in self._visible(self.extensions)):
+        if any(
+            bought["CapacityBlockExtensionStatus"] == "payment-succeeded" for bought in self._visible(self.extensions)
+        ):
             mine["EndDate"] = END + timedelta(hours=24)
         return [mine, *self._visible(self.blocks)]
 
     def _visible(self, accepted: list[Accepted]) -> list[dict[str, Any]]:
-        """What shows now; each time something shows, its payment is one look further."""
-        shown = [one.shown for one in accepted if one.visible <= self.now]
-        for one in shown:
-            if one.get("State") == "payment-pending" and self._is_paid():
-                one["State"] = "scheduled"
-            if one.get("CapacityBlockExtensionStatus") == "payment-pending" and self._is_paid():
-                one["CapacityBlockExtensionStatus"] = "payment-failed" if self.fails_to_pay else "payment-succeeded"
-        return [dict(one) for one in shown]
+        """What shows now. Each time a purchase shows, its payment advances by one step."""
+        shown = [purchase.shown for purchase in accepted if purchase.visible <= self.now]
+        for raw in shown:
+            if raw.get("State") == "payment-pending" and self._is_paid():
+                raw["State"] = "scheduled"
+            if raw.get("CapacityBlockExtensionStatus") == "payment-pending" and self._is_paid():
+                raw["CapacityBlockExtensionStatus"] = "payment-failed" if self.fails_to_pay else "payment-succeeded"
+        return [dict(raw) for raw in shown]
 
     def _is_paid(self) -> bool:
         self.payments -= 1
