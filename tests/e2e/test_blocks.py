@@ -80,8 +80,8 @@ def test_plain_deploy_beside_a_free_block_is_refused_and_makes_nothing(account):
 @pytest.mark.attack("start a machine on demand without an answer, from a script")
 def test_on_demand_launch_needs_an_answer(account):
     told = account.refused(*DEPLOY, "--on-demand")
-    assert "This starts 1 x trn2.3xlarge on demand in sa-east-1: its price is not known" in told
-    assert "in practice sold as Capacity Blocks only" in told
+    assert "This starts 1 x trn2.3xlarge on demand in sa-east-1: price unknown" in told
+    assert "is sold as Capacity Blocks only" in told
     assert "Nothing was started." in told
     assert account.machines() == []
 

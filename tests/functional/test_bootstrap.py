@@ -8,10 +8,10 @@ from torchneuron.deploy.state_bucket import bootstrap
 
 
 @pytest.mark.parametrize("region", ["sa-east-1", "us-east-1"])
-def test_a_bucket_is_made_private_versioned_encrypted_and_tls_only(aws, config, region):
-    here = Aws(region)
-    report = bootstrap(here.s3(), here.sts(), config, region)
-    s3, name = here.s3(), report.name
+def test_a_bucket_is_created_private_versioned_encrypted_and_tls_only(rehearsal_endpoint, config, region):
+    aws = Aws(region)
+    report = bootstrap(aws.s3(), aws.sts(), config, region)
+    s3, name = aws.s3(), report.name
     assert report.created
     assert name.startswith("torchneuron-code-server-tfstate-")
     assert s3.get_bucket_location(Bucket=name)["LocationConstraint"] == (None if region == "us-east-1" else region)
@@ -24,15 +24,15 @@ def test_a_bucket_is_made_private_versioned_encrypted_and_tls_only(aws, config, 
     assert rules == [{"ObjectOwnership": "BucketOwnerEnforced"}]
 
 
-def test_the_second_run_finds_everything_right(aws, config):
+def test_the_second_run_changes_nothing(aws, config):
     first = bootstrap(aws.s3(), aws.sts(), config, "sa-east-1")
-    again = bootstrap(aws.s3(), aws.sts(), settings.load(config.path), "sa-east-1")
-    assert (again.name, again.created, again.changed) == (first.name, False, ())
+    second = bootstrap(aws.s3(), aws.sts(), settings.load(config.path), "sa-east-1")
+    assert (second.name, second.created, second.changed) == (first.name, False, ())
     assert settings.load(config.path).backend["bucket"] == first.name
 
 
-def test_a_bucket_made_by_hand_is_put_right(aws, config):
-    name = "made-by-hand"
+def test_a_bucket_created_by_hand_is_corrected(aws, config):
+    name = "created-by-hand"
     document = json.loads(config.path.read_text())
     document["backend"].update(bucket=name, region="sa-east-1")
     config.path.write_text(json.dumps(document))

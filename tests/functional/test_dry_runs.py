@@ -81,7 +81,7 @@ def test_a_dry_run_makes_no_bucket(invoke, config, client, changes):
     before = config.path.read_bytes()
     done = []
     assert changes(lambda: done.append(invoke("bootstrap", "-r", REGION, "--dry-run"))) == set()
-    assert "would be made." in done[0].out
+    assert "would be created." in done[0].out
     assert "Would be set: public access blocked," in done[0].out
     assert "Dry run. Nothing was changed." in done[0].err
     assert client("s3").list_buckets()["Buckets"] == []
@@ -94,7 +94,7 @@ def test_a_dry_run_says_what_a_bucket_lacks(invoke, config, client, changes):
     client("s3").put_bucket_versioning(Bucket=bucket["Name"], VersioningConfiguration={"Status": "Suspended"})
     done = []
     assert changes(lambda: done.append(invoke("bootstrap", "-r", REGION, "--dry-run"))) == set()
-    assert "is there.\nWould be set: versioned.\n" in done[0].out
+    assert "already exists.\nWould be set: versioned.\n" in done[0].out
 
 
 @pytest.mark.attack("A newcomer tries setup --cancel with --dry-run, and the run is cancelled")

@@ -1,4 +1,4 @@
-"""What an on-demand launch costs, from a rehearsed price list."""
+"""The price of an on-demand launch, from the rehearsal's price list."""
 
 import json
 from decimal import Decimal
@@ -19,17 +19,17 @@ def test_price_of_an_instance_hour_is_the_list_price(in_ohio, client):
     assert hourly_price(in_ohio, "trn1.32xlarge") == Decimal("21.5")
     assert hourly_price(in_ohio, "trn2.48xlarge") is None
     listed = client("pricing", "us-east-1").get_products(ServiceCode="AmazonEC2")["PriceList"]
-    assert {json.loads(one)["product"]["attributes"]["instanceType"] for one in listed} == {"trn1.32xlarge"}
+    assert {json.loads(product)["product"]["attributes"]["instanceType"] for product in listed} == {"trn1.32xlarge"}
 
 
 @pytest.mark.attack("start a machine on demand without a question, from a script")
 def test_on_demand_launch_is_not_made_without_an_answer(in_ohio, capsys):
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as raised:
         confirm(in_ohio, "trn1.32xlarge", 2, yes=False)
-    assert "Nothing was started." in refused.value.what
-    assert "--yes" in refused.value.do
-    told = capsys.readouterr().err
-    assert "2 x trn1.32xlarge on demand in us-east-2: 21.50 USD an hour each, 43.00 USD together." in told
+    assert "Nothing was started." in raised.value.what
+    assert "--yes" in raised.value.do
+    output = capsys.readouterr().err
+    assert "2 x trn1.32xlarge on demand in us-east-2: 21.50 USD per instance-hour, 43.00 USD in total." in output
 
 
 def test_no_to_an_on_demand_launch_starts_nothing(in_ohio, monkeypatch):
@@ -38,12 +38,12 @@ def test_no_to_an_on_demand_launch_starts_nothing(in_ohio, monkeypatch):
         confirm(in_ohio, "trn1.32xlarge", 1, yes=False)
 
 
-def test_type_sold_as_blocks_only_is_said_to_be(in_ohio, capsys):
+def test_type_sold_as_blocks_only_is_reported(in_ohio, capsys):
     confirm(in_ohio, "trn2.48xlarge", 1, yes=True)
-    told = capsys.readouterr().err
-    assert "its price is not known, AWS lists none." in told
-    assert "in practice sold as Capacity Blocks only" in told
-    assert "invoke cb.search -t trn2.48xlarge -r us-east-2" in told
+    output = capsys.readouterr().err
+    assert "price unknown, AWS does not list one." in output
+    assert "is sold as Capacity Blocks only" in output
+    assert "invoke cb.search -t trn2.48xlarge -r us-east-2" in output
     confirm(in_ohio, "trn1.32xlarge", 1, yes=True)
     assert "Blocks only" not in capsys.readouterr().err
 
@@ -59,7 +59,7 @@ def test_type_sold_as_blocks_only_is_said_to_be(in_ohio, capsys):
 def test_price_that_cannot_be_read_stops_no_launch(in_ohio, faults, fault, capsys):
     faults({"operation": "GetProducts", **fault})
     confirm(in_ohio, "trn1.32xlarge", 1, yes=True)
-    assert "its price is not known. Could not read the price" in capsys.readouterr().err
+    assert "price unknown. Could not read the price" in capsys.readouterr().err
 
 
 def test_prices_are_served_in_three_regions_only(rehearsal_endpoint, clients):

@@ -177,7 +177,7 @@ def test_what_may_not_be_looked_at_does_not_fail_a_removal(settings, capsys):
     destroy.destroy(settings, FakeAws(), yes=True)
     told = capsys.readouterr().err
     assert "Removed." in told
-    assert "may have left cannot be seen" in told
+    assert "the search for orphaned resources is incomplete" in told
 
 
 def look(settings, region):
@@ -207,7 +207,7 @@ def test_what_fails_after_the_launch_names_the_machine_and_the_command_that_goes
 def test_on_demand_machine_is_not_launched_without_an_answer(settings, capsys):
     with pytest.raises(InputError, match="Nothing was started"):
         deploy.deploy(settings, FakeAws(), ON_DEMAND)
-    assert "on demand in sa-east-1: its price is not known." in capsys.readouterr().err
+    assert "on demand in sa-east-1: price unknown." in capsys.readouterr().err
     assert "apply" not in (stack(settings, "sa-east-1") / "ran").read_text().split()
 
 

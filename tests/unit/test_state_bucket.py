@@ -13,7 +13,7 @@ from torchneuron.deploy.state_bucket import BucketReport, bootstrap, bucket_name
 ACCOUNT = "123456789012"
 REGION = "sa-east-1"
 NAME = f"torchneuron-code-server-tfstate-{ACCOUNT}-{REGION}"
-EVERY_SETTING = (
+ALL_SETTINGS = (
     "public access blocked",
     "access by policy only, no ACLs",
     "TLS only",
@@ -29,7 +29,7 @@ class FakeSts(StandIn):
 
 
 class FakeS3(StandIn):
-    """Buckets by name, each an owner and its settings as S3 returns them; `writes` are what changed them."""
+    """Buckets by name, each with its owner and the responses of S3; `writes` are the operations that changed them."""
 
     class meta:  # noqa: N801 - boto3's own
         partition = "aws"
@@ -94,7 +94,7 @@ class FakeS3(StandIn):
 
 @pytest.fixture
 def project(tmp_path):
-    """The project's own settings, in a copy; changes to "backend" by keyword."""
+    """Returns a copy of the project's settings, with `backend` replaced."""
 
     def make(**backend):
         document = json.loads((settings.PROJECT_ROOT / "config.json").read_text())
@@ -105,15 +105,15 @@ def project(tmp_path):
     return make
 
 
-def test_a_new_bucket_gets_every_setting_and_goes_into_the_settings(project):
+def test_a_new_bucket_gets_all_settings_and_is_saved(project):
     s3, config = FakeS3(), project()
     report = bootstrap(s3, FakeSts(), config, REGION)
-    made_with_it = "access by policy only, no ACLs"
+    set_at_creation = "access by policy only, no ACLs"
     assert report == BucketReport(
         NAME,
         REGION,
         created=True,
-        changed=tuple(one for one in EVERY_SETTING if one != made_with_it),
+        changed=tuple(name for name in ALL_SETTINGS if name != set_at_creation),
         settings_saved=True,
     )
     backend = settings.load(config.path).backend
@@ -144,21 +144,21 @@ def test_the_second_run_changes_nothing(project):
     assert s3.writes == []
 
 
-def test_a_bucket_half_made_is_finished(project):
+def test_an_incomplete_bucket_is_completed(project):
     s3 = FakeS3()
     s3.add(NAME)
     report = bootstrap(s3, FakeSts(), project(), REGION)
     assert not report.created
-    assert report.changed == EVERY_SETTING
+    assert report.changed == ALL_SETTINGS
 
 
-def test_us_east_1_is_asked_for_without_a_location(project, tmp_path):
+def test_us_east_1_is_requested_without_a_location(project, tmp_path):
     s3, config = FakeS3(), project()
     report = bootstrap(s3, FakeSts(), config, "us-east-1")
     assert s3.buckets[report.name]["location"] is None
 
 
-def test_what_others_have_set_is_kept(project):
+def test_settings_of_others_are_kept(project):
     s3 = FakeS3()
     theirs = {
         "Sid": "Theirs",
@@ -176,29 +176,29 @@ def test_what_others_have_set_is_kept(project):
     bootstrap(s3, FakeSts(), project(), REGION)
     bucket = s3.buckets[NAME]
     statements = json.loads(bucket["get_bucket_policy"]["Policy"])["Statement"]
-    assert [one["Sid"] for one in statements] == ["Theirs", "DenyWithoutTLS"]
+    assert [statement["Sid"] for statement in statements] == ["Theirs", "DenyWithoutTLS"]
     assert bucket["get_bucket_encryption"]["ServerSideEncryptionConfiguration"]["Rules"] == [kms]
     assert {"Key": "Team", "Value": "ml"} in bucket["get_bucket_tagging"]["TagSet"]
 
 
-def test_a_bucket_of_somebody_else_is_refused_and_nothing_is_written(project):
+def test_a_bucket_of_another_account_is_refused_and_nothing_is_written(project):
     s3, config = FakeS3(), project()
     s3.add(NAME, owner="999999999999")
-    with pytest.raises(InputError, match="not one that account 123456789012 may use"):
+    with pytest.raises(InputError, match="Account 123456789012 may not use"):
         bootstrap(s3, FakeSts(), config, REGION)
     assert s3.writes == []
     assert settings.load(config.path).backend["bucket"] is None
 
 
-def test_a_name_taken_between_looking_and_making_is_refused(project):
+def test_a_name_taken_between_lookup_and_creation_is_refused(project):
     s3 = FakeS3()
     s3.head_bucket = lambda **_: (_ for _ in ()).throw(refusal("404", status=404))
     s3.add(NAME, owner="999999999999")
-    with pytest.raises(InputError, match="may use"):
+    with pytest.raises(InputError, match="may not use"):
         bootstrap(s3, FakeSts(), project(), REGION)
 
 
-def test_the_bucket_the_settings_name_is_kept_for_every_region(project):
+def test_the_bucket_in_the_settings_is_used_for_every_region(project):
     s3 = FakeS3()
     config = project(type="s3", bucket="our-own-state", region="us-east-2")
     report = bootstrap(s3, FakeSts(), config, REGION)
@@ -207,39 +207,39 @@ def test_the_bucket_the_settings_name_is_kept_for_every_region(project):
     assert not report.settings_saved
 
 
-@pytest.mark.parametrize("said", [{}, {"region": "us-east-2"}])
-def test_the_region_of_a_bucket_is_where_it_is_whatever_the_settings_say(project, said):
-    """Terraform's backend fails in another one."""
+@pytest.mark.parametrize("saved", [{}, {"region": "us-east-2"}])
+def test_the_actual_region_of_the_bucket_is_saved(project, saved):
+    """Terraform's S3 backend fails with another region."""
     s3 = FakeS3()
     s3.add("our-own-state")["location"] = "eu-west-1"
-    report = bootstrap(s3, FakeSts(), project(type="s3", bucket="our-own-state", **said), REGION)
+    report = bootstrap(s3, FakeSts(), project(type="s3", bucket="our-own-state", **saved), REGION)
     assert (report.region, report.settings_saved) == ("eu-west-1", True)
 
 
-def test_state_kept_in_files_on_purpose_stays_there(project):
+def test_local_state_stays_local(project):
     s3 = FakeS3()
     with pytest.raises(InputError, match="'local'"):
         bootstrap(s3, FakeSts(), project(type="local", path="state"), REGION)
     assert s3.buckets == {}
 
 
-def test_a_setting_that_may_not_be_written_is_an_error(project):
+def test_a_denied_setting_is_an_error(project):
     s3 = FakeS3()
 
     def refuse(**_):
         raise refusal("AccessDenied", "User is not authorized to perform: s3:PutBucketVersioning", status=403)
 
     s3.put_bucket_versioning = refuse
-    with pytest.raises(AccessError, match="s3:PutBucketVersioning") as refused:
+    with pytest.raises(AccessError, match="s3:PutBucketVersioning") as raised:
         bootstrap(s3, FakeSts(), project(), REGION)
-    assert isinstance(refused.value, AwsError)
+    assert isinstance(raised.value, AwsError)
 
 
 @given(
     project=st.from_regex(r"[a-z][a-z0-9-]{1,38}[a-z0-9]", fullmatch=True),
     region=st.sampled_from(["sa-east-1", "ap-southeast-4", "us-gov-west-1"]),
 )
-def test_every_project_gets_a_name_s3_takes(project, region):
+def test_bucket_names_are_valid_for_every_project(project, region):
     name = bucket_name(project, ACCOUNT, region)
     assert len(name) <= 63
     assert name.endswith(f"-tfstate-{ACCOUNT}-{region}")
@@ -248,10 +248,10 @@ def test_every_project_gets_a_name_s3_takes(project, region):
 
 
 def test_two_long_projects_do_not_share_a_bucket():
-    one, other = ("a-project-with-a-long-name-for-" + end for end in ("training", "serving"))
-    assert bucket_name(one, ACCOUNT, REGION) != bucket_name(other, ACCOUNT, REGION)
+    first, second = ("a-project-with-a-long-name-for-" + end for end in ("training", "serving"))
+    assert bucket_name(first, ACCOUNT, REGION) != bucket_name(second, ACCOUNT, REGION)
 
 
-def test_the_report_says_what_was_done(capsys):
+def test_the_report(capsys):
     show(BucketReport("b", REGION, created=False, changed=("versioned",), settings_saved=False))
-    assert capsys.readouterr().out == "State bucket b in sa-east-1: was there.\nSet: versioned.\n"
+    assert capsys.readouterr().out == "State bucket b in sa-east-1: already exists.\nSet: versioned.\n"

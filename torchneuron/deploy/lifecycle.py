@@ -22,10 +22,11 @@ def bootstrap(region: str, *, dry_run: bool) -> None:
     """`invoke bootstrap`."""
     settings = config.load()
     aws = Aws(settings.region(region))
+    report = state_bucket.bootstrap(aws.s3(), aws.sts(), settings, aws.region, dry_run=dry_run)
     if dry_run:
-        state_bucket.show_dry_run(state_bucket.try_out(aws.s3(), aws.sts(), settings, aws.region))
+        state_bucket.show_dry_run(report)
     else:
-        state_bucket.show(state_bucket.bootstrap(aws.s3(), aws.sts(), settings, aws.region))
+        state_bucket.show(report)
 
 
 def try_out_deploy(given: Mapping[str, Any], *, skip_setup: bool, allow_replace: bool, release_data: bool) -> None:

@@ -1,6 +1,6 @@
-"""What an on-demand launch costs, said before it is made, and the question about it.
+"""The price of an on-demand launch, and the confirmation before it.
 
-Prices are the Price List Query API's: AWS Price List user guide, "Finding services and products".
+Prices come from the Pricing API (AWS Price List user guide, "Finding services and products").
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from torchneuron.core import display
 from torchneuron.core.errors import AwsError, Declined, InputError
 from torchneuron.core.text import price, quoted
 
-# One Linux instance on shared hardware, without software that costs extra, on no reservation.
+# A Linux instance with shared tenancy, without licensed software or a reservation.
 _LINUX = {"operatingSystem": "Linux", "tenancy": "Shared", "preInstalledSw": "NA", "capacitystatus": "Used"}
 _CURRENCY = "USD"
 
 
 def confirm(aws: Aws, instance_type: str, count: int, *, yes: bool) -> None:
-    """Say that `count` machines start on demand and at which price, and ask unless `yes`.
+    """Show what an on-demand launch of `count` instances costs, and ask for confirmation unless `yes`.
 
-    Raises Declined for a no, InputError where nobody can answer.
+    Raises Declined for a no, and InputError without a terminal.
     """
     launch = f"{count} x {instance_type} on demand in {aws.region}"
     display.note(f"This starts {launch}: {_cost(aws, instance_type, count)}")
     if is_sold_as_blocks_only(instance_type):
         display.note(
-            f"{instance_type} is in practice sold as Capacity Blocks only: AWS refuses nearly every on-demand launch"
+            f"In practice {instance_type} is sold as Capacity Blocks only: AWS rejects nearly every on-demand launch"
             " (InsufficientInstanceCapacity). To find a block:"
             f" invoke cb.search -t {quoted(instance_type)} -r {aws.region}"
         )
@@ -43,32 +43,32 @@ def confirm(aws: Aws, instance_type: str, count: int, *, yes: bool) -> None:
 
 
 def hourly_price(aws: Aws, instance_type: str) -> Decimal | None:
-    """The list price of an instance-hour in USD; None where AWS lists none.
+    """The list price of an instance-hour in USD; None if AWS lists none.
 
-    Raises AwsError and InputError when the prices cannot be read.
+    Raises AwsError or InputError if the price cannot be read.
     """
-    wanted = {"instanceType": instance_type, "regionCode": aws.region, **_LINUX}
+    attributes = {"instanceType": instance_type, "regionCode": aws.region, **_LINUX}
     with reading("read the price"):
-        answer = aws.pricing().get_products(
+        response = aws.pricing().get_products(
             ServiceCode="AmazonEC2",
             FormatVersion="aws_v1",
-            Filters=[{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()],
+            Filters=[{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in attributes.items()],
         )
-        # One product is expected. Of several, the dearest: no launch costs more than was said.
-        return max((price for product in answer["PriceList"] for price in _prices(json.loads(product))), default=None)
+        # One product is expected. Of several, the highest price: a launch never costs more than shown.
+        return max((price for product in response["PriceList"] for price in _prices(json.loads(product))), default=None)
 
 
 def _cost(aws: Aws, instance_type: str, count: int) -> str:
-    until = f"Paid until it ends: invoke destroy -r {aws.region}"
+    charges = f"Charges end with: invoke destroy -r {aws.region}"
     try:
-        with display.waiting("Looking for the price"):
+        with display.waiting("Looking up the price"):
             hourly = hourly_price(aws, instance_type)
     except (AwsError, InputError) as error:
-        return f"its price is not known. {error.what} {until}"
+        return f"price unknown. {error.what} {charges}"
     if hourly is None:
-        return f"its price is not known, AWS lists none. {until}"
-    together = f", {price(hourly * count, _CURRENCY)} together" if count > 1 else ""
-    return f"{price(hourly, _CURRENCY)} an hour each{together}. {until}"
+        return f"price unknown, AWS does not list one. {charges}"
+    total = f", {price(hourly * count, _CURRENCY)} in total" if count > 1 else ""
+    return f"{price(hourly, _CURRENCY)} per instance-hour{total}. {charges}"
 
 
 def _prices(product: Mapping[str, Any]) -> Iterator[Decimal]:
