@@ -103,7 +103,7 @@ def test_what_is_gone_is_not_paid_and_a_full_block_says_who_is_on_it(told):
         "is not on sale in sa-east-1",
         "No Capacity Block on sale",
         "Bought: cr-",
-        "has room for 0 of the 1 machines",
+        "has room for 0 of the 1 instances",
         "0 free",
         "Applied.",
     )

@@ -1,4 +1,4 @@
-"""Which Capacity Block a deploy launches on, and what is refused because of one."""
+"""The Capacity Block a deploy launches on, and launches refused because of one."""
 
 import dataclasses
 from datetime import timedelta
@@ -14,9 +14,9 @@ from torchneuron.capacity_blocks.block_choice import (
     choose,
     current_id,
     is_over,
-    kept_instead,
-    move_up,
-    refuse_beside_block,
+    require_launch_choice,
+    save_current,
+    saved_block_to_keep,
 )
 from torchneuron.core import config
 from torchneuron.core.errors import InputError, NotFoundError
@@ -43,7 +43,7 @@ def scheduled(reservation_id=NEXT, *, hours=96, **changes):
 
 
 class FakeAws(StandIn):
-    """A region with `blocks`; two subnets of its default VPC are in their zone; `saved` is in Parameter Store."""
+    """A region with `blocks`, two subnets of the default VPC in their zone, and `saved` in Parameter Store."""
 
     region = REGION
 
@@ -81,24 +81,24 @@ def test_saved_block_is_used_in_its_saved_subnet():
 
 
 @pytest.mark.parametrize("saved", [{}, {"reservation": LATER, "subnet": OTHER_SUBNET}])
-def test_named_block_never_takes_the_subnet_of_another(saved):
+def test_named_block_does_not_use_the_subnet_of_another(saved):
     assert chosen(FakeAws(active(), saved=saved), capacity_reservation_id=BLOCK) == Place(BLOCK, FOUND_SUBNET)
 
 
-def test_named_block_with_a_named_subnet_reads_nothing_that_is_saved():
+def test_named_block_with_a_named_subnet_does_not_read_parameters():
     aws = FakeAws(active(), saved={})
     assert chosen(aws, capacity_reservation_id=BLOCK, subnet_id=SAVED_SUBNET) == Place(BLOCK, SAVED_SUBNET)
     assert aws.ssm().operations == []
 
 
 @pytest.mark.attack("buy a second block for later while the first is active, then deploy on the saved one")
-def test_active_block_is_used_though_a_scheduled_one_is_saved(capsys):
+def test_active_block_is_used_instead_of_a_saved_scheduled_one(capsys):
     aws = FakeAws(active(), scheduled(), saved={"reservation": NEXT, "subnet": SAVED_SUBNET})
     assert chosen(aws) == Place(BLOCK, FOUND_SUBNET)
     assert f"Using the Capacity Block {BLOCK}: instances are terminated in 19 h 30 min." in capsys.readouterr().err
 
 
-def test_active_block_that_was_never_saved_is_used():
+def test_active_block_that_is_not_saved_is_used():
     assert chosen(FakeAws(active(), saved={})) == Place(BLOCK, FOUND_SUBNET)
 
 
@@ -112,12 +112,12 @@ def test_active_block_that_was_never_saved_is_used():
         active(ReservationType="default"),
     ],
 )
-def test_block_that_can_take_the_machines_is_used_instead_of_one_that_cannot(first):
+def test_block_with_room_is_used_instead_of_an_unusable_saved_one(first):
     aws = FakeAws(first, active(NEXT, hours=30), active(LATER, hours=50))
     assert chosen(aws) == Place(LATER, FOUND_SUBNET)
 
 
-def test_named_subnet_decides_between_blocks_in_two_zones():
+def test_named_subnet_selects_the_block_in_its_zone():
     aws = FakeAws(active(), active(NEXT, AvailabilityZone="sa-east-1c"))
     assert chosen(aws, subnet_id=OTHER_SUBNET) == Place(NEXT, OTHER_SUBNET)
 
@@ -145,7 +145,7 @@ def test_subnet_that_does_not_exist_is_refused():
     [
         (scheduled(BLOCK), "is scheduled, not active.", "invoke cb.wait --until active"),
         (reservation(BLOCK, "expired"), "is expired, not active", "invoke cb.search"),
-        (active(hours=0.4), "can no longer be used: AWS takes its instances back", "invoke cb.extend"),
+        (active(hours=0.4), "can no longer be used: AWS terminates its instances", "invoke cb.extend"),
         (active(InstanceType="trn2.48xlarge"), "is for trn2.48xlarge, not trn2.3xlarge", "-t trn2.48xlarge"),
         (active(ReservationType="default"), "is an on-demand reservation, not a Capacity Block", "invoke cb.list"),
     ],
@@ -156,14 +156,14 @@ def test_block_that_cannot_be_used_is_refused(block, what, do):
     assert do in error.do
 
 
-def test_block_needs_room_for_all_that_is_launched():
+def test_block_needs_room_for_all_instances():
     assert chosen(FakeAws(active()), launching=2) == Place(BLOCK, SAVED_SUBNET)
     error = refused(FakeAws(active()), launching=3)
-    assert "has room for 2 of the 3 machines to launch" in error.what
+    assert "has room for 2 of the 3 instances to launch" in error.what
     assert f"invoke cb.describe --reservation-id {BLOCK}" in error.why
 
 
-def test_refusal_lists_every_block_that_would_do_with_its_command():
+def test_refusal_lists_other_usable_blocks_with_their_commands():
     blocks = [
         active(AvailableInstanceCount=0),
         active(NEXT),
@@ -172,7 +172,7 @@ def test_refusal_lists_every_block_that_would_do_with_its_command():
     ]
     error = refused(FakeAws(*blocks), capacity_reservation_id=BLOCK)
     assert error.do.splitlines()[1:] == [
-        "Other blocks that would do:",
+        "Other blocks that can be used:",
         f"  {NEXT}: trn2.3xlarge in {ZONE}, active, 2 of 4 free, instances are terminated in 19 h 30 min",
         f"    invoke deploy --use-capacity-block --capacity-reservation-id {NEXT} -t trn2.3xlarge -r {REGION}",
         f"  {LATER}: trn2.3xlarge in {ZONE}, scheduled, for 1, starts in 4 d",
@@ -181,7 +181,7 @@ def test_refusal_lists_every_block_that_would_do_with_its_command():
     ]
 
 
-def test_nothing_saved_and_nothing_active_is_refused_with_what_starts_later():
+def test_refusal_without_an_active_block_lists_scheduled_ones():
     error = refused(FakeAws(scheduled(), saved={}), kind=NotFoundError)
     assert "No Capacity Block is saved for sa-east-1" in error.what
     assert f"invoke cb.wait --until active --reservation-id {NEXT}" in error.do
@@ -193,9 +193,9 @@ def test_nothing_saved_and_nothing_active_is_refused_with_what_starts_later():
     ("block", "first"),
     [(active(), ""), (scheduled(hours=23), f"invoke cb.wait --until active --reservation-id {NEXT} -r {REGION} && ")],
 )
-def test_launch_beside_a_paid_block_is_refused_with_both_commands(block, first):
+def test_launch_with_a_matching_paid_block_is_refused_with_both_commands(block, first):
     with pytest.raises(InputError, match="You have a Capacity Block for trn2") as caught:
-        refuse_beside_block(FakeAws(block, saved={}), "trn2.3xlarge")
+        require_launch_choice(FakeAws(block, saved={}), "trn2.3xlarge")
     assert block["CapacityReservationId"] in caught.value.why
     assert f"  {first}invoke deploy -t trn2.3xlarge -r sa-east-1 --use-capacity-block" in caught.value.do.splitlines()
     assert "  invoke deploy -t trn2.3xlarge -r sa-east-1 --on-demand" in caught.value.do.splitlines()
@@ -212,8 +212,8 @@ def test_launch_beside_a_paid_block_is_refused_with_both_commands(block, first):
         reservation(BLOCK, "payment-failed"),
     ],
 )
-def test_block_that_does_not_fit_stops_no_launch(block):
-    refuse_beside_block(FakeAws(block), "trn2.3xlarge")
+def test_block_that_does_not_match_does_not_refuse_a_launch(block):
+    require_launch_choice(FakeAws(block), "trn2.3xlarge")
 
 
 @pytest.mark.attack("buy a block for next week while the saved one is active")
@@ -229,39 +229,39 @@ def test_block_that_does_not_fit_stops_no_launch(block):
         (reservation("cr-0fedcba9876543210"), False),
     ],
 )
-def test_purchase_displaces_no_block_that_still_can_take_machines(saved, kept):
+def test_purchase_does_not_replace_a_saved_block_that_is_usable_earlier(saved, kept):
     aws = FakeAws(saved, scheduled())
     bought = reservations.describe(aws.ec2(), REGION, NEXT)
-    instead = kept_instead(aws, bought)
-    assert (instead.id if instead else None) == (BLOCK if kept else None)
+    to_keep = saved_block_to_keep(aws, bought)
+    assert (to_keep.id if to_keep else None) == (BLOCK if kept else None)
 
 
-def test_purchase_is_saved_where_nothing_is_or_it_is_itself():
+def test_purchase_is_saved_if_no_other_block_is():
     for saved in ({}, {"reservation": NEXT, "subnet": SAVED_SUBNET}):
         aws = FakeAws(scheduled(), saved=saved)
-        assert kept_instead(aws, reservations.describe(aws.ec2(), REGION, NEXT)) is None
+        assert saved_block_to_keep(aws, reservations.describe(aws.ec2(), REGION, NEXT)) is None
 
 
-def test_next_block_moves_up_once_the_saved_one_is_over(capsys):
+def test_block_in_use_is_saved_once_the_saved_one_is_over(capsys):
     place = Place(NEXT, FOUND_SUBNET)
     aws = FakeAws(active(), active(NEXT))
-    move_up(aws, "p", place)
+    save_current(aws, "p", place)
     assert aws.ssm().values["/capacity-block/sa-east-1/reservation-id"] == BLOCK
     aws = FakeAws(reservation(BLOCK, "expired"), active(NEXT))
-    move_up(aws, "p", place)
+    save_current(aws, "p", place)
     assert aws.ssm().values["/capacity-block/sa-east-1/reservation-id"] == NEXT
     assert aws.ssm().values["/capacity-block/sa-east-1/subnet-id"] == FOUND_SUBNET
     assert f"{NEXT} is saved as the current block of sa-east-1." in capsys.readouterr().err
 
 
-def test_next_block_that_cannot_be_saved_is_a_warning(capsys):
+def test_failure_to_save_the_block_in_use_is_a_warning(capsys):
     aws = FakeAws(reservation(BLOCK, "expired"), active(NEXT))
     aws.ssm().broken = refusal("AccessDeniedException")
-    move_up(aws, "p", Place(NEXT, FOUND_SUBNET))
+    save_current(aws, "p", Place(NEXT, FOUND_SUBNET))
     assert f"Warning: {NEXT} is not saved as the current block" in capsys.readouterr().err
 
 
-def test_block_to_wait_for_is_the_saved_one_or_the_next_once_that_is_over():
+def test_current_block_is_the_saved_one_or_the_next_once_that_is_over():
     assert current_id(FakeAws(active(), scheduled())) == BLOCK
     assert current_id(FakeAws(reservation(BLOCK, "expired"), scheduled(LATER, hours=99), scheduled())) == NEXT
     assert current_id(FakeAws(reservation(BLOCK, "expired"))) == BLOCK
@@ -271,5 +271,5 @@ def test_block_to_wait_for_is_the_saved_one_or_the_next_once_that_is_over():
     ("block", "over"),
     [(active(), False), (reservation(BLOCK, "expired"), True), (active(hours=0), True), (active("cr-9"), True)],
 )
-def test_block_is_over_once_nothing_can_run_on_it(block, over):
+def test_block_is_over_once_no_instance_can_run_on_it(block, over):
     assert is_over(FakeAws(block), BLOCK) == over

@@ -1,4 +1,4 @@
-"""What is known to fail before a launch, or before a block is bought for one."""
+"""Problems reported before a launch, or before a block is bought for one."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from botocore.exceptions import EndpointConnectionError
 from tests.fakes import StandIn
 from tests.unit.capacity_fakes import REGION, ZONE, refusal
 from tests.unit.test_saved_block import DEFAULT_VPC, Ec2, subnet
-from torchneuron.capacity_blocks.launch_check import Launch, check, in_lines, problems, refuse
+from torchneuron.capacity_blocks.launch_check import Launch, check, format_problems, problems, refuse
 from torchneuron.core import config
 from torchneuron.core.errors import AccessError, InputError, NotFoundError, UnreachableError
 from torchneuron.deploy.preflight import find_subnet, needs_subnet
@@ -21,7 +21,7 @@ BOUGHT = Launch("trn2.3xlarge", subnet_id=OPEN, on_block=True, reservation_id="c
 
 
 class FakeEc2(Ec2):
-    """Offers trn2.3xlarge, of 12 vCPUs, in one zone; `dry_run` is the code that a launch is answered with."""
+    """Offers trn2.3xlarge, with 12 vCPUs, in one zone; `dry_run` is the error code of a launch."""
 
     dry_run = "DryRunOperation"
 
@@ -52,7 +52,7 @@ class FakeSsm(StandIn):
 
 
 class Quotas:
-    """A quota of vCPUs, by its code, or none that can be read."""
+    """vCPU quotas by code; others cannot be read."""
 
     def __init__(self, values):
         self.values = values
@@ -64,7 +64,7 @@ class Quotas:
 
 
 class FakeAws(StandIn):
-    """A region where everything is well, but for what a test changes."""
+    """A region in which every check passes, unless a test changes it."""
 
     def __init__(self, quotas=None, *, region=REGION, ssm=None):
         self.region = region
@@ -94,7 +94,7 @@ def test_launch_that_can_succeed_passes(launch):
     refuse(FakeAws(), SETTINGS, launch)
 
 
-def test_every_check_says_what_it_found():
+def test_every_check_reports_what_it_found():
     found = {result.name: result.found for result in check(FakeAws({"L-64569A79": 24.0}), SETTINGS, BLOCK)}
     assert found == {
         "AMI": f"{AMI}, by {SETTINGS.ami_parameters[REGION]}",
@@ -105,7 +105,7 @@ def test_every_check_says_what_it_found():
     }
 
 
-def test_dry_run_is_the_launch_that_the_stack_makes():
+def test_dry_run_is_the_launch_of_the_stack():
     aws = FakeAws()
     refuse(aws, SETTINGS, BOUGHT)
     (request,) = [request for name, request in aws.ec2().calls if name == "RunInstances"]
@@ -114,10 +114,10 @@ def test_dry_run_is_the_launch_that_the_stack_makes():
     assert request["InstanceMarketOptions"] == {"MarketType": "capacity-block"}
     assert request["CapacityReservationSpecification"]["CapacityReservationTarget"] == {"CapacityReservationId": "cr-1"}
     assert request["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
-    assert {one["ResourceType"] for one in request["TagSpecifications"]} == {"instance", "volume"}
+    assert {tags["ResourceType"] for tags in request["TagSpecifications"]} == {"instance", "volume"}
 
 
-def test_type_has_to_be_offered_where_the_subnet_is():
+def test_type_must_be_offered_in_the_zone_of_the_subnet():
     error = refused(FakeAws(), dataclasses.replace(ON_DEMAND, subnet_id=ELSEWHERE))
     assert f"not offered in sa-east-1c, where the subnet {ELSEWHERE} is" in error.what
     assert f"subnet in {ZONE}" in error.do
@@ -129,13 +129,13 @@ def test_type_has_to_be_offered_where_the_subnet_is():
     ("launch", "code", "how"),
     [(ON_DEMAND, "L-2C3B7624", "on demand"), (BLOCK, "L-64569A79", "on Capacity Blocks")],
 )
-def test_quota_that_can_be_read_has_to_be_enough(launch, code, how):
+def test_quota_that_is_too_small_is_refused(launch, code, how):
     error = refused(FakeAws({code: 0.0}), dataclasses.replace(launch, count=2))
     assert error.what == f"2 x trn2.3xlarge have 24 vCPUs, and this account may run 0 {how}."
     assert f"--quota-code {code} --desired-value 24" in error.do
 
 
-def test_quota_for_blocks_says_nothing_of_one_that_is_bought():
+def test_quota_does_not_apply_to_a_block_already_bought():
     refuse(FakeAws({"L-64569A79": 0.0}), SETTINGS, BOUGHT)
 
 
@@ -150,11 +150,11 @@ def test_region_that_is_not_configured_is_refused():
     aws = FakeAws(region="eu-central-1")
     found = {result.name: result for result in check(aws, SETTINGS, ON_DEMAND)}
     assert "Region 'eu-central-1' is not configured." in found["AMI"].problem.what
-    assert found["launch permission"].found == "not tried without an AMI"
+    assert found["launch permission"].found == "not checked: needs the AMI"
 
 
 @pytest.mark.attack("start a machine in a subnet that nothing leads out of")
-def test_subnet_without_a_way_out_is_refused(capsys):
+def test_subnet_without_a_route_out_is_refused(capsys):
     aws = FakeAws()
     aws.ec2().closed = {OPEN}
     for launch in (ON_DEMAND, BLOCK):
@@ -169,7 +169,7 @@ def test_subnet_without_a_way_out_is_refused(capsys):
     assert f"Warning: Systems Manager will not reach instances in {OPEN}." in capsys.readouterr().err
 
 
-def test_endpoints_of_systems_manager_are_a_way_out():
+def test_subnet_with_endpoints_of_systems_manager_is_accepted():
     aws = FakeAws()
     aws.ec2().closed = {OPEN}
     services = [f"com.amazonaws.{REGION}.{name}" for name in ("ssm", "ssmmessages")]
@@ -177,11 +177,11 @@ def test_endpoints_of_systems_manager_are_a_way_out():
     refuse(aws, SETTINGS, BOUGHT)
 
 
-def test_subnet_that_gives_no_public_address_needs_another_way_out():
+def test_subnet_without_public_addresses_needs_another_route_out():
     aws = FakeAws()
     aws.ec2().subnets[0]["MapPublicIpOnLaunch"] = False
     error = refused(aws, BOUGHT)
-    assert "igw-1, needs one" in error.why
+    assert "(igw-1) requires" in error.why
     assert f"modify-subnet-attribute --region {REGION} --subnet-id {OPEN} --map-public-ip-on-launch" in error.do
 
 
@@ -201,23 +201,23 @@ def test_missing_permission_for_the_launch_is_named():
 
 
 @pytest.mark.parametrize("code", ["VcpuLimitExceeded", "InsufficientInstanceCapacity", "Unsupported"])
-def test_dry_run_refused_for_another_reason_is_not_about_permissions(code):
+def test_dry_run_refused_for_another_reason_is_not_a_permission_problem(code):
     aws = FakeAws()
     aws.ec2().dry_run = code
     refuse(aws, SETTINGS, BLOCK)
 
 
-def test_all_problems_are_said_at_once():
+def test_all_problems_are_reported_together():
     aws = FakeAws({"L-64569A79": 0.0}, ssm=FakeSsm("ParameterNotFound"))
     aws.ec2().vpcs = []
     error = refused(aws, BLOCK)
     assert error.what == "trn2.3xlarge cannot be launched in sa-east-1. Nothing was changed."
     for part in ("- The AMI parameter", "- sa-east-1 has no default VPC", "may run 0 on Capacity Blocks"):
         assert part in error.why
-    assert in_lines(problems(aws, SETTINGS, [BLOCK, BLOCK])) == error.why
+    assert format_problems(problems(aws, SETTINGS, [BLOCK, BLOCK])) == error.why
 
 
-def test_no_answer_is_no_verdict():
+def test_unreachable_service_is_an_error_not_a_problem():
     class Silent(FakeSsm):
         def get_parameter(self, Name):  # noqa: N803
             raise EndpointConnectionError(endpoint_url="https://ssm")
@@ -226,7 +226,7 @@ def test_no_answer_is_no_verdict():
         check(FakeAws(ssm=Silent()), SETTINGS, ON_DEMAND)
 
 
-def test_data_volume_gets_a_subnet_where_the_type_is_offered():
+def test_data_volume_needs_a_subnet_in_a_zone_that_offers_the_type():
     assert needs_subnet(SETTINGS, {"dataVolumeSize": 100})
     assert not needs_subnet(SETTINGS, {"dataVolumeSize": 100, "useCapacityBlock": True})
     assert not needs_subnet(SETTINGS, {"dataVolumeSize": 100, "subnetId": OPEN})

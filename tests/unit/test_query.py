@@ -1,4 +1,4 @@
-"""Parameters of the query protocols: what botocore writes is read again, whatever the operation."""
+"""Parameters of the query protocols: requests that botocore serializes are read back, for every operation."""
 
 from datetime import datetime, timezone
 
@@ -9,12 +9,12 @@ from rehearsal.conformance.models import service_model
 from rehearsal.conformance.query import read
 
 
-def made_up(shape, depth=0):
-    """A value for a shape with all that can be in it, to a depth where shapes that hold themselves end."""
+def sample(shape, depth=0):
+    """A value for a shape with all its members, down to a depth that ends recursive shapes."""
     kinds = {
-        "structure": lambda: {name: made_up(member, depth + 1) for name, member in shape.members.items()},
-        "list": lambda: [made_up(shape.member, depth + 1)] * 2,
-        "map": lambda: {made_up(shape.key, depth + 1): made_up(shape.value, depth + 1)},
+        "structure": lambda: {name: sample(member, depth + 1) for name, member in shape.members.items()},
+        "list": lambda: [sample(shape.member, depth + 1)] * 2,
+        "map": lambda: {sample(shape.key, depth + 1): sample(shape.value, depth + 1)},
         "timestamp": lambda: datetime(2026, 1, 31, 11, 30, tzinfo=timezone.utc),
         "boolean": lambda: True,
         "integer": lambda: 5,
@@ -27,14 +27,14 @@ def made_up(shape, depth=0):
     return kinds[shape.type_name]() if depth < 7 or shape.type_name not in ("structure", "list") else None
 
 
-def without_ends(value):
+def without_none(value):
     if isinstance(value, dict):
-        return {key: without_ends(one) for key, one in value.items() if one is not None}
-    return [without_ends(one) for one in value if one is not None] if isinstance(value, list) else value
+        return {key: without_none(item) for key, item in value.items() if item is not None}
+    return [without_none(item) for item in value if item is not None] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize(("service", "least"), [("ec2", 800), ("iam", 150), ("sts", 10)])
-def test_every_operation_s_request_is_read_as_it_was_meant(service, least):
+@pytest.mark.parametrize(("service", "minimum"), [("ec2", 800), ("iam", 150), ("sts", 10)])
+def test_request_of_every_operation_is_read_back(service, minimum):
     model = service_model(service)
     serializer = create_serializer(model.metadata["protocol"], False)
     seen = 0
@@ -42,16 +42,16 @@ def test_every_operation_s_request_is_read_as_it_was_meant(service, least):
         operation = model.operation_model(name)
         if operation.input_shape is None:
             continue
-        meant = without_ends(made_up(operation.input_shape))
-        sent = serializer.serialize_to_request(meant, operation)["body"]
+        expected = without_none(sample(operation.input_shape))
+        sent = serializer.serialize_to_request(expected, operation)["body"]
         reading = read(operation.input_shape, sent, is_ec2=service == "ec2")
         assert (name, reading.unknown, reading.malformed) == (name, [], [])
-        assert reading.values.keys() == meant.keys()
+        assert reading.values.keys() == expected.keys()
         seen += 1
-    assert seen >= least
+    assert seen >= minimum
 
 
-def test_values_are_those_that_were_sent():
+def test_values_are_read_with_their_types():
     shape = service_model("ec2").operation_model("RunInstances").input_shape
     sent = {
         "Action": "RunInstances",

@@ -1,6 +1,6 @@
-"""The Capacity Block a deploy launches on: the one named, else the saved one, else another that can take machines now.
+"""The Capacity Block a deploy launches on: the one named, else the saved one, else another with free instances.
 
-EC2 lists every block of the account. Parameter Store keeps the current one, with its subnet, for plain `cdktf deploy`.
+EC2 lists every block of the account. Parameter Store has the current one, with its subnet, for plain `cdktf deploy`.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from torchneuron.core.errors import InputError, NotFoundError, TorchNeuronError
 from torchneuron.core.text import duration, quoted
 
 SOON = timedelta(hours=24)
-"""How far ahead a block's start may be for an on-demand launch to be refused because of it."""
+"""A block that starts within this time makes an on-demand launch ask for a choice."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A Capacity Block, and the subnet in its zone that machines on it start in."""
+    """A Capacity Block, and the subnet in its zone to launch instances in."""
 
     reservation_id: str
     subnet_id: str
 
 
 def choose(aws: Aws, deployment: Deployment, *, launching: int) -> Place:
-    """The block and the subnet for `launching` more machines.
+    """The block and the subnet for `launching` more instances.
 
-    Raises InputError and NotFoundError when there is none, listing every block that would do with its command.
+    Raises InputError or NotFoundError if there is none, with every block that can be used and its command.
     """
     saved, not_saved = _saved(aws, deployment)
     named = deployment.capacity_reservation_id or _best(aws, deployment, saved, launching)
@@ -52,18 +52,18 @@ def choose(aws: Aws, deployment: Deployment, *, launching: int) -> Place:
 
 
 def can_launch(block: Reservation, instance_type: str, count: int = 1) -> bool:
-    """Whether `count` machines of the type can start on the block now."""
+    """Whether `count` instances of the type can be launched on the block now."""
     is_ready = block.is_block and block.state == "active" and not block.is_reclaimed
     return is_ready and block.instance_type == instance_type and block.available >= count
 
 
 def fitting(blocks: Iterable[Reservation], instance_type: str) -> list[Reservation]:
-    """The blocks that can take a machine of the type now, or start within a day."""
+    """The blocks on which an instance of the type can be launched now, or that start within a day."""
     return [block for block in blocks if can_launch(block, instance_type) or _starts_soon(block, instance_type)]
 
 
-def refuse_beside_block(aws: Aws, instance_type: str) -> None:
-    """Raise InputError when a paid block fits a launch for which nobody chose between a block and on demand."""
+def require_launch_choice(aws: Aws, instance_type: str) -> None:
+    """Raise InputError if a paid block matches a launch without --use-capacity-block or --on-demand."""
     found = fitting(reservations.list_blocks(aws.ec2(), aws.region), instance_type)
     if not found:
         return
@@ -91,15 +91,15 @@ def current_id(aws: Aws) -> str:
 
 
 def is_over(aws: Aws, reservation_id: str) -> bool:
-    """Whether no machine can run on the block any more; also when it no longer exists."""
+    """Whether no instance can run on the block any more, or it does not exist."""
     try:
         return reservations.describe(aws.ec2(), aws.region, reservation_id).is_over
     except NotFoundError:
         return True
 
 
-def kept_instead(aws: Aws, bought: Reservation) -> Reservation | None:
-    """The saved block, if it still can take machines before `bought` can; a purchase must not displace it."""
+def saved_block_to_keep(aws: Aws, bought: Reservation) -> Reservation | None:
+    """The saved block if it is usable before `bought` is, so that a purchase does not replace it."""
     saved = saved_block.saved_id(aws.ssm(), aws.region)
     if saved in ("", bought.id):
         return None
@@ -110,8 +110,8 @@ def kept_instead(aws: Aws, bought: Reservation) -> Reservation | None:
     return block if block.is_block and not block.is_over and block.start <= bought.start else None
 
 
-def move_up(aws: Aws, project: str, place: Place) -> None:
-    """Save the block in use as the current one, when the saved one is over. A failure is a warning."""
+def save_current(aws: Aws, project: str, place: Place) -> None:
+    """Save the block in use as the current one if the saved one is over. A failure is a warning."""
     try:
         saved = saved_block.saved_id(aws.ssm(), aws.region)
         if saved in ("", place.reservation_id) or not is_over(aws, saved):
@@ -124,7 +124,7 @@ def move_up(aws: Aws, project: str, place: Place) -> None:
 
 
 def _saved(aws: Aws, deployment: Deployment) -> tuple[SavedBlock | None, NotFoundError | None]:
-    """The saved block, where it matters, or the error that says it is missing."""
+    """The saved block, or the error if none is saved; neither if the deployment names block and subnet."""
     if deployment.capacity_reservation_id and deployment.subnet_id:
         return None, None
     try:
@@ -134,9 +134,9 @@ def _saved(aws: Aws, deployment: Deployment) -> tuple[SavedBlock | None, NotFoun
 
 
 def _best(aws: Aws, deployment: Deployment, saved: SavedBlock | None, launching: int) -> str:
-    """The saved block if it can take the machines, else the one that lasts longest of those that can.
+    """The id of the saved block if the instances can be launched on it, else of the one with the latest end.
 
-    The saved one as well when none can: the refusal is then about it. Empty when there is none.
+    If there is none, the saved block, so that the error is about it; empty if none is saved.
     """
     zone = ""
     if deployment.subnet_id:
@@ -161,12 +161,12 @@ def _subnet_for(aws: Aws, block: Reservation, saved: SavedBlock | None) -> str:
 
 
 def _check_block(block: Reservation, deployment: Deployment) -> None:
-    """Refuse a block that is not active or is for another type."""
+    """Raise InputError unless the block is an active Capacity Block for the deployment's type."""
     if not block.is_block:
         raise InputError(
             f"{block.id} is an on-demand reservation, not a Capacity Block.",
-            why="EC2 refuses the launch of a Capacity Block's machine on it.",
-            do="invoke cb.list shows the blocks. EC2 finds an open reservation without --use-capacity-block.",
+            why="EC2 does not launch Capacity Block instances on it.",
+            do="List your blocks with invoke cb.list. EC2 uses an open reservation without --use-capacity-block.",
         )
     _check_time(block)
     if block.instance_type != deployment.instance_type:
@@ -178,29 +178,29 @@ def _check_block(block: Reservation, deployment: Deployment) -> None:
 
 def _check_time(block: Reservation) -> None:
     if block.state != "active":
-        another = f"Buy another, invoke cb.search -r {block.region}, or name one that you have, invoke cb.list."
+        another = f"Find one on sale: invoke cb.search -r {block.region}. Or list your blocks: invoke cb.list."
         raise InputError(
             f"The Capacity Block {block.id} is {block.state}, not active.",
-            why=f"{block.outlook[:1].upper()}{block.outlook[1:]}. AWS takes a launch on an active block only.",
-            do=another if block.state in GONE else f"{_wait_for(block)} waits for it.",
+            why=f"{block.outlook[:1].upper()}{block.outlook[1:]}. EC2 launches instances on an active block only.",
+            do=another if block.state in GONE else f"Wait for it: {_wait_for(block)}",
         )
     if block.is_reclaimed and block.end:
         raise InputError(
-            f"The Capacity Block {block.id} can no longer be used: AWS takes its instances back.",
+            f"The Capacity Block {block.id} can no longer be used: AWS terminates its instances.",
             why=f"It ends in {duration(block.end - block.seen)}.",
             do="Name another block, or extend this one next time: invoke cb.extend.",
         )
 
 
 def _check_zone(aws: Aws, block: Reservation, subnet_id: str) -> None:
-    """Refuse a subnet outside the block's zone."""
+    """Raise InputError for a subnet outside the block's zone."""
     way_out = "Name another with --subnet-id, or save the block again: invoke cb.save-params."
     zone = subnets.zone_of(aws.ec2(), aws.region, subnet_id, do=way_out)
     if zone != block.zone:
         raise InputError(
             f"The subnet {subnet_id} is in {zone}, and the Capacity Block {block.id} is in {block.zone}.",
-            why="An instance can only start on a Capacity Block from a subnet in the block's zone.",
-            do=f"Name a subnet in {block.zone} with --subnet-id, or have one saved with the block: "
+            why="Instances on a Capacity Block need a subnet in the block's zone.",
+            do=f"Name a subnet in {block.zone} with --subnet-id, or save the block with another one: "
             f"invoke cb.save-params --reservation-id {quoted(block.id)} -r {aws.region}",
         )
 
@@ -208,28 +208,28 @@ def _check_zone(aws: Aws, block: Reservation, subnet_id: str) -> None:
 def _check_room(block: Reservation, launching: int) -> None:
     if block.available < launching:
         raise InputError(
-            f"The Capacity Block {block.id} has room for {block.available} of the {launching} machines to launch.",
-            why=f"It is for {block.count}, and others run on it: invoke cb.describe --reservation-id {quoted(block.id)}"
-            f" -r {block.region} shows them.",
-            do="End those, name another block, or deploy fewer with --count.",
+            f"The Capacity Block {block.id} has room for {block.available} of the {launching} instances to launch.",
+            why=f"It has {block.count} in total. See what runs: invoke cb.describe --reservation-id {quoted(block.id)}"
+            f" -r {block.region}",
+            do="Terminate some, name another block, or deploy fewer with --count.",
         )
 
 
 def _with_others(
     error: InputError | NotFoundError, aws: Aws, deployment: Deployment, refused: str, launching: int
 ) -> TorchNeuronError:
-    """The error, with the other blocks that would do, each with its command."""
+    """The error, with the other blocks that can be used and their commands."""
     lines = []
     for block in reservations.list_blocks(aws.ec2(), aws.region):
         if block.id == refused:
             continue
         if can_launch(block, deployment.instance_type, launching):
             lines += [f"  {_described(block)}", f"    {_deploy_on(block)}"]
-        elif _is_coming(block) and block.instance_type == deployment.instance_type:
+        elif _is_upcoming(block) and block.instance_type == deployment.instance_type:
             lines += [f"  {_described(block)}", f"    {_wait_for(block)} && {_deploy_on(block)}"]
     if not lines:
         return error
-    do = "\n".join([*filter(None, [error.do]), "Other blocks that would do:", *lines])
+    do = "\n".join([*filter(None, [error.do]), "Other blocks that can be used:", *lines])
     return type(error)(error.what, why=error.why, do=do)
 
 
@@ -249,9 +249,9 @@ def _wait_for(block: Reservation) -> str:
     return f"invoke cb.wait --until active --reservation-id {quoted(block.id)} -r {block.region}"
 
 
-def _is_coming(block: Reservation) -> bool:
+def _is_upcoming(block: Reservation) -> bool:
     return not (block.is_over or block.is_open)
 
 
 def _starts_soon(block: Reservation, instance_type: str) -> bool:
-    return _is_coming(block) and block.instance_type == instance_type and block.start - block.seen <= SOON
+    return _is_upcoming(block) and block.instance_type == instance_type and block.start - block.seen <= SOON

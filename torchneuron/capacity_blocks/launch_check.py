@@ -1,8 +1,7 @@
-"""Whether a machine of a type can be launched in a region of this account: asked before a purchase or a deploy.
+"""Checks before a purchase or a deploy that instances of a type can be launched in a region of this account.
 
-Every check is made, and what fails is said with its way out. `invoke doctor` shows all of them. EC2 has no capacity for
-a launch that fails here, and Terraform's provider would try it for up to 50 paid minutes
-(hashicorp/terraform-provider-aws 43193, 49863: InsufficientInstanceCapacity is retried).
+Every check runs, and each problem is reported with its fix; `invoke doctor` shows all results. Terraform's provider
+would retry a launch without capacity for up to 50 paid minutes (hashicorp/terraform-provider-aws 43193, 49863).
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ from torchneuron.core.text import either
 # SSM API reference, GetParameter; ap-south-2 answers ValidationException for the whole namespace ("not a valid
 # namespace": foxl-ai/kiln, docs/neuron-notes.md).
 _NO_PARAMETER = ("ParameterNotFound", "ValidationException")
-# The account itself may launch nothing (EC2 API reference, "Error codes").
+# The account may not launch any instance (EC2 API reference, "Error codes").
 _ACCOUNT_REFUSED = ("Blocked", "OptInRequired", "PendingVerification")
-# A launch has a security group of its own, which does not exist before the first deploy.
-_OTHERS_GROUP = ":security-group/"
+# The dry run uses the default security group: the deployment's own exists only after the first deploy.
+_SECURITY_GROUP = ":security-group/"
 
 
 @dataclass(frozen=True)
 class Launch:
-    """`count` machines of a type, on a Capacity Block or on demand.
+    """`count` instances of a type, on a Capacity Block or on demand.
 
-    Without a `zone` any one will do; without a `subnet_id` one in the default VPC. One that a person named, which
-    `is_named`, may be shut in as far as can be seen: they may know better. `reservation_id` is empty for a block that
-    is not bought yet.
+    Without `zone`, in any zone; without `subnet_id`, in a subnet of the default VPC. If the user named the subnet
+    (`is_named`), one that does not seem to reach Systems Manager is a warning. `reservation_id` is empty for a block
+    that is not bought yet.
     """
 
     instance_type: str
@@ -57,7 +56,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Result:
-    """One check: its name, and what was found or the problem."""
+    """The result of one check: what it found, or the problem."""
 
     name: str
     found: str = ""
@@ -65,37 +64,38 @@ class Result:
 
 
 def check(aws: Aws, config: Config, launch: Launch) -> list[Result]:
-    """Every check's result. Raises AccessError for a sign-in that has ended, UnreachableError without an answer."""
-    looks = _Looks(aws, config, launch)
+    """The result of every check. Raises AccessError for expired credentials, UnreachableError without a response."""
+    run = _Checks(aws, config, launch)
     checks: dict[str, Callable[[], str]] = {
-        "AMI": looks.image,
-        "instance type": looks.instance_type,
-        "subnet": looks.subnet,
-        "quota": looks.quota,
-        "launch permission": looks.permission,
+        "AMI": run.image,
+        "instance type": run.instance_type,
+        "subnet": run.subnet,
+        "quota": run.quota,
+        "launch permission": run.permission,
     }
-    return [_result(name, look) for name, look in checks.items()]
+    return [_result(name, run_check) for name, run_check in checks.items()]
 
 
 def refuse(aws: Aws, config: Config, launch: Launch) -> None:
-    """Raise InputError naming everything that would make the launch fail."""
+    """Raise InputError with every problem that would make the launch fail."""
     found = problems(aws, config, [launch])
     if len(found) == 1:
         raise found[0]
     if found:
         raise InputError(
-            f"{launch.instance_type} cannot be launched in {aws.region}. Nothing was changed.", why=in_lines(found)
+            f"{launch.instance_type} cannot be launched in {aws.region}. Nothing was changed.",
+            why=format_problems(found),
         )
 
 
 def problems(aws: Aws, config: Config, launches: Iterable[Launch]) -> list[TorchNeuronError]:
-    """What would make any of the launches fail, each problem once."""
+    """The problems that would make any of the launches fail, without duplicates."""
     found = [result.problem for launch in launches for result in check(aws, config, launch) if result.problem]
     return list({(problem.what, problem.why): problem for problem in found}.values())
 
 
-def in_lines(problems: Iterable[TorchNeuronError]) -> str:
-    """Each problem with its reason and its way out."""
+def format_problems(problems: Iterable[TorchNeuronError]) -> str:
+    """Each problem with its reason and its fix, as indented lines."""
     lines = []
     for problem in problems:
         lines.append(f"- {problem.what}")
@@ -104,7 +104,7 @@ def in_lines(problems: Iterable[TorchNeuronError]) -> str:
 
 
 def zones_with(aws: Aws, instance_type: str) -> Sequence[str]:
-    """The region's zones that offer the type. Raises InputError when none does."""
+    """The region's zones that offer the type. Raises InputError if none does."""
     with calling(f"see where {instance_type} is offered"):
         pages = (
             aws.ec2()
@@ -115,15 +115,15 @@ def zones_with(aws: Aws, instance_type: str) -> Sequence[str]:
     if not zones:
         raise InputError(
             f"AWS does not offer {instance_type} in {aws.region}.",
-            do="Name another type (-t) or region (-r): aws ec2 describe-instance-type-offerings lists them.",
+            do="Name another type (-t) or region (-r). List them with: aws ec2 describe-instance-type-offerings",
         )
     return zones
 
 
 def find_subnet(aws: Aws, instance_type: str) -> str:
-    """A subnet of the default VPC with a way out, in a zone that offers the type.
+    """A subnet of the default VPC that reaches Systems Manager, in a zone that offers the type.
 
-    Raises InputError and NotFoundError.
+    Raises InputError if no zone offers the type, NotFoundError if there is no such subnet.
     """
     problems: list[NotFoundError] = []
     for zone in zones_with(aws, instance_type):
@@ -134,17 +134,17 @@ def find_subnet(aws: Aws, instance_type: str) -> str:
     raise problems[0]
 
 
-def _result(name: str, look: Callable[[], str]) -> Result:
+def _result(name: str, run_check: Callable[[], str]) -> Result:
     try:
-        return Result(name, look())
+        return Result(name, run_check())
     except TorchNeuronError as error:
         if isinstance(error, UnreachableError) or (isinstance(error, AwsError) and is_about_sign_in(error)):
             raise
         return Result(name, problem=error)
 
 
-class _Looks:
-    """Makes each check once; each says what it found, or raises what is wrong."""
+class _Checks:
+    """The checks of one launch. Each returns what it found, or raises the problem."""
 
     def __init__(self, aws: Aws, config: Config, launch: Launch) -> None:
         self._aws, self._config, self._launch = aws, config, launch
@@ -179,19 +179,17 @@ class _Looks:
         return quotas.check(self._aws, launch.instance_type, launch.count, on_block=launch.on_block)
 
     def permission(self) -> str:
-        """Try the launch with EC2's DryRun, which makes nothing. Refusals about capacity are not about permissions."""
+        """Try the launch with EC2's DryRun. Only errors about permissions or the account count, not capacity."""
         try:
             request = self._request()
         except TorchNeuronError:
-            return "not tried without an AMI"
+            return "not checked: needs the AMI"
         try:
             with calling("try a launch"):
                 self._aws.ec2().run_instances(**request)
         except AwsError as error:
-            if _OTHERS_GROUP in error.why:
-                return (
-                    "not known: the dry run may not use the VPC's default security group, which a launch does not need"
-                )
+            if _SECURITY_GROUP in error.why:
+                return "unknown: the dry run may not use the VPC's default security group, which a launch does not need"
             if isinstance(error, AccessError | UnreachableError) or error.code in _ACCOUNT_REFUSED:
                 raise
         return "the launch is allowed (dry run)"
@@ -220,13 +218,13 @@ class _Looks:
             raise NotFoundError(
                 f"The AMI parameter {parameter} does not exist in {region}.",
                 why=error.why,
-                do="Name another one in the settings, with an AMI of your own if need be:\n"
+                do="Set another one in the settings. To use your own AMI, create it:\n"
                 f"aws ssm put-parameter --region {region} --name /torchneuron/ami --type String --value ami-…",
             ) from error
         return image_id, image.get("RootDeviceName", "")
 
     def _request(self) -> dict[str, Any]:
-        """A launch like that of the launch template (`stacks.machine`), but for its role and group."""
+        """The launch that the launch template (`stacks.machine`) makes, without its role and security group."""
         launch = self._launch
         image_id, root = self._image
         tags = project_tags.to_aws(

@@ -33,7 +33,7 @@ def confirm_purchase(
         if problems and yes and not anyway:
             raise InputError(
                 "No instance could be launched on this block. Nothing was bought.",
-                why=launch_check.in_lines(problems),
+                why=launch_check.format_problems(problems),
                 do="Fix that first, or add --anyway to buy it regardless.",
             )
         _warn_of(problems)
@@ -106,7 +106,7 @@ def _confirm(question: str) -> bool:
 
 def _warn_of(problems: Sequence[TorchNeuronError]) -> None:
     if problems:
-        display.warn(f"no instance could be launched on this block:\n{launch_check.in_lines(problems)}")
+        display.warn(f"no instance could be launched on this block:\n{launch_check.format_problems(problems)}")
 
 
 def _offering_facts(offering: Offering) -> list[tuple[str, str]]:

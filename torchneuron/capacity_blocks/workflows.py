@@ -205,7 +205,7 @@ def _save_bought(aws: Aws, block: Reservation, *, yes: bool) -> None:
     Raises PurchaseError on failure: the message must not read as if nothing had been bought.
     """
     try:
-        if kept := block_choice.kept_instead(aws, block):
+        if kept := block_choice.saved_block_to_keep(aws, block):
             show_saved.show_kept(kept, block)
         elif yes or _confirm_save(aws, block):
             save_params(block.id, "", block.region)

@@ -53,7 +53,7 @@ def deploy(
         changed = _apply(terraform, prepared.plan, prepared.guard, home=config.home_folder)
         outputs = terraform.outputs()
         if prepared.plan.launches and prepared.place:
-            block_choice.move_up(aws, config.project_name, prepared.place)
+            block_choice.save_current(aws, config.project_name, prepared.place)
     if not changed:
         return inventory.from_outputs(aws, outputs)
     ids = inventory.instance_ids(outputs)
@@ -292,7 +292,7 @@ def _settle(
     )
     if not deployment.use_capacity_block:
         if launching and "useCapacityBlock" not in given:
-            block_choice.refuse_beside_block(aws, deployment.instance_type)
+            block_choice.require_launch_choice(aws, deployment.instance_type)
         launch_check.refuse(aws, config, launch)
         return wanted
     place = block_choice.choose(aws, deployment, launching=launching)
