@@ -10,7 +10,7 @@ from invoke import Context
 from commands.command import command
 
 if TYPE_CHECKING:
-    from torchneuron.deploy.machine_setup import Machines
+    from torchneuron.deploy.machine_setup import Targets
 
 _RUN_HELP = {
     "instance_id": "an EC2 instance, any that Systems Manager manages; repeat for several (default: all deployed ones)",
@@ -60,17 +60,17 @@ def setup(
 ) -> None:
     """Set code-server up on one machine or many; takes up where an earlier run stopped."""
     from torchneuron.deploy import machine_setup
-    from torchneuron.setup.plan import Choice
-    from torchneuron.setup.run import Way
-    from torchneuron.setup.setup_password import PasswordSource
+    from torchneuron.setup.passwords import PasswordSource
+    from torchneuron.setup.plan import TaskSelection
+    from torchneuron.setup.run import DispatchOptions
     from torchneuron.setup.task_runs import RunOptions
 
     machines = _machines(instance_id, tag, region)
     if cancel:
         machine_setup.cancel(machines, dry_run=dry_run)
         return
-    way = Way(mode, machines.as_target, max_concurrency, max_errors)
-    options = RunOptions(Choice(start_from, only, clean_state), way, dry_run, wait, output)
+    way = DispatchOptions(mode, machines.as_ssm_target, max_concurrency, max_errors)
+    options = RunOptions(TaskSelection(start_from, only, clean_state), way, dry_run, wait, output)
     machine_setup.set_up(machines, options, PasswordSource(secret_arn, password, random_password))
 
 
@@ -103,16 +103,16 @@ def run_tasks(
 ) -> None:
     """Run any task file on machines, as setup runs its own."""
     from torchneuron.deploy import machine_setup
-    from torchneuron.setup.plan import Choice
-    from torchneuron.setup.run import Way
+    from torchneuron.setup.plan import TaskSelection
+    from torchneuron.setup.run import DispatchOptions
     from torchneuron.setup.task_runs import RunOptions
 
     machines = _machines(instance_id, tag, region)
     if cancel:
         machine_setup.cancel(machines, dry_run=dry_run)
         return
-    way = Way(mode, machines.as_target, max_concurrency, max_errors)
-    options = RunOptions(Choice(start_from, only, clean_state), way, dry_run, wait, output)
+    way = DispatchOptions(mode, machines.as_ssm_target, max_concurrency, max_errors)
+    options = RunOptions(TaskSelection(start_from, only, clean_state), way, dry_run, wait, output)
     machine_setup.run_tasks(machines, options, file, list(var or ()))
 
 
@@ -138,9 +138,9 @@ def logs(
     machine_setup.show_logs(_machines(instance_id, "", region), task, follow=follow)
 
 
-def _machines(instance_ids: Sequence[str] | None, tag: str, region: str) -> Machines:
+def _machines(instance_ids: Sequence[str] | None, tag: str, region: str) -> Targets:
     from torchneuron.core import options
-    from torchneuron.deploy.machine_setup import Machines
+    from torchneuron.deploy.machine_setup import Targets
 
     named = (one for given in instance_ids or () for one in options.several("--instance-id", given))
-    return Machines(tuple(dict.fromkeys(named)), tag, region)
+    return Targets(tuple(dict.fromkeys(named)), tag, region)

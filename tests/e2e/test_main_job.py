@@ -99,7 +99,7 @@ def test_nothing_runs_after_a_task_that_ran_out_of_time(machine, tmp_path):
     ]
     path.write_text(json.dumps({"tasks": tasks}))
     told = machine.invoke_failing("run-tasks", "--file", str(path))
-    assert "Task slow-task ran out of time" in told
+    assert "Task slow-task timed out" in told
     assert "absent" in machine.on_host("ls /tmp/next-task-ran 2>/dev/null || echo absent")
 
 

@@ -48,7 +48,7 @@ def test_a_failed_step_is_found_mended_and_taken_up(told):
         told,
         "12-configure-nginx               FAILED",
         "another program listens on port 80",
-        "this takes up at 12-configure-nginx",
+        "resume with: invoke setup",
         "(status 1)",
         "$ invoke setup.logs 12",
         'users:(("python3"',

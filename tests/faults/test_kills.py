@@ -18,8 +18,8 @@ from tests.faults.lanes import play
 from tests.faults.tally import THOROUGH, Found, chance_of, numbers
 from tests.functional.light import dies, light_fleet, note
 from tests.unit.setup_support import WORDS, Recorder, rendered, task
-from torchneuron.setup.run import Member, Runner, Way
-from torchneuron.setup.run_command import Commands
+from torchneuron.setup.run import DispatchOptions, Member, Runner
+from torchneuron.setup.run_command import RunCommand
 from torchneuron.setup.state import StateStore
 
 TASKS = "abcd" if THOROUGH else "ab"
@@ -46,7 +46,7 @@ class Countdown:
         self.left = None if self.left is None else self.left - 1
 
 
-class DyingCommands(Commands):
+class DyingCommands(RunCommand):
     """Run Command for a process that may die before or after each call."""
 
     def __init__(self, ssm, countdown):
@@ -117,7 +117,7 @@ class Trial:
         commands = DyingCommands(unused_client(self.fleet), countdown)
         (instance_id,) = self.fleet.instance_ids
         store = DyingStore(self.folder, instance_id, countdown)
-        runner = Runner(commands, Recorder(), WORDS, Way(self.mode), sleep=briefly)
+        runner = Runner(commands, Recorder(), WORDS, DispatchOptions(self.mode), sleep=briefly)
         (outcome,) = runner.run([Member(instance_id, self.tasks, store)])
         assert outcome.failure is None, outcome.failure
 

@@ -15,11 +15,11 @@ from tests.functional.rehearsal_support import PERMITTING, make_profile
 from tests.functional.support import AMI_PARAMETER, eventually
 from tests.sandboxes import open_sandbox
 from tests.unit.setup_support import WORDS, Recorder, member, rendered
-from torchneuron.setup.monitor import Outcome
-from torchneuron.setup.plan import Choice
-from torchneuron.setup.run import Runner, Way
-from torchneuron.setup.run_command import Commands
+from torchneuron.setup.plan import TaskSelection
+from torchneuron.setup.run import DispatchOptions, Runner
+from torchneuron.setup.run_command import RunCommand
 from torchneuron.setup.state import State
+from torchneuron.setup.steps import Outcome
 
 REGION = "sa-east-1"
 RAN = "/var/tmp/ran"
@@ -97,18 +97,22 @@ class Laptop:
 
     fleet: Fleet
     folder: Path
-    way: Way = field(default_factory=Way)
+    dispatch: DispatchOptions = field(default_factory=DispatchOptions)
     new_itself: bool = False
     monitor: Recorder = field(default_factory=Recorder)
 
-    def commands(self) -> Commands:
+    def commands(self) -> RunCommand:
         ssm = self.fleet.client("ssm")
-        return Commands(ssm, ssm, "tests")
+        return RunCommand(ssm, ssm, "tests")
 
-    def runner(self, commands: Commands | None = None) -> Runner:
+    def runner(self, commands: RunCommand | None = None) -> Runner:
         self.monitor = Recorder()
         return Runner(
-            commands or self.commands(), self.monitor, WORDS, self.way, sleep=lambda seconds: time.sleep(seconds / 10)
+            commands or self.commands(),
+            self.monitor,
+            WORDS,
+            self.dispatch,
+            sleep=lambda seconds: time.sleep(seconds / 10),
         )
 
     def run(
@@ -116,7 +120,7 @@ class Laptop:
         tasks: Sequence[dict[str, Any]],
         *,
         variables: dict[str, Any] | None = None,
-        choice: Choice | None = None,
+        selection: TaskSelection | None = None,
         on: Sequence[str] = (),
         **given: str,
     ) -> tuple[Outcome, ...]:
@@ -126,7 +130,7 @@ class Laptop:
         for each in members:
             if not self.new_itself and each.store.find() is None:
                 each.store.save(State())
-        return self.runner().run(members, choice)
+        return self.runner().run(members, selection)
 
 
 def dies(child: Any) -> int:

@@ -7,8 +7,8 @@ import pytest
 from tests.functional.rehearsal_support import run
 from tests.functional.support import eventually
 from torchneuron.core import tags as project_tags
-from torchneuron.setup.clearing import delete_documents
 from torchneuron.setup.document import NAME_PREFIX
+from torchneuron.setup.stale_documents import delete_stale_documents
 
 AT_ONCE = timedelta(0)
 
@@ -39,15 +39,15 @@ def there(ssm):
 def test_what_a_run_left_is_deleted_once_its_command_has_ended(ssm, left, there, instance):
     ended, unsent = left("ended"), left("unsent")
     run(ssm, instance, ended)
-    assert delete_documents(ssm, "ours") == [ended]
+    assert delete_stale_documents(ssm, "ours") == [ended]
     assert there() == {unsent}
-    assert delete_documents(ssm, "ours", unsent=AT_ONCE) == [unsent]
+    assert delete_stale_documents(ssm, "ours", unsent=AT_ONCE) == [unsent]
 
 
 def test_those_of_others_stay_and_those_of_older_versions_do_not(ssm, left, there):
     ours, older = left("ours"), left("older", tags=project_tags.MANAGED)
     foreign = {left("foreign", "theirs"), left("untagged", tags={"Other": "tag"})}
-    assert set(delete_documents(ssm, "ours", unsent=AT_ONCE)) == {ours, older}
+    assert set(delete_stale_documents(ssm, "ours", unsent=AT_ONCE)) == {ours, older}
     assert there() == foreign
 
 
@@ -55,5 +55,5 @@ def test_one_that_a_command_under_way_uses_stays_unless_its_machine_is_gone(ssm,
     used = left("used", "ours", "wait")
     ssm.send_command(InstanceIds=[instance], DocumentName=used)
     eventually(lambda: ssm.list_command_invocations(Filters=[{"key": "Status", "value": "InProgress"}]))
-    assert delete_documents(ssm, "ours", unsent=AT_ONCE) == []
-    assert delete_documents(ssm, "ours", unsent=AT_ONCE, gone=[instance]) == [used]
+    assert delete_stale_documents(ssm, "ours", unsent=AT_ONCE) == []
+    assert delete_stale_documents(ssm, "ours", unsent=AT_ONCE, terminated=[instance]) == [used]

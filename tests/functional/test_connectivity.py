@@ -9,7 +9,7 @@ from tests.functional.support import AMI_PARAMETER, eventually
 from torchneuron.connectivity.online import online_instances, wait_until_online
 from torchneuron.core.errors import NotFoundError
 from torchneuron.setup.document import AMAZONS, Request
-from torchneuron.setup.run_command import Commands, Targets
+from torchneuron.setup.run_command import CommandTargets, RunCommand
 
 REGION = "sa-east-1"
 CORE = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
@@ -106,7 +106,7 @@ def test_stopped_instance_is_not_waited_for(error_about, launch):
 def test_instance_that_goes_offline_before_a_command(aws, launch):
     instance_id, amazons = launch(), Request(None, (), {"commands": ["true"]})
     with pytest.raises(NotFoundError, match=f"no longer reaches {instance_id}") as raised:
-        Commands(aws.ssm(), aws.ssm_once(), "tests").send(amazons, AMAZONS, Targets((instance_id,)))
+        RunCommand(aws.ssm(), aws.ssm_once(), "tests").send(amazons, AMAZONS, CommandTargets((instance_id,)))
     assert f"--region sa-east-1 --filters Key=InstanceIds,Values={instance_id}" in raised.value.do
 
 

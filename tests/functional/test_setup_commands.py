@@ -106,7 +106,7 @@ def test_events_for_programs_are_all_there_is_on_standard_output(fleet, invoke, 
 def test_without_the_right_to_make_documents_it_goes_on_one_by_one_and_says_so(fleet, invoke, file, faults):
     faults({"operation": "CreateDocument", "kind": "error", "code": "AccessDeniedException", "times": 10})
     _, err = invoke("run-tasks", "--file", file(task("01", note("a")), task("02", note("b"))), *where(fleet))
-    assert "Tasks are sent one by one" in err
+    assert "sending tasks one by one" in err
     assert fleet.ran() == ["a", "b"]
     _, err = invoke("run-tasks", "--file", file(task("03")), *where(fleet), "--mode", "document", status=2)
     assert "ssm:CreateDocument" in err or "CreateDocument is missing" in err
@@ -141,7 +141,7 @@ def test_ctrl_c_detaches_and_the_same_command_attaches_again(fleet, invoke, file
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert "Stopped watching; the setup goes on" in err
+    assert "Stopped watching. The setup goes on" in err
     again = re.search(r"To watch it again: invoke (.*)", err)[1].split()
     attach(fleet, invoke, *again)
     assert fleet.ran() == ["a", "b"]
@@ -152,7 +152,7 @@ def test_cancelled_from_elsewhere_it_stops_and_the_same_command_goes_on(fleet, i
     process = invoke.start("run-tasks", "--file", written, *where(fleet))
     until_ran(fleet, "b")
     _, err = invoke("run-tasks", "--cancel", *where(fleet))
-    assert "Cancelled. What had finished stays finished" in err
+    assert "Cancelled. Finished tasks stay finished" in err
     _, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "was cancelled" in err
@@ -181,13 +181,13 @@ def test_a_fleet_by_tag_and_what_failed_on_which(fleet, invoke, file):
     tasks = [task("01", note("a")), task("02", f'[ "$AWS_SSM_INSTANCE_ID" != {broken} ]', note("b"))]
     written = file(*tasks)
     _, err = invoke("run-tasks", "--file", written, "--tag", "Team=ml", "-r", "sa-east-1", status=1)
-    assert "1 of 2 machines is not set up." in err
+    assert "The setup failed on 1 of 2 machines." in err
     assert f"on {broken}." in err
     assert [fleet.ran(one) for one in fleet.instance_ids] == [["a", "b"], ["a"]]
     out, _ = invoke("setup.logs", "01", *where(fleet, 1))
     assert re.match(r"==> \S+ 01\S+ <==\n", out)
     _, err = invoke("setup.logs", "-i", ",".join(fleet.instance_ids), "-r", "sa-east-1", status=2)
-    assert "Of which machine?" in err
+    assert "There are several machines." in err
 
 
 def test_logs_of_what_never_ran(fleet, invoke):
@@ -205,7 +205,7 @@ def test_a_machine_that_reboots_in_the_middle_is_taken_up_where_it_was(fleet, in
     fleet.sandbox.control("host", {"instance_id": fleet.instance_ids[0], "do": "reboot"})
     _, err = process.communicate(timeout=300)
     assert process.returncode == 1
-    assert f"{fleet.instance_ids[0]}, or the SSM agent on it, was restarted in the middle" in err
+    assert f"{fleet.instance_ids[0]}, or its SSM agent, was restarted during the setup" in err
     invoke(*words, "--wait")
     assert fleet.ran() == ["a", "b", "b", "c"]
 

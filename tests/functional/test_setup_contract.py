@@ -10,10 +10,11 @@ from tests.functional.light import HELD, RAN, Laptop, light_fleet, note
 from tests.functional.support import eventually
 from tests.unit.setup_support import task
 from torchneuron.core.errors import Detached, SetupError
-from torchneuron.setup import clearing, logs
-from torchneuron.setup.plan import Choice
-from torchneuron.setup.run import Way
-from torchneuron.setup.steps import Word
+from torchneuron.setup import logs
+from torchneuron.setup.plan import TaskSelection
+from torchneuron.setup.run import DispatchOptions
+from torchneuron.setup.stale_documents import delete_stale_documents
+from torchneuron.setup.steps import StepState
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def fleet():
 def laptop(request, fleet, tmp_path):
     """A laptop of somebody who sends as one document or task by task, and machines that know nothing yet."""
     fleet.shell(f"rm -rf {RAN} {RAN}-on /var/lib/torchneuron /var/log/torchneuron", *fleet.instance_ids)
-    return Laptop(fleet, tmp_path / "laptop", Way(request.param))
+    return Laptop(fleet, tmp_path / "laptop", DispatchOptions(request.param))
 
 
 def ids(*names):
@@ -76,8 +77,8 @@ def test_a_task_whose_test_does_not_hold_is_skipped_and_reported_so(fleet, lapto
     ]
     laptop.run(tasks, variables={"WANTED": "yes"})
     assert fleet.ran() == ["b", "c"]
-    words = {name: word for (_, name), word in laptop.monitor.words.items()}
-    assert words == {"task-a": Word.SKIPPED, "task-b": Word.DONE, "task-c": Word.DONE}
+    words = {name: word for (_, name), word in laptop.monitor.states.items()}
+    assert words == {"task-a": StepState.SKIPPED, "task-b": StepState.DONE, "task-c": StepState.DONE}
 
 
 def test_a_test_that_is_no_shell_fails_the_task(fleet, laptop):
@@ -110,7 +111,7 @@ def test_an_optional_task_that_fails_stops_nothing(fleet, laptop):
 
 def test_nothing_runs_after_a_task_that_ran_out_of_time(fleet, laptop):
     (outcome,) = laptop.run([task("task-a", "sleep 60", timeoutSeconds=5), *ids("b")])
-    assert "Task task-a ran out of time" in outcome.failure.what
+    assert "Task task-a timed out" in outcome.failure.what
     assert fleet.ran() == []
 
 
@@ -129,13 +130,13 @@ def test_a_background_job_does_not_hold_up_later_tasks(fleet, laptop):
 
 
 def test_from_another_laptop_ssm_tells_what_has_finished(fleet, laptop, tmp_path):
-    name = f"{laptop.way.mode}-{tmp_path.name}"[-40:].replace("_", "-")
+    name = f"{laptop.dispatch.mode}-{tmp_path.name}"[-40:].replace("_", "-")
     tasks = [task(f"{name}-{part}", note(part)) for part in "abc"]
     laptop.run([tasks[0], task(tasks[1]["id"], "false"), tasks[2]])
-    other = Laptop(fleet, tmp_path / "other", laptop.way, new_itself=True)
+    other = Laptop(fleet, tmp_path / "other", laptop.dispatch, new_itself=True)
     (outcome,) = other.run([tasks[0], tasks[1], tasks[2]])
     assert outcome.skipped == (tasks[0]["id"],)
-    assert "by SSM's history" in other.monitor.notes[0]
+    assert "According to SSM's history" in other.monitor.notes[0]
     assert fleet.ran() == ["a", "b", "c"]
 
 
@@ -143,22 +144,22 @@ def test_where_nobody_remembers_the_machine_does(fleet, laptop, tmp_path):
     """Several at once are not looked up: a task that finds its own mark ends at once."""
     machines = fleet.instance_ids[:2]
     laptop.run(ids("a", "b"), on=machines[:1])
-    other = Laptop(fleet, tmp_path / "other", laptop.way)
+    other = Laptop(fleet, tmp_path / "other", laptop.dispatch)
     known, new = other.run(ids("a", "b", "c"), on=machines)
     assert (known.skipped, known.ran) == (("task-a", "task-b"), ("task-c",))
     assert (new.skipped, new.ran) == ((), ("task-a", "task-b", "task-c"))
     assert [fleet.ran(one) for one in machines] == [["a", "b", "c"], ["a", "b", "c"]]
-    assert other.monitor.words[machines[0], "task-a"] is Word.FINISHED_BEFORE
-    assert other.monitor.words[machines[1], "task-a"] is Word.DONE
+    assert other.monitor.states[machines[0], "task-a"] is StepState.FINISHED_BEFORE
+    assert other.monitor.states[machines[1], "task-a"] is StepState.DONE
 
 
 def test_a_clean_start_runs_all_again_and_the_marks_on_the_machine_do_not_count(fleet, laptop):
     laptop.run(ids("a", "b", "c"))
-    laptop.run(ids("a", "b", "c"), choice=Choice(clean=True))
+    laptop.run(ids("a", "b", "c"), selection=TaskSelection(clean=True))
     assert fleet.ran() == ["a", "b", "c"] * 2
-    laptop.run(ids("a", "b", "c"), choice=Choice(start_from="task-b"))
+    laptop.run(ids("a", "b", "c"), selection=TaskSelection(start_from="task-b"))
     assert fleet.ran() == ["b", "c"]
-    laptop.run(ids("a", "b", "c"), choice=Choice(only="task-b"))
+    laptop.run(ids("a", "b", "c"), selection=TaskSelection(only="task-b"))
     assert fleet.ran() == ["b"]
 
 
@@ -167,7 +168,7 @@ def test_two_laptops_at_once_do_not_interleave_and_nothing_runs_twice(fleet, lap
     slow = [
         task(f"task-{part}", f"echo '{part}<' >>{RAN}", "sleep 0.5", f"echo '{part}>' >>{RAN}") for part in ("a", "b")
     ]
-    laptops = [Laptop(fleet, tmp_path / name, laptop.way) for name in ("one", "other")]
+    laptops = [Laptop(fleet, tmp_path / name, laptop.dispatch) for name in ("one", "other")]
     outcomes = []
     threads = [threading.Thread(target=lambda one=one: outcomes.extend(one.run(slow))) for one in laptops]
     for thread in threads:
@@ -207,11 +208,11 @@ def test_a_fleet_is_one_command_a_document_and_each_machine_its_own_outcome(flee
     assert [outcome.failure is None for outcome in outcomes] == [True, False, True]
     assert [fleet.ran(one) for one in fleet.instance_ids] == [["a", "c"], ["a"], ["a", "c"]]
     sent = [command for command, _ in laptop.monitor.commands]
-    assert len(sent) == {"document": 1, "step": 3}[laptop.way.mode]
+    assert len(sent) == {"document": 1, "step": 3}[laptop.dispatch.mode]
 
 
 def test_a_fleet_goes_by_its_tag_at_the_rate_asked_for(fleet, laptop):
-    laptop.way = Way(laptop.way.mode, ("tag:Team", "ml"), "1", "0")
+    laptop.dispatch = DispatchOptions(laptop.dispatch.mode, ("tag:Team", "ml"), "1", "0")
     failing = [task("task-a", note("a"), "false")]
     outcomes = laptop.run(failing, on=fleet.instance_ids)
     assert all(outcome.failure for outcome in outcomes)
@@ -255,7 +256,7 @@ def test_a_log_that_has_grown_large_is_rotated_when_a_task_starts(fleet, laptop)
     laptop.run(ids("a"))
     fleet.shell(f"for log in task-a all; do head -c 11000000 /dev/zero >>{folder}/$log.log; done")
     laptop.run(ids("b"))
-    laptop.run(ids("a"), choice=Choice(clean=True))
+    laptop.run(ids("a"), selection=TaskSelection(clean=True))
     sizes = fleet.shell(f"cd {folder}; find . -name '*.log*' -size +10M | sort; find . -name '*.log' | sort").split()
     assert sizes == ["./all.log.1", "./task-a.log.1", "./all.log", "./task-a.log", "./task-b.log"]
     everything = b"".join(logs.read(fleet.client("ssm"), fleet.instance_ids[0], logs.EVERYTHING)).decode()
@@ -290,10 +291,10 @@ def own_documents(fleet):
 def test_no_document_stays_of_a_run_that_has_ended(fleet, laptop):
     laptop.run(ids("a"))
     assert own_documents(fleet) == []
-    laptop.run([task("task-a", "false")], choice=Choice(clean=True))
+    laptop.run([task("task-a", "false")], selection=TaskSelection(clean=True))
     assert own_documents(fleet) == []
     (outcome,) = laptop.run([task("task-a", "sleep 60", timeoutSeconds=5)])
-    assert "ran out of time" in outcome.failure.what
+    assert "timed out" in outcome.failure.what
     assert own_documents(fleet) == []
 
 
@@ -351,7 +352,7 @@ def test_nobody_knows_a_documents_name_ahead(fleet, laptop):
     names = []
     for _ in range(2):
         before_sending(laptop, lambda ssm, name, content: names.append(name))
-        laptop.run(ids("a"), choice=Choice(clean=True))
+        laptop.run(ids("a"), selection=TaskSelection(clean=True))
     assert len(set(names)) == len(names)
     assert fleet.ran() == ["a", "a"]
 
@@ -365,7 +366,7 @@ def test_a_document_that_somebody_cleared_away_is_made_again(fleet, laptop):
 
 def test_attaching_from_another_laptop_needs_no_document_and_deletes_it(fleet, laptop, tmp_path):
     """The first laptop is closed for good while the command is under way."""
-    name = f"{laptop.way.mode}-{tmp_path.name}"[-40:].replace("_", "-")
+    name = f"{laptop.dispatch.mode}-{tmp_path.name}"[-40:].replace("_", "-")
     slow = [task(f"{name}-a", note("a"), "sleep 5"), task(f"{name}-b", note("b"))]
     commands, (instance_id,) = laptop.commands(), fleet.instance_ids[:1]
 
@@ -376,13 +377,13 @@ def test_attaching_from_another_laptop_needs_no_document_and_deletes_it(fleet, l
     laptop.commands = lambda: commands
     with pytest.raises(Detached):
         laptop.run(slow)
-    assert len(own_documents(fleet)) == {"document": 1, "step": 0}[laptop.way.mode]
-    other = Laptop(fleet, tmp_path / "other", laptop.way, new_itself=True)
+    assert len(own_documents(fleet)) == {"document": 1, "step": 0}[laptop.dispatch.mode]
+    other = Laptop(fleet, tmp_path / "other", laptop.dispatch, new_itself=True)
     (outcome,) = other.run(slow)
     assert outcome.failure is None
     assert fleet.ran() == ["a", "b"]
     # On a busy machine it has ended before anybody attached.
-    clearing.delete_documents(fleet.client("ssm"), "tests")
+    delete_stale_documents(fleet.client("ssm"), "tests")
     assert own_documents(fleet) == []
     assert other.commands().under_way([instance_id]) == {}
 

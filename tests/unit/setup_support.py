@@ -11,18 +11,17 @@ from typing import Any
 from torchneuron.core.errors import AccessError
 from torchneuron.setup import definition
 from torchneuron.setup.document import AMAZONS, NAME_PREFIX, Document, Request
-from torchneuron.setup.failures import Words
-from torchneuron.setup.monitor import Outcome
+from torchneuron.setup.failures import ResumeCommands
 from torchneuron.setup.plan import Plan
 from torchneuron.setup.render import RenderedTask, render
 from torchneuron.setup.run import Member
-from torchneuron.setup.run_command import Found, Invocation, StepOutput, Targets
+from torchneuron.setup.run_command import CommandTargets, SentCommand, StepOutput
 from torchneuron.setup.state import StateStore
-from torchneuron.setup.steps import StepStatus, Word
+from torchneuron.setup.steps import CommandStatus, Invocation, Outcome, StepState, StepStatus
 
 INSTANCE = "i-0123456789abcdef0"
 OTHER = "i-0123456789abcdef1"
-WORDS = Words("sa-east-1", lambda start_from: f"invoke setup {start_from}".strip(), "invoke setup --cancel")
+WORDS = ResumeCommands("sa-east-1", lambda start_from: f"invoke setup {start_from}".strip(), "invoke setup --cancel")
 
 
 def write_task_file(folder: Path, tasks: Sequence[dict[str, Any]], variables: dict[str, Any] | None = None) -> Path:
@@ -53,7 +52,7 @@ class Sent:
     command_id: str
     request: Request
     document: Document
-    targets: Targets
+    targets: CommandTargets
     polls: int = 0
     cancelled: bool = False
 
@@ -63,7 +62,7 @@ class Sent:
 
 
 @dataclass
-class FakeCommands:
+class FakeRunCommand:
     """Run Command that ends each step as `fails` says, and remembers what it was asked.
 
     `watched` polls pass before a command has ended; the process "dies" (KeyboardInterrupt) at the poll numbered
@@ -76,7 +75,7 @@ class FakeCommands:
     unknown_polls: int = 0
     may_document: bool = True
     alive: bool = True
-    foreign: dict[str, Found] = field(default_factory=dict)
+    foreign: dict[str, SentCommand] = field(default_factory=dict)
     commands: list[Sent] = field(default_factory=list)
     documents: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
@@ -93,7 +92,7 @@ class FakeCommands:
     def delete_document(self, name: str) -> None:
         self.deleted.append(name)
 
-    def send(self, request: Request, document: Document, targets: Targets) -> str:
+    def send(self, request: Request, document: Document, targets: CommandTargets) -> str:
         self.commands.append(Sent(f"command-{len(self.commands) + 1}", request, document, targets))
         return self.commands[-1].command_id
 
@@ -103,16 +102,16 @@ class FakeCommands:
     def reached(self, instance_ids: Sequence[str]) -> set[str]:
         return set(instance_ids) if self.alive else set()
 
-    def under_way(self, instance_ids: Sequence[str]) -> dict[str, Found]:
+    def under_way(self, instance_ids: Sequence[str]) -> dict[str, SentCommand]:
         return {one: self.foreign[one] for one in instance_ids if one in self.foreign}
 
-    def tasks_of(self, found: Found) -> dict[str, str]:
+    def tasks_of(self, sent: SentCommand) -> dict[str, str]:
         return {}
 
     def invocations(self, command_id: str, tasks: Collection[str], instance_id: str = "") -> dict[str, Invocation]:
         sent = next((one for one in self.commands if one.command_id == command_id), None)
         if sent is None:
-            return dict.fromkeys(self.foreign, Invocation("Success", "Success", ()))
+            return dict.fromkeys(self.foreign, Invocation(CommandStatus.SUCCESS, "Success", ()))
         sent.polls += 1
         if sent.polls == self.interrupt_at:
             raise KeyboardInterrupt
@@ -123,20 +122,20 @@ class FakeCommands:
     def _invocation(self, sent: Sent, instance_id: str) -> Invocation:
         ended = sent.polls > self.watched
         steps = tuple(self._steps(sent, instance_id, ended))
-        failed = any(step.word is Word.FAILED for step in steps)
-        status = ("Failed" if failed else "Success") if ended else "InProgress"
-        return Invocation(status, status, steps)
+        failed = any(step.state is StepState.FAILED for step in steps)
+        status = (CommandStatus.FAILED if failed else CommandStatus.SUCCESS) if ended else CommandStatus.IN_PROGRESS
+        return Invocation(status, status.value, steps)
 
     def _steps(self, sent: Sent, instance_id: str, ended: bool) -> Iterator[StepStatus]:
         """The first step is finished while the command still runs; the others wait for its end."""
         stopped = False
         for number, one in enumerate(sent.request.tasks):
-            word = Word.DONE  # as SSM reports a step that was skipped
+            word = StepState.DONE  # as SSM reports a step that was skipped
             if not stopped and number > 0 and not ended:
-                word = Word.RUNNING if number == 1 else Word.WAITING
+                word = StepState.RUNNING if number == 1 else StepState.WAITING
             elif not stopped and {one.id, (instance_id, one.id)} & self.fails:
-                word, stopped = Word.FAILED, not one.optional
-            yield StepStatus(one.id, word, 1 if word is Word.FAILED else 0, 0.1, f"{one.id} is well")
+                word, stopped = StepState.FAILED, not one.optional
+            yield StepStatus(one.id, word, 1 if word is StepState.FAILED else 0, 0.1, f"{one.id} is well")
 
     def output(self, command_id: str, instance_id: str, task: str, *, is_only: bool) -> StepOutput:
         return StepOutput(7, "some output\n", f"{task} is broken\n")
@@ -150,7 +149,7 @@ class Recorder:
         self.commands: list[tuple[str, bool]] = []
         self.notes: list[str] = []
         self.outcomes: dict[str, Outcome] = {}
-        self.words: dict[tuple[str, str], Word] = {}
+        self.states: dict[tuple[str, str], StepState] = {}
 
     def planned(self, plans: Any) -> None:
         self.plans.append(dict(plans))
@@ -159,9 +158,9 @@ class Recorder:
         self.commands.append((command_id, attached))
 
     def progress(self, instance_id: str, steps: Sequence[StepStatus]) -> None:
-        self.words.update({(instance_id, step.task): step.word for step in steps})
+        self.states.update({(instance_id, step.task): step.state for step in steps})
 
-    def told(self, text: str) -> None:
+    def note(self, text: str) -> None:
         self.notes.append(text)
 
     def ended(self, outcome: Outcome) -> None:

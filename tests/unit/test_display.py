@@ -14,7 +14,7 @@ from torchneuron.core import display
 from torchneuron.core.display import Layout
 from torchneuron.core.errors import Declined, InputError
 from torchneuron.setup.live import live_monitor
-from torchneuron.setup.steps import StepStatus, Word
+from torchneuron.setup.steps import StepState, StepStatus
 
 ROOT = Path(__file__).resolve().parents[2]
 AWKWARD = "awk '/\\[[^]]*\\]/'\ttab [b]bold[/b] :secret: \\"
@@ -197,7 +197,7 @@ HARMLESS = "abc\\u202ed[red]e[/red][link=http://evil]f\\u007f"
 
 def _live_table():
     with live_monitor(several=False) as table:
-        table.progress("i-1", [StepStatus(HOSTILE, Word.DONE, last_line=HOSTILE)])
+        table.progress("i-1", [StepStatus(HOSTILE, StepState.DONE, last_line=HOSTILE)])
 
 
 SHOWN = {

@@ -7,8 +7,8 @@ import pytest
 
 from torchneuron.core import config
 from torchneuron.core.errors import InputError, SetupError
-from torchneuron.setup import code_server, package_sums
-from torchneuron.setup.monitor import Outcome
+from torchneuron.setup import code_server
+from torchneuron.setup.steps import Outcome
 
 FIRST, OTHER = "a" * 64, "b" * 64
 
@@ -20,7 +20,7 @@ def settings(tmp_path):
 
 def installed(sum_, instance_id="i-1", architecture="amd64", version="4.139.1"):
     said = f"code-server {version} is installed ({architecture}, SHA-256 {sum_})"
-    return Outcome(instance_id, said={package_sums.TASK: said})
+    return Outcome(instance_id, last_lines={code_server.INSTALL_TASK: said})
 
 
 def values(settings):
@@ -29,32 +29,32 @@ def values(settings):
 
 def test_the_first_sum_is_what_further_machines_are_given(settings):
     assert values(settings)["FIRST_SHA256"] == ""
-    package_sums.record(settings, [installed(FIRST), installed(OTHER, architecture="arm64")])
+    code_server.record_sums(settings, [installed(FIRST), installed(OTHER, architecture="arm64")])
     assert values(settings)["FIRST_SHA256"] == f"amd64={FIRST} arm64={OTHER}"
     code_server.check(settings)
-    package_sums.record(settings, [installed(OTHER, version="4.140.0")])
-    assert package_sums.known(settings) == {"amd64": FIRST, "arm64": OTHER}
+    code_server.record_sums(settings, [installed(OTHER, version="4.140.0")])
+    assert code_server.known_sums(settings) == {"amd64": FIRST, "arm64": OTHER}
     assert values(dataclasses.replace(settings, code_server_version="4.140.0"))["FIRST_SHA256"] == f"amd64={OTHER}"
 
 
 @pytest.mark.attack("serves a further machine another package of code-server than the first one got")
 def test_another_sum_is_an_error_with_both_sums_and_changes_nothing(settings):
-    package_sums.record(settings, [installed(FIRST)])
-    with pytest.raises(SetupError, match="i-2 is not the one installed before") as refused:
-        package_sums.record(settings, [installed(FIRST, "i-3"), installed(OTHER, "i-2")])
+    code_server.record_sums(settings, [installed(FIRST)])
+    with pytest.raises(SetupError, match="i-2 has a different code-server") as refused:
+        code_server.record_sums(settings, [installed(FIRST, "i-3"), installed(OTHER, "i-2")])
     assert {FIRST, OTHER} <= set(refused.value.why.replace(";", " ").replace(".", " ").split())
-    assert package_sums.known(settings) == {"amd64": FIRST}
+    assert code_server.known_sums(settings) == {"amd64": FIRST}
 
 
 @pytest.mark.attack("serves the machines of one fleet different packages of code-server")
 def test_machines_that_are_set_up_together_are_compared_too(settings):
-    with pytest.raises(SetupError, match="i-2 is not the one installed before"):
-        package_sums.record(settings, [installed(FIRST), installed(OTHER, "i-2")])
+    with pytest.raises(SetupError, match="i-2 has a different code-server"):
+        code_server.record_sums(settings, [installed(FIRST), installed(OTHER, "i-2")])
 
 
 @pytest.mark.parametrize("said", ["", "code-server 4.139.1 is installed", f"code-server is installed {FIRST}"])
 def test_what_says_no_sum_is_passed_over(settings, said):
-    package_sums.record(settings, [Outcome("i-1", said={package_sums.TASK: said}), Outcome("i-2")])
+    code_server.record_sums(settings, [Outcome("i-1", last_lines={code_server.INSTALL_TASK: said}), Outcome("i-2")])
     assert not settings.state_dir.exists()
 
 
@@ -63,4 +63,4 @@ def test_a_file_that_holds_something_else_is_refused(settings, held):
     settings.state_dir.mkdir()
     (settings.state_dir / "code-server-packages.json").write_text(held)
     with pytest.raises(InputError, match=r"code-server-packages\.json"):
-        package_sums.known(settings)
+        code_server.known_sums(settings)

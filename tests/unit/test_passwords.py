@@ -4,7 +4,7 @@ import pytest
 
 from tests.fakes import StandIn
 from torchneuron.core.errors import InputError
-from torchneuron.setup import passwords
+from torchneuron.setup import passwords, secret_values
 
 
 @dataclass
@@ -42,9 +42,9 @@ def test_random_passwords_are_strong_and_differ():
 
 def test_the_version_in_force_is_known_without_reading_the_password():
     labels = {"old": ["AWSPREVIOUS"], "new": ["AWSCURRENT"]}
-    assert passwords.current_version(FakeSecrets(labels), "arn") == "new"
+    assert secret_values.current_version(FakeSecrets(labels), "arn") == "new"
     with pytest.raises(InputError, match="has no value"):
-        passwords.current_version(FakeSecrets({}), "arn")
+        secret_values.current_version(FakeSecrets({}), "arn")
 
 
 def test_the_version_that_terraform_made_is_labelled_so_that_it_stays():

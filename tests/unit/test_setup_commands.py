@@ -9,7 +9,7 @@ from tests.unit.setup_support import rendered, task
 from torchneuron.core.errors import InputError, SetupError
 from torchneuron.setup.document import DOCUMENT, Document, compile_plan
 from torchneuron.setup.plan import make_plan
-from torchneuron.setup.run_command import Commands, Targets, check_rates
+from torchneuron.setup.run_command import CommandTargets, RunCommand, check_rates
 
 DOCUMENT_OF_OURS = Document("torchneuron-setup-p-1", "1", "hash")
 
@@ -46,15 +46,15 @@ def request_(tmp_path):
 
 def test_a_command_whose_answer_was_lost_is_found_again(request_):
     ssm = FakeSsm(takes=True, shown_after=1)
-    assert Commands(ssm, ssm, "p").send(request_, DOCUMENT_OF_OURS, Targets(("i-1",))) == "command-0"
+    assert RunCommand(ssm, ssm, "p").send(request_, DOCUMENT_OF_OURS, CommandTargets(("i-1",))) == "command-0"
     assert len(ssm.sent) == 1
 
 
 def test_one_that_cannot_be_found_is_said_to_be_unknown(request_, monkeypatch):
     monkeypatch.setattr("torchneuron.setup.run_command._LOOKS", (0.0, 0.0))
     ssm = FakeSsm(takes=False)
-    with pytest.raises(SetupError, match="it first looks for one under way"):
-        Commands(ssm, ssm, "p").send(request_, DOCUMENT_OF_OURS, Targets(("i-1",)))
+    with pytest.raises(SetupError, match="it first looks for a command under way"):
+        RunCommand(ssm, ssm, "p").send(request_, DOCUMENT_OF_OURS, CommandTargets(("i-1",)))
 
 
 class ForgetfulSsm:
@@ -71,7 +71,7 @@ class ForgetfulSsm:
 @pytest.mark.parametrize(("ssm", "command_id"), [(None, "no id"), (ForgetfulSsm(), "0" * 36)], ids=["botocore", "SSM"])
 def test_nothing_is_known_of_a_command_whose_id_is_refused(ssm, command_id):
     ssm = ssm or boto3.client("ssm", region_name="sa-east-1", aws_access_key_id="a", aws_secret_access_key="b")
-    assert Commands(ssm, ssm, "p").invocations(command_id, []) == {}
+    assert RunCommand(ssm, ssm, "p").invocations(command_id, []) == {}
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_nothing_is_known_of_a_command_whose_id_is_refused(ssm, command_id):
     [
         (("0", ""), "--max-concurrency '0'"),
         (("ten", ""), "--max-concurrency 'ten'"),
-        (("101%", ""), "more than all"),
+        (("101%", ""), "more than 100%"),
         (("", "-1"), "--max-errors '-1'"),
         (("", "1.5%"), "--max-errors '1.5%'"),
     ],

@@ -42,7 +42,7 @@ def test_every_problem_is_named_at_once(tmp_path):
     assert "tasks[0].commands[0]: {{USR}}: unknown name 'USR'; did you mean 'USER'?" in told
     assert "tasks[1].id: 'first' is also the id of tasks[0]" in told
     assert "tasks[2].commands" in told
-    assert "tasks[3].script: there is no file 'missing.sh'" in told
+    assert "tasks[3].script: the file 'missing.sh' does not exist" in told
 
 
 def test_unknown_keys_are_refused_by_name(tmp_path):
@@ -85,7 +85,7 @@ def test_a_script_does_not_leave_the_folder_by_a_link(tmp_path, link):
     folder.mkdir()
     (folder / link).symlink_to(tmp_path / "secrets" / ("a.sh" if link == "a.sh" else ""))
     script = link if link == "a.sh" else f"{link}/a.sh"
-    with pytest.raises(InputError, match=rf"tasks\[0\].script: '{script}' is a symbolic link that leads out"):
+    with pytest.raises(InputError, match=rf"tasks\[0\].script: '{script}' is a symbolic link to a place outside"):
         definition.load(write_task_file(folder, [scripted(script)]))
 
 
@@ -106,9 +106,9 @@ def test_a_link_within_the_folder_is_followed_and_so_is_one_to_the_folder(tmp_pa
         ({"TOKEN": REFERENCE, "USER": "Not A User"}, "'Not A User' does not match"),
         ({"TOKEN": REFERENCE, "USR": "y"}, "did you mean 'USER'"),
         ({"TOKEN": REFERENCE, "USER": "two\nlines"}, "USER: must be one line"),
-        ({"TOKEN": "wrong"}, "TOKEN: its value is no reference"),
-        ({"TOKEN": "ssm:/a b"}, "TOKEN: its value is no reference"),
-        ({"TOKEN": "secretsmanager:arn:aws:secretsmanager:x"}, "TOKEN: its value is no reference"),
+        ({"TOKEN": "wrong"}, "TOKEN: its value is not a reference"),
+        ({"TOKEN": "ssm:/a b"}, "TOKEN: its value is not a reference"),
+        ({"TOKEN": "secretsmanager:arn:aws:secretsmanager:x"}, "TOKEN: its value is not a reference"),
     ],
 )
 def test_values_are_checked_and_secret_ones_not_shown(tmp_path, given, told):
@@ -138,11 +138,11 @@ def test_shell_texts_that_no_shell_reads_and_names_bash_keeps_are_refused(tmp_pa
     with pytest.raises(InputError) as refused:
         definition.load(write_task_file(tmp_path, tasks, {"UID": "1", "P": {"pattern": "("}}))
     for told in (
-        "variables.UID: bash keeps this name",
-        "variables.P.pattern: '(' is no regular expression",
+        "variables.UID: this variable is read-only in bash",
+        "variables.P.pattern: '(' is not a regular expression",
         "tasks[0].commands[0]: has carriage returns",
         "tasks[1].commands[1]: {{B}}",
-        "tasks[2].script: 'empty.sh' has nothing to run",
+        "tasks[2].script: 'empty.sh' is empty",
         "tasks[3].script: 'latin.sh' is not UTF-8 text",
         "tasks[4].onlyIf: {{A}}",
     ):

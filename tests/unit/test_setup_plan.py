@@ -4,7 +4,7 @@ import pytest
 
 from tests.unit.setup_support import rendered, task
 from torchneuron.core.errors import InputError
-from torchneuron.setup.plan import Choice, grouped, make_plan
+from torchneuron.setup.plan import TaskSelection, grouped, make_plan
 
 
 @pytest.fixture
@@ -21,18 +21,20 @@ def finished(*tasks):
 
 
 def test_start_from_takes_an_id_or_an_unambiguous_prefix(tasks):
-    assert pending(make_plan(tasks, {}, Choice(start_from="02"))) == ["02-b", "03-c"]
-    assert pending(make_plan(tasks, {}, Choice(start_from="03-c"))) == ["03-c"]
-    with pytest.raises(InputError, match=r"start of 3 tasks(.|\n)*01-a(.|\n)*03-c(.|\n)*--start-from"):
-        make_plan(tasks, {}, Choice(start_from="0"))
+    assert pending(make_plan(tasks, {}, TaskSelection(start_from="02"))) == ["02-b", "03-c"]
+    assert pending(make_plan(tasks, {}, TaskSelection(start_from="03-c"))) == ["03-c"]
+    with pytest.raises(InputError, match=r"matches 3 tasks(.|\n)*01-a(.|\n)*03-c(.|\n)*--start-from"):
+        make_plan(tasks, {}, TaskSelection(start_from="0"))
     with pytest.raises(InputError, match=r"No task starts with '9'(.|\n)*--only"):
-        make_plan(tasks, {}, Choice(only="9"))
+        make_plan(tasks, {}, TaskSelection(only="9"))
 
 
-@pytest.mark.parametrize("choice", [Choice("01", "02"), Choice("01", clean=True), Choice(only="01", clean=True)])
-def test_choices_that_contradict_are_refused(choice):
-    with pytest.raises(InputError, match="not several"):
-        choice.check()
+@pytest.mark.parametrize(
+    "selection", [TaskSelection("01", "02"), TaskSelection("01", clean=True), TaskSelection(only="01", clean=True)]
+)
+def test_contradicting_selections_are_refused(selection):
+    with pytest.raises(InputError, match="Give only one of"):
+        selection.check()
 
 
 def test_the_first_unfinished_task_and_all_after_it_run(tasks):
@@ -46,9 +48,9 @@ def test_an_unfinished_optional_task_runs_without_those_after_it(tasks):
 
 def test_what_is_chosen_runs_again_unless_the_run_resumes_one_that_chose_it(tasks):
     everything = finished(*tasks)
-    assert pending(make_plan(tasks, everything, Choice(clean=True))) == ["01-a", "02-b", "03-c"]
-    assert pending(make_plan(tasks, everything, Choice(start_from="02", resumes=True))) == []
-    assert make_plan(tasks, everything, Choice(only="02")).again
+    assert pending(make_plan(tasks, everything, TaskSelection(clean=True))) == ["01-a", "02-b", "03-c"]
+    assert pending(make_plan(tasks, everything, TaskSelection(start_from="02", resumes=True))) == []
+    assert make_plan(tasks, everything, TaskSelection(only="02")).again
     assert not make_plan(tasks, everything).again
 
 

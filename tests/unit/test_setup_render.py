@@ -7,7 +7,7 @@ import pytest
 from tests.unit.setup_support import rendered, task
 from torchneuron.core.errors import InputError
 from torchneuron.setup.document import DOCUMENT, MAX_BYTES, STEP, compile_plan, identities
-from torchneuron.setup.plan import Choice, make_plan
+from torchneuron.setup.plan import TaskSelection, make_plan
 
 
 def documents(tasks, mode=DOCUMENT):
@@ -55,7 +55,7 @@ def test_a_secret_is_a_reference_and_never_put_into_the_text(tmp_path):
     assert "export TOKEN" not in script
     with pytest.raises(InputError, match="puts the secret TOKEN into its text"):
         rendered(tmp_path, [task("task-a", "echo {{TOKEN}}")], secret, TOKEN="given:0123456789")
-    with pytest.raises(InputError, match=r"TOKEN: .*no reference"):
+    with pytest.raises(InputError, match=r"TOKEN: .*not a reference"):
         rendered(tmp_path, [task("task-a", 'echo "$TOKEN"')], secret, TOKEN="hush")
 
 
@@ -200,7 +200,7 @@ def test_which_tasks_a_command_was_is_read_from_its_parameters(tmp_path):
 
 def test_the_first_script_alone_brings_the_library_and_a_run_again_forgets_marks(tmp_path):
     tasks = rendered(tmp_path, [task("task-a"), task("task-b")])
-    first, second = (script for _, script in make_plan(tasks, {}, Choice(clean=True)).scripts())
+    first, second = (script for _, script in make_plan(tasks, {}, TaskSelection(clean=True)).scripts())
     assert "run-task-" in first.partition("task=task-a")[0]
     assert "run-task-" not in second.partition("task=task-b")[0]
     assert "forget='task-a task-b'" in first

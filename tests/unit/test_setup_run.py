@@ -5,14 +5,14 @@ import json
 
 import pytest
 
-from tests.unit.setup_support import INSTANCE, OTHER, WORDS, FakeCommands, Recorder, member, rendered, task
+from tests.unit.setup_support import INSTANCE, OTHER, WORDS, FakeRunCommand, Recorder, member, rendered, task
 from torchneuron.core.errors import Detached, SetupError, TorchNeuronError
 from torchneuron.setup.document import NAME_PREFIX, RUN_SHELL_SCRIPT
-from torchneuron.setup.plan import Choice
-from torchneuron.setup.run import Runner, Way
-from torchneuron.setup.run_command import Found
+from torchneuron.setup.plan import TaskSelection
+from torchneuron.setup.run import DispatchOptions, Runner
+from torchneuron.setup.run_command import SentCommand
 from torchneuron.setup.state import Running, State, StateStore
-from torchneuron.setup.steps import StepStatus, Word, in_order
+from torchneuron.setup.steps import StepState, StepStatus, in_order
 
 
 @pytest.fixture
@@ -36,15 +36,15 @@ class Clock:
 class Run:
     """Runs on one instance or several, and what was told of it."""
 
-    def __init__(self, folder, commands, way=None):
+    def __init__(self, folder, commands, dispatch=None):
         self.folder, self.commands = folder, commands
         self.monitor, clock = Recorder(), Clock()
-        self.runner = Runner(commands, self.monitor, WORDS, way, sleep=clock.sleep, clock=clock)
+        self.runner = Runner(commands, self.monitor, WORDS, dispatch, sleep=clock.sleep, clock=clock)
 
-    def on(self, tasks, *instance_ids, choice=None):
+    def on(self, tasks, *instance_ids, selection=None):
         """The outcomes; a single machine's failure is raised."""
         ids = instance_ids or (INSTANCE,)
-        outcomes = self.runner.run([member(self.folder, tasks, one) for one in ids], choice)
+        outcomes = self.runner.run([member(self.folder, tasks, one) for one in ids], selection)
         if len(ids) == 1:
             if outcomes[0].failure:
                 raise outcomes[0].failure
@@ -57,7 +57,7 @@ class Run:
 
 @pytest.fixture
 def commands():
-    return FakeCommands()
+    return FakeRunCommand()
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def test_what_failed_after_start_from_is_taken_up_where_it_failed(tmp_path, comm
     commands.fails = {"03-c"}
     words = dataclasses.replace(WORDS, start_from="02-b")
     runner = Runner(commands, Recorder(), words)
-    (outcome,) = runner.run([member(tmp_path, tasks)], Choice(start_from="02-b"))
-    assert outcome.failure.do.endswith("takes up at 03-c: invoke setup 03-c")
+    (outcome,) = runner.run([member(tmp_path, tasks)], TaskSelection(start_from="02-b"))
+    assert outcome.failure.do.endswith("resume with: invoke setup 03-c")
 
 
 def test_an_optional_task_that_fails_stops_nothing_and_is_tried_again_alone(tmp_path, run, commands):
@@ -98,14 +98,14 @@ def test_an_optional_task_that_fails_stops_nothing_and_is_tried_again_alone(tmp_
     commands.fails = {"02-b"}
     outcome = run.on(tasks)
     assert (outcome.ran, outcome.failed_optional) == (("01-a", "02-b", "03-c"), ("02-b",))
-    assert run.monitor.words[INSTANCE, "03-c"] is Word.DONE
+    assert run.monitor.states[INSTANCE, "03-c"] is StepState.DONE
     commands.fails = set()
     assert run.on(tasks).ran == ("02-b",)
 
 
 def test_the_command_id_is_kept_before_anything_waits_on_it(run, commands, tasks):
     commands.interrupt_at = 1
-    with pytest.raises(Detached, match="the setup goes on") as detached:
+    with pytest.raises(Detached, match="The setup goes on") as detached:
         run.on(tasks)
     assert "invoke setup --cancel" in detached.value.do
     running = run.state().running
@@ -116,7 +116,7 @@ def test_the_command_id_is_kept_before_anything_waits_on_it(run, commands, tasks
 
 def test_a_run_that_lost_its_watcher_is_attached_to_not_sent_again(run, commands, tasks):
     commands.watched = commands.interrupt_at = 2
-    with pytest.raises(Detached, match="the setup goes on"):
+    with pytest.raises(Detached, match="The setup goes on"):
         run.on(tasks)
     assert run.state().digests == {"01-a": tasks[0].digest}
     commands.interrupt_at = None
@@ -127,15 +127,15 @@ def test_a_run_that_lost_its_watcher_is_attached_to_not_sent_again(run, commands
 def test_attaching_to_a_run_from_a_task_on_does_not_run_it_twice(run, commands, tasks):
     commands.interrupt_at = 1
     with pytest.raises(Detached):
-        run.on(tasks, choice=Choice(start_from="02"))
+        run.on(tasks, selection=TaskSelection(start_from="02"))
     commands.interrupt_at = None
-    assert run.on(tasks, choice=Choice(start_from="02")).ran == ()
+    assert run.on(tasks, selection=TaskSelection(start_from="02")).ran == ()
     assert len(commands.commands) == 1
-    assert run.on(tasks, choice=Choice(start_from="02")).ran == ("02-b", "03-c")
+    assert run.on(tasks, selection=TaskSelection(start_from="02")).ran == ("02-b", "03-c")
 
 
 def test_a_run_of_someone_elses_is_watched_to_its_end_first(run, commands, tasks):
-    commands.foreign = {INSTANCE: Found("theirs", "torchneuron-setup-x")}
+    commands.foreign = {INSTANCE: SentCommand("theirs", "torchneuron-setup-x")}
     run.on(tasks)
     assert run.monitor.commands == [("theirs", True), ("command-1", False)]
 
@@ -157,15 +157,15 @@ def test_a_changed_task_and_all_after_it_run_again(tmp_path, run, tasks):
 def test_the_outcome_has_the_last_line_of_what_succeeded(run, commands, tasks):
     commands.fails = {(INSTANCE, "03-c")}
     broken, well = run.on(tasks, INSTANCE, OTHER)
-    assert broken.said == {"01-a": "01-a is well", "02-b": "02-b is well"}
-    assert well.said == {**broken.said, "03-c": "03-c is well"}
+    assert broken.last_lines == {"01-a": "01-a is well", "02-b": "02-b is well"}
+    assert well.last_lines == {**broken.last_lines, "03-c": "03-c is well"}
     commands.fails = set()
-    assert run.on(tasks).said == {"03-c": "03-c is well"}
+    assert run.on(tasks).last_lines == {"03-c": "03-c is well"}
 
 
 def test_clean_state_begins_again_on_the_machine_too(run, commands, tasks):
     run.on(tasks)
-    assert run.on(tasks, choice=Choice(clean=True)).ran == ("01-a", "02-b", "03-c")
+    assert run.on(tasks, selection=TaskSelection(clean=True)).ran == ("01-a", "02-b", "03-c")
     first, again = (json.loads(sent.request.content)["mainSteps"][0]["inputs"] for sent in commands.commands)
     assert not any("forget='01-a" in line for line in first["runCommand"])
     assert any("forget='01-a 02-b 03-c'" in line for line in again["runCommand"])
@@ -173,7 +173,7 @@ def test_clean_state_begins_again_on_the_machine_too(run, commands, tasks):
 
 def test_only_one_task_and_the_others_stay_as_they_are(run, tasks):
     run.on(tasks)
-    assert run.on(tasks, choice=Choice(only="02")).ran == ("02-b",)
+    assert run.on(tasks, selection=TaskSelection(only="02")).ran == ("02-b",)
     assert run.on(tasks).ran == ()
 
 
@@ -188,7 +188,7 @@ def test_without_the_right_to_make_documents_tasks_go_one_by_one(run, commands, 
 
 def test_one_by_one_stops_at_a_failure_and_the_command_to_see_it_needs_no_plugin(tmp_path, commands, tasks):
     commands.fails = {"02-b"}
-    run = Run(tmp_path, commands, Way("step"))
+    run = Run(tmp_path, commands, DispatchOptions("step"))
     with pytest.raises(SetupError) as failed:
         run.on(tasks)
     assert [sent.tasks for sent in commands.commands] == [["01-a"], ["02-b"]]
@@ -216,7 +216,7 @@ def test_a_damaged_state_file_is_set_aside_not_trusted_not_deleted(tmp_path, tex
     assert store.load().digests == {}
     (aside,) = tmp_path.glob("*.damaged-*")
     assert aside.read_text() == text
-    assert f"{store.path.name} cannot be read. It is kept as {aside.name}" in capsys.readouterr().err
+    assert f"{store.path.name} cannot be read. It was renamed to {aside.name}" in capsys.readouterr().err
 
 
 def test_the_state_file_is_the_users_alone(tmp_path, run, tasks):
@@ -231,12 +231,12 @@ def test_what_ssm_calls_a_success_after_a_failure_is_not_taken_for_done():
     def step(name, word):
         return StepStatus(name, word, 0, 0.1, "skipped due to prior step with an exit condition")
 
-    reported = [step("03-c", Word.DONE), step("01-a", Word.DONE), step("02-b", Word.TIMED_OUT)]
+    reported = [step("03-c", StepState.DONE), step("01-a", StepState.DONE), step("02-b", StepState.TIMED_OUT)]
     arranged = in_order(reported, ["01-a", "02-b", "03-c"])
-    assert [(one.task, one.word) for one in arranged] == [
-        ("01-a", Word.DONE),
-        ("02-b", Word.TIMED_OUT),
-        ("03-c", Word.NOT_RUN),
+    assert [(step.task, step.state) for step in arranged] == [
+        ("01-a", StepState.DONE),
+        ("02-b", StepState.TIMED_OUT),
+        ("03-c", StepState.NOT_RUN),
     ]
 
 
@@ -257,13 +257,13 @@ def test_a_state_with_a_command_that_ssm_does_not_know_is_set_aside(tmp_path, ru
     assert run.on(tasks).ran == ("01-a", "02-b", "03-c")
     (aside,) = tmp_path.glob("*.unknown-command-*")
     assert json.loads(aside.read_text())["finished"].keys() == {"01-a"}
-    assert f"does not know, long-ago. It is kept as {aside.name}" in capsys.readouterr().err
+    assert f"does not know, long-ago. It was renamed to {aside.name}" in capsys.readouterr().err
     assert run.on(tasks).ran == ()
 
 
 def test_a_machine_that_is_gone_is_not_waited_for_for_ever(run, commands, tasks):
     commands.watched, commands.alive = 10**9, False
-    with pytest.raises(SetupError, match=r"has lost i-.* in the middle"):
+    with pytest.raises(SetupError, match=r"Lost contact with i-.* during the setup"):
         run.on(tasks)
     assert run.state().running is not None
 
@@ -294,7 +294,7 @@ def test_machines_that_are_not_equally_far_share_the_command_all_the_same(run, c
 
 
 def test_a_fleet_with_a_tag_is_sent_by_tag_and_with_its_rates(tmp_path, commands, tasks):
-    run = Run(tmp_path, commands, Way("document", ("tag:Team", "a"), "10", "25%"))
+    run = Run(tmp_path, commands, DispatchOptions("document", ("tag:Team", "a"), "10", "25%"))
     run.on(tasks, INSTANCE, OTHER)
     assert commands.commands[0].targets.as_arguments() == {
         "Targets": [{"Key": "tag:Team", "Values": ["a"]}],
@@ -305,7 +305,7 @@ def test_a_fleet_with_a_tag_is_sent_by_tag_and_with_its_rates(tmp_path, commands
 
 def test_more_than_a_command_may_name_go_as_several_that_share_the_rates(tmp_path, commands, tasks):
     ids = [f"i-{number:017x}" for number in range(120)]
-    Run(tmp_path, commands, Way("document", None, "30", "10%")).on(tasks, *ids)
+    Run(tmp_path, commands, DispatchOptions("document", None, "30", "10%")).on(tasks, *ids)
     assert [len(sent.targets.instance_ids) for sent in commands.commands] == [50, 50, 20]
     assert {(sent.targets.max_concurrency, sent.targets.max_errors) for sent in commands.commands} == {("10", "10%")}
     assert len({sent.document.name for sent in commands.commands}) == 1
@@ -323,7 +323,7 @@ def test_with_too_many_errors_no_further_command_is_sent(tmp_path, commands):
     one, two = (rendered(tmp_path, [task("01-a", "echo $V")], {"V": "x"}, V=value) for value in "ab")
     commands.fails = {"01-a"}
     members = [member(tmp_path, one, INSTANCE), member(tmp_path, two, OTHER)]
-    failed, not_sent = Run(tmp_path, commands, Way("auto", None, "1", "0")).runner.run(members)
+    failed, not_sent = Run(tmp_path, commands, DispatchOptions("auto", None, "1", "0")).runner.run(members)
     assert len(commands.commands) == 1
     assert "Nothing was sent" in not_sent.failure.what
     assert "Task 01-a failed" in failed.failure.what
@@ -334,7 +334,7 @@ def test_a_runs_documents_are_deleted_when_it_has_ended_however_it_ends(run, com
     assert commands.deleted == commands.documents != []
     commands.fails = {"01-a"}
     with pytest.raises(SetupError):
-        run.on(tasks, choice=Choice(clean=True))
+        run.on(tasks, selection=TaskSelection(clean=True))
     assert commands.deleted == commands.documents
     assert len(commands.documents) == 2
 
@@ -351,13 +351,13 @@ def test_of_a_run_that_is_left_only_the_document_under_way_stays(run, commands, 
 
 
 def test_the_document_of_a_run_that_was_attached_to_is_deleted_too(run, commands, tasks):
-    commands.foreign = {INSTANCE: Found("theirs", f"{NAME_PREFIX}theirs")}
+    commands.foreign = {INSTANCE: SentCommand("theirs", f"{NAME_PREFIX}theirs")}
     run.on(tasks)
     assert f"{NAME_PREFIX}theirs" in commands.deleted
 
 
 def test_a_document_that_may_still_be_delivered_stays(run, commands, tasks):
     commands.alive, commands.watched = False, 10**9
-    with pytest.raises(SetupError, match="has lost"):
+    with pytest.raises(SetupError, match="Lost contact"):
         run.on(tasks)
     assert commands.deleted == []

@@ -9,9 +9,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from torchneuron.core import config
-from torchneuron.setup import code_server, definition
+from torchneuron.setup import code_server, definition, library
 from torchneuron.setup.document import DOCUMENT, compile_plan
-from torchneuron.setup.plan import Choice, make_plan
+from torchneuron.setup.plan import TaskSelection, make_plan
 from torchneuron.setup.references import Reference
 from torchneuron.setup.render import render
 
@@ -209,7 +209,18 @@ def test_scripts_pass(command):
     assert all(check.returncode == 0 for check in checks)
 
 
-def test_all_steps_fit_one_command_document():
+@pytest.mark.parametrize("script", [*SCRIPTS, *library.FILES], ids=lambda path: path.stem)
+def test_a_script_without_its_comments_is_the_same_program(script):
+    def parsed(text):
+        done = subprocess.run(["bash", "--pretty-print", "/dev/stdin"], input=text, capture_output=True, text=True)
+        return [line for line in done.stdout.splitlines() if line]
+
+    text = script.read_text()
+    assert parsed(library.without_comments(text)) == parsed(text) != []
+    assert len(library.without_comments(text)) < len(text)
+
+
+def test_all_steps_fit_one_command_document_with_room_to_spare():
     task_file = definition.load(code_server.TASK_FILE)
     settings = config.load(config.PROJECT_ROOT / "config.json")
     # The longest values in use: a name with the provider's 26 digits, a data volume, a certificate's paths.
@@ -218,7 +229,8 @@ def test_all_steps_fit_one_command_document():
     values = code_server.variables(settings, password, data_volume="vol-0123456789abcdef0")
     values |= {"TLS": "given", "TLS_CERTIFICATE": f"/etc/{'c' * 60}", "TLS_KEY": f"/etc/{'k' * 60}"}
     tasks = render(task_file, definition.fill(task_file, values))
-    assert len(compile_plan(make_plan(tasks, {}, Choice(clean=True)), DOCUMENT)) == 1
+    (request,) = compile_plan(make_plan(tasks, {}, TaskSelection(clean=True)), DOCUMENT)
+    assert len(request.content.encode()) < 60_000
 
 
 def test_the_extensions_alone_are_optional():

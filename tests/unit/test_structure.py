@@ -31,7 +31,7 @@ FORBIDDEN = {
     "commands": {"cdktf", "stacks", "boto3", "rehearsal", "benchmarks"},
     "torchneuron": {"invoke", "cdktf", "moto", "rehearsal", "stacks", "tasks", "commands", "benchmarks"},
     "torchneuron/setup/definition.py": {"boto3", "botocore", "subprocess"},
-    "torchneuron/setup/render.py": {"boto3", "botocore", "subprocess", "pathlib"},
+    "torchneuron/setup/render.py": {"boto3", "botocore", "pathlib"},
     "torchneuron/setup/plan.py": _IO,
     "torchneuron/setup/document.py": _IO,
     "torchneuron/setup/steps.py": _IO,

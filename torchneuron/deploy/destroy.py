@@ -15,7 +15,7 @@ from torchneuron.core.errors import AwsError, Declined
 from torchneuron.deploy import adoption, inventory, orphans
 from torchneuron.deploy.terraform_plan import DATA_VOLUME, Change, of_type
 from torchneuron.deploy.workspace import LOOKING, Project, connected, copied, refuse_without_state
-from torchneuron.setup import clearing
+from torchneuron.setup.stale_documents import delete_stale_documents
 
 
 def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -> None:
@@ -85,7 +85,7 @@ def _show(removal: _Removal) -> None:
 def _delete_documents(aws: Aws, project: str, *, gone: Collection[str]) -> None:
     """Delete the command documents that setups have left, but for those of setups under way on other machines."""
     try:
-        clearing.delete_documents(aws.ssm(), project, gone=gone, unsent=timedelta(0))
+        delete_stale_documents(aws.ssm(), project, terminated=gone, unsent=timedelta(0))
     except AwsError as error:
         display.warn(f"setup documents may be left in Systems Manager, with the texts of the tasks. {error.what}")
 

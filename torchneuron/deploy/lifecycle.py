@@ -12,9 +12,9 @@ from torchneuron.aws.session import Aws
 from torchneuron.core import config, display, options
 from torchneuron.deploy import deploy, ingress, state_bucket, view
 from torchneuron.deploy import destroy as destroying
-from torchneuron.deploy.machine_setup import Machines, set_up_machines, setup_words
-from torchneuron.setup import code_server, passwords, setup_password
-from torchneuron.setup.setup_password import PasswordSource
+from torchneuron.deploy.machine_setup import Targets, resume_setup, set_up_machines
+from torchneuron.setup import code_server, passwords
+from torchneuron.setup.passwords import PasswordSource
 from torchneuron.setup.task_runs import RunOptions
 
 
@@ -50,10 +50,10 @@ def deploy_and_set_up(
     made = deploy.deploy(settings, aws, given, allow_replace=allow_replace, release_data=release_data, yes=yes)
     if not skip_setup:
         one = made.instance_ids if len(made.instance_ids) == 1 else ()
-        words = setup_words(Machines(one, region=aws.region), RunOptions(), PasswordSource())
+        words = resume_setup(Targets(one, region=aws.region), RunOptions(), PasswordSource())
         with deploy.launched(made.instance_ids, words.again):
-            password = setup_password.stored(aws, made.secret_arn)
-            machines = Machines(made.instance_ids, region=aws.region)
+            password = passwords.stored(aws, made.secret_arn)
+            machines = Targets(made.instance_ids, region=aws.region)
             set_up_machines(settings, aws, machines, RunOptions(wait=True), password, words)
     view.show(ingress.look_up(aws, settings, made), settings)
 

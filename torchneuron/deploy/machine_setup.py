@@ -1,7 +1,4 @@
-"""`invoke setup` and what belongs to it: run, cancel, read the logs; `run-tasks` for any other task file.
-
-Which machines, which password, how a run is resumed: decided here, and handed to the modules that do one thing each.
-"""
+"""`invoke setup`, `setup.logs` and `run-tasks`: choose machines and password; run, resume, cancel, show logs."""
 
 from __future__ import annotations
 
@@ -18,230 +15,239 @@ from torchneuron.core import config, display
 from torchneuron.core.config import Config
 from torchneuron.core.errors import AwsError, InputError, NotFoundError, SetupError
 from torchneuron.deploy import deploy, ingress, inventory
-from torchneuron.setup import code_server, definition, logs, secret_inputs, setup_password, task_runs
+from torchneuron.setup import code_server, definition, logs, passwords, secret_values, task_runs
 from torchneuron.setup.definition import TaskFile
-from torchneuron.setup.delivery import Given
 from torchneuron.setup.document import AUTO, NAME_PREFIX
-from torchneuron.setup.failures import Words, named
+from torchneuron.setup.failures import ResumeCommands, summary
+from torchneuron.setup.passwords import PasswordSource
 from torchneuron.setup.references import Reference, is_reference
-from torchneuron.setup.run_command import Commands, Found
-from torchneuron.setup.setup_password import PasswordSource
+from torchneuron.setup.run_command import RunCommand, SentCommand
+from torchneuron.setup.secret_values import SecretValues
 from torchneuron.setup.task_runs import RunOptions
 
 _CANCEL_SECONDS = 60
 
 
 @dataclass(frozen=True)
-class Machines:
-    """Which machines a command is for: some by their ids, all with a tag (KEY=VALUE), or else the deployment's."""
+class Targets:
+    """The machines a command is for: given by id, all with a tag (KEY=VALUE), or by default the deployment's."""
 
     instance_ids: tuple[str, ...] = ()
     tag: str = ""
     region: str = ""
 
     def check(self) -> None:
+        """Raises InputError for both ids and a tag, and for a malformed tag."""
         if self.instance_ids and self.tag:
             raise InputError("Give --instance-id or --tag, not both.")
         if self.tag and not all(self.tag.partition("=")):
             raise InputError(f"--tag {self.tag!r} is not KEY=VALUE.")
 
     @property
-    def words(self) -> list[str]:
-        """They as options, for a command line that is for the same ones."""
-        ids = [word for one in self.instance_ids for word in ("-i", one)]
+    def as_options(self) -> list[str]:
+        """The options that select the same machines on a command line."""
+        ids = [word for instance_id in self.instance_ids for word in ("-i", instance_id)]
         return [*ids, *(["--tag", self.tag] if self.tag else []), "-r", self.region]
 
     @property
-    def as_target(self) -> tuple[str, str] | None:
-        """The tag as SendCommand's Targets take it."""
+    def as_ssm_target(self) -> tuple[str, str] | None:
+        """Key and value of the tag for SendCommand's Targets."""
         key, _, value = self.tag.partition("=")
         return (f"tag:{key}", value) if self.tag else None
 
 
-def set_up(machines: Machines, options: RunOptions, source: PasswordSource) -> None:
-    """`invoke setup`."""
+def set_up(targets: Targets, options: RunOptions, source: PasswordSource) -> None:
+    """Run `invoke setup`."""
     source.check()
-    settings, aws, machines, deployment_secret = _found(machines, options, needs_secret=True, source=source)
-    own = bool(deployment_secret) and _are_ours(settings, aws, machines)
-    password, given = setup_password.place(source, deployment_secret, aws, own=own, dry_run=options.dry_run)
-    words = setup_words(machines, options, source, own=own)
-    set_up_machines(settings, aws, machines, options, password, words, given)
+    settings, aws, targets, deployment_secret = _resolve(targets, options, needs_secret=True, source=source)
+    own = bool(deployment_secret) and _all_deployed(settings, aws, targets.instance_ids)
+    password, values = passwords.prepare(source, deployment_secret, aws, own=own, dry_run=options.dry_run)
+    resume = resume_setup(targets, options, source, own=own)
+    set_up_machines(settings, aws, targets, options, password, resume, values)
 
 
 def set_up_machines(
     settings: Config,
     aws: Aws,
-    machines: Machines,
+    targets: Targets,
     options: RunOptions,
     password: Reference,
-    words: Words,
-    given: Given | None = None,
+    resume: ResumeCommands,
+    secret_values: SecretValues | None = None,
 ) -> None:
-    """Set code-server up on machines that are known by their ids."""
-    ids = machines.instance_ids
-    volumes = inventory.data_volumes(aws, ids)
-    opened = ingress.open_instances(aws, settings, ids)
+    """Set up code-server on machines given by id."""
+    ids = targets.instance_ids
     code_server.setup(
         settings,
         aws,
         ids,
         options,
-        words,
+        resume,
         password=password,
-        given=given,
-        data_volumes=volumes,
-        opened=opened,
+        secret_values=secret_values,
+        data_volumes=inventory.data_volumes(aws, ids),
+        opened=ingress.open_instances(aws, settings, ids),
     )
 
 
-def run_tasks(machines: Machines, options: RunOptions, file: str, pairs: list[str]) -> None:
-    """`invoke run-tasks`."""
+def run_tasks(targets: Targets, options: RunOptions, file: str, pairs: Sequence[str]) -> None:
+    """Run `invoke run-tasks`. `pairs` are the NAME=VALUE arguments of `--var`."""
     if not file:
-        raise InputError("Which tasks? --file is missing.", do="Give the task file (JSON): --file NAME.")
-    pairs_given = task_runs.parse_variables(pairs)
+        raise InputError("Missing option: --file.", do="Give a task file (JSON): --file NAME")
+    given = task_runs.parse_variables(pairs)
     task_file = definition.load(Path(file))
-    values, given = secret_inputs.read(task_file, pairs_given, ask=not options.dry_run)
-    definition.fill(task_file, values)
-    settings, aws, machines, _ = _found(machines, options, needs_secret=False)
-    words = run_tasks_words(machines, options, task_file, pairs_given)
-    values = secret_inputs.with_versions(aws, task_file, values)
-    by_instance = dict.fromkeys(machines.instance_ids, values)
-    task_runs.run_task_file(settings, aws, task_file, by_instance, options, words, given)
+    variables, values_to_deliver = secret_values.read(task_file, given, ask=not options.dry_run)
+    definition.fill(task_file, variables)
+    settings, aws, targets, _ = _resolve(targets, options, needs_secret=False)
+    resume = resume_run_tasks(targets, options, task_file, given)
+    variables = secret_values.with_versions(aws, task_file, variables)
+    by_instance = dict.fromkeys(targets.instance_ids, variables)
+    task_runs.run_task_file(settings, aws, task_file, by_instance, options, resume, values_to_deliver)
 
 
-def cancel(machines: Machines, *, dry_run: bool) -> None:
-    """`invoke setup --cancel`, and that of `run-tasks`: whatever of ours is under way."""
-    settings, aws, machines, _ = _found(machines, RunOptions(), needs_secret=False)
-    commands = Commands(aws.ssm(), aws.ssm_once(), settings.project_name)
-    under_way = commands.under_way(machines.instance_ids)
-    if not under_way:
-        display.note(f"Nothing is under way on {named(machines.instance_ids)}.")
+def cancel(targets: Targets, *, dry_run: bool) -> None:
+    """Cancel the commands of this project that are under way, and wait until they have stopped."""
+    settings, aws, targets, _ = _resolve(targets, RunOptions(), needs_secret=False)
+    run_command = RunCommand(aws.ssm(), aws.ssm_once(), settings.project_name)
+    by_command: dict[SentCommand, list[str]] = {}
+    for instance_id, sent in run_command.under_way(targets.instance_ids).items():
+        by_command.setdefault(sent, []).append(instance_id)
+    if not by_command:
+        display.note(f"Nothing is under way on {summary(targets.instance_ids)}.")
         return
-    by_command: dict[Found, list[str]] = {}
-    for instance_id, found in under_way.items():
-        by_command.setdefault(found, []).append(instance_id)
     if dry_run:
-        for found, instance_ids in by_command.items():
-            display.note(f"Would cancel SSM command {found.command_id} on {named(instance_ids)}.")
+        for sent, instance_ids in by_command.items():
+            display.note(f"Would cancel SSM command {sent.command_id} on {summary(instance_ids)}.")
         display.note("Dry run. Nothing was cancelled.")
         return
-    for found, instance_ids in by_command.items():
-        commands.cancel(found.command_id, instance_ids)
-        display.note(f"Cancelling SSM command {found.command_id} on {named(instance_ids)}.")
-    with display.waiting("Waiting for the task under way to be stopped"):
-        _await_end(commands, list(under_way))
+    for sent, instance_ids in by_command.items():
+        run_command.cancel(sent.command_id, instance_ids)
+        display.note(f"Cancelling SSM command {sent.command_id} on {summary(instance_ids)}.")
+    with display.waiting("Waiting for the current task to stop"):
+        _await_end(run_command, by_command)
     with suppress(AwsError):
-        for found in by_command:
-            if found.document.startswith(NAME_PREFIX):
-                commands.delete_document(found.document)
-    display.note("Cancelled. What had finished stays finished: the next run takes up behind it.")
+        for sent in by_command:
+            if sent.document.startswith(NAME_PREFIX):
+                run_command.delete_document(sent.document)
+    display.note("Cancelled. Finished tasks stay finished; the next run resumes after them.")
 
 
-def _await_end(commands: Commands, instance_ids: Sequence[str]) -> None:
-    end = time.monotonic() + _CANCEL_SECONDS
-    while left := commands.under_way(instance_ids):
-        if time.monotonic() > end:
+def _await_end(run_command: RunCommand, by_command: Mapping[SentCommand, Sequence[str]]) -> None:
+    deadline = time.monotonic() + _CANCEL_SECONDS
+    while running := _still_running(run_command, by_command):
+        if time.monotonic() > deadline:
             raise SetupError(
-                f"{named(list(left))} did not stop within {_CANCEL_SECONDS} s.",
-                why="The agent does so at its own time, and not at all while the machine is down.",
-                do="The same command looks again.",
+                f"The setup has not stopped on {summary(running)} after {_CANCEL_SECONDS:.0f} s.",
+                why="It stops when the machine's SSM agent receives the cancellation. The agent may be out of reach.",
+                do="Run the same command to check again.",
             )
         time.sleep(1)
 
 
-def show_logs(machines: Machines, task: str, *, follow: bool) -> None:
-    """`invoke setup.logs`: the output of a task, or of all, from the one machine that is meant."""
-    settings, aws, machines, _ = _found(machines, RunOptions(), needs_secret=False)
-    if len(machines.instance_ids) > 1:
-        listed = "\n".join(f"  {one}" for one in machines.instance_ids)
-        raise InputError("Of which machine? There are several.", why=listed, do="Name one: -i ID.")
-    (instance_id,) = machines.instance_ids
-    ssm, commands = aws.ssm(), Commands(aws.ssm(), aws.ssm_once(), settings.project_name)
+def _still_running(run_command: RunCommand, by_command: Mapping[SentCommand, Sequence[str]]) -> list[str]:
+    running = []
+    for sent, instance_ids in by_command.items():
+        only = instance_ids[0] if len(instance_ids) == 1 else ""
+        invocations = run_command.invocations(sent.command_id, (), only)
+        running += [each for each in instance_ids if each in invocations and not invocations[each].status.is_terminal]
+    return running
+
+
+def show_logs(targets: Targets, task: str, *, follow: bool) -> None:
+    """Print the log of a task, or of all tasks, from one machine."""
+    settings, aws, targets, _ = _resolve(targets, RunOptions(), needs_secret=False)
+    if len(targets.instance_ids) > 1:
+        listed = "\n".join(f"  {instance_id}" for instance_id in targets.instance_ids)
+        raise InputError("There are several machines.", why=listed, do="Choose one: -i ID.")
+    (instance_id,) = targets.instance_ids
+    ssm, run_command = aws.ssm(), RunCommand(aws.ssm(), aws.ssm_once(), settings.project_name)
     task = task or logs.EVERYTHING
     if follow:
-        pieces = logs.follow(ssm, instance_id, task, goes_on=lambda: bool(commands.under_way([instance_id])))
+        pieces = logs.follow(ssm, instance_id, task, goes_on=lambda: bool(run_command.under_way([instance_id])))
     else:
         pieces = logs.read(ssm, instance_id, task)
     display.stream(pieces)
 
 
-def setup_words(machines: Machines, options: RunOptions, source: PasswordSource, *, own: bool = True) -> Words:
-    """The `invoke setup` that resumes this one. A password is asked for again, never shown.
+def resume_setup(targets: Targets, options: RunOptions, source: PasswordSource, *, own: bool = True) -> ResumeCommands:
+    """The `invoke setup` command lines that resume or cancel this one. They contain no password.
 
-    `own`: the password is in the deployment's secret, where the next run finds it.
+    `own`: the password is in the deployment's secret, where the next run reads it.
     """
     given = ["--secret-arn", source.secret_arn] if source.secret_arn else []
-    if not own and (source.password or source.random):
+    if not own and source.is_new:
         given.append("--password")
-    note = "\n(The password it asks for is the one shown above.)" if source.random and not own else ""
-    return _words(["invoke", "setup", *machines.words], machines.region, options, shlex.join(given) + note)
+    note = "\n(At the prompt, enter the password shown above.)" if source.random and not own else ""
+    return _resume_commands(["invoke", "setup", *targets.as_options], targets.region, options, shlex.join(given) + note)
 
 
-def run_tasks_words(machines: Machines, options: RunOptions, task_file: TaskFile, given: Mapping[str, str]) -> Words:
-    """The `invoke run-tasks` that resumes this one, with `…` for the secrets' values."""
-    words = ["invoke", "run-tasks", "--file", str(task_file.path), *machines.words]
+def resume_run_tasks(
+    targets: Targets, options: RunOptions, task_file: TaskFile, given: Mapping[str, str]
+) -> ResumeCommands:
+    """The `invoke run-tasks` command lines that resume or cancel this one, with `…` for secret values."""
+    words = ["invoke", "run-tasks", "--file", str(task_file.path), *targets.as_options]
     secret = {
         name
         for name, text in given.items()
         if name in task_file.variables and task_file.variables[name].secret and not is_reference(text)
     }
     values = [f"--var {name}=…" if name in secret else shlex.join(["--var", f"{name}={given[name]}"]) for name in given]
-    note = "\n(Put the secret values in again for …)" if secret else ""
-    return _words(words, machines.region, options, " ".join(values) + note)
+    note = "\n(Replace … with the secret values.)" if secret else ""
+    return _resume_commands(words, targets.region, options, " ".join(values) + note)
 
 
-def _words(command: Sequence[str], region: str, options: RunOptions, rest: str) -> Words:
-    """What stays the same when a run is resumed: a clean start is not made twice."""
-    way, only = options.way, options.choice.only
+def _resume_commands(words: Sequence[str], region: str, options: RunOptions, rest: str) -> ResumeCommands:
+    """The command lines that start with `words`. --clean-state is left out: a resumed run keeps its results."""
+    dispatch = options.dispatch
     kept = {
-        "--only": only,
-        "--mode": "" if way.mode == AUTO else way.mode,
-        "--max-concurrency": way.max_concurrency,
-        "--max-errors": way.max_errors,
+        "--only": options.selection.only,
+        "--mode": "" if dispatch.mode == AUTO else dispatch.mode,
+        "--max-concurrency": dispatch.max_concurrency,
+        "--max-errors": dispatch.max_errors,
     }
 
-    def line(start_from: str) -> str:
-        named = {"--start-from": start_from, **kept}
-        words = [word for option, value in named.items() if value for word in (option, value)]
-        return f"{shlex.join([*command, *words])} {rest}".replace(" \n", "\n").rstrip()
+    def resume_from(task: str) -> str:
+        values = {"--start-from": task, **kept}
+        given = [word for option, value in values.items() if value for word in (option, value)]
+        return f"{shlex.join([*words, *given])} {rest}".replace(" \n", "\n").rstrip()
 
-    return Words(region, line, shlex.join([*command, "--cancel"]), options.choice.start_from)
+    return ResumeCommands(region, resume_from, shlex.join([*words, "--cancel"]), options.selection.start_from)
 
 
-def _found(
-    machines: Machines, options: RunOptions, *, needs_secret: bool, source: PasswordSource | None = None
-) -> tuple[Config, Aws, Machines, str]:
-    """The settings, AWS where the machines are, their ids, and the deployment's secret where it is asked for.
+def _resolve(
+    targets: Targets, options: RunOptions, *, needs_secret: bool, source: PasswordSource | None = None
+) -> tuple[Config, Aws, Targets, str]:
+    """The settings, AWS in the targets' region, the targets by id, and the deployment's secret if it is needed.
 
-    A password from elsewhere (`source`) does without a deployment: then there is no secret.
+    The secret is empty for machines outside the deployment whose password comes from elsewhere (`source`).
     """
-    machines.check()
+    targets.check()
     options.check()
     settings = config.load()
-    named_here = bool(machines.instance_ids or machines.tag)
-    # An instance of the user's own may be in any region; only our deployments need a configured one.
-    aws = Aws(machines.region if machines.region and named_here else settings.region(machines.region))
-    ids, secret = machines.instance_ids, ""
-    if machines.tag:
-        ids = _tagged(aws, machines.tag)
-    foreign = bool(ids) and source is not None and source.is_given and not _are_ours(settings, aws, Machines(ids))
-    if (needs_secret and not foreign) or not ids:
+    is_explicit = bool(targets.instance_ids or targets.tag)
+    # Given machines may be in any region; a deployment is in a configured one.
+    aws = Aws(targets.region if targets.region and is_explicit else settings.region(targets.region))
+    ids, secret = targets.instance_ids, ""
+    if targets.tag:
+        ids = _tagged(aws, targets.tag)
+    is_foreign = bool(ids) and source is not None and source.is_given and not _all_deployed(settings, aws, ids)
+    if (needs_secret and not is_foreign) or not ids:
         found = deploy.info(settings, aws)
         ids, secret = ids or found.instance_ids, found.secret_arn
-    return settings, aws, Machines(ids, machines.tag, aws.region), secret
+    return settings, aws, Targets(ids, targets.tag, aws.region), secret
 
 
-def _are_ours(settings: Config, aws: Aws, machines: Machines) -> bool:
-    """Whether all of the machines are the deployment's, by its tags: their role may read its secret."""
-    ours = {one.instance_id for one in inventory.live_instances(aws.ec2(), settings.project_name)}
-    return set(machines.instance_ids) <= ours
+def _all_deployed(settings: Config, aws: Aws, instance_ids: Sequence[str]) -> bool:
+    """Whether all instances belong to the deployment, whose role may read its secret."""
+    deployed = {instance.instance_id for instance in inventory.live_instances(aws.ec2(), settings.project_name)}
+    return set(instance_ids) <= deployed
 
 
 def _tagged(aws: Aws, tag: str) -> tuple[str, ...]:
-    """The instances with a tag that run, or are about to."""
+    """The pending and running instances with a tag."""
     key, _, value = tag.partition("=")
     running = find_instances(aws.ec2(), {"instance-state-name": ("pending", "running")}, tags={key: value})
     ids = tuple(instance.instance_id for instance in running)
     if not ids:
-        raise NotFoundError(f"No instance that runs in {aws.region} has the tag {tag}.")
+        raise NotFoundError(f"No running instance in {aws.region} has the tag {tag}.")
     return ids

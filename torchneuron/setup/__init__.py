@@ -1,20 +1,22 @@
-"""The setup runner: a task file becomes a plan for each machine, plans a command document, the document a run.
+"""The setup runner: task file, plan for each machine, command documents, run.
 
-definition  reads and checks a task file                            pure but for reading it
-render      one task -> the script that runs on the machine         pure
-plan        what runs and what is skipped, and why; for a fleet     pure
-document    a plan -> what SendCommand is asked                     pure
-library     what all scripts share on the machine (run-task.sh)     a file
-steps       how a step stands, in our words                         pure
-commands    SSM Run Command as a run needs it                       AWS
-state       what is finished on which machine                       a file
-history     the same, found out from SSM                            AWS
-watch       follows one command on its machines                     AWS
-run         drives plans to their ends                              AWS
-failures    what is said of a run that stopped                      AWS, for a step's output
-clearing    documents that runs left, deleted                       AWS
-logs        what tasks wrote, whole, from the machine               AWS
-monitor     what a run tells while it goes on
-report      the same for a person: live on a terminal, or lines
-events      the same for programs: JSON
+definition       read and check a task file                              file
+references       where the values of secret variables are                pure
+render           a task as the script for the machine                    pure; bash for its syntax
+library          what all scripts share (run-task.sh, secrets.sh)        file
+plan             what runs, what is skipped and why                      pure
+document         a plan as requests for SendCommand                      pure
+steps            statuses, outcomes, and the interface to display them   pure
+run_command      SSM Run Command                                         AWS
+state            what has finished on which machine                      file, AWS
+watch            follow one command on its machines                      AWS
+run              attach, send and watch until all has ended              AWS
+failures         errors for runs that stopped                            AWS
+stale_documents  delete documents that runs left behind                  AWS
+secret_values    values for one run, delivered encrypted                 AWS
+passwords        the password of code-server                             AWS
+logs             whole logs, read from the machine                       AWS
+live, report     display a run: tables, lines, JSON events               terminal
+task_runs        run a task file, from its text to the summary           AWS
+code_server      this project's tasks, with its settings                 AWS
 """

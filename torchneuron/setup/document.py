@@ -1,13 +1,12 @@
-"""A plan compiled into what SendCommand is asked: documents of many steps, or a command for each task.
+"""Compile a plan into requests for SendCommand: documents with many steps, or a command for each task. Pure.
 
-Rules from the Systems Manager user guide and the SSM API reference: schema 2.2, a document is at
-most 64 KB, its name matches [a-zA-Z0-9_.-]{3,128}, a step's name is letters, digits, _ and -.
-`onFailure` belongs to a step's *inputs*: the agent looks for it there and nowhere else
-(amazon-ssm-agent, agent/framework/runpluginutil/runpluginutil.go). Of the 64 KB the values given to parameters are a
-part: botocore's model, CreateDocument.Content.
+Rules of the Systems Manager user guide and the SSM API reference: schema 2.2; a document has at most 64 KB, which
+include the values of parameters (botocore's model, CreateDocument.Content); its name matches [a-zA-Z0-9_.-]{3,128};
+a step's name consists of letters, digits, _ and -. The agent reads `onFailure` from a step's *inputs* only
+(amazon-ssm-agent, agent/framework/runpluginutil/runpluginutil.go).
 
-The command says itself which tasks it runs (`TASKS`): documents are deleted when their run has ended, and whoever
-attaches to a run, or asks what has finished, reads the command.
+The parameter `Tasks` of the command names its tasks, for whoever attaches to a run or reads the history: the document
+is deleted when the run ends.
 """
 
 from __future__ import annotations
@@ -23,27 +22,27 @@ from torchneuron.setup.render import RenderedTask, identify
 
 NAME_PREFIX = "torchneuron-setup-"
 TASKS = "Tasks"
-"""The parameter of our documents that names the tasks and their digests, `ID=DIGEST` each. No step uses it."""
+"""Parameter of setup documents: the tasks with their digests, as `ID=DIGEST`. No step uses it."""
 RUN_SHELL_SCRIPT = "AWS-RunShellScript"
 MAX_BYTES = 64 * 1024
-# Of AWS-RunShellScript there are some 1,300; what they are is Amazon's.
-_AMAZONS_BYTES = 4096
+# Reserved for AWS-RunShellScript itself, which has about 1,300 bytes and may grow.
+_RUN_SHELL_SCRIPT_BYTES = 4096
 
 DOCUMENT, STEP, AUTO = "document", "step", "auto"
 MODES = (AUTO, DOCUMENT, STEP)
-"""How a run is sent: as one document of its own, or one AWS-RunShellScript command a task. `auto`: as may be."""
+"""One document for a run, or an AWS-RunShellScript command for each task. `auto`: document where that is allowed."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """A document as SendCommand names it: this version, if its content has this SHA-256. Empty: not checked."""
+    """A document for SendCommand. `hash` is the SHA-256 of its content; an empty version or hash is not checked."""
 
     name: str
     version: str = ""
     hash: str = ""
 
     def as_arguments(self) -> dict[str, Any]:
-        """As SendCommand takes it."""
+        """The arguments of SendCommand."""
         hashed = {"DocumentHash": self.hash, "DocumentHashType": "Sha256"} if self.hash else {}
         return {"DocumentName": self.name, **({"DocumentVersion": self.version} if self.version else {}), **hashed}
 
@@ -53,7 +52,7 @@ AMAZONS = Document(RUN_SHELL_SCRIPT)
 
 @dataclass(frozen=True)
 class Request:
-    """What one SendCommand asks. `content` is that of a document of ours, None for Amazon's."""
+    """A request for SendCommand. `content` is that of the document to create; None for AWS-RunShellScript."""
 
     content: str | None
     tasks: tuple[RenderedTask, ...]
@@ -61,9 +60,9 @@ class Request:
 
 
 def compile_plan(plan: Plan, mode: str) -> tuple[Request, ...]:
-    """Requests that run what is pending in `plan`, in order: as few as the size of a document allows, or one a task.
+    """Requests that run the pending tasks of a plan, in order: as few as the document size allows, or one a task.
 
-    Raises InputError, naming them all, for tasks that are too large for a document.
+    Raises InputError, naming all of them, for tasks that do not fit into a document.
     """
     scripts = plan.scripts()
     _check_sizes(scripts, mode)
@@ -71,16 +70,16 @@ def compile_plan(plan: Plan, mode: str) -> tuple[Request, ...]:
         return tuple(_shell_script(task, script) for task, script in scripts)
     requests: list[Request] = []
     batch: list[tuple[RenderedTask, str]] = []
-    for one in scripts:
-        if batch and _size([*batch, one]) > MAX_BYTES:
+    for entry in scripts:
+        if batch and _size([*batch, entry]) > MAX_BYTES:
             requests.append(_document(batch))
             batch = []
-        batch.append(one)
+        batch.append(entry)
     return (*requests, _document(batch)) if batch else ()
 
 
 def identities(parameters: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """The ids and digests of a command's tasks, by its parameters; none for a command that is not ours."""
+    """Ids and digests of a command's tasks, from its parameters; empty for a command that is not a setup."""
     if TASKS in parameters:
         pairs = (entry.rpartition("=") for entry in parameters[TASKS])
         return {task: digest for task, _, digest in pairs if task}
@@ -93,9 +92,9 @@ def _check_sizes(scripts: Sequence[tuple[RenderedTask, str]], mode: str) -> None
     sizes = {task.id: size(task, script) for task, script in scripts}
     if large := [f"  {task}: {size / 1024:.0f} KB" for task, size in sizes.items() if size > MAX_BYTES]:
         raise InputError(
-            f"A task is larger than an SSM document may be ({MAX_BYTES // 1024} KB).",
+            f"A task is larger than the limit for an SSM document ({MAX_BYTES // 1024} KB).",
             why="\n".join(large),
-            do="Split it, or have it fetch what it needs.",
+            do="Split the task, or let it download what it needs.",
         )
 
 
@@ -109,9 +108,9 @@ def _size(batch: Sequence[tuple[RenderedTask, str]]) -> int:
 
 
 def _size_as_parameters(task: RenderedTask, script: str) -> int:
-    """The values of parameters count with the document that they are for."""
+    """Parameter values count toward the size of the document."""
     values = (value for values in _shell_script(task, script).parameters.values() for value in values)
-    return _AMAZONS_BYTES + sum(len(value.encode()) for value in values)
+    return _RUN_SHELL_SCRIPT_BYTES + sum(len(value.encode()) for value in values)
 
 
 def _shell_script(task: RenderedTask, script: str) -> Request:
@@ -131,7 +130,7 @@ def _tasks_parameter(tasks: Sequence[RenderedTask]) -> list[str]:
 def _content(batch: Sequence[tuple[RenderedTask, str]]) -> str:
     body: dict[str, Any] = {
         "schemaVersion": "2.2",
-        "description": "Made by torchneuron from a task file, for one run.",
+        "description": "Created by torchneuron from a task file, for one run.",
         "parameters": {TASKS: {"type": "StringList", "description": "The tasks and their digests."}},
         "mainSteps": [_step(task, script) for task, script in batch],
     }

@@ -1,36 +1,53 @@
-"""What all scripts share on the machine (`secrets.sh`, `run-task.sh`), how it gets there, and what it says to us."""
+"""The shell library that all task scripts share (`secrets.sh`, `run-task.sh`), how it is installed, what it prints."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 SKIPPED = "[torchneuron] skipped: "
-"""What a step prints whose test (`onlyIf`) does not hold."""
+"""Printed by a step whose test (`onlyIf`) is false."""
 FINISHED_BEFORE = "[torchneuron] finished before"
-"""What a step prints that finds the mark of having finished already."""
+"""Printed by a step that had finished in an earlier run."""
 LOGS = "/var/log/torchneuron"
-"""Where each task's output is, in a file of its own, and everything in `all.log`."""
+"""Folder with a log for each task, and `all.log` with the output of all."""
 
 _FOLDER = "/var/lib/torchneuron"
 
 
-def _without_comments(text: str) -> str:
-    """A document has room for 64 KB, and the machine reads no comments."""
-    return "".join(line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("#"))
+_HERE_DOCUMENT = re.compile(r"(?<!<)<<(?!<)-?\s*(['\"]?)([A-Za-z_]\w*)\1")
 
 
-_FILES = [Path(__file__).with_name(name) for name in ("secrets.sh", "run-task.sh")]
-_TEXT = "".join(_without_comments(file.read_text(encoding="utf-8")) for file in _FILES)
+def without_comments(text: str) -> str:
+    """A bash script without comment lines and blank lines: an SSM document has room for 64 KB.
+
+    For this project's own scripts only: no string in them has a line that begins with `#`. Here-documents are kept.
+    """
+    kept: list[str] = []
+    ends: list[str] = []
+    for line in text.splitlines():
+        if ends:
+            kept.append(line)
+            if line.strip() == ends[0]:
+                ends.pop(0)
+        elif line.strip() and not line.lstrip().startswith("#"):
+            kept.append(line)
+            ends = [found[2] for found in _HERE_DOCUMENT.finditer(line)]
+    return "".join(f"{line}\n" for line in kept)
+
+
+FILES = tuple(Path(__file__).with_name(name) for name in ("secrets.sh", "run-task.sh"))
+_TEXT = "".join(without_comments(file.read_text(encoding="utf-8")) for file in FILES)
 _HASH = hashlib.sha256(_TEXT.encode()).hexdigest()[:16]
 
-PLACE = f"{_FOLDER}/run-task-{_HASH}.sh"
-"""Where the machine has it: named by its content, so that the runs of another version don't meet it."""
+PATH = f"{_FOLDER}/run-task-{_HASH}.sh"
+"""Where the library is on a machine. The hash keeps the versions of concurrent runs apart."""
 
-KEEP = f"""\
+INSTALL = f"""\
 install -d -m 0700 {_FOLDER}
-cat >{PLACE}.$$ <<'END-{_HASH}'
+cat >{PATH}.$$ <<'END-{_HASH}'
 {_TEXT}END-{_HASH}
-mv {PLACE}.$$ {PLACE}
+mv {PATH}.$$ {PATH}
 """
-"""The lines of a script that put it there; two at once don't get into each other's way."""
+"""Script lines that install the library. Two runs may execute them at once."""

@@ -1,4 +1,4 @@
-"""A run on a terminal, redrawn in place: one machine as a table of its tasks, several as a matrix."""
+"""Display a run on a terminal, updated in place: a table of tasks for one machine, a matrix for several."""
 
 from __future__ import annotations
 
@@ -13,51 +13,50 @@ from rich.text import Text
 
 from torchneuron.core import display
 from torchneuron.core.text import plain
-from torchneuron.setup.failures import named
-from torchneuron.setup.monitor import Monitor, Outcome
+from torchneuron.setup.failures import summary
 from torchneuron.setup.plan import Plan
-from torchneuron.setup.steps import StepStatus, Word
+from torchneuron.setup.steps import Monitor, Outcome, StepState, StepStatus
 
-_COLOURS = {Word.RUNNING: "cyan", Word.DONE: "green", Word.FAILED: "red", Word.TIMED_OUT: "red"}
+_COLOURS = {StepState.RUNNING: "cyan", StepState.DONE: "green", StepState.FAILED: "red", StepState.TIMED_OUT: "red"}
 _SIGNS = {
-    Word.WAITING: ".",
-    Word.RUNNING: ">",
-    Word.DONE: "+",
-    Word.FINISHED_BEFORE: "=",
-    Word.SKIPPED: "-",
-    Word.FAILED: "X",
-    Word.TIMED_OUT: "T",
-    Word.CANCELLING: "c",
-    Word.CANCELLED: "C",
-    Word.NOT_RUN: " ",
+    StepState.WAITING: ".",
+    StepState.RUNNING: ">",
+    StepState.DONE: "+",
+    StepState.FINISHED_BEFORE: "=",
+    StepState.SKIPPED: "-",
+    StepState.FAILED: "X",
+    StepState.TIMED_OUT: "T",
+    StepState.CANCELLING: "c",
+    StepState.CANCELLED: "C",
+    StepState.NOT_RUN: " ",
 }
-# Lines of a terminal that are not rows: the headings, the legend, and what stands above.
+# Terminal lines that are not rows of the matrix: headings, legend, notes above.
 _FRAME = 4
 
 
 @contextmanager
 def live_monitor(*, several: bool) -> Iterator[Monitor]:
-    """A monitor that draws on standard error's terminal."""
+    """A monitor that draws on the terminal of standard error."""
     console = display.console(stderr=True)
     with Live(console=console, refresh_per_second=4) as live:
         yield Matrix(live) if several else TaskTable(live)
 
 
-class _Drawn:
-    """What both tables share: lines that stay go above what is redrawn."""
+class _LiveMonitor:
+    """Base of both tables. Permanent lines go above the part that is updated."""
 
     def __init__(self, live: Live) -> None:
         self._live = live
 
     def sent(self, command_id: str, instance_ids: Sequence[str], *, attached: bool) -> None:
-        where = "" if len(instance_ids) == 1 else f" to {named(instance_ids)}"
-        self.told(f"Attached to SSM command {command_id}" if attached else f"Sent{where} as SSM command {command_id}")
+        where = "" if len(instance_ids) == 1 else f" to {summary(instance_ids)}"
+        self.note(f"Attached to SSM command {command_id}" if attached else f"Sent{where} as SSM command {command_id}")
 
-    def told(self, text: str) -> None:
+    def note(self, text: str) -> None:
         self._live.console.print(text, soft_wrap=True)
 
 
-class TaskTable(_Drawn):
+class TaskTable(_LiveMonitor):
     """One machine's tasks: status, seconds, the last line of output."""
 
     def __init__(self, live: Live) -> None:
@@ -71,19 +70,19 @@ class TaskTable(_Drawn):
         for plan in plans.values():
             self._names = [step.task.id for step in plan.steps]
             self._skipped = {step.task.id: step.reason for step in plan.steps if not step.runs}
-        # What was attached to before was another run's.
+        # Discards the steps of a run that this one attached to.
         self._steps = {}
         self._draw()
 
     def progress(self, instance_id: str, steps: Sequence[StepStatus]) -> None:
         for step in steps:
             self._steps[step.task] = step
-            if step.word is Word.RUNNING:
+            if step.state is StepState.RUNNING:
                 self._since.setdefault(step.task, time.monotonic())
         self._draw()
 
     def ended(self, outcome: Outcome) -> None:
-        """All of it is in the table."""
+        """Nothing to add: the table shows it."""
 
     def _draw(self) -> None:
         table = Table("task", "status", Column("seconds", justify="right"), "last line", box=None, pad_edge=False)
@@ -94,69 +93,71 @@ class TaskTable(_Drawn):
     def _cells(self, name: str) -> tuple[Text, Text, Text]:
         if name in self._skipped:
             return Text("skipped", style="dim"), Text(""), Text(self._skipped[name], style="dim")
-        step = self._steps.get(name) or StepStatus(name, Word.WAITING)
+        step = self._steps.get(name) or StepStatus(name, StepState.WAITING)
         seconds = step.seconds
-        if seconds is None and name in self._since and not step.word.ended:
+        if seconds is None and name in self._since and not step.state.is_terminal:
             seconds = time.monotonic() - self._since[name]
         return (
-            Text(step.word.value, style=_COLOURS.get(step.word, "dim")),
+            Text(step.state.value, style=_COLOURS.get(step.state, "dim")),
             Text("" if seconds is None else f"{seconds:.1f}"),
             Text(plain(step.last_line), overflow="ellipsis", no_wrap=True),
         )
 
 
-class Matrix(_Drawn):
-    """Several machines by their tasks: a sign for each; where they don't fit, how many machines are how far."""
+class Matrix(_LiveMonitor):
+    """Machines by tasks, with a sign for each state; if the terminal is too small, the number of machines by state."""
 
     def __init__(self, live: Live) -> None:
         super().__init__(live)
         self._tasks: list[str] = []
-        self._words: dict[str, dict[str, Word]] = {}
+        self._states: dict[str, dict[str, StepState]] = {}
         self._endings: dict[str, str] = {}
 
     def planned(self, plans: Mapping[str, Plan]) -> None:
-        self._words = {}
+        self._states = {}
         for instance_id, plan in plans.items():
             self._tasks = self._tasks or [step.task.id for step in plan.steps]
-            planned = {step.task.id: Word.WAITING if step.runs else Word.FINISHED_BEFORE for step in plan.steps}
-            self._words[instance_id] = planned
+            planned = {
+                step.task.id: StepState.WAITING if step.runs else StepState.FINISHED_BEFORE for step in plan.steps
+            }
+            self._states[instance_id] = planned
         self._draw()
 
     def progress(self, instance_id: str, steps: Sequence[StepStatus]) -> None:
-        self._words.setdefault(instance_id, {}).update({step.task: step.word for step in steps})
+        self._states.setdefault(instance_id, {}).update({step.task: step.state for step in steps})
         self._draw()
 
     def ended(self, outcome: Outcome) -> None:
         self._endings[outcome.instance_id] = "FAILED" if outcome.failure else "set up"
-        self._words.setdefault(outcome.instance_id, {})
+        self._states.setdefault(outcome.instance_id, {})
         self._draw()
 
     def _draw(self) -> None:
-        tasks = self._tasks or list(dict.fromkeys(task for words in self._words.values() for task in words))
-        fits = len(self._words) + _FRAME <= self._live.console.height
+        tasks = self._tasks or list(dict.fromkeys(task for states in self._states.values() for task in states))
+        fits = len(self._states) + _FRAME <= self._live.console.height
         self._live.update(self._matrix(tasks) if fits else self._counts(tasks))
 
     def _matrix(self, tasks: Sequence[str]) -> Table:
-        seen = {word for words in self._words.values() for word in words.values()}
-        legend = "  ".join(f"{sign} {word.value}" for word, sign in _SIGNS.items() if sign.strip() and word in seen)
+        seen = {state for states in self._states.values() for state in states.values()}
+        legend = "  ".join(f"{sign} {state.value}" for state, sign in _SIGNS.items() if sign.strip() and state in seen)
         table = Table("machine", *_short(tasks), "", box=None, pad_edge=False, padding=(0, 1, 0, 0), caption=legend)
-        for instance_id, words in self._words.items():
-            signs = [self._sign(words.get(task, Word.WAITING)) for task in tasks]
+        for instance_id, states in self._states.items():
+            signs = [self._sign(states.get(task, StepState.WAITING)) for task in tasks]
             table.add_row(instance_id, *signs, self._endings.get(instance_id, ""))
         return table
 
     def _counts(self, tasks: Sequence[str]) -> Table:
-        table = Table("task", f"of {len(self._words)} machines", box=None, pad_edge=False)
+        table = Table("task", f"of {len(self._states)} machines", box=None, pad_edge=False)
         for task in tasks:
-            counted = Counter(words.get(task, Word.WAITING) for words in self._words.values())
-            table.add_row(task, ", ".join(f"{counted[word]} {word.value}" for word in Word if counted[word]))
+            counted = Counter(states.get(task, StepState.WAITING) for states in self._states.values())
+            table.add_row(task, ", ".join(f"{counted[state]} {state.value}" for state in StepState if counted[state]))
         return table
 
-    def _sign(self, word: Word) -> Text:
-        return Text(_SIGNS[word], style=_COLOURS.get(word, ""))
+    def _sign(self, state: StepState) -> Text:
+        return Text(_SIGNS[state], style=_COLOURS.get(state, ""))
 
 
 def _short(tasks: Sequence[str]) -> list[str]:
-    """Column headings: what the ids begin with, where that tells them apart (01, 02, …)."""
+    """Column headings: the first two characters of the ids if these are unique, otherwise numbers."""
     short = [task[:2] for task in tasks]
     return short if len(set(short)) == len(tasks) else [str(number) for number in range(1, len(tasks) + 1)]

@@ -1,6 +1,6 @@
-"""What tasks wrote on the machine, whole: SSM itself keeps the first 24,000 characters of a step only.
+"""Read whole logs of tasks from a machine: SSM keeps only the first 24,000 characters of a step's output.
 
-The log is fetched in pieces over Run Command, each packed so that it fits into what a command may answer.
+A log is fetched by commands that each return a piece, compressed to fit into a command's output.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
 EVERYTHING = "all"
-"""The log that has all tasks' output, in the order it came."""
+"""The log with the output of all tasks, in the order in which it was written."""
 
 _FOLLOW_SECONDS = 2.0
 _ANSWER_SECONDS = 60
-# 24,000 characters are kept of what a command writes; halves are tried until a piece fits.
+# The size of a piece is halved until its compressed form fits into 24,000 characters.
 _SCRIPT = """\
 #!/bin/bash
 cd {logs} 2>/dev/null || exit 3
@@ -52,16 +52,16 @@ echo "$piece"
 
 @dataclass(frozen=True)
 class Piece:
-    """Part of a log. `size` is that of the whole log now, in bytes."""
+    """Part of a log. `size` is the current size of the whole log in bytes."""
 
     data: bytes
     size: int
 
 
 def read(ssm: SSMClient, instance_id: str, task: str) -> Iterator[bytes]:
-    """The log of a task, by its id or the only one that starts so, from its beginning to its end, in pieces.
+    """The whole log of a task, in pieces. `task` is its id, or a prefix that no other task has.
 
-    Raises NotFoundError when nothing ran there, InputError for a task that did not.
+    Raises NotFoundError if no task has run there, InputError if this one has not.
     """
     yield from (data for _, data in _pieces(ssm, instance_id, task, at=0))
 
@@ -74,23 +74,23 @@ def follow(
     goes_on: Callable[[], bool],
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[bytes]:
-    """The same, and what is added to it for as long as `goes_on` says that there may be more."""
+    """As `read`, and then what is added to the log while `goes_on` returns True."""
     at = 0
     while True:
-        # Asked first: what was written until the end of a run is then read after it.
-        last = not goes_on()
+        # Before the log is read, so that what a run writes until its end is not missed.
+        is_last = not goes_on()
         for end, data in _pieces(ssm, instance_id, task, at=at):
             at = end
             yield data
-        if last:
+        if is_last:
             return
         sleep(_FOLLOW_SECONDS)
 
 
 def _pieces(ssm: SSMClient, instance_id: str, task: str, *, at: int) -> Iterator[tuple[int, bytes]]:
-    """What the log has from `at` on, with where each piece ends. A log that was rotated is read from its beginning."""
+    """The log from byte `at` on: the end of each piece and its data. A log that was rotated is read from its start."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", task):
-        raise InputError(f"{task!r} is not the id of a task.")
+        raise InputError(f"{task!r} is not a task id.")
     while True:
         piece = _fetch(ssm, instance_id, task, at)
         if piece.size < at:
@@ -105,7 +105,7 @@ def _pieces(ssm: SSMClient, instance_id: str, task: str, *, at: int) -> Iterator
 
 def _fetch(ssm: SSMClient, instance_id: str, task: str, at: int) -> Piece:
     script = _SCRIPT.format(logs=library.LOGS, task=shlex.quote(task), first=at + 1)
-    with calling(f"ask {instance_id} for its log"):
+    with calling(f"read a log on {instance_id}"):
         sent = ssm.send_command(
             InstanceIds=[instance_id],
             DocumentName=RUN_SHELL_SCRIPT,
@@ -113,19 +113,20 @@ def _fetch(ssm: SSMClient, instance_id: str, task: str, at: int) -> Piece:
             Comment="torchneuron logs",
             TimeoutSeconds=_ANSWER_SECONDS,
         )
-        which = {"CommandId": sent["Command"]["CommandId"], "InstanceId": instance_id}
+        invocation = {"CommandId": sent["Command"]["CommandId"], "InstanceId": instance_id}
+        waiter = ssm.get_waiter("command_executed")
         try:
-            ssm.get_waiter("command_executed").wait(**which, WaiterConfig={"Delay": 1, "MaxAttempts": _ANSWER_SECONDS})
+            waiter.wait(**invocation, WaiterConfig={"Delay": 1, "MaxAttempts": _ANSWER_SECONDS})
         except WaiterError as error:
-            # Also when it failed, which its exit status explains.
+            # Also raised if the script failed: its exit status says why.
             if "Max attempts" in str(error):
                 raise SetupError(f"{instance_id} did not answer.", do="See invoke info, then try again.") from error
-        got = ssm.get_command_invocation(**which)
+        got = ssm.get_command_invocation(**invocation)
     if got["ResponseCode"] == 3:
         raise NotFoundError(f"No task has run on {instance_id} yet.")
     if got["ResponseCode"] == 4:
         names = [name.removesuffix(".log") for name in got["StandardOutputContent"].split()]
         listed = "\n".join(f"  {name}" for name in names if name != EVERYTHING)
-        raise InputError(f"No one task {task!r} has run on {instance_id}.", why=listed, do="Name one of these.")
+        raise InputError(f"No unique task on {instance_id} matches {task!r}.", why=listed, do="Name one of these.")
     size, _, packed = got["StandardOutputContent"].partition("\n")
     return Piece(gzip.decompress(base64.b64decode(packed)), int(size))

@@ -1,4 +1,4 @@
-"""Where the machine gets a secret variable's value from. The value itself is in no script, plan or state."""
+"""References to the values of secret variables. The values are in no script, plan or state file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _VERSION = re.compile(r"[0-9A-Za-z-]{32,64}")
 
 @dataclass(frozen=True)
 class Reference:
-    """`kind` of the value's place, its `place`, and the version to read there, where one is known.
+    """Where a value is: `place` is a secret's ARN, a parameter's name, or the run that a value is given for.
 
-    A value `given` by the operator is on the machine for one run; `place` is the run's name.
+    A given value is on the machine for that run only.
     """
 
     kind: str
@@ -28,21 +28,22 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """The reference that `str` of it gives. ValueError for what is none."""
+        """The inverse of `str`. Raises ValueError for text that is not a reference."""
         kind, _, rest = text.partition(":")
         place, _, version = rest.partition("#")
         if kind not in _FORMS or not _FORMS[kind].fullmatch(place) or (version and not _VERSION.fullmatch(version)):
-            raise ValueError("its value is no reference to a secret")  # the text may be the secret itself
+            # The message omits the text: it may be the secret itself.
+            raise ValueError("its value is not a reference to a secret")
         return cls(kind, place, version)
 
     @property
     def text(self) -> str:
-        """Without the version."""
+        """The reference without its version."""
         return f"{self.kind}:{self.place}"
 
     @property
     def run(self) -> str:
-        """The run that the value is given for; empty for a value that AWS keeps."""
+        """The run that the value is given for; empty for a value in AWS."""
         return self.place if self.kind == GIVEN else ""
 
     def __str__(self) -> str:
@@ -50,5 +51,5 @@ class Reference:
 
 
 def is_reference(text: str) -> bool:
-    """Whether a text says where AWS keeps a secret, as a person may write it."""
+    """Whether a user's text refers to a value in AWS."""
     return text.startswith((f"{SECRET}:", f"{PARAMETER}:/"))

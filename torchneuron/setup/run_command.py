@@ -1,6 +1,6 @@
-"""SSM Run Command as the runner needs it: documents that exist, commands sent, their steps read, commands cancelled.
+"""SSM Run Command: create documents, send commands, read their invocations, cancel them.
 
-Takes boto3 SSM clients; a fake with the same few methods serves in tests. What is ours is known by its comment.
+Commands of this project are recognized by their comment.
 """
 
 from __future__ import annotations
@@ -15,47 +15,34 @@ from torchneuron.aws.errors import calling
 from torchneuron.connectivity.online import connection_lost, online_instances
 from torchneuron.core import tags
 from torchneuron.core.errors import AwsError, InputError, SetupError, UnreachableError
-from torchneuron.setup import library
 from torchneuron.setup.document import AMAZONS, NAME_PREFIX, Document, Request, identities
-from torchneuron.setup.steps import StepStatus, Word
+from torchneuron.setup.steps import CommandStatus, Invocation, read_invocation
 
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
-    from mypy_boto3_ssm.type_defs import CommandInvocationTypeDef, CommandPluginTypeDef, CommandTypeDef
+    from mypy_boto3_ssm.type_defs import CommandInvocationTypeDef, CommandTypeDef
 
 COMMENT = "torchneuron setup "
-"""How the comments of our commands begin; an id of the request's own follows."""
+"""Start of the comment of a setup command; an id of the request follows."""
 MOST_IDS = 50
-"""The most instances a SendCommand may name (SSM API reference, SendCommand, InstanceIds). By tag there is no limit."""
+"""Maximum number of instance ids in one SendCommand (SSM API reference, SendCommand, InstanceIds)."""
 
-# Run Command's terminal states (SSM API reference, CommandInvocation.Status and StatusDetails).
-_ENDED = {"Success", "Cancelled", "TimedOut", "Failed"}
-_UNDER_WAY = ("Pending", "InProgress")
-_WORDS = {
-    "Pending": Word.WAITING,
-    "Delayed": Word.WAITING,
-    "InProgress": Word.RUNNING,
-    "Success": Word.DONE,
-    "Failed": Word.FAILED,
-    "TimedOut": Word.TIMED_OUT,
-    "Cancelling": Word.CANCELLING,
-    "Cancelled": Word.CANCELLED,
-}
-_AGENTS_OWN = ("failed to run commands: exit status", "Step was found to have onFailure", "----------ERROR-------")
-# SendCommand's TimeoutSeconds is how long delivery may take, not how long the command may run.
+# ListCommandInvocations has no filter value for Cancelling (SSM API reference, CommandFilter).
+_LISTABLE = (CommandStatus.PENDING, CommandStatus.DELAYED, CommandStatus.IN_PROGRESS)
+# SendCommand's TimeoutSeconds limits the delivery, not the execution.
 _DELIVERY_SECONDS = 600
-# Seconds between looks for a command whose answer was lost: Run Command is eventually consistent.
+# Seconds between searches for a command whose response was lost: Run Command is eventually consistent.
 _LOOKS = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0)
 _ACTIVE_SECONDS = 60
-# botocore's model: CommandId. It refuses other ids before it sends anything.
+# botocore's model, CommandId: other lengths fail validation on the client.
 _COMMAND_ID_LENGTH = 36
 
 
 @dataclass(frozen=True)
-class Targets:
-    """Where a command goes: at most `MOST_IDS` instances, or all that have a tag ("tag:Key", value).
+class CommandTargets:
+    """Targets of a command: at most `MOST_IDS` instances, or all instances with a tag ("tag:Key", value).
 
-    `max_concurrency` and `max_errors` are SSM's: a number or a percentage; empty, for one instance, is left to SSM.
+    `max_concurrency` and `max_errors` are SSM's: a number or a percentage; empty for SSM's default.
     """
 
     instance_ids: tuple[str, ...]
@@ -64,30 +51,17 @@ class Targets:
     max_errors: str = ""
 
     def as_arguments(self) -> dict[str, Any]:
-        """As SendCommand takes it."""
-        which: dict[str, Any] = {"InstanceIds": list(self.instance_ids)}
+        """The arguments of SendCommand."""
+        targets: dict[str, Any] = {"InstanceIds": list(self.instance_ids)}
         if self.tag:
-            which = {"Targets": [{"Key": self.tag[0], "Values": [self.tag[1]]}]}
+            targets = {"Targets": [{"Key": self.tag[0], "Values": [self.tag[1]]}]}
         rates = {"MaxConcurrency": self.max_concurrency, "MaxErrors": self.max_errors}
-        return which | {name: value for name, value in rates.items() if value}
-
-
-@dataclass(frozen=True)
-class Invocation:
-    """A command on one instance. `details` is SSM's StatusDetails ("DeliveryTimedOut", "Terminated", …)."""
-
-    status: str
-    details: str
-    steps: tuple[StepStatus, ...]
-
-    @property
-    def ended(self) -> bool:
-        return self.status in _ENDED
+        return targets | {name: value for name, value in rates.items() if value}
 
 
 @dataclass(frozen=True)
 class StepOutput:
-    """What a step wrote, as much of it as SSM keeps: 24,000 characters of stdout, 8,000 of stderr."""
+    """Output of a step, as far as SSM keeps it: 24,000 characters of stdout, 8,000 of stderr."""
 
     exit_code: int
     stdout: str
@@ -95,26 +69,26 @@ class StepOutput:
 
 
 @dataclass(frozen=True)
-class Found:
-    """A command of ours that SSM knows."""
+class SentCommand:
+    """A command that SSM has accepted."""
 
     command_id: str
     document: str
 
 
-class Commands:
-    """Run Command in one region. `once` must be a client without retries (`Aws.ssm_once`)."""
+class RunCommand:
+    """Run Command in one region, for the documents of one project."""
 
     def __init__(self, ssm: SSMClient, once: SSMClient, project: str) -> None:
-        """`project`: whose documents are created."""
+        """`once` must be a client without retries (`Aws.ssm_once`)."""
         self._ssm = ssm
         self._once = once
         self._project = project
 
     def create_document(self, request: Request) -> Document:
-        """Create the request's document, for this run only: nobody can have made or changed one of its name before.
+        """Create a document for one run. Its random name keeps others from creating or changing it beforehand.
 
-        Raises AccessError when that is not allowed.
+        Raises AccessError without the permission.
         """
         if request.content is None:
             return AMAZONS
@@ -132,7 +106,7 @@ class Commands:
         except AwsError as error:
             if error.code != "DocumentAlreadyExists":
                 raise
-            # Its answer was lost, and with it the hash: nobody can say any more what is in it.
+            # A retry after a lost response: the hash is lost as well, so the content cannot be verified.
             self.delete_document(name)
             return self.create_document(request)
         if created.get("Status") != "Active":
@@ -140,7 +114,7 @@ class Commands:
         return Document(name, created["DocumentVersion"], created["Hash"])
 
     def delete_document(self, name: str) -> None:
-        """Delete a document of ours; one that is gone is fine."""
+        """Delete a document; no error if it does not exist."""
         try:
             with calling("delete the command document"):
                 self._ssm.delete_document(Name=name)
@@ -150,7 +124,7 @@ class Commands:
 
     def _await_active(self, name: str) -> None:
         for _ in range(_ACTIVE_SECONDS):
-            with calling("look at the command document"):
+            with calling("describe the command document"):
                 described = self._ssm.describe_document(Name=name)["Document"]
             if described.get("Status") == "Active":
                 return
@@ -162,17 +136,16 @@ class Commands:
             time.sleep(1)
         raise SetupError(f"The command document {name} is still not active after a minute.", do="Try again.")
 
-    def send(self, request: Request, document: Document, targets: Targets) -> str:
-        """Send `request` by its document as it was created; the command's id. What it starts needs nobody to watch.
+    def send(self, request: Request, document: Document, targets: CommandTargets) -> str:
+        """Send a request by a document that was created for it, and return the command id.
 
-        SendCommand has no client token, and two runs at once would get into each other's way: it is sent once, with a
-        comment of its own, and a lost answer is settled by looking for that comment.
-        Raises SetupError when even that does not tell, NotFoundError when an instance is not there to take it.
+        SendCommand has no client token, and two runs must not interleave. So it is sent once, with a unique comment; if
+        the response is lost, the command is searched for by that comment.
+        Raises SetupError if that finds nothing, NotFoundError if an instance is not managed.
         """
         comment = f"{COMMENT}{uuid.uuid4()}"
-        named = ", ".join(targets.instance_ids)
         try:
-            with calling(f"send the setup to {named}"):
+            with calling(f"send the setup to {', '.join(targets.instance_ids)}"):
                 sent = self._once.send_command(
                     **document.as_arguments(),
                     Parameters={name: list(values) for name, values in request.parameters.items()},
@@ -189,60 +162,54 @@ class Commands:
         return sent["Command"]["CommandId"]
 
     def _find_sent(self, comment: str, instance_ids: Sequence[str], lost: UnreachableError) -> str:
-        """The id of the command sent with `comment`, whose answer was `lost`."""
         for pause in _LOOKS:
             time.sleep(pause)
             for command in self.history(instance_ids[0]):
                 if command.get("Comment") == comment:
                     return command["CommandId"]
         raise SetupError(
-            f"AWS did not answer when the setup was sent to {', '.join(instance_ids)}, and shows no command of it.",
+            f"AWS did not answer when the setup was sent to {', '.join(instance_ids)}, and lists no such command.",
             why=str(lost),
-            do="Run it again: it first looks for one under way.",
+            do="Run it again: it first looks for a command under way.",
         ) from lost
 
     def history(self, instance_id: str) -> Iterator[CommandTypeDef]:
-        """Our commands on the instance, the newest first: SSM keeps them for 30 days."""
-        with calling("look at earlier commands"):
+        """Setup commands of the last 30 days on an instance, newest first."""
+        with calling("list earlier commands"):
             for page in self._ssm.get_paginator("list_commands").paginate(InstanceId=instance_id):
-                yield from (one for one in page["Commands"] if one.get("Comment", "").startswith(COMMENT))
+                yield from (command for command in page["Commands"] if _is_setup(command.get("Comment", "")))
 
-    def under_way(self, instance_ids: Sequence[str]) -> dict[str, Found]:
-        """By instance, a command of ours that has not ended on it."""
-        which = {"InstanceId": instance_ids[0]} if len(instance_ids) == 1 else {}
-        found: dict[str, Found] = {}
-        for status in _UNDER_WAY:
-            for one in self._invocations(Filters=[{"key": "Status", "value": status}], **which):
-                if one["InstanceId"] in instance_ids and one.get("Comment", "").startswith(COMMENT):
-                    found.setdefault(one["InstanceId"], Found(one["CommandId"], one["DocumentName"]))
+    def under_way(self, instance_ids: Sequence[str]) -> dict[str, SentCommand]:
+        """The setup command that has not ended, by instance id."""
+        only = instance_ids[0] if len(instance_ids) == 1 else ""
+        found: dict[str, SentCommand] = {}
+        for invocation in open_invocations(self._ssm, only):
+            if invocation["InstanceId"] in instance_ids and _is_setup(invocation.get("Comment", "")):
+                sent = SentCommand(invocation["CommandId"], invocation["DocumentName"])
+                found.setdefault(invocation["InstanceId"], sent)
         return found
 
     def invocations(self, command_id: str, tasks: Collection[str], instance_id: str = "") -> dict[str, Invocation]:
-        """How far a command of these tasks is, by instance; empty when SSM does not know it (yet, or any more).
+        """Status of a command that runs `tasks`, by instance id; empty if SSM does not know the command (yet).
 
-        `instance_id`: only there.
+        `instance_id` limits it to one instance.
         """
         if len(command_id) != _COMMAND_ID_LENGTH:
             return {}
-        which = {"InstanceId": instance_id} if instance_id else {}
+        only = {"InstanceId": instance_id} if instance_id else {}
         try:
-            with_steps = list(self._invocations(CommandId=command_id, Details=True, **which))
+            listed = list(_list_invocations(self._ssm, CommandId=command_id, Details=True, **only))
         except AwsError as error:
             if error.code != "InvalidCommandId":
                 raise
             return {}
-        return {one["InstanceId"]: _invocation(one, tasks) for one in with_steps}
+        return {invocation["InstanceId"]: read_invocation(invocation, tasks) for invocation in listed}
 
-    def _invocations(self, **which: Any) -> Iterator[CommandInvocationTypeDef]:
-        with calling("read how far the setup is"):
-            for page in self._ssm.get_paginator("list_command_invocations").paginate(**which):
-                yield from page["CommandInvocations"]
-
-    def tasks_of(self, found: Found) -> dict[str, str]:
-        """The ids and digests of the tasks of a command; none where SSM does not know it any more."""
+    def tasks_of(self, sent: SentCommand) -> dict[str, str]:
+        """Ids and digests of the tasks of a command; empty if SSM no longer knows it."""
         try:
             with calling("read the command"):
-                commands = self._ssm.list_commands(CommandId=found.command_id)["Commands"]
+                commands = self._ssm.list_commands(CommandId=sent.command_id)["Commands"]
         except AwsError as error:
             if error.code != "InvalidCommandId":
                 raise
@@ -250,10 +217,10 @@ class Commands:
         return identities(commands[0].get("Parameters", {})) if commands else {}
 
     def output(self, command_id: str, instance_id: str, task: str, *, is_only: bool) -> StepOutput:
-        """What a step wrote. `is_only`: the command has no other, and Amazon's document its own name for it."""
-        which = {} if is_only else {"PluginName": task}
+        """Output of a step. `is_only`: the command is an AWS-RunShellScript, whose one step has another name."""
+        plugin = {} if is_only else {"PluginName": task}
         with calling(f"read the output of {task}"):
-            got = self._ssm.get_command_invocation(CommandId=command_id, InstanceId=instance_id, **which)
+            got = self._ssm.get_command_invocation(CommandId=command_id, InstanceId=instance_id, **plugin)
         return StepOutput(
             got.get("ResponseCode", -1),
             got.get("StandardOutputContent", ""),
@@ -261,58 +228,54 @@ class Commands:
         )
 
     def reached(self, instance_ids: Sequence[str]) -> set[str]:
-        """Those of the instances whose agents Systems Manager has a connection to."""
+        """The instances whose agents have a connection to Systems Manager."""
         return online_instances(self._ssm, instance_ids)
 
     def cancel(self, command_id: str, instance_ids: Sequence[str]) -> None:
-        """Ask SSM to cancel a command on these instances; what has ended there stays as it is."""
+        """Request the cancellation of a command on these instances. It has ended once its status is terminal."""
         with calling("cancel the setup"):
             self._ssm.cancel_command(CommandId=command_id, InstanceIds=list(instance_ids))
 
 
+def open_invocations(ssm: SSMClient, instance_id: str = "") -> Iterator[CommandInvocationTypeDef]:
+    """Invocations that have not ended: of one instance or, without an id, of the region. May repeat some.
+
+    On a region, an invocation that is being cancelled is found through its command, which must be a setup command.
+    """
+    if instance_id:
+        yield from _not_ended(_list_invocations(ssm, InstanceId=instance_id))
+        return
+    for status in _LISTABLE:
+        yield from _list_invocations(ssm, Filters=[{"key": "Status", "value": status.value}])
+    with calling("list the commands under way"):
+        pages = ssm.get_paginator("list_commands").paginate(Filters=[{"key": "ExecutionStage", "value": "Executing"}])
+        commands = [command for page in pages for command in page["Commands"]]
+    for command in commands:
+        if _is_setup(command.get("Comment", "")):
+            yield from _not_ended(_list_invocations(ssm, CommandId=command["CommandId"]))
+
+
+def _not_ended(invocations: Iterator[CommandInvocationTypeDef]) -> Iterator[CommandInvocationTypeDef]:
+    return (invocation for invocation in invocations if not CommandStatus(invocation["Status"]).is_terminal)
+
+
+def _list_invocations(ssm: SSMClient, **filters: Any) -> Iterator[CommandInvocationTypeDef]:
+    with calling("list the invocations of the setup"):
+        for page in ssm.get_paginator("list_command_invocations").paginate(**filters):
+            yield from page["CommandInvocations"]
+
+
+def _is_setup(comment: str) -> bool:
+    return comment.startswith(COMMENT)
+
+
 def check_rates(max_concurrency: str, max_errors: str) -> None:
-    """Raises InputError for what SendCommand would refuse (SSM API reference: patterns of both)."""
+    """Raises InputError for values that SendCommand would refuse (SSM API reference, patterns of both)."""
     for option, text, least in (("--max-concurrency", max_concurrency, 1), ("--max-errors", max_errors, 0)):
         number = text.removesuffix("%")
         if not text:
             continue
         if not (number.isascii() and number.isdigit() and len(number) <= 7) or int(number) < least:
-            raise InputError(f"{option} {text!r} is neither a number nor a percentage.", do="Such as 10, or 25%.")
+            raise InputError(f"{option} {text!r} is neither a number nor a percentage.", do="Examples: 10, 25%.")
         if text.endswith("%") and int(number) > 100:
-            raise InputError(f"{option} {text!r} is more than all.", do="Give at most 100%.")
-
-
-def own_lines(text: str) -> list[str]:
-    """The lines that a step wrote itself, without empty ones and without what the agent adds to them."""
-    return [line for line in text.splitlines() if line.strip() and not line.startswith(_AGENTS_OWN)]
-
-
-def _invocation(raw: CommandInvocationTypeDef, tasks: Collection[str]) -> Invocation:
-    plugins = raw.get("CommandPlugins", [])
-    # Amazon's document has one step, which it calls what it likes.
-    only = next(iter(tasks)) if len(plugins) == len(tasks) == 1 else ""
-    return Invocation(
-        status=raw["Status"],
-        details=raw.get("StatusDetails", ""),
-        steps=tuple(_step(plugin, only or plugin["Name"]) for plugin in plugins),
-    )
-
-
-def _step(plugin: CommandPluginTypeDef, task: str) -> StepStatus:
-    started, ended = plugin.get("ResponseStartDateTime"), plugin.get("ResponseFinishDateTime")
-    lines = own_lines(plugin.get("Output", ""))
-    last = lines[-1].strip() if lines else ""
-    word = _WORDS.get(plugin["Status"], Word.RUNNING)
-    if word is Word.DONE:
-        # At the most "waiting for another run" is said before.
-        if library.FINISHED_BEFORE in lines[:2]:
-            word, last = Word.FINISHED_BEFORE, ""
-        elif skipped := [line for line in lines[:2] if line.startswith(library.SKIPPED)]:
-            word, last = Word.SKIPPED, f"not so: {skipped[0].removeprefix(library.SKIPPED)}"
-    return StepStatus(
-        task=task,
-        word=word,
-        exit_code=plugin.get("ResponseCode"),
-        seconds=(ended - started).total_seconds() if started and ended else None,
-        last_line=last,
-    )
+            raise InputError(f"{option} {text!r} is more than 100%.")

@@ -75,11 +75,9 @@ header = \"X-aws-ec2-metadata-token: $token\""
 ask_metadata() { curl --disable --silent --fail --noproxy '*' --connect-timeout 3 --max-time 10 --retry 3 --config -; }
 
 field() { # NAME[.NAME], of JSON
-  python3 -c 'import json, sys
-value = json.load(sys.stdin)
-for name in sys.argv[1].split("."):
-    value = value[name]
-sys.stdout.write(value)' "$1" 2>/dev/null && return
+  python3 -c 'import functools, json, sys
+sys.stdout.write(functools.reduce(dict.__getitem__, sys.argv[1].split("."), json.load(sys.stdin)))' "$1" 2>/dev/null &&
+    return
   echo "the answer has no text $1"
   return 1
 }

@@ -1,4 +1,4 @@
-"""A task file run on instances, from its text to the summary at the end; what `invoke setup` and `run-tasks` share."""
+"""Run a task file on instances, from its text to the summary: what `invoke setup` and `run-tasks` share."""
 
 from __future__ import annotations
 
@@ -13,38 +13,44 @@ from torchneuron.connectivity.online import wait_until_online
 from torchneuron.core import display
 from torchneuron.core.config import Config
 from torchneuron.core.errors import AwsError, InputError
-from torchneuron.setup import clearing, definition, failures, history, report, syntax
+from torchneuron.setup import definition, failures, report
 from torchneuron.setup.definition import TaskFile
-from torchneuron.setup.delivery import Given, deliver
 from torchneuron.setup.document import AUTO, DOCUMENT, MODES, compile_plan
-from torchneuron.setup.failures import Words
-from torchneuron.setup.monitor import Outcome
-from torchneuron.setup.plan import Choice, Plan, grouped, make_plan
-from torchneuron.setup.render import RenderedTask, render
-from torchneuron.setup.run import Member, Runner, Way
-from torchneuron.setup.run_command import Commands, check_rates
-from torchneuron.setup.state import State, StateStore
+from torchneuron.setup.failures import ResumeCommands
+from torchneuron.setup.plan import Plan, TaskSelection, grouped, make_plan
+from torchneuron.setup.render import RenderedTask, check_syntax, render
+from torchneuron.setup.run import DispatchOptions, Member, Runner
+from torchneuron.setup.run_command import RunCommand, check_rates
+from torchneuron.setup.secret_values import SecretValues, deliver
+from torchneuron.setup.stale_documents import delete_stale_documents
+from torchneuron.setup.state import State, StateStore, rebuild
+from torchneuron.setup.steps import Outcome
 
 _ONLINE_SECONDS = 600
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What both `invoke setup` and `invoke run-tasks` take, but for the instances."""
+    """Options that `invoke setup` and `invoke run-tasks` share."""
 
-    choice: Choice = field(default_factory=Choice)
-    way: Way = field(default_factory=Way)
+    selection: TaskSelection = field(default_factory=TaskSelection)
+    dispatch: DispatchOptions = field(default_factory=DispatchOptions)
     dry_run: bool = False
     wait: bool = False
     output: str = "table"
 
+    @property
+    def mode(self) -> str:
+        """The mode to compile requests for."""
+        return DOCUMENT if self.dispatch.mode == AUTO else self.dispatch.mode
+
     def check(self) -> None:
-        """Raises InputError for what cannot be, before anything is asked."""
-        self.choice.check()
-        for option, text, known in (("--mode", self.way.mode, MODES), ("--output", self.output, report.FORMS)):
-            if text not in known:
-                raise InputError(f"There is no {option} {text!r}.", why=f"Known are {', '.join(known)}.")
-        check_rates(self.way.max_concurrency, self.way.max_errors)
+        """Raises InputError for invalid values and combinations."""
+        self.selection.check()
+        for option, value, known in (("--mode", self.dispatch.mode, MODES), ("--output", self.output, report.FORMS)):
+            if value not in known:
+                raise InputError(f"Unknown {option}: {value!r}.", why=f"Choose from {', '.join(known)}.")
+        check_rates(self.dispatch.max_concurrency, self.dispatch.max_errors)
 
 
 def run_task_file(
@@ -53,25 +59,24 @@ def run_task_file(
     task_file: TaskFile,
     values: Mapping[str, Mapping[str, str]],
     options: RunOptions,
-    words: Words,
-    given: Given | None = None,
+    resume: ResumeCommands,
+    secret_values: SecretValues | None = None,
     *,
     ended: Callable[[Sequence[Outcome]], None] = lambda outcomes: None,
 ) -> tuple[Outcome, ...]:
-    """Run a task file on the instances of `values`, with each one's values, and with the secret ones of `given`.
+    """Run a task file on the instances that are the keys of `values`, each with its variables' values.
 
-    Everything is checked before anything is sent. Returns the outcomes; none after a dry run, which touches nothing.
-    `ended` is called with them, failed or not.
-    Raises SetupError when any machine failed.
+    Checks everything before anything is sent, and calls `ended` with the outcomes. Returns the outcomes; none after a
+    dry run, which changes nothing. Raises SetupError if the run failed on any instance.
     """
     members = _members(settings.state_dir, task_file, values)
     _check(members, options)
-    commands = Commands(aws.ssm(), aws.ssm_once(), settings.project_name)
+    run_command = RunCommand(aws.ssm(), aws.ssm_once(), settings.project_name)
     if options.dry_run:
-        _show_dry_run(commands, members, options)
+        _show_dry_run(run_command, members, options)
         return ()
     instance_ids = [member.instance_id for member in members]
-    waiting = f"Waiting for Systems Manager to reach {failures.named(instance_ids)}"
+    waiting = f"Waiting for Systems Manager to reach {failures.summary(instance_ids)}"
     with display.waiting(waiting) as progress:
         wait_until_online(
             aws,
@@ -80,33 +85,33 @@ def run_task_file(
             report=lambda online: display.retell(progress, f"{waiting}: {online}"),
         )
     used = {name for member in members for task in member.tasks for name in task.secrets}
-    if given is not None and (given := given.of(used)):
-        with display.waiting(f"Sending the secret values, encrypted, to {failures.named(instance_ids)}"):
-            deliver(aws.ssm(), instance_ids, given)
-    begun = time.monotonic()
+    if secret_values is not None and (secret_values := secret_values.only(used)):
+        with display.waiting(f"Sending the secret values, encrypted, to {failures.summary(instance_ids)}"):
+            deliver(aws.ssm(), instance_ids, secret_values)
+    started = time.monotonic()
     with report.monitor(options.output, instance_ids) as monitor:
-        outcomes = Runner(commands, monitor, words, options.way).run(members, options.choice)
+        outcomes = Runner(run_command, monitor, resume, options.dispatch).run(members, options.selection)
     with suppress(AwsError):
-        clearing.delete_documents(aws.ssm(), settings.project_name)
+        delete_stale_documents(aws.ssm(), settings.project_name)
     ended(outcomes)
-    _raise_failures(outcomes, words)
-    report.show_outcomes(outcomes, time.monotonic() - begun, aws.region)
+    _raise_failures(outcomes, resume)
+    report.show_outcomes(outcomes, time.monotonic() - started, aws.region)
     return outcomes
 
 
 def parse_variables(pairs: Sequence[str]) -> dict[str, str]:
-    """`NAME=VALUE` arguments as a mapping. Raises InputError for one without a `=`."""
+    """A mapping of `NAME=VALUE` arguments. Raises InputError for an argument of another form."""
     values = {}
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign or not name:
-            raise InputError(f"{pair!r} is not NAME=VALUE.", do="Give --var NAME=VALUE, once a variable.")
+            raise InputError(f"{pair!r} is not NAME=VALUE.", do="Give --var NAME=VALUE for each variable.")
         values[name] = value
     return values
 
 
 def state_folder(state_dir: Path, task_file: Path) -> Path:
-    """The shipped tasks' state lies in the state directory itself, other task files' beside it."""
+    """The folder for a task file's state: the state directory for the shipped one, a subfolder for others."""
     return state_dir if task_file.resolve() == definition.SHIPPED else state_dir / task_file.stem
 
 
@@ -123,44 +128,42 @@ def _members(state_dir: Path, task_file: TaskFile, given: Mapping[str, Mapping[s
 
 
 def _check(members: Sequence[Member], options: RunOptions) -> None:
-    """What planning and compiling would refuse, refused before anything is asked of AWS."""
-    # Machines with the same values share what was rendered for them.
+    """Raise what planning and compiling would raise, before any call to AWS."""
+    # Instances with the same values share their tasks.
     for tasks in {id(member.tasks): member.tasks for member in members}.values():
-        make_plan(tasks, {}, options.choice)
-        compile_plan(make_plan(tasks, {}), _mode(options))
+        make_plan(tasks, {}, options.selection)
+        compile_plan(make_plan(tasks, {}), options.mode)
 
 
-def _mode(options: RunOptions) -> str:
-    return DOCUMENT if options.way.mode == AUTO else options.way.mode
-
-
-def _show_dry_run(commands: Commands, members: Sequence[Member], options: RunOptions) -> None:
+def _show_dry_run(run_command: RunCommand, members: Sequence[Member], options: RunOptions) -> None:
     plans = {
-        member.instance_id: make_plan(member.tasks, _known(commands, member, len(members)).digests, options.choice)
+        member.instance_id: make_plan(
+            member.tasks, _find_state(run_command, member, len(members)).digests, options.selection
+        )
         for member in members
     }
     shown: dict[tuple[str, ...], Plan] = {group.instance_ids: group.plan for group in grouped(plans)}
-    shown |= {(one,): plan for one, plan in plans.items() if not plan.pending}
-    checked = syntax.check([task for plan in shown.values() for task, _ in plan.scripts()])
-    report.show_dry_run(list(shown.items()), mode=_mode(options), syntax=checked)
+    shown |= {(instance_id,): plan for instance_id, plan in plans.items() if not plan.pending}
+    checked = check_syntax([task for plan in shown.values() for task, _ in plan.scripts()])
+    report.show_dry_run(list(shown.items()), mode=options.mode, syntax=checked)
 
 
-def _known(commands: Commands, member: Member, members: int) -> State:
-    """What is known of an instance, here or to SSM, without keeping anything."""
+def _find_state(run_command: RunCommand, member: Member, members: int) -> State:
+    """The state of an instance from its file or SSM's history, without saving it."""
     state = member.store.find()
     if state is not None or members > 1:
         return state or State()
     try:
-        return history.rebuild(commands, member.instance_id, member.tasks)
+        return rebuild(run_command, member.instance_id, member.tasks)
     except AwsError as error:
-        display.note(f"What has finished on {member.instance_id} is not known here. {error.what}")
+        display.note(f"Cannot find out what has finished on {member.instance_id}. {error.what}")
         return State()
 
 
-def _raise_failures(outcomes: Sequence[Outcome], words: Words) -> None:
+def _raise_failures(outcomes: Sequence[Outcome], resume: ResumeCommands) -> None:
     failed = [outcome for outcome in outcomes if outcome.failure]
     if not failed:
         return
     if len(outcomes) == 1 and failed[0].failure:
         raise failed[0].failure
-    raise failures.several(outcomes, words)
+    raise failures.several(outcomes, resume)
