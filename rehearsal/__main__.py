@@ -14,16 +14,16 @@ from datetime import datetime
 from pathlib import Path
 
 from rehearsal.client import TOKEN_VARIABLE, Access
-from rehearsal.clock import ClockError, check_speed, parse_instant
+from rehearsal.clock import ClockError, check_speed, parse_timestamp
 from rehearsal.faults.latency import PRESETS
 from rehearsal.hosts import orphans
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.host import HostFactory
 from rehearsal.hosts.mixed import MAX_BOOTED, MixedFactory
 from rehearsal.hosts.processes import end_with_parent
-from rehearsal.keeping import KeepingError, choose_suite, make_folder
 from rehearsal.market.settings import Searches
 from rehearsal.server import ServerError, Settings, serving
+from rehearsal.state_folder import StateError, choose_suite, make_folder
 
 SUITES = ("trixie", "bookworm", "light", "none")
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 print(_as_shell(server.access), flush=True)
             stopped.wait()
-    except (ServerError, KeepingError, HostError) as error:
+    except (ServerError, StateError, HostError) as error:
         print(f"rehearsal: {error}", file=sys.stderr)
         return 2
     finally:
@@ -112,7 +112,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _instant(text: str) -> datetime:
     try:
-        return parse_instant(text)
+        return parse_timestamp(text)
     except ClockError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -137,7 +137,7 @@ def _host_suite(text: str) -> str:
 
 
 def _suite(requested: str | None, state: Path | None) -> str:
-    """The suite of the hosts. Raises KeepingError or HostError when `state` cannot keep such hosts."""
+    """The suite of the hosts. Raises StateError or HostError when `state` cannot keep such hosts."""
     if state is None:
         return requested or "trixie"
     suite = choose_suite(state, requested) or "trixie"

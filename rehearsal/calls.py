@@ -1,7 +1,7 @@
-"""Which operations the clients asked for: `GET calls`, see docs/rehearsal.md.
+"""Counts of the operations that clients called: `GET calls`, see docs/rehearsal.md.
 
-What a client needs permission for is what it calls, and it calls more than its documentation says. Every request to a
-service is noted, refused and failed ones too: AWS would have asked for the permission before it refused them.
+A client needs permissions for the operations it calls, which are more than its documentation says. Refused and failed
+requests count, too: AWS checks the permission first.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from werkzeug.exceptions import NotFound
 
 
 class Calls:
-    """How often each operation was asked for, by service. Safe to use from any thread."""
+    """How often each operation was called, by service. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counted: Counter[tuple[str, str]] = Counter()
+        self._counts: Counter[tuple[str, str]] = Counter()
 
     def note(self, service: str, request: Any) -> None:
-        """Count a request to a service, by moto's name for it. One that is no operation is not counted."""
+        """Count a request to a service (moto's name for it), if it is for an operation."""
         if operation := operation_of(service, request):
             with self._lock:
-                self._counted[service, operation] += 1
+                self._counts[service, operation] += 1
 
     def shown(self) -> dict[str, dict[str, int]]:
-        """Operations as AWS's API references name them, and their counts, by service."""
+        """Counts by service and operation."""
         with self._lock:
-            counted = sorted(self._counted.items())
+            counts = sorted(self._counts.items())
         by_service: dict[str, dict[str, int]] = {}
-        for (service, operation), times in counted:
-            by_service.setdefault(service, {})[operation] = times
+        for (service, operation), count in counts:
+            by_service.setdefault(service, {})[operation] = count
         return by_service
 
 
 def operation_of(service: str, request: Any) -> str:
-    """The operation a request is for, wherever the service's protocol puts it; "" for none.
+    """The operation of a request in any protocol; "" when there is none.
 
-    What was sent has been read whole before (`services`), else a form in it would be taken out of it: S3's bodies may
-    be said to be forms (`curl --data`).
+    The body must have been read before (`services`): Flask's form parser would consume it, and bodies for S3 may be
+    declared as forms (`curl --data`).
     """
     if target := request.headers.get("X-Amz-Target"):
         return str(target).rpartition(".")[2]

@@ -1,8 +1,7 @@
-"""The rehearsal's clock: real time, moved ahead on request, and as much faster as it is told to run.
+"""The rehearsal's clock: real time, which can be moved ahead and sped up.
 
-A Capacity Block lives by the calendar: bought days before it starts, taken back at a fixed hour. Everything
-in the rehearsal that depends on such dates reads this clock, so that a test can be at the start of a block at
-once. What depends on work really done (a script's seconds, a time limit) keeps real time.
+Capacity Blocks start days after their purchase and end at a fixed time. Everything that depends on such dates reads
+this clock, so that a test can move to the start of a block. Scripts and their timeouts use real time.
 """
 
 from __future__ import annotations
@@ -11,33 +10,33 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
-MOST_SPEED = 1_000_000
+MAX_SPEED = 1_000_000
 
 
 class ClockError(ValueError):
-    """The clock was asked to do what time does not: go back, or jump to a date without a time zone."""
+    """Invalid time or speed for the clock, such as one in the past."""
 
 
-def parse_instant(text: str) -> datetime:
-    """An ISO 8601 instant with a time zone (`Z` included), in UTC; ClockError for anything else."""
+def parse_timestamp(text: str) -> datetime:
+    """Parse an ISO 8601 timestamp with a time zone; returns it in UTC. ClockError for anything else."""
     try:
-        instant = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        timestamp = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError as error:
         raise ClockError(f"{text!r} is not an ISO 8601 date and time, such as 2026-01-31T11:30:00Z") from error
-    if instant.tzinfo is None:
+    if timestamp.tzinfo is None:
         raise ClockError(f"{text!r} has no time zone; write it as {text}Z for UTC")
-    return instant.astimezone(timezone.utc)
+    return timestamp.astimezone(timezone.utc)
 
 
 def check_speed(speed: float) -> float:
-    """`speed`, if a clock can run that fast; ClockError otherwise."""
-    if not 1 <= speed <= MOST_SPEED:
-        raise ClockError(f"the clock runs from 1 to {MOST_SPEED} times as fast as real time, not {speed:g}")
+    """Return `speed`; ClockError when the clock can't run that fast."""
+    if not 1 <= speed <= MAX_SPEED:
+        raise ClockError(f"the clock runs from 1 to {MAX_SPEED} times as fast as real time, not {speed:g}")
     return speed
 
 
 class Clock:
-    """Now, in UTC. Safe to use from any thread."""
+    """The current time in UTC. Thread-safe."""
 
     def __init__(
         self,
@@ -46,11 +45,7 @@ class Clock:
         real: Callable[[], datetime] | None = None,
         speed: float = 1,
     ) -> None:
-        """Set the clock.
-
-        `start`: what it says now, with a time zone; real time when None. `real`: where time flows from. `speed`: how
-        many times as fast it runs.
-        """
+        """`start`: current time with a time zone; default real time. `real`: source of real time. `speed`: factor."""
         self._real = real or (lambda: datetime.now(timezone.utc))
         self._lock = threading.Lock()
         self._since = self._real()
@@ -62,7 +57,7 @@ class Clock:
             return self._now()
 
     def move_to(self, instant: datetime) -> datetime:
-        """Jump ahead to `instant` (with a time zone) and return the new now; ClockError when it is in the past."""
+        """Move ahead to `instant` (with a time zone); returns the new time. ClockError when it is in the past."""
         with self._lock:
             if instant < self._now():
                 raise ClockError(
@@ -72,14 +67,14 @@ class Clock:
             return self._set(instant.astimezone(timezone.utc))
 
     def advance(self, by: timedelta) -> datetime:
-        """Jump `by` ahead; ClockError when it is negative. Returns the new now."""
+        """Move ahead; returns the new time. ClockError when `by` is negative."""
         if by < timedelta(0):
             raise ClockError(f"the clock can't go back {-by}; start another rehearsal with --clock instead")
         with self._lock:
             return self._set(self._now() + by)
 
     def run_at(self, speed: float) -> datetime:
-        """Run so many times as fast from now on; ClockError for what is no such number. Returns now."""
+        """Set the speed from now on; returns the time. ClockError for an invalid speed."""
         check_speed(speed)
         with self._lock:
             now = self._set(self._now())

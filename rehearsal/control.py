@@ -1,5 +1,4 @@
-"""The rehearsal's own API: its clock, its hosts, its end. JSON over HTTP on the same loopback port, below
-`/_rehearsal/`, where no AWS service has anything."""
+"""The control API: clock, hosts, market, faults and reset. JSON over HTTP on the same port, below `/_rehearsal/`."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from typing import Any
 from moto.moto_api._internal.models import moto_api_backend
 from werkzeug.wrappers import Request, Response
 
-from rehearsal.clock import ClockError, parse_instant
+from rehearsal.clock import ClockError, parse_timestamp
 from rehearsal.errors import SettingsError
 from rehearsal.hosts import control
 from rehearsal.hosts.errors import HostError
@@ -22,16 +21,16 @@ PREFIX = "/_rehearsal/"
 
 
 class _BadRequestError(Exception):
-    """Answered with status 400 and its text."""
+    """Returned with status 400 and its text."""
 
 
 class Control:
-    """A WSGI application: what can be asked and set is in `routes`."""
+    """The WSGI application of the control API."""
 
-    def __init__(self, world: World, renew: Callable[[], World]) -> None:
-        """`renew` replaces the world by a new one, for `reset`."""
+    def __init__(self, world: World, new_world: Callable[[], World]) -> None:
+        """`new_world`: replaces the world, for `reset`."""
         self._world = world
-        self._renew = renew
+        self._new_world = new_world
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
         request = Request(environ)
@@ -54,14 +53,13 @@ class Control:
         }
         route = routes.get((request.method, request.path.removeprefix(PREFIX)))
         if route is None:
-            return _answer({"error": f"no {request.method} {request.path} here"}, HTTPStatus.NOT_FOUND)(
-                environ, start_response
-            )
+            error = {"error": f"no {request.method} {request.path} here"}
+            return _response(error, HTTPStatus.NOT_FOUND)(environ, start_response)
         try:
-            answer = _answer(route(_body(request)), HTTPStatus.OK)
-        except (_BadRequestError, ClockError, HostError, SettingsError) as error:
-            answer = _answer({"error": str(error)}, HTTPStatus.BAD_REQUEST)
-        return answer(environ, start_response)
+            response = _response(route(_body(request)), HTTPStatus.OK)
+        except (_BadRequestError, ClockError, HostError, SettingsError) as refusal:
+            response = _response({"error": str(refusal)}, HTTPStatus.BAD_REQUEST)
+        return response(environ, start_response)
 
     def _status(self, _: dict[str, Any]) -> dict[str, Any]:
         self._world.settle()
@@ -69,7 +67,7 @@ class Control:
 
     def _move_clock(self, body: dict[str, Any]) -> dict[str, Any]:
         if body.keys() == {"to"}:
-            now = self._world.clock.move_to(parse_instant(str(body["to"])))
+            now = self._world.clock.move_to(parse_timestamp(str(body["to"])))
         elif body.keys() == {"advance_seconds"} and isinstance(body["advance_seconds"], int | float):
             now = self._world.clock.advance(timedelta(seconds=body["advance_seconds"]))
         elif body.keys() == {"speed"} and isinstance(body["speed"], int | float):
@@ -131,12 +129,12 @@ class Control:
     def _reset(self, _: dict[str, Any]) -> dict[str, Any]:
         self._world.erase()
         moto_api_backend.reset()
-        self._world = self._renew()
+        self._world = self._new_world()
         return {"clock": self._world.clock.now().isoformat()}
 
 
 def _body(request: Request) -> dict[str, Any]:
-    # The body as it came: a client that names no content type is taken by HTTP libraries to send a form.
+    # The raw body: HTTP libraries send a form's content type when the client names none.
     text = request.get_data(parse_form_data=False)
     if not text:
         return {}
@@ -149,5 +147,5 @@ def _body(request: Request) -> dict[str, Any]:
     return body
 
 
-def _answer(content: dict[str, Any], status: HTTPStatus) -> Response:
+def _response(content: dict[str, Any], status: HTTPStatus) -> Response:
     return Response(json.dumps(content), status=status, mimetype="application/json")

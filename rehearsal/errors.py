@@ -1,13 +1,10 @@
-"""What is refused: by AWS, before it is known in which protocol the answer goes out, and by the control API."""
+"""Errors that the rehearsal returns: AWS's, before they are written in a protocol, and those of the control API."""
 
 from __future__ import annotations
 
 
 class AwsError(Exception):
-    """Carries AWS's error code and message; the response classes write it in their service's form.
-
-    `status`: of HTTP; 0 for that of the service's model.
-    """
+    """An error with AWS's code and message. `status`: of HTTP; 0 for the service model's."""
 
     def __init__(self, code: str, message: str, status: int = 0) -> None:
         super().__init__(f"{code}: {message}")
@@ -17,4 +14,4 @@ class AwsError(Exception):
 
 
 class SettingsError(ValueError):
-    """The rehearsal can't be set that way through the control API; the message says why."""
+    """Invalid settings in a request to the control API."""

@@ -17,11 +17,11 @@ from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
+from rehearsal.atomic_files import write_atomically
 from rehearsal.hosts import images, requirements
 from rehearsal.scenarios import SCENARIOS, happy, main_job
 from rehearsal.scenarios.demo import Demo
 from rehearsal.scenarios.sandbox import Sandbox, SandboxError, kept_settings, open_sandbox
-from rehearsal.whole_files import write_whole
 
 _HAPPY = SCENARIOS["happy"]
 _POLL_SECONDS = 0.2
@@ -78,7 +78,7 @@ def _stay_up(demo: Demo) -> None:
     """Until Ctrl-C; meanwhile any command works in a shell that has the settings."""
     sandbox, hosts = demo.sandbox, demo.sandbox.control("status")["hosts"]
     settings = sandbox.folder / "environment.sh"
-    write_whole(settings, _as_shell(sandbox).encode(), mode=0o600)
+    write_atomically(settings, _as_shell(sandbox).encode(), mode=0o600)
     if list(hosts.values()) == ["running"]:
         print(f"\ncode-server:  http://127.0.0.1:{main_job.forward_to_nginx(demo)}")
         print(f"password:     source {settings} && invoke password -r {demo.region}")

@@ -1,7 +1,7 @@
-"""One AWS on a loopback port: moto's server with the rehearsal's services in it.
+"""One AWS on a loopback port: moto's server with the rehearsal's services.
 
-moto picks a Flask application by service, of those that `services` makes. moto's state is the process's, hence one
-server a process at a time.
+moto dispatches to the Flask applications that `services` makes. moto's state is global, so a process can run one server
+at a time.
 """
 
 from __future__ import annotations
@@ -44,35 +44,34 @@ from rehearsal.hosts.aws_sites import METADATA, SiteAnswer, SiteRequest
 from rehearsal.hosts.fleet import Fleet
 from rehearsal.hosts.host import HostFactory
 from rehearsal.hosts.volumes import Volumes
-from rehearsal.keeping import Keeper, KeepingError
 from rehearsal.links import Links
 from rehearsal.market.capacity_blocks import Market
 from rehearsal.market.settings import MarketSettings, Searches
 from rehearsal.market.throttling import CallRates
 from rehearsal.services import Dispatcher, application, is_ssm, make_moto_strict
+from rehearsal.state_folder import StateError, StateFolder
 from rehearsal.world import ACCOUNT, World
 
 LOOPBACK = "127.0.0.1"
 _BACKLOG = 128
-"""Connections that wait to be taken, as werkzeug has it."""
+"""Pending connections, werkzeug's value."""
 _SETTLE_EVERY = 1.0
-"""Seconds between looks at what time has done where nobody asks."""
-_LAST_SETTLING = 5.0
+"""Seconds between calls of `World.settle` when there are no requests."""
+_SETTLE_TIMEOUT = 5.0
 _one_server = threading.Lock()
 
 
 class ServerError(Exception):
-    """The rehearsal can't be served as asked; the message says why and what to do."""
+    """The server can't start; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to serve. `port` 0 takes a free one. `clock`: when the rehearsal begins, UTC; None for now. `speed`: how
-    many times as fast its clock runs.
+    """Settings of a server.
 
-    `delays`: how long AWS takes; `searches`: how fast Capacity Blocks may be searched for, None for no limit. Both hold
-    until the control API says otherwise. `state`: a folder in which this AWS outlives its process, and `host_suite`
-    what hosts it has, which they all have to be.
+    `port`: 0 for a free one. `clock`: start time in UTC, None for now. `speed`: factor of the clock. `delays`: AWS's
+    latency; `searches`: rate limit for Capacity Block searches, None for no limit; the control API can change both.
+    `state`: a folder in which this AWS outlives its process. `host_suite`: the kind of hosts.
     """
 
     port: int = 0
@@ -87,20 +86,19 @@ class Settings:
 
 
 class RunningServer:
-    """A rehearsal being served, until `stop`."""
+    """A server that runs until `stop`."""
 
     def __init__(self, server: BaseWSGIServer, application: _Application) -> None:
         self._server = server
         self._application = application
         self._thread = threading.Thread(target=server.serve_forever, name="rehearsal", daemon=True)
         self._thread.start()
-        self._ended = threading.Event()
-        self._settling = threading.Thread(target=self._settle, name="settling", daemon=True)
-        self._settling.start()
+        self._stopped = threading.Event()
+        self._settle_thread = threading.Thread(target=self._settle_periodically, name="settle", daemon=True)
+        self._settle_thread.start()
 
     @property
     def access(self) -> Access:
-        """What a client needs."""
         return self._application.access
 
     @property
@@ -109,48 +107,46 @@ class RunningServer:
 
     @property
     def world(self) -> World:
-        """What is being rehearsed, for tests in the same process."""
+        """The served AWS, for tests in the same process."""
         return self._application.world
 
     def stop(self) -> None:
-        """Stop serving, destroy every host, forget everything. May be called again."""
+        """Stop the server and destroy all hosts and state that is not in a state folder. Idempotent."""
         if not self._thread.is_alive():
             return
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
-        self._ended.set()
-        # It may be waiting for a launch, which ends with the hosts only.
-        self._settling.join(_LAST_SETTLING)
+        self._stopped.set()
+        # It may be waiting for a launch, which ends only when the hosts are destroyed.
+        self._settle_thread.join(_SETTLE_TIMEOUT)
         try:
             self._application.close()
         finally:
             moto_api_backend.reset()
             _one_server.release()
 
-    def _settle(self) -> None:
-        """Take back what has ended, by whatever world there is, also while nobody asks for anything: a client that
-        works on a host only, through a forward, must lose it in time.
-        """
-        while not self._ended.wait(_SETTLE_EVERY):
+    def _settle_periodically(self) -> None:
+        """Terminate what is due also when there are no requests: a client may only use a host through a forward."""
+        while not self._stopped.wait(_SETTLE_EVERY):
             try:
                 self.world.settle()
             except Exception:
-                # Such as of a world that is being replaced.
-                logging.getLogger(__name__).exception("what time has done could not be settled")
+                # For example while the world is being replaced.
+                logging.getLogger(__name__).exception("settling failed")
 
 
 def start(settings: Settings, host_factory: HostFactory | None) -> RunningServer:
-    """Serve a new, empty AWS; with no factory, instances have no host.
+    """Serve a new AWS, or the one in the state folder; without a factory, instances have no host.
 
-    ServerError when the address is not loopback or taken, or when this process serves one already.
+    ServerError when the address is not loopback or is in use, or when this process already runs a server.
     """
     if not ipaddress.ip_address(settings.host).is_loopback:
         raise ServerError(f"a rehearsal is served on loopback only, not on {settings.host}: it is plain HTTP")
     if not _one_server.acquire(blocking=False):
         raise ServerError("this process serves a rehearsal already; stop it, or use another process")
     try:
-        # Bound here: werkzeug would print its own words about a port that is taken.
+        # Bound here because werkzeug prints a message of its own when the port is in use.
         with _listening(settings.host, settings.port) as bound:
             served = _Application(settings, host_factory, bound.getsockname()[1])
             logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -168,35 +164,35 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, OverflowError) as error:
         why = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        raise ServerError(f"port {port} on {host} can't be had: {why}") from error
+        raise ServerError(f"can't listen on port {port} of {host}: {why}") from error
 
 
 class _Application:
-    """The WSGI application: who may ask, the control API, then moto's dispatch by service."""
+    """The WSGI application: access checks, the control API, then moto's dispatch by service."""
 
     def __init__(self, settings: Settings, host_factory: HostFactory | None, port: int) -> None:
         self._settings = settings
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         self._addresses = {f"{name}:{port}" for name in (host, "localhost")}
-        # Anew with each process, also where the AWS is kept: its clients are given them with the address.
+        # New for each process, also with a state folder: clients get them together with the address.
         self.access = Access.generate(f"http://{host}:{port}")
         self._machine_factory = host_factory
-        # A defect is one after a reset, too.
+        # Kept over a reset: a defect stays a defect.
         self._misfits = Misfits()
         make_moto_strict()
         moto_api_backend.reset()
         try:
-            self._keeper = Keeper(settings.state, settings.host_suite) if settings.state else None
-            kept = self._keeper.load() if self._keeper else None
-            self.world = self._renew(_start(settings, kept))
-        except KeepingError as error:
+            self._state_folder = StateFolder(settings.state, settings.host_suite) if settings.state else None
+            snapshot = self._state_folder.load() if self._state_folder else None
+            self.world = self._new_world(_start_time(settings, snapshot))
+        except StateError as error:
             raise ServerError(str(error)) from error
-        if kept:
-            self.world.restore(kept)
-        self._keep()
+        if snapshot:
+            self.world.restore(snapshot)
+        self._save()
 
-    def _renew(self, start: datetime | None) -> World:
-        """A new world that begins then, and applications that serve it."""
+    def _new_world(self, start: datetime | None) -> World:
+        """Create a world that starts at this time, and the applications that serve it."""
         fleet = Fleet(self._machine_factory, self._folder("hosts"), self._answer_host)
         clock = Clock(start, speed=self._settings.speed)
         keys = AccessKeys(clock.now, AccessKey(self.access.access_key_id, self.access.secret_access_key))
@@ -216,36 +212,35 @@ class _Application:
             misfits=self._misfits,
             volumes=Volumes(self._folder("volumes")),
         )
-        self._control = Control(self.world, lambda: self._renew(self._settings.clock))
-        self._aws = Dispatcher(lambda service: application(service, self.world, self._keep))
+        self._control = Control(self.world, lambda: self._new_world(self._settings.clock))
+        self._aws = Dispatcher(lambda service: application(service, self.world, self._save))
         return self.world
 
     def close(self) -> None:
-        """Keep what is to be kept and end the rest."""
-        self._keep()
+        self._save()
         self.world.close()
-        if self._keeper:
-            self._keeper.close()
+        if self._state_folder:
+            self._state_folder.close()
 
     def _folder(self, name: str) -> Path | None:
-        return self._keeper.folder(name) if self._keeper else None
+        return self._state_folder.subfolder(name) if self._state_folder else None
 
-    def _keep(self) -> None:
-        if self._keeper:
-            self._keeper.save(self.world.snapshot)
+    def _save(self) -> None:
+        if self._state_folder:
+            self._state_folder.save(self.world.snapshot)
 
     def _answer_host(self, instance_id: str, region: str, request: SiteRequest) -> SiteAnswer:
-        """What AWS says to a host: by instance metadata, or as it answers anybody who asks with credentials."""
+        """Answer a host's request to instance metadata or, like any client's, to a service."""
         if request.site == METADATA:
             return self._metadata.answer(instance_id, region, request)
-        asked = EnvironBuilder(
+        environ = EnvironBuilder(
             request.path,
             f"https://{request.site}",
             method=request.method,
             headers=list(request.headers.items()),
             data=request.body,
         )
-        body, status, headers = run_wsgi_app(self._answer_client, asked.get_environ())
+        body, status, headers = run_wsgi_app(self._answer_client, environ.get_environ())
         return SiteAnswer(int(status.split()[0]), dict(headers), b"".join(body))
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
@@ -256,19 +251,19 @@ class _Application:
             if not has_token(environ, self.access.token):
                 why = "this needs the header Authorization: Bearer TOKEN, see docs/rehearsal.md"
                 return _refused(HTTPStatus.UNAUTHORIZED, why)(environ, start_response)
-            answer = self._control(environ, start_response)
+            response = self._control(environ, start_response)
             if environ.get("REQUEST_METHOD") != "GET":
-                self._keep()
-            return answer
+                self._save()
+            return response
         return self._answer_client(environ, start_response)
 
     def _answer_client(self, environ: Any, start_response: Any) -> Any:
-        """What AWS says, to anybody who asks with credentials."""
+        """Answer a request to a service; the service checks the credentials."""
         path = environ.get("PATH_INFO", "")
         if path.startswith(("/moto-api", "/latest/", "/favicon.ico")):
-            # moto's own control API would change things behind the rehearsal's back.
+            # moto's control API would bypass the rehearsal.
             return Response(f"{path} is not part of a rehearsal", status=404)(environ, start_response)
-        # Each request has a thread of its own, so those sent at the same time wait at the same time.
+        # Each request has its own thread, so parallel requests wait in parallel.
         time.sleep(self.world.latency.now.request)
         return self._aws(environ, start_response)
 
@@ -279,10 +274,9 @@ def _refused(status: HTTPStatus, why: str) -> Response:
 
 
 def _handler(now: Callable[[], datetime]) -> type[Any]:
-    """moto's request handler, with the rehearsal's date in every answer: AWS's clients tell the time by it.
+    """moto's request handler, with the rehearsal's time as Date, from which AWS's clients correct their clocks.
 
-    A request whose answer is to be lost, or that did not come whole, ends with a ConnectionError: werkzeug sends
-    nothing then.
+    A request whose response is to be lost, or that is truncated, raises a ConnectionError: werkzeug then sends nothing.
     """
 
     class Handler(MotoRequestHandler):  # type: ignore[misc] # moto has no types
@@ -290,24 +284,24 @@ def _handler(now: Callable[[], datetime]) -> type[Any]:
             return format_date_time(now().timestamp() if timestamp is None else timestamp)
 
         def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
-            self.close_connection = True  # else the client would wait for its answer on a connection that is kept
+            self.close_connection = True  # otherwise the client would wait for a response on a kept connection
 
     return Handler
 
 
-def _start(settings: Settings, kept: Mapping[str, Any] | None) -> datetime | None:
-    """When a rehearsal begins: as asked, or where the kept one would be by now. ServerError for going back."""
-    if kept is None:
+def _start_time(settings: Settings, snapshot: Mapping[str, Any] | None) -> datetime | None:
+    """The start time from the settings, or the snapshot's time plus the time since. ServerError for an earlier one."""
+    if snapshot is None:
         return settings.clock
-    now: datetime = kept["clock"] + max(datetime.now(timezone.utc) - kept["real"], timedelta(0))
+    now: datetime = snapshot["clock"] + max(datetime.now(timezone.utc) - snapshot["real"], timedelta(0))
     if settings.clock is not None and settings.clock < now:
-        raise ServerError(f"it is {now:%FT%TZ} in the AWS of {settings.state}, and time does not go back")
+        raise ServerError(f"the clock of the AWS in {settings.state} is at {now:%FT%TZ} and can't go back")
     return settings.clock or now
 
 
 @contextmanager
 def serving(settings: Settings, host_factory: HostFactory | None) -> Iterator[RunningServer]:
-    """`start`, and `stop` at the end whatever happens."""
+    """Start a server, and stop it at the end."""
     server = start(settings, host_factory)
     try:
         yield server

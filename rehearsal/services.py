@@ -1,9 +1,9 @@
-"""moto's Flask application for each service, and where the rehearsal takes part in it.
+"""moto's Flask application for each service, with the rehearsal's response classes and checks.
 
-The rehearsal's response classes, subclasses of moto's, stand behind EC2, IAM, Service Quotas, SSM and STS, and one
-that moto lacks behind Pricing. Requests of every service have to be signed; they and their answers are checked, meet
-the faults that were asked for, are counted, and what they changed is kept.
-One method of moto's is replaced, by `s3`, which says why.
+EC2, IAM, Service Quotas, SSM and STS have response classes of the rehearsal, subclasses of moto's; Pricing has one that
+moto lacks. For every service: requests must be signed, requests and responses are checked against the model, injected
+faults are applied, calls are counted, and changes are saved.
+`aws.s3.authorization` replaces one method of moto and says why.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from rehearsal.calls import operation_of
 from rehearsal.conformance.checking import checked
 from rehearsal.conformance.freshness import stale_answer
 from rehearsal.faults.injection import meeting
-from rehearsal.keeping import KeepingError, may_change
+from rehearsal.state_folder import StateError, may_change
 from rehearsal.world import World
 
-_OURS: dict[str, type[Any]] = {
+_RESPONSE_CLASSES: dict[str, type[Any]] = {
     "ec2": RehearsalEC2,
     "iam": RehearsalIAM,
     PRICING: RehearsalPricing,
@@ -44,66 +44,65 @@ _OURS: dict[str, type[Any]] = {
     "ssm": RehearsalSSM,
     "sts": RehearsalSTS,
 }
-"""The response classes that stand in place of moto's, by service."""
-_LIKE_PRICING = "servicequotas"
-"""A service of moto's whose application routes requests as the one does that moto lacks."""
+"""The response classes that replace moto's, by service."""
+_TEMPLATE_FOR_PRICING = "servicequotas"
+"""A service of moto whose application routes requests as that of Pricing, which moto lacks."""
 
 
 class Dispatcher(DomainDispatcherApplication):  # type: ignore[misc] # moto has no types
-    """moto's dispatch by service, and the service that moto does not have."""
+    """moto's dispatch by service, plus Pricing."""
 
     def get_backend_for_host(self, host: str | None) -> Any:
         return PRICING if host and host.startswith(f"{PRICING}.") else super().get_backend_for_host(host)
 
 
-def application(service: Any, world: World, keep: Callable[[], None]) -> Any:
-    """moto's Flask application for a service, with the rehearsal's class behind it where there is one.
+def application(service: Any, world: World, save: Callable[[], None]) -> Any:
+    """moto's Flask application for a service, with the rehearsal's response class if it has one.
 
-    `keep` is called after what may change something, whatever became of it, and before it is answered.
+    `save` is called after each request that may change something, failed ones included, before the response is sent.
     """
-    made = create_backend_app(_LIKE_PRICING if service == PRICING else service)
-    if ours := _OURS.get(service):
-        bound: Any = type(f"Bound{ours.__name__}", (ours,), {"world": world})
-        for endpoint in made.view_functions:
-            made.view_functions[endpoint] = convert_to_flask_response(bound.dispatch)
-    for endpoint, view in made.view_functions.items():
-        checking = checked(world.misfits, service, _OURS.get(service), authorized(world, service, view))
-        made.view_functions[endpoint] = meeting(world.faults, service, checking)
-    made.before_request(_take_whole)
-    made.before_request(lambda: authentication.refusal(world.keys, service))
-    made.before_request(lambda: stale_answer(service))
-    made.before_request(lambda: world.calls.note(service, request))
+    app = create_backend_app(_TEMPLATE_FOR_PRICING if service == PRICING else service)
+    if response_class := _RESPONSE_CLASSES.get(service):
+        bound: Any = type(f"Bound{response_class.__name__}", (response_class,), {"world": world})
+        for endpoint in app.view_functions:
+            app.view_functions[endpoint] = convert_to_flask_response(bound.dispatch)
+    for endpoint, view in app.view_functions.items():
+        checking = checked(world.misfits, service, _RESPONSE_CLASSES.get(service), authorized(world, service, view))
+        app.view_functions[endpoint] = meeting(world.faults, service, checking)
+    app.before_request(_read_body)
+    app.before_request(lambda: authentication.refusal(world.keys, service))
+    app.before_request(lambda: stale_answer(service))
+    app.before_request(lambda: world.calls.note(service, request))
 
-    def keep_changes(response: Response) -> Response:
+    def save_changes(response: Response) -> Response:
         try:
             if may_change(operation_of(service, request)):
-                keep()
-        except KeepingError as error:
-            # A client would try a 5xx again for minutes.
+                save()
+        except StateError as error:
+            # Clients would retry a 5xx for minutes.
             logging.getLogger(__name__).exception("%s", request.path)
             return Response(str(error), status=400)
         return response
 
-    def keep_lost(error: BaseException | None) -> None:
+    def save_after_lost_response(error: BaseException | None) -> None:
         if error is not None:
-            keep()
+            save()
 
-    made.after_request(keep_changes)
-    made.teardown_request(keep_lost)
-    return made
+    app.after_request(save_changes)
+    app.teardown_request(save_after_lost_response)
+    return app
 
 
-def _take_whole() -> None:
-    """Read what was sent, once for everything that looks at it, and in any case: the rest of it would be taken for the
-    connection's next request.
+def _read_body() -> None:
+    """Read the body of every request, as unread bytes would be parsed as the connection's next request.
 
-    A client that is gone before all of it came has asked for nothing and gets no answer: a ConnectionError, see
+    A request that the client did not send completely has no effect and gets no response: a ConnectionError, see
     `server`.
     """
     try:
         request.get_data()
     except ClientDisconnected as error:
-        raise ConnectionAbortedError(f"{request.path}: cut short by the client") from error
+        raise ConnectionAbortedError(f"{request.path}: truncated by the client") from error
 
 
 def is_ssm(operation: str) -> bool:
@@ -111,11 +110,11 @@ def is_ssm(operation: str) -> bool:
 
 
 def make_moto_strict() -> None:
-    """moto's own switches for being stricter: images and instance types must exist, and no web page may ask."""
+    """Configure moto: images and instance types must exist, and responses have no CORS headers."""
     treat_loopback_as_secure()
     moto_settings.ENABLE_AMI_VALIDATION = True
-    # Its 1,300 general images take a second to make, per region and reset; the rehearsal has its own few.
+    # moto's 1,300 general images take a second to create, per region and reset; the rehearsal has its own few.
     moto_settings.ec2_load_default_amis = lambda: False
     moto_settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = True
-    # Else every answer allows whatever origin has asked.
+    # By default every response allows the request's origin.
     werkzeug_app.DISABLE_GLOBAL_CORS = True

@@ -11,7 +11,7 @@ from typing import Any
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 
-from rehearsal import keeping
+from rehearsal import state_folder
 from rehearsal.aws.iam.access_keys import AccessKeys
 from rehearsal.aws.ssm.command_engine import CommandEngine
 from rehearsal.calls import Calls
@@ -116,12 +116,12 @@ class World:
             "market": self.market.kept(),
             "on_demand": self.on_demand.kept(),
             "launches": dict(self.launches_by_token),
-            "moto": keeping.backends(),
+            "moto": state_folder.moto_state(),
         }
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Continue from a snapshot: time has passed since, and every host that still has an instance boots again."""
-        keeping.put_back(snapshot["moto"])
+        state_folder.restore_moto_state(snapshot["moto"])
         self.market.take_up(snapshot["market"])
         self.on_demand.take_up(snapshot["on_demand"])
         self.launches_by_token.update(snapshot["launches"])

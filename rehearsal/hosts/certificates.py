@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from rehearsal.atomic_files import write_atomically
 from rehearsal.hosts import aws_sites, standins
-from rehearsal.whole_files import write_whole
 
 _LIFETIME = datetime.timedelta(days=2)
 # A host that is kept trusts the same one as long as it is kept.
@@ -46,7 +46,7 @@ def create(names: Sequence[str], kept: Path | None = None) -> Authority:
         root_key, root = _private_key(pem), x509.load_pem_x509_certificate(pem)
     else:
         root_key, root = _root()
-        write_whole(kept, _as_pem(root_key, root), mode=0o600)
+        write_atomically(kept, _as_pem(root_key, root), mode=0o600)
     server_key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     server = (

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from rehearsal.whole_files import write_whole
+from rehearsal.atomic_files import write_atomically
 
 _RECORD = "host.json"
 
@@ -48,7 +48,7 @@ class HostFolders:
     def write(self, instance_id: str, record: HostRecord) -> None:
         if not self.has(instance_id):
             return
-        write_whole(self._of(instance_id) / _RECORD, json.dumps(asdict(record)).encode())
+        write_atomically(self._of(instance_id) / _RECORD, json.dumps(asdict(record)).encode())
 
     def remove(self, instance_id: str) -> None:
         """What is half removed is not taken for a host: the folder has lost its name by then."""

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rehearsal.atomic_files import make_private_folder
 from rehearsal.client import Access, AccessError
 from rehearsal.hosts import orphans
 from rehearsal.hosts.code_server_package import VERSION
 from rehearsal.scenarios.terraform_mirror import write_cli_config
-from rehearsal.whole_files import make_private
 
 PROJECT = Path(__file__).resolve().parents[2]
 _SETTINGS = "config.json"
@@ -80,7 +80,7 @@ def open_sandbox(
     """
     folder = kept_in or orphans.new_sandbox_folder()
     try:
-        make_private(folder)
+        make_private_folder(folder)
     except OSError as error:
         raise SandboxError(f"A rehearsal can't be kept in {folder}: {error.strerror or error}.") from error
     try:

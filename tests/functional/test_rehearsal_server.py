@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rehearsal.client import Access
-from rehearsal.clock import Clock, ClockError, parse_instant
+from rehearsal.clock import Clock, ClockError, parse_timestamp
 from rehearsal.server import ServerError, Settings, start
 from tests.functional.support import eventually, refusal
 
@@ -70,7 +70,7 @@ def test_a_port_that_another_has_is_refused(process):
     command = [sys.executable, "-m", "rehearsal", "--host-suite", "none", "--port", port]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"rehearsal: port {port} on 127.0.0.1 can't be had: Address already in use\n"
+    assert done.stderr == f"rehearsal: can't listen on port {port} of 127.0.0.1: Address already in use\n"
     assert Access.from_ready_file(ready) == access
     assert access.control("status")["hosts"] == {}
 
@@ -140,11 +140,11 @@ def test_children_see_this_aws_and_no_other(rehearsal_endpoint):
 
 
 def test_instants():
-    assert parse_instant("2026-01-31T11:30:00Z") == datetime(2026, 1, 31, 11, 30, tzinfo=timezone.utc)
-    assert parse_instant("2026-01-31T08:30:00-03:00") == parse_instant("2026-01-31T11:30:00Z")
+    assert parse_timestamp("2026-01-31T11:30:00Z") == datetime(2026, 1, 31, 11, 30, tzinfo=timezone.utc)
+    assert parse_timestamp("2026-01-31T08:30:00-03:00") == parse_timestamp("2026-01-31T11:30:00Z")
     for wrong in ("2026-01-31T11:30:00", "soon"):
         with pytest.raises(ClockError):
-            parse_instant(wrong)
+            parse_timestamp(wrong)
 
 
 def test_a_clock_flows_from_where_it_was_set():

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from rehearsal.hosts.volumes import Volumes
-from rehearsal.keeping import Keeper, KeepingError, may_change
+from rehearsal.state_folder import StateError, StateFolder, may_change
 from tests.functional.staying import PROJECT, REGION, command
 from tests.functional.support import refusal
 
@@ -68,7 +68,7 @@ def test_blocks_and_what_was_quoted_and_the_clock(serve):
     earlier = command(third.folder, "--clock", "2020-01-01T00:00:00Z")
     done = subprocess.run(earlier, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "time does not go back" in done.stderr
+    assert "and can't go back" in done.stderr
 
 
 def test_an_answer_that_got_lost_counts_as_well(serve):
@@ -110,32 +110,32 @@ def test_a_reset_empties_what_is_kept(serve):
 
 class TestFolder:
     def test_one_rehearsal_at_a_time(self, tmp_path):
-        keeper = Keeper(tmp_path / "aws")
-        with pytest.raises(KeepingError, match="another rehearsal"):
-            Keeper(tmp_path / "aws")
+        keeper = StateFolder(tmp_path / "aws")
+        with pytest.raises(StateError, match="another rehearsal"):
+            StateFolder(tmp_path / "aws")
         keeper.close()
-        Keeper(tmp_path / "aws").close()
+        StateFolder(tmp_path / "aws").close()
 
     def test_what_another_moto_wrote_is_refused(self, tmp_path):
-        keeper = Keeper(tmp_path)
+        keeper = StateFolder(tmp_path)
         assert keeper.load() is None
         (tmp_path / "aws.pickle").write_bytes(pickle.dumps("format 0"))
-        with pytest.raises(KeepingError, match="format 0"):
+        with pytest.raises(StateError, match="format 0"):
             keeper.load()
         (tmp_path / "aws.pickle").write_bytes(b"rubbish")
-        with pytest.raises(KeepingError, match="can't be read"):
+        with pytest.raises(StateError, match="can't be read"):
             keeper.load()
 
     def test_another_users_is_refused(self, tmp_path, monkeypatch):
-        keeper = Keeper(tmp_path)
+        keeper = StateFolder(tmp_path)
         keeper.save(lambda: {"a": 1})
         assert keeper.load() == {"a": 1}
         monkeypatch.setattr(os, "geteuid", lambda: 12345)
-        with pytest.raises(KeepingError, match="another user"):
+        with pytest.raises(StateError, match="another user"):
             keeper.load()
 
     def test_it_is_tried_again_when_things_change_meanwhile(self, tmp_path):
-        keeper, tries = Keeper(tmp_path), iter([RuntimeError("dictionary changed size during iteration"), None])
+        keeper, tries = StateFolder(tmp_path), iter([RuntimeError("dictionary changed size during iteration"), None])
 
         def content():
             if error := next(tries):
@@ -147,9 +147,9 @@ class TestFolder:
         assert sorted(path.name for path in tmp_path.iterdir()) == ["aws.pickle", "host-suite", "lock"]
 
     def test_what_cannot_be_kept_is_an_error_and_leaves_what_was(self, tmp_path):
-        keeper = Keeper(tmp_path)
+        keeper = StateFolder(tmp_path)
         keeper.save(lambda: {"a": 1})
-        with pytest.raises(KeepingError, match="can't be kept"):
+        with pytest.raises(StateError, match="can't be kept"):
             keeper.save(lambda: {"a": lambda: 2})
         assert keeper.load() == {"a": 1}
 

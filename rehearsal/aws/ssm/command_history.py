@@ -15,10 +15,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rehearsal.atomic_files import write_atomically
 from rehearsal.aws.ssm.agent import MAX_STDERR, MAX_STDOUT, StepRecord, truncate
 from rehearsal.aws.ssm.documents import Step
 from rehearsal.aws.ssm.invocations import Command, Invocation, InvocationState, Request
-from rehearsal.whole_files import write_whole
 
 _COMMAND = "command.json"
 
@@ -76,7 +76,7 @@ class CommandHistory:
     def _write(self, command_id: str, name: str, content: Mapping[str, Any]) -> None:
         if self._folder is None or self._closed:
             return
-        write_whole(self._folder / command_id / name, json.dumps(content, default=datetime.isoformat).encode())
+        write_atomically(self._folder / command_id / name, json.dumps(content, default=datetime.isoformat).encode())
 
 
 def _to_json(state: InvocationState) -> dict[str, Any]:
