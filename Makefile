@@ -1,10 +1,10 @@
-# Everything a person or CI runs. Each target does its own set-up; nothing is installed twice.
+# What people and CI run. Each target installs what it needs, once.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-# Tests mostly wait, for Terraform and for hosts; PYTEST holds more options for it.
+# Two workers per core: tests mostly wait for Terraform and hosts. PYTEST adds options.
 WORKERS ?= 4
 PYTEST ?=
 
@@ -12,33 +12,34 @@ export PIPENV_VENV_IN_PROJECT := 1
 export PIPENV_IGNORE_VIRTUALENVS := 1
 export PIPENV_VERBOSITY := -1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Most of the provider package's 1,400 modules are never imported: compiling them all costs half the install.
+# Most of the provider package's 1,400 modules are never imported; compiling them takes half of the install.
 export PIP_NO_COMPILE := 1
 export CHECKPOINT_DISABLE := 1
 export DISABLE_VERSION_CHECK := 1
 
 RUN := .venv/bin/
-# `npx cdktf` runs `python main.py`: the python with the project's packages has to come first.
+# `npx cdktf` runs `python main.py`, which needs the project's packages.
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
 
-# What booting a host takes, and building its images; what the tests take on top.
+# Debian packages that build images and boot hosts, and those that only tests need.
 HOST_PACKAGES := mmdebstrap iproute2 g++ make
 TEST_PACKAGES := chromium shellcheck
 
 .PHONY: help
 help:
-	@echo "make rehearse          the whole main job against an AWS on this machine; Ctrl-C ends it"
-	@echo "make rehearse ONCE=1   the same, ends by itself after checking the login"
-	@echo "make rehearse SCENARIO=wrong-zone   one of what can go wrong; a name that is none shows them all"
-	@echo "make rehearse STATE=DIR             keep the rehearsal in a folder, and take it up again"
+	@echo "make rehearse          the main job against a simulated AWS on this machine, until Ctrl-C"
+	@echo "make rehearse ONCE=1   the same; ends after checking the login"
+	@echo "make rehearse SCENARIO=wrong-zone   a failure scenario; an unknown name lists them"
+	@echo "make rehearse STATE=DIR             save the rehearsal in a folder, or resume it"
 	@echo "make test              every check and test"
-	@echo "make check             ruff, mypy, shellcheck only"
-	@echo "make check-faults      kills and faults at random, for forty minutes; SEED=2 for others, PART=setup for one part"
-	@echo "make check-attacks     every attack that must fail, against a booted rehearsal, and a table of what held"
-	@echo "make bench             what README claims about speed, measured here; ROUNDS=9 for more rounds than 5"
+	@echo "make test-fast         the unit tests, for the edit loop"
+	@echo "make check             ruff, mypy and shellcheck only"
+	@echo "make check-faults      random interruptions and faults for 40 minutes; SEED=2, PART=setup"
+	@echo "make check-attacks     every attack that must fail, and a table of the results"
+	@echo "make bench             measure the speed claims of README; ROUNDS=9 [default: 5]"
 	@echo "make setup             the Python environment and cdktf-cli only"
-	@echo "make lock              lock the packages anew"
-	@echo "make clean             remove what the targets made in this folder"
+	@echo "make lock              update Pipfile.lock and the lists in tools/"
+	@echo "make clean             delete what the targets created in this folder"
 
 .PHONY: setup
 setup: .venv/.synced node_modules/.synced
@@ -48,7 +49,7 @@ programs:
 	@PYTHON=$(PYTHON) tools/check-programs.sh
 
 .tools/.synced: tools/pipenv.txt | programs
-	@echo "Making the environment for pipenv"
+	@echo "Creating the environment for pipenv"
 	@$(PYTHON) -m venv .tools
 	@.tools/bin/pip install -qq --require-hashes -r tools/pipenv.txt
 	@touch $@
@@ -59,7 +60,7 @@ programs:
 		|| { cat .tools/sync.log; exit 1; }
 	@touch $@
 
-# An environment of its own: it pins older releases of boto3 and others.
+# A separate environment: checkov pins older releases of boto3 and others.
 .tools/checkov/.synced: tools/checkov.txt | programs
 	@echo "Installing checkov (half a minute)"
 	@$(PYTHON) -m venv .tools/checkov
@@ -71,7 +72,7 @@ node_modules/.synced: package.json package-lock.json | programs
 	@npm ci --silent
 	@touch $@
 
-# The three take minutes the first time, and mostly wait for different things.
+# The three take minutes the first time and wait for different things.
 .PHONY: rehearse
 rehearse: programs
 	@tools/debian-packages.sh $(HOST_PACKAGES) || [ $$? -eq 3 ]
@@ -98,21 +99,25 @@ test: programs
 	@$(MAKE) -s --no-print-directory check
 	@$(RUN)python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST)
 
-# What `make test` does in short, at length: kills and faults at every point, and at many random ones. PART is one of
-# tests/faults/test_*.py, with ONLY one of its runs by itself.
+.PHONY: test-fast
+test-fast: .venv/.synced
+	@$(RUN)python -m pytest -q tests/unit -n $(WORKERS) $(PYTEST)
+
+# The long form of what `make test` runs: faults at every point and at many random ones. PART names one of
+# tests/faults/test_*.py, ONLY one of its runs.
 .PHONY: check-faults
 check-faults: programs .venv/.synced
 	@TORCHNEURON_THOROUGH=1 TORCHNEURON_SEED=$(or $(SEED),1) TORCHNEURON_ONLY=$(ONLY) \
 		$(RUN)python -m pytest -q -s tests/faults$(if $(PART),/test_$(PART).py)
 
-# The short attacks are in `make test` as well.
+# `make test` runs the short attacks as well.
 .PHONY: check-attacks
 check-attacks: programs
 	@tools/debian-packages.sh $(HOST_PACKAGES) chromium
 	@$(MAKE) -s --no-print-directory -j3 .venv/.synced node_modules/.synced images-all
 	@TORCHNEURON_THOROUGH=1 $(RUN)python -m pytest -q -m attack -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST)
 
-# Not of `make test`: what it finds depends on the machine and the hour.
+# Not part of `make test`: the results depend on the machine and its load.
 .PHONY: bench
 bench: .venv/.synced
 	@$(RUN)python -m benchmarks $(if $(ROUNDS),--rounds $(ROUNDS))
