@@ -32,6 +32,7 @@ from tests.sandboxes import open_sandbox
 from tests.sessions import await_end, session
 
 STACK = "torchneuron-code-server"
+STATE = f"{STACK}/{REGION}/terraform.tfstate"
 DEPLOY = ("deploy", "--skip-setup")
 FIRST = (*DEPLOY, "--use-capacity-block", "--data-volume-size", "20")
 
@@ -123,7 +124,7 @@ def test_what_would_lose_a_machine_or_its_data_is_refused_with_its_cause(deploym
 
 def test_a_volume_in_use_does_not_go_even_when_that_is_allowed(deployment, first):
     told = deployment.refused(*DEPLOY, "--data-volume-size", "0", "--allow-replace")
-    assert "aws_ebs_volume.data[0] would go while its machine stays" in told
+    assert "aws_ebs_volume.data[0] would be deleted while its machine uses it" in told
     assert list(deployment.data_volumes()) == [first[1]]
 
 
@@ -218,11 +219,20 @@ def cut_while_launching(deployment, number):
     return machine
 
 
+def unlock(deployment):
+    """Remove the lock that a killed deploy left."""
+    folder = deployment.sandbox.folder / "cdktf.out" / "invoke" / REGION / "stacks" / STACK
+    (bucket,) = [one["Name"] for one in deployment.aws("s3").list_buckets()["Buckets"]]
+    lock = f"{STATE}.tflock"
+    held = json.loads(deployment.aws("s3").get_object(Bucket=bucket, Key=lock)["Body"].read())
+    run(deployment.sandbox, ["terraform", f"-chdir={folder}", "force-unlock", "-force", held["ID"]])
+
+
 def test_a_machine_that_an_interrupted_deploy_waited_for_is_taken_over(deployment, first):
     """Terraform has noted it as one to make anew, and the block has no room for another."""
     machine = cut_while_launching(deployment, signal.SIGINT)
     told = deployment.invoke(*DEPLOY, "--use-capacity-block")
-    assert f"{machine} was made by a deploy that could not finish: it is taken over." in told
+    assert f"{machine} was created by a deploy that did not finish: keeping it." in told
     assert list(deployment.machines()) == [machine]
     attached = deployment.data_volumes()[first[1]]["Attachments"]
     assert [one["InstanceId"] for one in attached] == [machine]
@@ -233,14 +243,9 @@ def test_a_machine_that_a_killed_deploy_launched_is_taken_over_in_place_of_one_t
     deployment.aws("ec2").terminate_instances(InstanceIds=[gone])  # as AWS does at the end of a block
     machine = cut_while_launching(deployment, signal.SIGKILL)
 
-    folder = deployment.sandbox.folder / "cdktf.out" / "invoke" / REGION / "stacks" / STACK
-    (bucket,) = [one["Name"] for one in deployment.aws("s3").list_buckets()["Buckets"]]
-    lock = f"{STACK}/{REGION}/terraform.tfstate.tflock"
-    held = json.loads(deployment.aws("s3").get_object(Bucket=bucket, Key=lock)["Body"].read())
-    run(deployment.sandbox, ["terraform", f"-chdir={folder}", "force-unlock", "-force", held["ID"]])
-
+    unlock(deployment)
     told = deployment.invoke(*DEPLOY, "--use-capacity-block")
-    assert f"{machine} was launched by a deploy that could not finish: it is taken over." in told
+    assert f"{machine} was launched by a deploy that did not finish: importing it." in told
     assert list(deployment.machines()) == [machine]
     attached = deployment.data_volumes()[first[1]]["Attachments"]
     assert [one["InstanceId"] for one in attached] == [machine]
@@ -260,7 +265,7 @@ def test_a_machine_of_somebody_else_with_the_same_tags_is_never_taken(deployment
     )
     stranger = made["Instances"][0]["InstanceId"]
     told = deployment.refused(*DEPLOY)
-    assert f"{stranger} runs with this project's tags, and this state does not know it. Nothing was changed." in told
+    assert f"{stranger} runs with this project's tags, and this state does not have it. Nothing was changed." in told
     ec2.terminate_instances(InstanceIds=[stranger])
 
 
@@ -275,3 +280,20 @@ def test_destroy_removes_the_data_only_when_that_is_said(deployment, first):
     assert "Nothing is deployed" in deployment.refused("info")
     left = deployment.aws("secretsmanager").list_secrets()["SecretList"]
     assert left == []
+
+
+def test_machine_of_a_first_deploy_killed_before_it_saved_any_state_is_imported(deployment, first):
+    machine = cut_while_launching(deployment, signal.SIGKILL)
+    unlock(deployment)
+    s3 = deployment.aws("s3")
+    (bucket,) = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
+    s3.delete_object(Bucket=bucket, Key=STATE)  # as if Terraform had not saved any in its first 20 seconds
+
+    dry_run = deployment.invoke(*DEPLOY, "--use-capacity-block", "--dry-run")
+    assert re.search(rf"import +│ aws_instance\.machine\[0\] +│ {machine}", dry_run)
+    told = deployment.invoke(*DEPLOY, "--use-capacity-block")
+    assert f"{machine} was launched by a deploy that did not finish: importing it." in told
+    assert list(deployment.machines()) == [machine]
+    assert "Nothing to change." in deployment.invoke(*DEPLOY)
+    deployment.invoke("destroy", "--yes")
+    assert deployment.machines() == {}

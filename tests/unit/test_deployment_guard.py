@@ -1,7 +1,9 @@
+"""What a plan loses, and what may be lost."""
+
 import pytest
 
 from torchneuron.core.errors import ReplacementRefusedError
-from torchneuron.deploy.terraform_plan import Change, Plan, read, refuse_losses
+from torchneuron.deploy.terraform_plan import Change, from_events, from_json, refuse_losses
 
 
 def change(type, *actions, because=(), index=0):
@@ -14,18 +16,19 @@ def test_losing_a_machine_is_refused_with_the_attribute_that_causes_it(actions):
         refuse_losses([change("aws_instance", *actions, because=("ami",))], allow_replace=False)
 
 
-def test_what_loses_no_machine_passes():
+def test_plan_that_loses_no_machine_passes():
     refuse_losses(
         [
             change("aws_instance", "update"),
             change("aws_instance", "create"),
+            change("aws_instance", "import"),
             change("aws_iam_role", "delete"),
         ],
         allow_replace=False,
     )
 
 
-def test_a_replacement_that_was_asked_for_passes():
+def test_allowed_replacement_passes():
     refuse_losses([change("aws_instance", "delete", "create")], allow_replace=True)
 
 
@@ -45,7 +48,7 @@ INSTANCE = planned(
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "told"),
+    ("before", "after", "named"),
     [
         (
             {"instance_type": "trn2.3xlarge"},
@@ -56,15 +59,15 @@ INSTANCE = planned(
         ({"market": [{"type": "block"}]}, {"market": []}, "market something -> nothing"),
     ],
 )
-def test_what_changed_in_the_template_is_named_not_its_version(before, after, told):
+def test_changes_inside_the_template_are_named_instead_of_its_version(before, after, named):
     template = planned("aws_launch_template.machine", "aws_launch_template", ["update"], before, after)
     with pytest.raises(ReplacementRefusedError) as refused:
-        refuse_losses(read({"resource_changes": [template, INSTANCE]}).changes, allow_replace=False)
-    assert f"because of aws_launch_template.machine: {told}" in refused.value.why
+        refuse_losses(from_json({"resource_changes": [template, INSTANCE]}).changes, allow_replace=False)
+    assert f"because of aws_launch_template.machine: {named}" in refused.value.why
     assert "launch_template.0.version" not in refused.value.why
 
 
-def test_a_newer_ami_replaces_a_machine_on_request_but_only_that():
+def test_refresh_ami_allows_a_newer_ami_and_nothing_else():
     newer = change("aws_instance", "delete", "create", because=("ami",))
     refuse_losses([newer], allow_replace=False, refresh_ami=True)
     for lost in (
@@ -76,67 +79,75 @@ def test_a_newer_ami_replaces_a_machine_on_request_but_only_that():
             refuse_losses([newer, lost], allow_replace=False, refresh_ami=True)
 
 
-def test_a_volume_in_another_zone_is_told_how_its_data_gets_there():
+def test_volume_in_another_zone_is_refused_with_a_way_to_keep_its_data():
     lost = change("aws_ebs_volume", "delete", "create", because=("availability_zone",))
     with pytest.raises(ReplacementRefusedError) as refused:
         refuse_losses([lost, change("aws_instance", "create")], allow_replace=False)
-    assert "begin with an empty volume: --release-data" in refused.value.do
+    assert "start with an empty volume: --release-data" in refused.value.do
 
 
-def test_what_is_secret_or_not_known_yet_is_not_shown():
-    one = planned("x.y", "x", ["update"], {"a": "1", "b": "2", "c": "3"}, {"a": "4", "b": "5", "c": None})
-    one["change"] |= {"after_unknown": {"c": True}, "before_sensitive": {"a": True}, "after_sensitive": {"b": []}}
-    (seen,) = read({"resource_changes": [one]}).changes
+def test_sensitive_and_unknown_values_are_not_shown():
+    resource = planned("x.y", "x", ["update"], {"a": "1", "b": "2", "c": "3"}, {"a": "4", "b": "5", "c": None})
+    resource["change"] |= {"after_unknown": {"c": True}, "before_sensitive": {"a": True}, "after_sensitive": {"b": []}}
+    (seen,) = from_json({"resource_changes": [resource]}).changes
     assert seen.differences == ("b 2 -> 5",)
 
 
-@pytest.mark.parametrize(
-    ("reason", "unfinished"), [("replace_because_tainted", True), ("replace_because_cannot_update", False)]
-)
-def test_what_was_cut_while_it_was_made_is_known_by_the_reason(reason, unfinished):
-    one = {
-        **planned("aws_instance.machine[0]", "aws_instance", ["delete", "create"], {"id": "i-1"}, {}),
-        "action_reason": reason,
-    }
-    (seen,) = read({"resource_changes": [one]}).changes
-    assert (seen.is_unfinished, seen.identity) == (unfinished, "i-1")
+def test_json_plan_names_ids_and_imports():
+    imported = planned("aws_instance.machine[0]", "aws_instance", ["no-op"], {"id": "i-1"}, {"id": "i-1"})
+    imported["change"]["importing"] = {"id": "i-1"}
+    unchanged = planned("aws_iam_role.machine", "aws_iam_role", ["no-op"], {"id": "r"}, {"id": "r"})
+    (seen,) = from_json({"resource_changes": [imported, unchanged]}).changes
+    assert (seen.verb, seen.identity, seen.is_loss) == ("import", "i-1", False)
 
 
-def test_outputs_alone_may_change():
-    assert read({"output_changes": {"choices": {"actions": ["update"]}, "region": {"actions": ["no-op"]}}}).outputs
-    assert not read({"output_changes": {"region": {"actions": ["no-op"]}}}).outputs
+def test_output_changes_alone_are_reported():
+    changed = {"output_changes": {"choices": {"actions": ["update"]}, "region": {"actions": ["no-op"]}}}
+    assert from_json(changed).outputs
+    assert not from_json({"output_changes": {"region": {"actions": ["no-op"]}}}).outputs
 
 
-def test_what_a_machine_is_made_from_comes_before_it():
-    actions = ["create"]
-    plan = read(
-        {
-            "resource_changes": [
-                planned("aws_launch_template.machine", "aws_launch_template", actions, None, {}),
-                planned("aws_instance.machine[0]", "aws_instance", actions, None, {}),
-                planned("aws_volume_attachment.data[0]", "aws_volume_attachment", actions, None, {}),
-            ]
-        }
+def event(address, action, **more):
+    resource = {"addr": address, "resource_type": address.partition(".")[0]}
+    return {"type": "planned_change", "change": {"resource": resource, "action": action, **more}}
+
+
+def test_events_of_a_plan_are_read():
+    plan = from_events(
+        [
+            {"type": "version"},
+            event("aws_instance.machine[0]", "replace", reason="cannot_update"),
+            event("aws_instance.machine[1]", "create"),
+            event("aws_instance.machine[2]", "import", importing={"id": "i-3"}),
+            event("aws_ebs_volume.data[0]", "update"),
+            event("aws_iam_role.machine", "noop"),
+            {"type": "change_summary"},
+            {"type": "outputs", "outputs": {"choices": {"action": "update"}, "region": {"action": "noop"}}},
+        ],
+        {"aws_instance.machine[0]": "i-1"},
     )
-    assert plan.launches
-    assert plan.groundwork == ("aws_launch_template.machine",)
+    assert [(change.verb, change.address, change.identity, change.is_loss) for change in plan.changes] == [
+        ("replace", "aws_instance.machine[0]", "i-1", True),
+        ("create", "aws_instance.machine[1]", "", False),
+        ("import", "aws_instance.machine[2]", "i-3", False),
+        ("update", "aws_ebs_volume.data[0]", "", False),
+    ]
+    assert plan.launches == 2
+    assert plan.outputs
 
 
-def test_groundwork_is_left_to_the_whole_plan_where_anything_of_it_goes():
-    """A group or a volume goes only after the machine that has it, which a part of the plan does not know."""
-    machine = change("aws_instance", "delete", "create")
-    template = change("aws_launch_template", "update")
-    assert Plan((machine, template)).groundwork == ("aws_launch_template.x[0]",)
-    assert Plan((machine, template, change("aws_security_group", "delete", "create"))).groundwork == ()
+def test_events_without_changes_are_an_empty_plan():
+    plan = from_events([{"type": "outputs", "outputs": {"region": {"action": "noop"}}}, {}], {})
+    assert (plan.changes, plan.outputs) == ((), False)
 
 
 @pytest.mark.parametrize("actions", [("delete",), ("delete", "create")])
-def test_a_volume_does_not_go_while_its_machine_stays(actions):
-    """Not even when that is allowed: EC2 would not let it."""
-    going = change("aws_ebs_volume", *actions, index=1)
+def test_volume_is_not_deleted_while_its_machine_uses_it(actions):
+    """Not even with --allow-replace: EC2 would refuse it."""
+    deleted = change("aws_ebs_volume", *actions, index=1)
     for others in ([], [change("aws_instance", "update", index=1)], [change("aws_instance", "delete", index=0)]):
-        with pytest.raises(ReplacementRefusedError, match="would go while its machine stays") as refused:
-            refuse_losses([going, *others], allow_replace=True)
+        with pytest.raises(ReplacementRefusedError, match="would be deleted while its machine uses it") as refused:
+            refuse_losses([deleted, *others], allow_replace=True)
         assert "--release-data" in refused.value.do
-    refuse_losses([going, change("aws_instance", "delete", index=1)], allow_replace=True)
-    refuse_losses([going, change("aws_instance", "create", index=1)], allow_replace=True)
+    refuse_losses([deleted, change("aws_instance", "delete", index=1)], allow_replace=True)
+    refuse_losses([deleted, change("aws_instance", "create", index=1)], allow_replace=True)

@@ -18,23 +18,34 @@ from torchneuron.core.errors import (
     TorchNeuronError,
 )
 from torchneuron.deploy import deploy, destroy, workspace
+from torchneuron.deploy.deploy import Permissions
+from torchneuron.deploy.terraform_failures import LockedError
 
 MAIN = """\
 import json, os, pathlib
 folder = pathlib.Path(os.environ["CDKTF_OUTDIR"], "stacks", "torchneuron-code-server")
-folder.mkdir(parents=True, exist_ok=True)
-made = {"terraform": {"backend": {"local": {}}}, "context": json.loads(os.environ["CDKTF_CONTEXT_JSON"])}
+made = json.loads((folder / "cdk.tf.json").read_text())
+made["context"] = json.loads(os.environ["CDKTF_CONTEXT_JSON"])
 (folder / "cdk.tf.json").write_text(json.dumps(made))
 """
+# `init` records the backend, `plan` what `apply` is to do, and a state is there after that.
 TERRAFORM = """\
 #!/bin/sh
-echo "$1" >> ran
+data=$TF_DATA_DIR
+mkdir -p "$data"
+echo "$1" >> "$data/../ran"
+state='{"version": 4, "outputs": {"instance_ids": {"value": ["i-1"]}}, "resources": [{"mode": "managed",
+  "type": "aws_instance", "name": "m", "instances": [{"attributes": {"id": "i-1"}}]}]}'
 case $1 in
-  show) echo '{"resource_changes": [{"address": "aws_instance.m", "type": "aws_instance",
-    "change": {"actions": ["'"$(cat action)"'"]}}],
-    "values": {"root_module": {"resources": [{"address": "aws_instance.m", "mode": "managed", "values": {}}]}}}' ;;
-  output) if [ -e action ]; then echo '{"instance_ids": {"value": ["i-1"]}}'; else echo '{}'; fi ;;
-  plan) case "$*" in *-destroy*) echo delete ;; *) echo create ;; esac > action ;;
+  init)
+    path=$(sed -n 's/.*"path": "\\([^"]*\\)".*/\\1/p' cdk.tf.json)
+    echo '{"backend": {"type": "local", "config": {"path": "'"$path"'"}}}' > "$data/terraform.tfstate" ;;
+  state) [ ! -e "$data/../action" ] || echo "$state" ;;
+  plan) case "$*" in *-destroy*) action=delete ;; *) action=create ;; esac
+    echo "$action" > "$data/../action"
+    echo '{"type": "planned_change", "change": {"action": "'"$action"'",' \\
+      '"resource": {"addr": "aws_instance.m", "resource_type": "aws_instance"}}}' ;;
+  apply) echo '{"type": "outputs", "outputs": {"instance_ids": {"value": ["i-1"]}}}' ;;
 esac
 """
 
@@ -149,20 +160,20 @@ def test_nobody_gets_at_the_plan_while_destroy_asks(settings, monkeypatch):
     told = []
 
     def asked(question, **rest):
-        for other in (lambda: destroy.destroy(settings, FakeAws(), yes=True), lambda: look(settings, "sa-east-1")):
-            with pytest.raises(TorchNeuronError, match="Another command is at work") as refused:
-                other()
-            told.append(refused.value.exit_status)
-        with pytest.raises(NotFoundError):
-            look(settings, "us-east-2")
+        with pytest.raises(TorchNeuronError, match="Another command is at work") as refused:
+            destroy.destroy(settings, FakeAws(), yes=True)
+        told.append(refused.value.exit_status)
+        for region in ("sa-east-1", "us-east-2"):
+            with pytest.raises(NotFoundError):
+                look(settings, region)  # reading needs no lock
         return True
 
     monkeypatch.setattr(display, "confirm", asked)
     destroy.destroy(settings, FakeAws(), yes=False)
-    assert told == [1, 1]
+    assert told == [1]
     ran = (stack(settings, "sa-east-1") / "ran").read_text().split()
-    assert ran == ["init", "output", "show", "plan", "show", "apply"]
-    assert (stack(settings, "us-east-2") / "ran").read_text().split() == ["init", "output"]
+    assert ran == ["init", "state", "plan", "state", "apply"]
+    assert (stack(settings, "us-east-2") / "ran").read_text().split() == ["init", "state"]
 
 
 def test_after_a_no_nothing_is_removed(settings, monkeypatch):
@@ -184,21 +195,43 @@ def look(settings, region):
     deploy.info(settings, FakeAws(region))
 
 
-def test_each_region_is_synthesized_by_itself_and_beside_what_cdktf_writes(settings):
+def test_each_region_has_a_folder_of_its_own_beside_what_cdktf_writes(settings):
     for region in ("sa-east-1", "us-east-2"):
-        with pytest.raises(NotFoundError):
-            look(settings, region)
+        deploy.try_out(settings, FakeAws(region), ON_DEMAND, Permissions())
     for region in ("sa-east-1", "us-east-2"):
-        made = json.loads((stack(settings, region) / "cdk.tf.json").read_text())
-        assert made["context"]["region"] == region
+        folder = stack(settings, f"{region}-dry-run")
+        assert json.loads((folder / "cdk.tf.json").read_text())["context"]["region"] == region
     assert [path.name for path in settings.output_dir.iterdir()] == ["invoke"]
+
+
+def test_reading_never_synthesizes_and_connects_once(settings, tmp_path):
+    (tmp_path / "main.py").write_text("raise SystemExit(1)")
+    for _ in range(2):
+        with pytest.raises(NotFoundError):
+            look(settings, "sa-east-1")
+    assert (stack(settings, "sa-east-1") / "ran").read_text().split() == ["init", "state", "state"]
+
+
+def test_first_deploy_runs_terraform_four_times(settings):
+    with pytest.raises(SetupError):  # the fake region has no such machine
+        deploy.deploy(settings, FakeAws(), ON_DEMAND, Permissions(yes=True))
+    assert (stack(settings, "sa-east-1") / "ran").read_text().split() == ["init", "state", "plan", "apply"]
+
+
+def test_locked_state_is_reported_by_info(settings, monkeypatch):
+    def locked(*_):
+        raise LockedError("Terraform's state is locked.")
+
+    monkeypatch.setattr(deploy, "read_state", locked)
+    with pytest.raises(LockedError):
+        look(settings, "sa-east-1")
 
 
 def test_what_fails_after_the_launch_names_the_machine_and_the_command_that_goes_on(settings):
     ran = stack(settings, "sa-east-1") / "ran"
     expiring = FakeAws(expired=lambda: ran.exists() and "apply" in ran.read_text().split())
     with pytest.raises(SetupError, match="credentials have expired") as failed:
-        deploy.deploy(settings, expiring, ON_DEMAND, yes=True)
+        deploy.deploy(settings, expiring, ON_DEMAND, Permissions(yes=True))
     assert failed.value.exit_status == 1
     assert "invoke setup -i i-1 -r sa-east-1" in failed.value.do
 
@@ -206,7 +239,7 @@ def test_what_fails_after_the_launch_names_the_machine_and_the_command_that_goes
 @pytest.mark.attack("start a machine on demand without an answer")
 def test_on_demand_machine_is_not_launched_without_an_answer(settings, capsys):
     with pytest.raises(InputError, match="Nothing was started"):
-        deploy.deploy(settings, FakeAws(), ON_DEMAND)
+        deploy.deploy(settings, FakeAws(), ON_DEMAND, Permissions())
     assert "on demand in sa-east-1: price unknown." in capsys.readouterr().err
     assert "apply" not in (stack(settings, "sa-east-1") / "ran").read_text().split()
 
@@ -216,10 +249,10 @@ def test_launch_beside_a_free_block_is_refused_before_anything_is_planned(settin
     block = reservation("cr-1", "active", AvailableInstanceCount=1)
     monkeypatch.setitem(SEEN, "describe_capacity_reservations", [dated({"CapacityReservations": [block]})])
     with pytest.raises(InputError, match="You have a Capacity Block for trn2") as refused:
-        deploy.deploy(settings, FakeAws(), {}, yes=True)
+        deploy.deploy(settings, FakeAws(), {}, Permissions(yes=True))
     assert "--use-capacity-block" in refused.value.do
     assert "--on-demand" in refused.value.do
-    assert (stack(settings, "sa-east-1") / "ran").read_text().split() == ["init", "output"]
+    assert (stack(settings, "sa-east-1") / "ran").read_text().split() == ["init", "state"]
 
 
 def test_a_failure_keeps_its_own_words_once_a_machine_runs():

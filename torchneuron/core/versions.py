@@ -11,6 +11,9 @@ CDKTF = "0.21.0"
 CDKTF_AWS_PROVIDER = "20.1.0"
 """The release of `cdktf-cdktf-provider-aws` whose layout stacks/provider.py relies on."""
 
+AWS_PROVIDER = "5.100.0"
+"""The release of Terraform's AWS provider that the synthesized configuration requires."""
+
 
 def numbers(version: str) -> tuple[int, ...]:
     """A version of digits and dots as numbers, to compare."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from torchneuron.aws.session import Aws
 from torchneuron.capacity_blocks import block_choice, launch_check
 from torchneuron.capacity_blocks.block_choice import Place
 from torchneuron.capacity_blocks.launch_check import Launch
-from torchneuron.core import display, locks
+from torchneuron.core import display
 from torchneuron.core.config import Config
 from torchneuron.core.errors import Detached, InputError, NotFoundError, SetupError, TerraformError, TorchNeuronError
 from torchneuron.core.text import command
@@ -23,38 +23,27 @@ from torchneuron.deploy import adoption, inventory, on_demand, preflight
 from torchneuron.deploy import memory as deploy_memory
 from torchneuron.deploy.inventory import Deployed
 from torchneuron.deploy.memory import Choices
+from torchneuron.deploy.state import State
 from torchneuron.deploy.terraform import Terraform
-from torchneuron.deploy.terraform_plan import ATTACHMENT, DATA_VOLUME, MACHINE, Change, Plan, of_type, refuse_losses
-from torchneuron.deploy.workspace import Project, connected, copied, refuse_without_state
+from torchneuron.deploy.terraform_failures import LockedError
+from torchneuron.deploy.terraform_plan import ATTACHMENT, DATA_VOLUME, MACHINE, Change, Plan, refuse_losses
+from torchneuron.deploy.workspace import Workspace, connected, copied, read_state, refuse_without_state
 
 
-def deploy(
-    config: Config,
-    aws: Aws,
-    given: Mapping[str, Any],
-    *,
-    allow_replace: bool = False,
-    release_data: bool = False,
-    yes: bool = False,
-) -> Deployed:
-    """Make the deployment what the settings, its own memory and `given` say, and return what is there then.
+def deploy(config: Config, aws: Aws, given: Mapping[str, Any], permissions: Permissions) -> Deployed:
+    """Deploy what the settings, the deployment's memory and `given` say, and return what is deployed then.
 
-    With `release_data`, data volumes stay in AWS and are no more a part of it. Asks before it launches on demand,
-    unless `yes`. Raises InputError, AccessError and NotFoundError before anything is changed, Declined for a no,
-    ReplacementRefusedError when the plan would lose a machine, TerraformError when Terraform fails, SetupError when
-    what was made cannot be looked at.
+    Asks before it launches on demand. Raises InputError, AccessError and NotFoundError before anything is changed,
+    Declined for a no, ReplacementRefusedError when the plan would lose a machine, TerraformError when Terraform fails,
+    SetupError when what was deployed cannot be described.
     """
     _check(config, aws, given)
-    with connected(config, aws.region) as project:
-        prepared = _prepare(
-            project, config, aws, given, allow_replace=allow_replace, release_data=release_data, yes=yes
-        )
-        terraform = prepared.terraform
-        changed = _apply(terraform, prepared.plan, prepared.guard, home=config.home_folder)
-        outputs = terraform.outputs()
+    with connected(config, aws.region) as workspace:
+        prepared = _prepare(workspace, config, aws, given, permissions)
+        outputs = _apply(workspace, prepared, home=config.home_folder)
         if prepared.plan.launches and prepared.place:
             block_choice.save_current(aws, config.project_name, prepared.place)
-    if not changed:
+    if not prepared.plan.changes:
         return inventory.from_outputs(aws, outputs)
     ids = inventory.instance_ids(outputs)
     only = ("-i", ids[0]) if len(ids) == 1 else ()
@@ -62,28 +51,35 @@ def deploy(
         return inventory.from_outputs(aws, outputs)
 
 
-def try_out(config: Config, aws: Aws, given: Mapping[str, Any], *, allow_replace: bool, release_data: bool) -> Plan:
-    """All of a deploy up to its plan, on a copy of the state: nothing is changed, locked or asked.
+def try_out(config: Config, aws: Aws, given: Mapping[str, Any], permissions: Permissions) -> Plan:
+    """Run a deploy up to its plan, on a copy of the state: nothing is changed, locked or asked.
 
     Returns what a deploy would change. Raises as `deploy` does before it changes anything.
     """
     _check(config, aws, given)
-    with copied(config, aws.region) as project:
-        return _prepare(
-            project, config, aws, given, allow_replace=allow_replace, release_data=release_data, yes=True
-        ).plan
+    with copied(config, aws.region) as workspace:
+        return _prepare(workspace, config, aws, given, dataclasses.replace(permissions, yes=True)).plan
 
 
-_Guard = Callable[[Sequence[Change]], None]
+@dataclass(frozen=True)
+class Permissions:
+    """What a deploy may do: replace machines and volumes, release data volumes, launch on demand without asking.
+
+    Released data volumes stay in AWS and leave the deployment.
+    """
+
+    allow_replace: bool = False
+    release_data: bool = False
+    yes: bool = False
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A plan that has passed the guard. `place` is None on demand."""
+    """A plan that may be applied, and the state before it. `place` is None on demand."""
 
-    terraform: Terraform
     plan: Plan
-    guard: _Guard
+    state: State
+    launch: adoption.Launch
     place: Place | None
 
 
@@ -94,54 +90,89 @@ def _check(config: Config, aws: Aws, given: Mapping[str, Any]) -> None:
 
 
 def _prepare(
-    project: Project,
-    config: Config,
-    aws: Aws,
-    given: Mapping[str, Any],
-    *,
-    allow_replace: bool,
-    release_data: bool,
-    yes: bool,
+    workspace: Workspace, config: Config, aws: Aws, given: Mapping[str, Any], permissions: Permissions
 ) -> _Prepared:
-    """Everything before the apply: what there is, what is wanted, the plan, and whether it may be carried out."""
-    outputs = project.outputs()
-    known = inventory.instance_ids(outputs)
-    memory = _remembered(aws, project.terraform, outputs)
+    """Everything before the apply: what is deployed, what is wanted, the plan, and whether it may be applied."""
+    terraform, state = workspace.terraform, workspace.state()
+    memory = _remembered(aws, state)
     wanted = deploy_memory.merged(memory.choices, given)
-    unnamed = adoption.look(aws, project.terraform, project=config.project_name, known=known)
-    strays = adoption.places(aws, unnamed, count=wanted.get("count", 1))
-    adoption.refuse_others(aws, unnamed, strays, project=config.project_name)
-    held = [one.instance_id for one in unnamed.held]
-    running = existing_instances(aws.ec2(), [*known, *held, *strays.values()])
+    untracked = adoption.find(aws, state, workspace.launch_record.unfinished(), project=config.project_name)
+    assigned = adoption.assign(aws, state, untracked, count=wanted.get("count", 1))
+    adoption.refuse_others(aws, untracked, assigned, project=config.project_name)
+    ids = [machine.instance_id for machine in (*untracked.in_state, *assigned.values())]
+    running = existing_instances(aws.ec2(), [*inventory.instance_ids(state.outputs), *ids])
+    allow_replace = permissions.allow_replace
     wanted = _settle(aws, config, memory, given, wanted, running=running, allow_replace=allow_replace)
-    terraform = project.synthesize(wanted)
-    adoption.take(terraform, unnamed, strays)
+    workspace.synthesize(wanted)
+    if not allow_replace:
+        _keep_unfinished(terraform, state, running)
+    state = _import(workspace, aws, state, assigned)
     guard = functools.partial(refuse_losses, allow_replace=allow_replace, refresh_ami=bool(given.get("refreshAmi")))
-    plan = _plan(terraform, allow_replace=allow_replace)
-    guard([change for change in plan.changes if not (release_data and change.type == DATA_VOLUME)])
+    plan = _plan(terraform, aws, state, assigned)
+    guard([change for change in plan.changes if not (permissions.release_data and change.type == DATA_VOLUME)])
+    deployment = config.deployment(wanted)
     if plan.launches and not wanted.get("useCapacityBlock"):
-        on_demand.confirm(aws, config.deployment(wanted).instance_type, plan.launches, yes=yes)
-    if release_data:
+        on_demand.confirm(aws, deployment.instance_type, plan.launches, yes=permissions.yes)
+    if permissions.release_data:
         # What else would be lost has to be known before the volumes are forgotten.
-        if config.deployment(wanted).data_volume_size:
+        if deployment.data_volume_size:
             _refuse_to_release_what_is_in_use(running, plan.changes, aws.region)
-        _release_data(terraform, aws.region)
-        plan = _plan(terraform, allow_replace=allow_replace)
+        state = _release_data(terraform, state, aws.region)
+        plan = _plan(terraform, aws, state, assigned)
         guard(plan.changes)
-    block, subnet = wanted.get("capacityReservationId"), wanted.get("subnetId")
-    return _Prepared(terraform, plan, guard, Place(block, subnet) if block and subnet else None)
+    block, subnet = wanted.get("capacityReservationId") or "", wanted.get("subnetId") or ""
+    launch = adoption.Launch(deployment.instance_type, block, subnet)
+    return _Prepared(plan, state, launch, Place(block, subnet) if block and subnet else None)
+
+
+def _import(workspace: Workspace, aws: Aws, state: State, assigned: Mapping[str, Instance]) -> State:
+    """Have the plan import the assigned machines, in place of machines that are gone; the state without those."""
+    if not assigned:
+        return state
+    if gone := [address for address in assigned if address in state.resources]:
+        workspace.terraform.forget(gone)
+        state = state.without(gone)
+    workspace.add_imports(adoption.imports(aws, state, assigned))
+    adoption.announce(assigned.values())
+    return state
+
+
+def _plan(terraform: Terraform, aws: Aws, state: State, assigned: Mapping[str, Instance]) -> Plan:
+    try:
+        return terraform.plan(state)
+    except TerraformError as error:
+        if not assigned or isinstance(error, LockedError):
+            raise
+        ids = [machine.instance_id for machine in assigned.values()]
+        way_out = f"If {' '.join(ids)} cannot be imported, terminate it: {adoption.terminate(ids, aws.region)}"
+        raise TerraformError(error.what, why=error.why, do="\n".join(filter(None, (error.do, way_out)))) from error
+
+
+def _keep_unfinished(terraform: Terraform, state: State, running: Sequence[Instance]) -> None:
+    """Keep machines and volumes whose creation was interrupted, and that Terraform would replace only for that.
+
+    An interrupt, or a lost network, while the provider waits for a machine to run has Terraform taint it: it runs, on a
+    paid block that has no room for another. Whoever allows replacing may have tainted it on purpose.
+    """
+    ids = {machine.instance_id for machine in running}
+    for address in sorted(state.tainted):
+        kind, identity = address.partition(".")[0], state.ids[address]
+        if kind == DATA_VOLUME or (kind == MACHINE and identity in ids):
+            terraform.untaint(address)
+            display.note(f"{identity} was created by a deploy that did not finish: keeping it.")
 
 
 def info(config: Config, aws: Aws) -> Deployed:
-    """What is deployed in the region: by Terraform's state, or by tags where that is not at hand.
+    """What is deployed in the region: by Terraform's state, or by tags where no state can be read.
 
-    Raises NotFoundError when nothing is.
+    Raises NotFoundError when nothing is, LockedError and BusyError when another command keeps the state from being
+    read.
     """
     try:
-        with connected(config, aws.region) as project:
-            outputs = project.outputs()
-        return inventory.from_outputs(aws, outputs)
-    except (InputError, TerraformError, NotFoundError, locks.BusyError) as error:
+        return inventory.from_outputs(aws, read_state(config, aws.region).outputs)
+    except LockedError:
+        raise
+    except (InputError, TerraformError, NotFoundError) as error:
         try:
             found = inventory.by_tags(aws, config.project_name)
         except NotFoundError:
@@ -158,16 +189,16 @@ class _Memory:
     zone: str = ""
 
 
-def _remembered(aws: Aws, terraform: Terraform, outputs: Mapping[str, Any]) -> _Memory:
+def _remembered(aws: Aws, state: State) -> _Memory:
     """What the deployment remembers; after a removal, or a deploy that did not finish, what its data volumes are."""
-    before = deploy_memory.remembered(outputs)
-    if not outputs or existing_instances(aws.ec2(), inventory.instance_ids(outputs)):
+    before = deploy_memory.remembered(state.outputs)
+    if not state.outputs or existing_instances(aws.ec2(), inventory.instance_ids(state.outputs)):
         return _Memory(before)
-    held = terraform.resources()
-    volumes = list(of_type(held, DATA_VOLUME).values())
-    if before and len(volumes) < len(held):
+    volumes = list(state.of_type(DATA_VOLUME).values())
+    if before and len(volumes) < len(state.resources):
         return _Memory(before)
-    return _Memory(deploy_memory.of_kept_data(volumes), next((one["availability_zone"] for one in volumes), ""))
+    zone = next((str(volume["availability_zone"]) for volume in volumes), "")
+    return _Memory(deploy_memory.of_kept_data(volumes), zone)
 
 
 def _refuse_to_release_what_is_in_use(running: Sequence[Instance], changes: Sequence[Change], region: str) -> None:
@@ -182,54 +213,39 @@ def _refuse_to_release_what_is_in_use(running: Sequence[Instance], changes: Sequ
         )
 
 
-def _release_data(terraform: Terraform, region: str) -> None:
-    """Leave the data volumes where they are, and forget them: they are a person's to look after from now on."""
-    held = terraform.resources()
-    if volumes := of_type(held, DATA_VOLUME):
-        terraform.forget([*of_type(held, ATTACHMENT), *volumes])
-        ids = ", ".join(str(one.get("id")) for one in volumes.values())
-        display.note(
-            f"Released: {ids}, with the data. It costs money until aws ec2 delete-volume --region {region} ends it."
-        )
+def _release_data(terraform: Terraform, state: State, region: str) -> State:
+    """Remove the data volumes from the state, and leave them in AWS, where a person looks after them from now on."""
+    volumes = state.of_type(DATA_VOLUME)
+    if not volumes:
+        return state
+    released = [*state.of_type(ATTACHMENT), *volumes]
+    terraform.forget(released)
+    ids = ", ".join(state.ids[address] for address in volumes)
+    display.note(
+        f"Released: {ids}, with the data. It costs money until you run aws ec2 delete-volume --region {region}."
+    )
+    return state.without(released)
 
 
-def _plan(terraform: Terraform, *, allow_replace: bool) -> Plan:
-    """Plan, and keep what a deploy that was cut had launched or made and Terraform would make anew for that alone.
-
-    An interrupt or a lost network while the provider waits for a machine to run has Terraform note it as unfinished: it
-    runs, on a paid block that has no room for another. Whoever allows replacing may have marked it so on purpose.
-    """
-    plan = terraform.plan()
-    unfinished = [change for change in plan.changes if change.is_loss and change.is_unfinished]
-    if not unfinished or allow_replace:
-        return plan
-    for change in unfinished:
-        terraform.keep(change.address)
-        display.note(f"{change.identity} was made by a deploy that could not finish: it is taken over.")
-    return terraform.plan()
-
-
-def _apply(terraform: Terraform, plan: Plan, guard: _Guard, *, home: str) -> bool:
-    """Carry out the plan, which has passed the guard; whether anything was to change."""
+def _apply(workspace: Workspace, prepared: _Prepared, *, home: str) -> Mapping[str, Any]:
+    """Apply the plan; returns the outputs."""
+    plan, terraform = prepared.plan, workspace.terraform
     if not plan.changes:
         display.note("Nothing to change.")
-        if plan.outputs:  # among them what the deployment remembers
-            terraform.apply()
-        return False
+        # Outputs include what the deployment remembers.
+        return terraform.apply() if plan.outputs else prepared.state.outputs
     display.note(f"Applying: {_summary(plan.changes)}")
-    if plan.launches and plan.groundwork:
-        # First what machines are made from, so that the state knows it: see `adoption`.
-        guard(terraform.plan_groundwork(plan.groundwork).changes)
-        terraform.apply()
-        guard(terraform.plan().changes)
-    terraform.apply()
+    if any(change.type == MACHINE for change in plan.changes):
+        workspace.launch_record.begin(prepared.launch)
+    outputs = terraform.apply()
+    workspace.launch_record.succeed()
     display.note("Applied.")
     if any(change.type == DATA_VOLUME and change.verb == "update" for change in plan.changes):
         display.note(
             "A data volume may be larger now than its file system. On the machine:"
             f" sudo resize2fs $(findmnt -no SOURCE {home})"
         )
-    return True
+    return outputs
 
 
 @contextmanager

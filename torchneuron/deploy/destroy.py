@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from torchneuron.aws import account
+from torchneuron.aws.ec2 import Instance
 from torchneuron.aws.session import Aws
 from torchneuron.core import display
 from torchneuron.core.config import Config
 from torchneuron.core.errors import AwsError, Declined
-from torchneuron.deploy import adoption, inventory, orphans
-from torchneuron.deploy.terraform_plan import DATA_VOLUME, Change, of_type
-from torchneuron.deploy.workspace import LOOKING, Project, connected, copied, refuse_without_state
+from torchneuron.deploy import adoption, orphans
+from torchneuron.deploy.state import State
+from torchneuron.deploy.terraform import Terraform
+from torchneuron.deploy.terraform_plan import DATA_VOLUME, MACHINE, Change
+from torchneuron.deploy.workspace import Workspace, connected, copied, refuse_without_state
 from torchneuron.setup.stale_documents import delete_stale_documents
 
 
@@ -26,8 +28,8 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
     """
     refuse_without_state(config, aws.region)
     account.announce(aws)
-    with connected(config, aws.region) as project:
-        removal = _prepare(aws, config, project, delete_data=delete_data)
+    with connected(config, aws.region) as workspace:
+        removal = _prepare(aws, config, workspace, delete_data=delete_data)
         if not removal.changes:
             display.note(f"Nothing is deployed in {aws.region}.{_kept(removal.kept, aws.region)}")
             _delete_documents(aws, config.project_name, gone=())
@@ -38,7 +40,8 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
             _question(removal.changes), otherwise="Add --yes.", unchanged="Nothing was removed."
         ):
             raise Declined("Nothing was removed.")
-        project.terraform.apply()
+        workspace.terraform.apply()
+        workspace.launch_record.succeed()
     display.note(f"Removed.{_kept(removal.kept, aws.region)}")
     _delete_documents(aws, config.project_name, gone=[change.identity for change in removal.changes])
     _warn_of_the_rest(aws, config.project_name, removal)
@@ -48,8 +51,8 @@ def try_out(config: Config, aws: Aws, *, delete_data: bool = False) -> None:
     """Show what `destroy` would remove and what would stay; on a copy of the state, so nothing is changed or locked."""
     refuse_without_state(config, aws.region)
     account.announce(aws)
-    with copied(config, aws.region) as project:
-        removal = _prepare(aws, config, project, delete_data=delete_data)
+    with copied(config, aws.region) as workspace:
+        removal = _prepare(aws, config, workspace, delete_data=delete_data)
     if removal.changes:
         _show(removal)
     else:
@@ -60,20 +63,35 @@ def try_out(config: Config, aws: Aws, *, delete_data: bool = False) -> None:
 
 @dataclass(frozen=True)
 class _Removal:
-    """What goes; the ids of the data volumes that stay; the machines that are not this deployment's."""
+    """What is removed; the ids of the data volumes that stay; those of machines that may be another deployment's."""
 
     changes: Sequence[Change]
     kept: Sequence[str]
-    strangers: Sequence[str]
+    foreign: Sequence[str]
 
 
-def _prepare(aws: Aws, config: Config, project: Project, *, delete_data: bool) -> _Removal:
-    outputs = project.outputs()
-    strangers = _take_strays(aws, config, project, outputs)
-    held = project.terraform.resources()
-    keep = {} if delete_data else of_type(held, DATA_VOLUME)
-    changes = project.terraform.plan_removal(held, keep=keep).changes
-    return _Removal(changes, [str(one["id"]) for one in keep.values()], strangers)
+def _prepare(aws: Aws, config: Config, workspace: Workspace, *, delete_data: bool) -> _Removal:
+    state = workspace.state()
+    unfinished = workspace.launch_record.unfinished()
+    untracked = adoption.find(aws, state, unfinished, project=config.project_name)
+    machines = len(state.of_type(MACHINE)) + len(untracked.adoptable)
+    workspace.prepare_removal(machines if untracked.adoptable else 0)
+    if untracked.adoptable:
+        _import(workspace.terraform, state, adoption.assign(aws, state, untracked, count=machines))
+        state = workspace.state()
+    keep = {} if delete_data else state.of_type(DATA_VOLUME)
+    changes = workspace.terraform.plan_removal(state, keep=keep).changes
+    foreign = [machine.instance_id for machine in untracked.foreign]
+    return _Removal(changes, [str(volume["id"]) for volume in keep.values()], foreign)
+
+
+def _import(terraform: Terraform, state: State, assigned: Mapping[str, Instance]) -> None:
+    """Import machines that a killed deploy launched, so that they are removed as well."""
+    for address, machine in assigned.items():
+        if address in state.resources:
+            terraform.forget([address])
+        terraform.import_resource(address, machine.instance_id)
+    adoption.announce(assigned.values())
 
 
 def _show(removal: _Removal) -> None:
@@ -90,23 +108,12 @@ def _delete_documents(aws: Aws, project: str, *, gone: Collection[str]) -> None:
         display.warn(f"setup documents may be left in Systems Manager, with the texts of the tasks. {error.what}")
 
 
-def _take_strays(aws: Aws, config: Config, project: Project, outputs: Mapping[str, Any]) -> Sequence[str]:
-    """Take over the machines that no state knows, so that they are removed, too; returns those that are not ours."""
-    known = inventory.instance_ids(outputs)
-    unnamed = adoption.look(aws, project.terraform, project=config.project_name, known=known)
-    if unnamed.ours:
-        count = len(unnamed.places_held) + len(unnamed.ours)
-        project.synthesize({**LOOKING, "region": aws.region, "count": count})
-        adoption.take(project.terraform, unnamed, adoption.places(aws, unnamed, count=count))
-    return [one.instance_id for one in unnamed.strangers]
-
-
 def _warn_of_the_rest(aws: Aws, project: str, removal: _Removal) -> None:
     """Say what has the project's tags and is in no state. What is in use cannot be told from what is not, where any
     of its machines run: then only those are named. What goes or is kept needs no word.
     """
-    adoption.warn_of(removal.strangers, project, aws.region)
-    if not removal.strangers:
+    adoption.warn_of(removal.foreign, project, aws.region)
+    if not removal.foreign:
         known = [*removal.kept, *(change.identity for change in removal.changes)]
         orphans.warn(aws, project, known=known)
 

@@ -12,6 +12,7 @@ from torchneuron.aws.session import Aws
 from torchneuron.core import config, display, options
 from torchneuron.deploy import deploy, ingress, state_bucket, view
 from torchneuron.deploy import destroy as destroying
+from torchneuron.deploy.deploy import Permissions
 from torchneuron.deploy.machine_setup import Targets, resume_setup, set_up_machines
 from torchneuron.setup import code_server, passwords
 from torchneuron.setup.passwords import PasswordSource
@@ -35,7 +36,7 @@ def try_out_deploy(given: Mapping[str, Any], *, skip_setup: bool, allow_replace:
     aws = Aws(settings.region(given.get("region")))
     if not skip_setup:
         code_server.check(settings)
-    plan = deploy.try_out(settings, aws, given, allow_replace=allow_replace, release_data=release_data)
+    plan = deploy.try_out(settings, aws, given, Permissions(allow_replace, release_data))
     view.show_plan(plan)
 
 
@@ -47,7 +48,7 @@ def deploy_and_set_up(
     aws = Aws(settings.region(given.get("region")))
     if not skip_setup:
         code_server.check(settings)
-    made = deploy.deploy(settings, aws, given, allow_replace=allow_replace, release_data=release_data, yes=yes)
+    made = deploy.deploy(settings, aws, given, Permissions(allow_replace, release_data, yes))
     if not skip_setup:
         one = made.instance_ids if len(made.instance_ids) == 1 else ()
         words = resume_setup(Targets(one, region=aws.region), RunOptions(), PasswordSource())

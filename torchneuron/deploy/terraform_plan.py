@@ -1,33 +1,31 @@
-"""What a plan of Terraform's would change, and why: read from its JSON, before anything is applied.
+"""What a plan would change, and why, read before anything is applied.
 
-Source: Terraform's documentation, "JSON Output Format" (actions, action_reason, replace_paths).
+Source: Terraform's documentation, "Machine-Readable UI" (planned_change, outputs) and "JSON Output Format" (actions,
+replace_paths).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from torchneuron.core.errors import ReplacementRefusedError
 
-# What a person may be working on, or has their work on: never deleted or replaced by surprise.
-MACHINE, DATA_VOLUME = "aws_instance", "aws_ebs_volume"
+MACHINE, DATA_VOLUME, TEMPLATE = "aws_instance", "aws_ebs_volume", "aws_launch_template"
 ATTACHMENT = "aws_volume_attachment"
-_PRECIOUS = {MACHINE, DATA_VOLUME}
-_NOTHING = (["no-op"], ["read"])
-_TEMPLATE = "aws_launch_template"
-
-Held = TypeVar("Held")
+PRECIOUS = frozenset({MACHINE, DATA_VOLUME})
+"""What a person may be working on, or has data on: never deleted or replaced by surprise."""
+_ACTIONS: Mapping[str, tuple[str, ...]] = {"noop": (), "read": (), "replace": ("delete", "create")}
 
 
 @dataclass(frozen=True)
 class Change:
-    """One resource in a plan. `identity` is the id of what there is of it now, empty where there is nothing.
+    """One resource in a plan.
 
-    `is_unfinished` tells what was cut while it was made and is there all the same: Terraform calls it tainted, and
-    would make it anew. `because` names the attributes that force a replacement. `differences` are those that differ,
-    with both values.
+    `identity` is the id of the resource as it exists now, empty if there is none. `because` names the attributes that
+    force a replacement; `differences` are those that differ, with both values. Both are empty in a plan read from
+    events, which do not say.
     """
 
     address: str
@@ -36,7 +34,6 @@ class Change:
     because: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
     identity: str = ""
-    is_unfinished: bool = False
 
     @property
     def verb(self) -> str:
@@ -44,60 +41,63 @@ class Change:
 
     @property
     def is_loss(self) -> bool:
-        """Whether a machine or a data volume that is there would be gone."""
-        return "delete" in self.actions and self.type in _PRECIOUS
+        """Whether a machine or a data volume that exists would be gone."""
+        return "delete" in self.actions and self.type in PRECIOUS
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a plan would change. `outputs` tells whether outputs change, which may be all that does."""
+    """What a plan would change. `outputs` is whether outputs change, perhaps nothing else."""
 
     changes: tuple[Change, ...]
     outputs: bool = False
 
     @property
     def launches(self) -> int:
-        """How many machines would be made."""
+        """How many machines would be launched."""
         return sum(change.type == MACHINE and "create" in change.actions for change in self.changes)
 
-    @property
-    def groundwork(self) -> tuple[str, ...]:
-        """The addresses of what can be made or changed before a machine is made from it.
 
-        None where anything of it goes: a group or a volume goes only after the machine that has it, which the whole
-        plan knows and a part of it does not.
-        """
-        before = [change for change in self.changes if change.type not in (MACHINE, ATTACHMENT)]
-        if any("delete" in change.actions for change in before):
-            return ()
-        return tuple(change.address for change in before)
+def from_events(events: Iterable[Mapping[str, Any]], ids: Mapping[str, str]) -> Plan:
+    """The plan that the events of `terraform plan -json` report. `ids` are the state's, by address."""
+    changes: list[Change] = []
+    outputs = False
+    for event in events:
+        if event.get("type") == "planned_change":
+            change, resource = event["change"], event["change"]["resource"]
+            actions = _ACTIONS.get(change["action"], (change["action"],))
+            identity = ids.get(resource["addr"]) or change.get("importing", {}).get("id", "")
+            if actions:
+                changes.append(Change(resource["addr"], resource["resource_type"], actions, identity=identity))
+        elif event.get("type") == "outputs":
+            outputs = any(output.get("action", "noop") != "noop" for output in event["outputs"].values())
+    return Plan(tuple(changes), outputs)
 
 
-def of_type(held: Mapping[str, Held], kind: str) -> dict[str, Held]:
-    """Those of what a state holds, by address, that are of a type."""
-    return {address: one for address, one in held.items() if address.startswith(f"{kind}.")}
-
-
-def read(plan: Mapping[str, Any]) -> Plan:
-    """A plan, as `terraform show -json` gives it."""
+def from_json(plan: Mapping[str, Any]) -> Plan:
+    """The plan that `terraform show -json` prints: with what forces each replacement."""
     outputs = plan.get("output_changes") or {}
-    return Plan(_changes(plan), any(one["actions"] not in _NOTHING for one in outputs.values()))
+    return Plan(tuple(_changes(plan)), any(_is_change(output["actions"]) for output in outputs.values()))
 
 
-def _changes(plan: Mapping[str, Any]) -> tuple[Change, ...]:
-    return tuple(
-        Change(
-            address=one["address"],
-            type=one["type"],
-            actions=tuple(one["change"]["actions"]),
-            because=tuple(_path(path) for path in one["change"].get("replace_paths", [])),
-            differences=tuple(_differences(one["change"])),
-            identity=str((one["change"].get("before") or {}).get("id") or ""),
-            is_unfinished=one.get("action_reason") == "replace_because_tainted",
+def _changes(plan: Mapping[str, Any]) -> Iterator[Change]:
+    for resource in plan.get("resource_changes", []):
+        change = resource["change"]
+        is_import = "importing" in change
+        if not (_is_change(change["actions"]) or is_import):
+            continue
+        yield Change(
+            address=resource["address"],
+            type=resource["type"],
+            actions=tuple(change["actions"]) if _is_change(change["actions"]) else ("import",),
+            because=tuple(_path(path) for path in change.get("replace_paths", [])),
+            differences=tuple(_differences(change)),
+            identity=str((change.get("before") or {}).get("id") or ""),
         )
-        for one in plan.get("resource_changes", [])
-        if one["change"]["actions"] not in _NOTHING
-    )
+
+
+def _is_change(actions: Sequence[str]) -> bool:
+    return list(actions) not in (["no-op"], ["read"])
 
 
 def refuse_losses(changes: Sequence[Change], *, allow_replace: bool, refresh_ami: bool = False) -> None:
@@ -114,20 +114,20 @@ def refuse_losses(changes: Sequence[Change], *, allow_replace: bool, refresh_ami
     raise ReplacementRefusedError(
         "This deploy would destroy what someone may be working on. Nothing was changed.",
         why="\n".join(f"  {change.verb} {change.address}{_causes(change, changes)}" for change in lost),
-        do=_way_out(lost),
+        do=_remedies(lost),
     )
 
 
 def _refuse_attached(changes: Sequence[Change]) -> None:
-    """A volume that is to go while its machine stays is in use: Terraform would wait for ten minutes, and fail."""
+    """A volume is in use while its machine stays: Terraform would wait for ten minutes to delete it, and fail."""
     ended = {_index(change.address) for change in changes if change.type == MACHINE and "delete" in change.actions}
-    made = {_index(change.address) for change in changes if change.type == MACHINE and change.actions == ("create",)}
-    going = [change for change in changes if change.type == DATA_VOLUME and "delete" in change.actions]
-    if attached := [change.address for change in going if _index(change.address) not in ended | made]:
+    created = {_index(change.address) for change in changes if change.type == MACHINE and change.actions == ("create",)}
+    deleted = [change for change in changes if change.type == DATA_VOLUME and "delete" in change.actions]
+    if attached := [change.address for change in deleted if _index(change.address) not in ended | created]:
         raise ReplacementRefusedError(
-            f"{', '.join(attached)} would go while its machine stays, and is in use there. Nothing was changed.",
-            do="End the machine first: invoke destroy --delete-data removes both. Or leave the data where it is, out of"
-            " this deployment: --release-data.",
+            f"{', '.join(attached)} would be deleted while its machine uses it. Nothing was changed.",
+            do="Remove the machine first: invoke destroy --delete-data removes both. Or keep the data, outside this"
+            " deployment: --release-data.",
         )
 
 
@@ -136,24 +136,24 @@ def _index(address: str) -> str:
 
 
 def _causes(lost: Change, changes: Sequence[Change]) -> str:
-    """Why it would be lost. An instance started from a template is replaced for what changes in the template."""
+    """Why it would be lost. An instance launched from a template is replaced for a change of the template."""
     causes = list(lost.because)
     if any(cause.startswith("launch_template") for cause in causes):
-        inside = [change for change in changes if change.type == _TEMPLATE]
-        if told := [f"{change.address}: {one}" for change in inside for one in change.differences]:
-            causes = [cause for cause in causes if not cause.startswith("launch_template")] + told
-    values = {one.partition(" ")[0]: one for one in lost.differences}
+        templates = [change for change in changes if change.type == TEMPLATE]
+        if inside := [f"{change.address}: {text}" for change in templates for text in change.differences]:
+            causes = [cause for cause in causes if not cause.startswith("launch_template")] + inside
+    values = {text.partition(" ")[0]: text for text in lost.differences}
     return f", because of {', '.join(values.get(cause, cause) for cause in causes)}" if causes else ""
 
 
-def _way_out(lost: Sequence[Change]) -> str:
-    ways = ["Undo the change that causes it, or add --allow-replace: what is on those machines and volumes is lost."]
+def _remedies(lost: Sequence[Change]) -> str:
+    remedies = ["Undo the change that causes it, or add --allow-replace, which loses those machines and volumes."]
     if any(change.type == DATA_VOLUME and "availability_zone" in change.because for change in lost):
-        ways.append(
-            "A volume cannot leave its zone: take a Capacity Block in that zone. Or leave the data where it is, out of"
-            " this deployment, and begin with an empty volume: --release-data."
+        remedies.append(
+            "A volume cannot leave its zone: use a Capacity Block in that zone. Or keep the data, outside this"
+            " deployment, and start with an empty volume: --release-data."
         )
-    return "\n".join(ways)
+    return "\n".join(remedies)
 
 
 def _differences(change: Mapping[str, Any]) -> Iterator[str]:
@@ -162,30 +162,30 @@ def _differences(change: Mapping[str, Any]) -> Iterator[str]:
         return
     unknown = change.get("after_unknown") or {}
     marks = (change.get("before_sensitive"), change.get("after_sensitive"))
-    hidden = [one for one in marks if isinstance(one, Mapping)]
+    sensitive = [mark for mark in marks if isinstance(mark, Mapping)]
     before, after = change.get("before") or {}, change.get("after") or {}
     for name in sorted({*before, *after}):
-        if unknown.get(name) is True or any(_marks_any(one.get(name)) for one in hidden):
+        if unknown.get(name) is True or any(_has_mark(marked.get(name)) for marked in sensitive):
             continue
-        for path, was, becomes in _leaves(name, before.get(name), after.get(name)):
-            yield f"{path} {_shown(was)} -> {_shown(becomes)}"
+        for path, old, new in _leaves(name, before.get(name), after.get(name)):
+            yield f"{path} {_shown(old)} -> {_shown(new)}"
 
 
-def _marks_any(marks: Any) -> bool:
-    """Whether a tree of marks, as plans have them of what is sensitive, marks anything."""
+def _has_mark(marks: Any) -> bool:
+    """Whether a plan's tree of sensitivity marks has any."""
     if isinstance(marks, dict | list):
-        return any(_marks_any(one) for one in (marks.values() if isinstance(marks, dict) else marks))
+        return any(_has_mark(child) for child in (marks.values() if isinstance(marks, dict) else marks))
     return bool(marks)
 
 
 def _leaves(path: str, before: Any, after: Any) -> Iterator[tuple[str, Any, Any]]:
-    """The values in two trees that differ, each by its path."""
+    """The values in two trees that differ, each with its path."""
     if isinstance(before, dict) and isinstance(after, dict):
         for key in sorted({*before, *after}):
             yield from _leaves(f"{path}.{key}", before.get(key), after.get(key))
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        for index, (was, becomes) in enumerate(zip(before, after, strict=True)):
-            yield from _leaves(f"{path}.{index}", was, becomes)
+        for index, (old, new) in enumerate(zip(before, after, strict=True)):
+            yield from _leaves(f"{path}.{index}", old, new)
     elif before != after:
         yield path, before, after
 
