@@ -98,7 +98,7 @@ class TestAgentOutOfReach:
         do("lose-agent")
         (command,) = server.world.commands.commands("sa-east-1")
         (invocation,) = command.invocations
-        invocation.unsent = invocation.now  # as after a step that began meanwhile
+        invocation.unsent = invocation.state  # as after a step that began meanwhile
         ssm.cancel_command(CommandId=sent)
         do("restore-agent")
         eventually(lambda: shown(sent)[0] == "Cancelled")
