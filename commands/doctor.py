@@ -1,4 +1,4 @@
-"""This machine and this account: `invoke doctor`."""
+"""`invoke doctor`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from commands.command import command
     }
 )
 def doctor(context: Context, region: str = "", output: str = "table", policy: str = "") -> None:
-    """Show what is missing here for the commands, with its remedy; or the permissions they need."""
-    from torchneuron.doctor import checkup
+    """Check this machine and the AWS account, or print the permissions that commands need."""
+    from torchneuron.doctor import doctor as checks
 
     if policy:
-        checkup.print_policy(policy)
+        checks.print_policy(policy)
     else:
-        checkup.examine(region, output)
+        checks.run_checks(region, output)

@@ -1,4 +1,4 @@
-"""`invoke doctor` against the rehearsal, and the policies it prints."""
+"""`invoke doctor` against the rehearsal, and the policies that it prints."""
 
 import json
 import subprocess
@@ -15,13 +15,13 @@ REGION = "sa-east-1"
 
 @pytest.fixture
 def doctor(invoke):
-    """Runs it; what it says of each check, by name."""
+    """Runs `invoke doctor` and returns its checks by name."""
 
-    def run(*more, status=0):
-        done = invoke("doctor", "-o", "json", *more, status=status)
-        told = json.loads(done.out)
-        assert told["ready"] is (status == 0)
-        return {one["name"]: one for one in told["checks"]}
+    def run(*options, status=0):
+        done = invoke("doctor", "-o", "json", *options, status=status)
+        output = json.loads(done.out)
+        assert output["ready"] is (status == 0)
+        return {check["name"]: check for check in output["checks"]}
 
     return run
 
@@ -34,11 +34,11 @@ def without_credentials(monkeypatch, tmp_path):
         monkeypatch.setenv(name, str(tmp_path / "none"))
 
 
-def test_all_is_well(invoke, doctor, rehearsal_endpoint, control):
+def test_everything_is_present(invoke, doctor, rehearsal_endpoint, control):
     invoke("bootstrap", "-r", REGION)
     control("calls")
     found = doctor()
-    assert {one["verdict"] for one in found.values()} <= {"ok", "warning"}
+    assert {check["verdict"] for check in found.values()} <= {"ok", "warning"}
     assert found["state bucket"]["found"].startswith("torchneuron-code-server-tfstate-")
     assert found["AWS credentials"]["found"].startswith("account 123456789012, arn:aws:")
     assert rehearsal_endpoint in found["AWS credentials"]["found"]
@@ -49,13 +49,13 @@ def test_all_is_well(invoke, doctor, rehearsal_endpoint, control):
     assert {found[name]["verdict"] for name in ("AMI", "instance type", "subnet", "quota")} == {"ok"}
 
 
-def test_what_is_missing_ends_with_1_and_its_remedy(invoke):
+def test_missing_bucket_ends_with_status_1_and_a_remedy(invoke):
     done = invoke("doctor", status=1)
     assert f"invoke bootstrap -r {REGION}" in done.out
     assert done.err == "Error: Missing: state bucket.\n"
 
 
-def test_without_credentials_the_rest_is_told_all_the_same(doctor, without_credentials):
+def test_the_other_checks_run_without_credentials(doctor, without_credentials):
     found = doctor(status=1)
     assert found["AWS credentials"]["verdict"] == "missing"
     assert "no usable AWS credentials" in found["AWS credentials"]["found"]
@@ -64,7 +64,7 @@ def test_without_credentials_the_rest_is_told_all_the_same(doctor, without_crede
     assert found["Terraform"]["verdict"] == found["region in the settings"]["verdict"] == "ok"
 
 
-def test_a_region_that_aws_has_not_is_told_beside_good_credentials(doctor):
+def test_unknown_region(doctor):
     found = doctor("-r", "sa-east-11", status=1)
     assert found["AWS credentials"]["verdict"] == "ok"
     assert found["region in the settings"]["verdict"] == "missing"
@@ -72,11 +72,11 @@ def test_a_region_that_aws_has_not_is_told_beside_good_credentials(doctor):
     assert "did you mean 'sa-east-1'" in found["region in the account"]["remedy"]
 
 
-def test_a_region_that_aws_has_not_is_told_without_credentials(doctor, without_credentials):
+def test_unknown_region_without_credentials(doctor, without_credentials):
     assert doctor("-r", "sa-east-11", status=1)["region in the account"]["verdict"] == "missing"
 
 
-def test_a_region_that_is_not_enabled(doctor):
+def test_region_that_is_not_enabled(doctor):
     found = doctor("-r", "eu-south-1", status=1)
     assert found["region in the account"]["found"] == "eu-south-1 is not enabled"
     assert "aws account enable-region --region-name eu-south-1" in found["region in the account"]["remedy"]
@@ -86,21 +86,21 @@ def test_a_region_that_is_not_enabled(doctor):
     ("code", "verdict"),
     [("UnauthorizedOperation", "warning"), ("RequestLimitExceeded", "warning"), ("AuthFailure", "missing")],
 )
-def test_a_region_that_refuses(doctor, fail, code, verdict):
+def test_region_lookup_errors(doctor, fail, code, verdict):
     fail("DescribeRegions", "error", code=code, status=403, times=None)
     found = doctor(status=1)
     assert found["AWS credentials"]["verdict"] == "ok"
     assert found["region in the account"]["verdict"] == verdict
 
 
-def test_a_profile_that_there_is_not(doctor, monkeypatch):
+def test_unknown_profile(doctor, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     found = doctor(status=1)
     assert found["AWS credentials"]["verdict"] == "missing"
     assert "nobody" in found["AWS credentials"]["remedy"]
 
 
-def test_a_network_that_is_gone_does_not_take_minutes(doctor, monkeypatch):
+def test_unreachable_network_takes_seconds(doctor, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     began = time.monotonic()
     found = doctor(status=1)
@@ -109,29 +109,29 @@ def test_a_network_that_is_gone_does_not_take_minutes(doctor, monkeypatch):
     assert found["region in the account"]["verdict"] == "warning"
 
 
-def test_settings_that_cannot_be_read_do_not_hide_the_account(doctor, config):
+def test_the_account_is_checked_without_settings(doctor, config):
     config.path.write_text("{")
     found = doctor(status=1)
     assert found["settings"]["verdict"] == "missing"
     assert found["AWS credentials"]["verdict"] == found["region in the account"]["verdict"] == "ok"
 
 
-def test_on_a_terminal_of_80_columns(invoke):
+def test_terminal_of_80_columns(invoke):
     invoke("bootstrap", "-r", REGION)
-    status, told, _ = on_a_terminal(["doctor"], 80)
+    status, output, _ = on_a_terminal(["doctor"], 80)
     assert status == 0
-    assert max(len(line) for line in told.splitlines() if line.startswith(("┏", "│", "└"))) <= 80
-    assert "Nothing that is needed is missing." in told
+    assert max(len(line) for line in output.splitlines() if line.startswith(("┏", "│", "└"))) <= 80
+    assert "Everything that is required is present." in output
 
 
-def test_another_way_to_print_is_refused(invoke):
+def test_unknown_output_is_refused(invoke):
     assert "There is no output 'xml'" in invoke("doctor", "-o", "xml", status=2).err
 
 
-def test_the_policy_of_one_command(invoke):
+def test_policy_of_one_command(invoke):
     done = invoke("doctor", "--policy", "cb.purchase")
     (document,) = documents_in(done.out)
-    assert [one["Sid"] for one in document["Statement"]][:4] == [
+    assert [statement["Sid"] for statement in document["Statement"]][:4] == [
         "SeeAccountAlias",
         "SeeOfferings",
         "SeeBlocks",
@@ -140,10 +140,10 @@ def test_the_policy_of_one_command(invoke):
     assert "spends money" in done.err
 
 
-def test_the_policy_of_several_and_of_all(invoke):
+def test_policy_of_several_commands_and_of_all(invoke):
     def allows(names):
-        printed = documents_in(invoke("doctor", "--policy", names).out)
-        return {action for policy in printed for one in policy["Statement"] for action in one["Action"]}
+        policies = documents_in(invoke("doctor", "--policy", names).out)
+        return {action for policy in policies for statement in policy["Statement"] for action in statement["Action"]}
 
     both = allows("cb.search,bootstrap")
     assert both == allows("cb.search") | allows("bootstrap")
@@ -151,7 +151,7 @@ def test_the_policy_of_several_and_of_all(invoke):
     assert json.loads(invoke("doctor", "--policy", "rehearse").out)["Statement"] == []
 
 
-def test_a_policy_names_the_bucket_there_is(invoke):
+def test_policy_names_the_existing_bucket(invoke):
     before = invoke("doctor", "--policy", "info").out
     assert "arn:aws:s3:::torchneuron-code-server-tfstate-*-*" in before
     invoke("bootstrap", "-r", REGION)
@@ -162,13 +162,13 @@ def test_a_policy_names_the_bucket_there_is(invoke):
 
 
 @pytest.mark.parametrize(("given", "near"), [("cb.purchas", "cb.purchase"), ("deploi", "deploy"), ("al", "all")])
-def test_a_policy_of_no_command_is_refused(invoke, given, near):
+def test_policy_of_an_unknown_command_is_refused(invoke, given, near):
     done = invoke("doctor", "--policy", f"cb.list,{given}", status=2)
     assert f"did you mean {near!r}" in done.err
     assert done.out == ""
 
 
-def test_a_policy_needs_no_aws(rehearsal_endpoint, control):
+def test_policy_needs_no_aws(rehearsal_endpoint, control):
     done = subprocess.run(
         [sys.executable, "-m", "invoke", "doctor", "--policy", "all"], cwd=ROOT, capture_output=True, check=True
     )

@@ -1,4 +1,4 @@
-"""What is said of this Python, the settings, and of all of it together."""
+"""Checks of Python and the settings, and the output of all findings."""
 
 import json
 import re
@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from tests.unit import golden
-from torchneuron.doctor import python, settings, show
-from torchneuron.doctor.finding import Finding, Verdict, missing
+from torchneuron.doctor import checks, python
+from torchneuron.doctor.doctor import print_table
+from torchneuron.doctor.findings import Finding, Verdict, as_json, as_text, missing
 from torchneuron.doctor.python import PACKAGES, Package
 
 ROOT = Path(__file__).resolve().parents[2]
-EVERY_KIND = [
+FINDINGS = [
     Finding("Python", "3.12.8", Verdict.OK),
-    Finding("Terraform", "1.5.7; 1.11 or newer is needed", Verdict.MISSING, "It deploys the machine.\nInstall it."),
+    Finding("Terraform", "1.5.7; 1.11 or newer is required", Verdict.MISSING, "It deploys the machine.\nInstall it."),
     Finding("Session Manager plugin", "not installed", Verdict.WARNING, "For the editor.\nhttps://example.com/get"),
     Finding(
         "AWS credentials",
@@ -27,25 +28,25 @@ EVERY_KIND = [
 
 
 @pytest.mark.parametrize("width", [0, 80, 120])
-def test_the_table_and_below_it_the_remedies(width):
+def test_table_and_remedies(width):
     name = f"doctor-{width or 'piped'}.txt"
-    golden.check(name, golden.printed(lambda: show.table(EVERY_KIND), width=width))
+    golden.check(name, golden.printed(lambda: print_table(FINDINGS), width=width))
 
 
-def test_json_and_plain_lines_say_the_same():
-    told = json.loads(show.as_json(EVERY_KIND))
-    assert told["ready"] is False
-    assert told["checks"][1] == {
+def test_json_and_text():
+    output = json.loads(as_json(FINDINGS))
+    assert output["ready"] is False
+    assert output["checks"][1] == {
         "name": "Terraform",
-        "found": "1.5.7; 1.11 or newer is needed",
+        "found": "1.5.7; 1.11 or newer is required",
         "verdict": "missing",
         "remedy": "It deploys the machine.\nInstall it.",
     }
-    lines = show.plain(EVERY_KIND).splitlines()
-    assert lines[1] == "Terraform: missing: 1.5.7; 1.11 or newer is needed"
+    lines = as_text(FINDINGS).splitlines()
+    assert lines[1] == "Terraform: missing: 1.5.7; 1.11 or newer is required"
     assert "  https://example.com/get" in lines
-    assert missing(EVERY_KIND) == ["Terraform"]
-    assert json.loads(show.as_json(EVERY_KIND[2:]))["ready"] is True
+    assert missing(FINDINGS) == ["Terraform"]
+    assert json.loads(as_json(FINDINGS[2:]))["ready"] is True
 
 
 @pytest.mark.parametrize(
@@ -58,23 +59,23 @@ def test_json_and_plain_lines_say_the_same():
         ((4, 0, 0), Verdict.WARNING),
     ],
 )
-def test_the_pythons_this_runs_on(now, verdict):
+def test_python_versions(now, verdict):
     finding = python.version(now)
     assert finding.verdict is verdict
     assert finding.found.startswith(".".join(map(str, now)))
     assert bool(finding.remedy) is (verdict is not Verdict.OK)
 
 
-def test_the_packages_are_those_of_the_pipfile_in_its_releases():
+def test_packages_and_releases_match_the_pipfile():
     listed = (ROOT / "Pipfile").read_text().partition("[packages]")[2].partition("[dev-packages]")[0]
     wanted = dict(re.findall(r'^([\w-]+) = "(?:==)?(.*)"$', listed, re.MULTILINE))
-    assert {one.name for one in PACKAGES} == wanted.keys()
-    assert {one.name: one.release for one in PACKAGES if one.release} == {
+    assert {package.name for package in PACKAGES} == wanted.keys()
+    assert {package.name: package.release for package in PACKAGES if package.release} == {
         name: release for name, release in wanted.items() if release[0].isdigit()
     }
 
 
-def test_all_packages_are_there_and_node_is_not_started_to_tell():
+def test_packages_are_checked_without_starting_node():
     code = (
         "import sys; from torchneuron.doctor import python; found = python.packages();"
         "print(found.verdict.value, found.found, 'cdktf' in sys.modules, 'jsii' in sys.modules)"
@@ -84,13 +85,13 @@ def test_all_packages_are_there_and_node_is_not_started_to_tell():
     assert done.stdout.endswith("False False\n")
 
 
-def test_every_package_that_is_wrong_is_named(tmp_path, monkeypatch):
+def test_each_problem_with_a_package_is_listed(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "broken_one.py").write_text("raise OSError('no such library: libffi.so')")
+    (tmp_path / "broken_package.py").write_text("raise OSError('no such library: libffi.so')")
     wrong = [
         Package("no-such-package", "no_such_package"),
         Package("rich", "rich", "0.0.1"),
-        Package("jsonschema", "broken_one"),
+        Package("jsonschema", "broken_package"),
         Package("cdktf", "no_such_module", starts_node=True),
     ]
     finding = python.packages([*wrong, Package("boto3", "boto3")])
@@ -118,7 +119,7 @@ def test_without_the_packages_it_still_says_what_is_missing(tmp_path):
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes a copy of the project's settings, changed; its path."""
+    """Writes a copy of the project's settings with changes, and returns its path."""
 
     def make(**changes):
         path = tmp_path / "config.json"
@@ -130,28 +131,28 @@ def write(tmp_path):
 
 
 def by_name(findings):
-    return {one.name: one for one in findings}
+    return {finding.name: finding for finding in findings}
 
 
-def test_settings_that_are_well(write):
+def test_valid_settings(write):
     path = write(backend={"type": "s3", "bucket": "some-states", "region": "us-east-2"})
-    found, region = settings.findings("", path)
+    found, region = checks.check_settings("", path)
     assert region == "sa-east-1"
-    assert [(one.found, one.verdict) for one in found] == [
+    assert [(finding.found, finding.verdict) for finding in found] == [
         (str(path), Verdict.OK),
         ("sa-east-1", Verdict.OK),
         ("some-states in us-east-2", Verdict.OK),
     ]
 
 
-def test_a_state_on_this_machine_needs_no_bucket(write):
-    found, _ = settings.findings("us-east-2", write(backend={"type": "local"}))
+def test_local_state_needs_no_bucket(write):
+    found, _ = checks.check_settings("us-east-2", write(backend={"type": "local"}))
     assert by_name(found)["state bucket"].verdict is Verdict.OK
     assert "us-east-2.tfstate" in by_name(found)["state bucket"].found
 
 
-def test_what_the_settings_lack(write):
-    found, region = settings.findings("us-west-2", write(backend={"type": "s3"}))
+def test_missing_settings(write):
+    found, region = checks.check_settings("us-west-2", write(backend={"type": "s3"}))
     assert region == "us-west-2"
     named = by_name(found)
     assert named["settings"].verdict is Verdict.OK
@@ -161,14 +162,14 @@ def test_what_the_settings_lack(write):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"projectName": "X"}', None])
-def test_unreadable_settings_hide_nothing(tmp_path, monkeypatch, text):
+def test_unreadable_settings_do_not_stop_the_other_checks(tmp_path, monkeypatch, text):
     path = tmp_path / "config.json"
     if text is not None:
         path.write_text(text)
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    found, region = settings.findings("", path)
+    found, region = checks.check_settings("", path)
     assert region == "eu-west-1"
-    assert settings.findings("us-east-2", path)[1] == "us-east-2"
-    assert [one.verdict for one in found] == [Verdict.MISSING, Verdict.WARNING, Verdict.WARNING]
+    assert checks.check_settings("us-east-2", path)[1] == "us-east-2"
+    assert [finding.verdict for finding in found] == [Verdict.MISSING, Verdict.WARNING, Verdict.WARNING]
     assert str(path) in found[0].found
-    assert all(one.remedy for one in found)
+    assert all(finding.remedy for finding in found)

@@ -1,4 +1,4 @@
-"""Programs are asked for their version: new and old ones, broken ones, and ones that never answer."""
+"""Version checks of programs: new, old, broken and hanging ones."""
 
 import os
 import re
@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from torchneuron.doctor import programs, python
-from torchneuron.doctor.finding import Verdict
+from torchneuron.doctor.findings import Verdict
 from torchneuron.doctor.programs import PROGRAMS, Program
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOL = Program("Tool", ("sometool", "version"), "It does a thing.", "Get it.", needed=True, least=(1, 11))
+TOOL = Program("Tool", ("sometool", "version"), "It does a thing.", "Get it.", is_required=True, minimum=(1, 11))
 OPTIONAL = Program("Extra", ("sometool", "--version"), "It does more.", "Get that.")
 
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Puts a program on PATH, in place of the machine's own: a shell script."""
+    """Puts a shell script on PATH instead of the installed programs."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
@@ -31,7 +31,7 @@ def install(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("told", "found"),
+    ("output", "found"),
     [
         ("Terraform v1.11.4", "1.11.4"),
         ("v20.20.2", "20.20.2"),
@@ -40,18 +40,18 @@ def install(tmp_path, monkeypatch):
         ("Terraform v1.12.0\non linux_amd64\n\nYour version is out of date! The latest version is 1.13.1.", "1.12.0"),
     ],
 )
-def test_a_version_that_will_do(install, told, found):
-    install(f"#!/bin/sh\ncat <<END\n{told}\nEND\n")
+def test_sufficient_version(install, output, found):
+    install(f"#!/bin/sh\ncat <<END\n{output}\nEND\n")
     finding = programs.check(TOOL)
     assert (finding.name, finding.found, finding.verdict, finding.remedy) == ("Tool", found, Verdict.OK, "")
 
 
-@pytest.mark.parametrize("told", ["1.10.9", "v1.9", "0.99.99"])
-def test_a_version_that_is_too_old(install, told):
-    install(f"#!/bin/sh\necho {told}\n")
+@pytest.mark.parametrize("output", ["1.10.9", "v1.9", "0.99.99"])
+def test_version_that_is_too_old(install, output):
+    install(f"#!/bin/sh\necho {output}\n")
     finding = programs.check(TOOL)
     assert finding.verdict is Verdict.MISSING
-    assert finding.found == f"{told.lstrip('v')}; 1.11 or newer is needed"
+    assert finding.found == f"{output.lstrip('v')}; 1.11 or newer is required"
     assert finding.remedy == "It does a thing.\nGet it."
 
 
@@ -65,20 +65,20 @@ def test_a_version_that_is_too_old(install, told):
         ("#!/bin/sh\nprintf '\\377\\376'\n", "does not run: \ufffd\ufffd"),
     ],
 )
-def test_a_broken_one_says_how(install, script, found):
+def test_broken_program(install, script, found):
     install(script)
     assert programs.check(TOOL).found == found
     assert programs.check(TOOL).verdict is Verdict.MISSING
     assert programs.check(OPTIONAL).verdict is Verdict.WARNING
 
 
-def test_one_that_is_not_there(install):
+def test_missing_program(install):
     assert (programs.check(TOOL).found, programs.check(TOOL).verdict) == ("not installed", Verdict.MISSING)
     assert (programs.check(OPTIONAL).found, programs.check(OPTIONAL).verdict) == ("not installed", Verdict.WARNING)
 
 
-def test_one_that_never_answers_is_ended_with_all_it_started(install, tmp_path):
-    # The child keeps the output open: waiting for that to be closed would take its ten minutes.
+def test_hanging_program_is_killed_with_its_children(install, tmp_path):
+    # The child keeps the output open for ten minutes.
     install(f"#!/bin/sh\nsleep 600 & echo $! >{tmp_path}/child\nwait\n")
     began = time.monotonic()
     finding = programs.check(TOOL, seconds=5)
@@ -97,42 +97,42 @@ def is_running(process):
         return False
 
 
-def test_all_are_asked_at_once_and_told_in_order(install, tmp_path):
+def test_programs_run_in_parallel_and_findings_keep_their_order(install, tmp_path):
     names = [f"tool{number}" for number in range(4)]
     for name in names:
-        # Each answers once all have been asked.
+        # Each one answers when all have started.
         install(
-            f"#!/bin/sh\ntouch {tmp_path}/{name}.asked\n"
-            f"until [ $(ls {tmp_path} | grep -c asked) = 4 ]; do sleep 0.1; done\necho 2.0\n",
+            f"#!/bin/sh\ntouch {tmp_path}/{name}.started\n"
+            f"until [ $(ls {tmp_path} | grep -c started) = 4 ]; do sleep 0.1; done\necho 2.0\n",
             name,
         )
-    found = programs.findings([Program(name, (name,), "", "") for name in names], seconds=60)
-    assert [(one.name, one.verdict) for one in found] == [(name, Verdict.OK) for name in names]
+    found = programs.check_all([Program(name, (name,), "", "") for name in names], seconds=60)
+    assert [(finding.name, finding.verdict) for finding in found] == [(name, Verdict.OK) for name in names]
 
 
-def test_no_program_asks_its_maker_for_news(install):
+def test_update_checks_are_off(install):
     install('#!/bin/sh\ntest "$CHECKPOINT_DISABLE$DISABLE_VERSION_CHECK" = 11 && echo 1.12\n')
     assert programs.check(TOOL).verdict is Verdict.OK
 
 
-def test_make_asks_for_the_same_versions():
-    asked = (ROOT / "tools" / "check-programs.sh").read_text()
-    least = dict(re.findall(r"^need (\w+) ([\d.]+) ", asked, re.MULTILINE))
+def test_make_requires_the_same_versions():
+    script = (ROOT / "tools" / "check-programs.sh").read_text()
+    minimum = dict(re.findall(r"^need (\w+) ([\d.]+) ", script, re.MULTILINE))
     for program in PROGRAMS:
-        if program.needed:
-            assert least[program.name].removesuffix(".0") == ".".join(map(str, program.least))
-    assert least["Python"] == ".".join(map(str, python.OLDEST))
+        if program.is_required:
+            assert minimum[program.name].removesuffix(".0") == ".".join(map(str, program.minimum))
+    assert minimum["Python"] == ".".join(map(str, python.OLDEST))
 
 
-def test_every_program_says_what_it_is_for_and_where_to_get_it(install, tmp_path, monkeypatch):
+def test_every_program_has_a_purpose_and_a_remedy(install, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(programs, "_NODE_PROGRAMS", tmp_path)
-    found = programs.findings()
-    assert [one.name for one in found] == [one.name for one in PROGRAMS]
-    verdicts = {one.name: one.verdict for one in found}
+    found = programs.check_all()
+    assert [finding.name for finding in found] == [program.name for program in PROGRAMS]
+    verdicts = {finding.name: finding.verdict for finding in found}
     needed = {"Terraform", "Node"}
     assert {name for name, verdict in verdicts.items() if verdict is Verdict.MISSING} == needed
-    for one in found:
-        why, remedy = one.remedy.splitlines()
+    for finding in found:
+        why, remedy = finding.remedy.splitlines()
         assert why.endswith(".")
         assert "https://" in remedy or remedy == "make setup"

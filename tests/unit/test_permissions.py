@@ -1,4 +1,4 @@
-"""The table of permissions: complete, true to AWS's own names, and short enough for IAM."""
+"""The table of permissions: complete, with names that AWS knows, and short enough for IAM."""
 
 import json
 import re
@@ -15,8 +15,8 @@ from torchneuron.aws.iam_policies import LONGEST, Scope, policies
 from torchneuron.deploy import state_bucket
 from torchneuron.doctor.permissions import NEEDED, needed_by
 
-# What IAM calls otherwise than the API, and what is no operation at all (Service Authorization Reference).
-NO_OPERATION = {
+# Actions that are no API operation, or have another name than it (Service Authorization Reference).
+NOT_OPERATIONS = {
     "s3:ListBucket",
     "s3:GetBucketPublicAccessBlock",
     "s3:PutBucketPublicAccessBlock",
@@ -25,8 +25,8 @@ NO_OPERATION = {
     "iam:PassRole",
     "ssmmessages:OpenDataChannel",
 }
-# Services that botocore has under another name than IAM.
-OTHERWISE_NAMED = {"servicequotas": "service-quotas"}
+# Services with another name in botocore than in IAM.
+BOTOCORE_NAMES = {"servicequotas": "service-quotas"}
 SCOPE = Scope("torchneuron-code-server", "some-states", ("/aws/service/neuron/image_id",))
 LONG = Scope("p" * 40, "b" * 63, tuple(f"/aws/service/neuron/dlami/{number}/ubuntu/latest/image_id" for number in "12"))
 
@@ -36,9 +36,9 @@ def actions(document):
 
 
 def policy(grants, scope):
-    """The one policy that there is for grants which fit into one."""
-    (made,) = policies(grants, scope)
-    return made
+    """The policy of grants that fit into one."""
+    (document,) = policies(grants, scope)
+    return document
 
 
 def statements(grants, scope):
@@ -50,24 +50,24 @@ def size(document):
     return len(json.dumps(document, separators=(",", ":")))
 
 
-def test_every_command_is_in_the_table_and_nothing_else():
-    """`setup.run` is what Invoke calls the default of `setup`."""
+def test_the_table_has_exactly_the_commands():
+    """Invoke calls the default task of `setup` `setup.run`."""
     assert set(NEEDED) == {name.removesuffix(".run") for name in tasks.namespace.task_names}
 
 
-def test_every_action_is_one_of_aws():
+def test_every_action_exists():
     session = botocore.session.get_session()
     named = {action for grants in NEEDED.values() for grant in grants for action in grant.actions}
     known = {
         f"{service}:{operation}"
-        for service in {action.partition(":")[0] for action in named - NO_OPERATION}
-        for operation in session.get_service_model(OTHERWISE_NAMED.get(service, service)).operation_names
+        for service in {action.partition(":")[0] for action in named - NOT_OPERATIONS}
+        for operation in session.get_service_model(BOTOCORE_NAMES.get(service, service)).operation_names
     }
-    assert named - known - NO_OPERATION == set()
-    assert named >= NO_OPERATION
+    assert named - known - NOT_OPERATIONS == set()
+    assert named >= NOT_OPERATIONS
 
 
-def test_a_grant_has_one_name_and_that_is_a_sid():
+def test_grant_names_are_unique_and_valid_sids():
     grants = [grant for grants in NEEDED.values() for grant in grants]
     assert len({grant.name for grant in grants}) == len({id(grant) for grant in grants})
     assert all(re.fullmatch("[A-Za-z0-9]+", grant.name) for grant in grants)
@@ -76,34 +76,34 @@ def test_a_grant_has_one_name_and_that_is_a_sid():
 
 @pytest.mark.parametrize("scope", [SCOPE, LONG])
 @pytest.mark.parametrize("commands", [*([name] for name in NEEDED), list(NEEDED)])
-def test_a_policy_allows_what_was_granted_and_iam_takes_it(commands, scope):
+def test_a_policy_allows_exactly_the_grants_and_is_valid(commands, scope):
     grants = needed_by(commands)
     documents = policies(grants, scope)
     assert {document["Version"] for document in documents} == {"2012-10-17"}
     assert set().union(*map(actions, documents)) == {action for grant in grants for action in grant.actions}
     assert all(size(document) <= LONGEST for document in documents)
-    for statement in (one for document in documents for one in document["Statement"]):
+    for statement in (statement for document in documents for statement in document["Statement"]):
         assert statement["Resource"]
-        assert all(one == "*" or one.startswith("arn:aws:") for one in statement["Resource"])
+        assert all(arn == "*" or arn.startswith("arn:aws:") for arn in statement["Resource"])
         assert not re.search(r"(?<!\$){", json.dumps(statement["Resource"]))
 
 
-def test_statements_are_joined_only_with_others_about_the_same():
+def test_only_statements_about_the_same_resources_are_merged():
     grants = needed_by(NEEDED)
     by_resources: dict[Any, Any] = {}
     for grant in grants:
         (alone,) = policy([grant], SCOPE)["Statement"]
         key = json.dumps([alone["Resource"], alone.get("Condition")])
         by_resources.setdefault(key, set()).update(alone["Action"])
-    joined = {
-        json.dumps([one["Resource"], one.get("Condition")]): set(one["Action"])
-        for made in policies(grants, SCOPE)
-        for one in made["Statement"]
+    merged = {
+        json.dumps([statement["Resource"], statement.get("Condition")]): set(statement["Action"])
+        for document in policies(grants, SCOPE)
+        for statement in document["Statement"]
     }
-    assert joined == by_resources
+    assert merged == by_resources
 
 
-def test_resources_are_named_where_they_can_be():
+def test_resources_are_limited_by_name():
     by_name = statements(needed_by(["deploy"]), SCOPE)
     assert by_name["ReadState"]["Resource"] == [
         "arn:aws:s3:::some-states",
@@ -116,7 +116,7 @@ def test_resources_are_named_where_they_can_be():
 
 
 @pytest.mark.parametrize("file", sorted(GOLDEN.glob("*.json")), ids=lambda path: path.stem)
-def test_names_and_policies_are_those_of_the_stack(file):
+def test_names_match_the_stack(file):
     resources = json.loads(file.read_text())["resource"]
     scope = Scope(resources["aws_iam_role"]["machine"]["name_prefix"].rstrip("-"), "some-states", ("/ami",))
     by_name = statements(needed_by(["deploy"]), scope)
@@ -127,21 +127,21 @@ def test_names_and_policies_are_those_of_the_stack(file):
         ("aws_iam_instance_profile", "MakeRole"),
         ("aws_secretsmanager_secret", "MakeSecret"),
     ):
-        for one in resources[kind].values():
-            assert any(f"{one['name_prefix']}*" in arn for arn in by_name[sid]["Resource"])
+        for resource in resources[kind].values():
+            assert any(f"{resource['name_prefix']}*" in arn for arn in by_name[sid]["Resource"])
 
 
 @given(
     st.from_regex("[a-z][a-z0-9-]{1,38}[a-z0-9]", fullmatch=True),
     st.sampled_from(["sa-east-1", "us-east-2", "ap-southeast-4", "ap-northeast-1"]),
 )
-def test_the_state_bucket_is_covered_before_there_is_one(project, region):
+def test_the_bucket_pattern_matches_every_bucket_name(project, region):
     name = state_bucket.bucket_name(project, "123456789012", region)
     pattern = re.escape(state_bucket.bucket_pattern(project)).replace(r"\*", ".*")
     assert re.fullmatch(pattern, name)
 
 
-def test_what_has_an_id_only_is_told_by_its_tags():
+def test_resources_are_limited_by_tag():
     by_name = statements(needed_by(NEEDED), SCOPE)
     ours = {"StringEquals": {"aws:ResourceTag/Project": "torchneuron-code-server"}}
     assert by_name["ChangeMachine"]["Condition"] == by_name["RemoveMachine"]["Condition"] == ours
@@ -156,21 +156,21 @@ def test_what_has_an_id_only_is_told_by_its_tags():
     assert by_name["ForwardPorts"]["Condition"]["BoolIfExists"] == {"ssm:SessionDocumentAccessCheck": "true"}
 
 
-CHANGES_OF_EC2 = re.compile("ec2:(?!Describe|Get)")
+EC2_CHANGES = re.compile("ec2:(?!Describe|Get)")
 
 
-def test_every_change_in_ec2_and_every_command_is_limited():
-    """But for what no tag or name can tell: extending and cancelling reservations, and what a launch uses."""
+def test_changes_in_ec2_and_commands_are_limited():
+    """Except where IAM has no condition: extending and cancelling reservations, and what a launch uses."""
     unlimited = {"ExtendBlocks", "CancelReservations", "UseNetwork", "TryNetwork"}
-    for name, one in statements(needed_by(NEEDED), SCOPE).items():
-        changes = [action for action in one["Action"] if CHANGES_OF_EC2.match(action)]
+    for name, statement in statements(needed_by(NEEDED), SCOPE).items():
+        changes = [action for action in statement["Action"] if EC2_CHANGES.match(action)]
         if changes and name not in unlimited:
-            assert one.get("Condition"), name
-        if "ssm:SendCommand" in one["Action"]:
-            assert one.get("Condition") or all(":document/" in arn for arn in one["Resource"]), name
+            assert statement.get("Condition"), name
+        if "ssm:SendCommand" in statement["Action"]:
+            assert statement.get("Condition") or all(":document/" in arn for arn in statement["Resource"]), name
 
 
-def test_what_is_too_long_for_one_policy_is_several():
+def test_long_grants_are_split_into_several_policies():
     grants = needed_by(NEEDED)
     documents = policies(grants, LONG)
     assert len(documents) > 1

@@ -47,7 +47,7 @@ FORBIDDEN = {
         "torchneuron.core.display",
     },
     # They are what still works where packages are missing.
-    "torchneuron/doctor/finding.py": _PACKAGES,
+    "torchneuron/doctor/findings.py": _PACKAGES,
     "torchneuron/doctor/programs.py": _PACKAGES,
     "torchneuron/doctor/python.py": _PACKAGES,
     "rehearsal": {"torchneuron", "tasks", "commands", "stacks", "benchmarks"},

@@ -1,5 +1,5 @@
-"""What this machine and this account lack for the commands, each with its remedy: `invoke doctor`.
+"""`invoke doctor`: checks this machine, the settings and the AWS account, with a remedy for each problem.
 
-Every check stands alone and says what it found whatever the others found. Those of this machine import nothing that
-has to be installed: a machine without the project's packages is one that needs them most.
+The checks are independent. `findings`, `programs` and `python` import nothing that has to be installed: a machine
+without the project's packages needs them most.
 """

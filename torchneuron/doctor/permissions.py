@@ -1,500 +1,399 @@
-"""What each command needs to be allowed to do in AWS: a table, of which `iam_policies` makes policies.
+"""The IAM permissions of each command: grants by name, and the names that each command needs.
 
-Actions are grouped by what they are for, so that whoever has to agree to a policy can. What Terraform's AWS provider
-calls is in no reference of its own; tests hold this table against what a rehearsal is asked by every command. What an
-in-place change or a data volume needs, and no test makes the provider do, is here from the EC2, IAM and Secrets Manager
-API references. `sts:GetCallerIdentity` is called as well, and needs no permission.
+Actions are grouped by purpose, for whoever reviews a policy. Terraform's AWS provider does not document its calls;
+tests compare this table with the calls of every command in a rehearsal. What an in-place change or a data volume needs,
+and no test exercises, is from the EC2, IAM and Secrets Manager API references. `sts:GetCallerIdentity` needs no
+permission.
 
-Resources name what this project makes, where IAM can tell by a name. What has an id only (machines, volumes, security
-groups, launch templates) is told by the project's tags: they are required of what is made, by `aws:RequestTag`, and of
-what is changed or removed, by `aws:ResourceTag` or `ssm:resourceTag`. Tags may be set on what is just made and on what
-has them already: else whoever may tag could make anything the project's own.
-
-Which keys an action knows: Service Authorization Reference. Commands and their output have no keys: ListCommands,
-GetCommandInvocation and CancelCommand are allowed for all of the account's.
+Resources are limited by name where the project sets the name, and by the tag `Project` where AWS generates an id:
+`aws:RequestTag` for what is created, `aws:ResourceTag` and `ssm:resourceTag` for what is changed, deleted or connected
+to. Tags may only be set on resources just created or already tagged; otherwise anyone who may tag could take over any
+resource. The condition keys of each action are in the Service Authorization Reference. SSM commands and their output
+have none: ListCommands, GetCommandInvocation and CancelCommand apply to all commands of the account.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from torchneuron.aws.iam_policies import Grant
 from torchneuron.setup.document import NAME_PREFIX, RUN_SHELL_SCRIPT
 
 ALL = "all"
-"""In place of a command's name: every command's permissions together."""
+"""Stands for all commands."""
 
-_SAVED_PARAMETERS = ("arn:aws:ssm:*:*:parameter/capacity-block/*",)
+_Condition = Mapping[str, Mapping[str, str | Sequence[str]]]
+
+_IMAGE_PARAMETERS = ("{ami}",)
+_BLOCK_PARAMETERS = ("arn:aws:ssm:*:*:parameter/capacity-block/*",)
 _INSTANCES = ("arn:aws:ec2:*:*:instance/*",)
 _DOCUMENTS = (f"arn:aws:ssm:*:*:document/{NAME_PREFIX}{{project}}-*",)
-_RUN_SHELL_SCRIPT = f"arn:aws:ssm:*::document/{RUN_SHELL_SCRIPT}"
 _BUCKET = "arn:aws:s3:::{bucket}"
 _STATES = f"{_BUCKET}/{{project}}/*"
-_ROLES = "arn:aws:iam::*:role/{role}*"
-_PROFILES = "arn:aws:iam::*:instance-profile/{role}*"
-_IS_MADE_OURS = {"StringEquals": {"aws:RequestTag/Project": "{project}"}}
-_IS_OURS = {"StringEquals": {"aws:ResourceTag/Project": "{project}"}}
-_IS_OUR_MACHINE = {"StringEquals": {"ssm:resourceTag/Project": "{project}"}}
-# A bucket's name says nothing of whose it is: another account may have made it first.
-_IN_THIS_ACCOUNT = {"StringEquals": {"aws:ResourceAccount": "${{aws:PrincipalAccount}}"}}
+_ROLES = ("arn:aws:iam::*:role/{role}*",)
+_ROLES_AND_PROFILES = (*_ROLES, "arn:aws:iam::*:instance-profile/{role}*")
 _SECRETS = ("arn:aws:secretsmanager:*:*:secret:{project}-*",)
-_ONLY_SESSION_MANAGER = {"ArnEquals": {"iam:PolicyARN": "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"}}
+
+_CREATED_WITH_TAG: _Condition = {"StringEquals": {"aws:RequestTag/Project": "{project}"}}
+_HAS_TAG: _Condition = {"StringEquals": {"aws:ResourceTag/Project": "{project}"}}
+_INSTANCE_HAS_TAG: _Condition = {"StringEquals": {"ssm:resourceTag/Project": "{project}"}}
+# A bucket's name does not identify its owner: another account may have created it first.
+_IN_THIS_ACCOUNT: _Condition = {"StringEquals": {"aws:ResourceAccount": "${{aws:PrincipalAccount}}"}}
 
 
-def _of(service: str, *operations: str) -> tuple[str, ...]:
-    return tuple(f"{service}:{operation}" for operation in operations)
+def _tagged_by(*operations: str) -> _Condition:
+    return {"StringEquals": {"ec2:CreateAction": operations}}
 
 
-_SEE_REGIONS = Grant("SeeRegions", "which regions the account has", _of("ec2", "DescribeRegions"))
-_SEE_ALIAS = Grant(
-    "SeeAccountAlias", "the account's name, shown before money is spent; optional", _of("iam", "ListAccountAliases")
-)
-_SEE_OFFERINGS = Grant("SeeOfferings", "what is on sale", _of("ec2", "DescribeCapacityBlockOfferings"))
-_SEE_BLOCKS = Grant("SeeBlocks", "which blocks are yours already", _of("ec2", "DescribeCapacityReservations"))
-_SEE_HEALTH = Grant("SeeHealth", "the health of blocks", _of("ec2", "DescribeCapacityBlockStatus"))
-_SEE_INSTANCES = Grant("SeeInstances", "what runs", _of("ec2", "DescribeInstances"))
-_SEE_OPENINGS = Grant("SeeOpenings", "who may reach the machine", _of("ec2", "DescribeSecurityGroups"))
-_SEE_VOLUMES = Grant("SeeVolumes", "data volumes", _of("ec2", "DescribeVolumes"))
-_SEE_ROOM = Grant(
-    "SeeRoom",
-    "where a type is offered, and how much of it the account may run",
-    (*_of("ec2", "DescribeInstanceTypeOfferings", "DescribeInstanceTypes"), "servicequotas:GetServiceQuota"),
-)
-_SEE_PRICES = Grant("SeePrices", "what an on-demand launch costs: deploy can do without", _of("pricing", "GetProducts"))
-_SEE_EXTENSIONS = Grant(
-    "SeeExtensions", "what blocks were extended by", _of("ec2", "DescribeCapacityBlockExtensionHistory")
-)
-_BUY = Grant(
-    "BuyBlocks",
-    "spends money: buys blocks, with the project's tags",
-    _of("ec2", "PurchaseCapacityBlock"),
-    condition=_IS_MADE_OURS,
-)
-_TAG_BLOCKS = Grant(
-    "TagBlocks",
-    "tags blocks that are just bought",
-    _of("ec2", "CreateTags"),
-    condition={"StringEquals": {"ec2:CreateAction": "PurchaseCapacityBlock"}},
-)
-_EXTEND = Grant(
-    "ExtendBlocks",
-    "spends money: buys more time",
-    _of("ec2", "DescribeCapacityBlockExtensionOfferings", "PurchaseCapacityBlockExtension"),
-)
-_CANCEL = Grant("CancelReservations", "cancels what can be", _of("ec2", "CancelCapacityReservation"))
-_FIND_SUBNETS = Grant(
-    "FindSubnets",
-    "a subnet in the block's zone, with a way out",
-    _of("ec2", "DescribeRouteTables", "DescribeSubnets", "DescribeVpcEndpoints", "DescribeVpcs"),
-)
-_READ_IMAGE = Grant("ReadImage", "the newest Neuron AMI", _of("ssm", "GetParameter"), ("{ami}",))
-_READ_SAVED = Grant(
-    "ReadSavedBlock", "the block in Parameter Store", _of("ssm", "GetParameter", "GetParameters"), _SAVED_PARAMETERS
-)
-_SAVE_BLOCK = Grant(
-    "SaveBlock",
-    "keeps a block in Parameter Store, or puts back what was there",
-    _of("ssm", "PutParameter", "AddTagsToResource", "DeleteParameter"),
-    _SAVED_PARAMETERS,
-)
-_KEEP_SAVED = Grant(
-    "KeepSavedBlock",
-    "the block in Parameter Store, and the next one in its place",
-    (*_READ_SAVED.actions, *_SAVE_BLOCK.actions),
-    _SAVED_PARAMETERS,
-)
+def _ec2(*kinds: str) -> tuple[str, ...]:
+    return tuple(f"arn:aws:ec2:*:*:{kind}/*" for kind in kinds)
 
-_MAKE_BUCKET = Grant(
-    "MakeStateBucket",
-    "makes the bucket for Terraform's state, and puts its settings right",
-    _of(
-        "s3",
-        "CreateBucket",
-        "ListBucket",
-        "GetBucketPublicAccessBlock",
-        "PutBucketPublicAccessBlock",
-        "GetBucketOwnershipControls",
-        "PutBucketOwnershipControls",
-        "GetBucketPolicy",
-        "PutBucketPolicy",
-        "GetEncryptionConfiguration",
-        "PutEncryptionConfiguration",
-        "GetBucketVersioning",
-        "PutBucketVersioning",
-        "GetBucketTagging",
-        "PutBucketTagging",
-    ),
-    (_BUCKET,),
-    _IN_THIS_ACCOUNT,
-)
-_READ_STATE = Grant(
-    "ReadState",
-    "what Terraform has made",
-    _of("s3", "ListBucket", "GetObject"),
-    (_BUCKET, _STATES),
-    _IN_THIS_ACCOUNT,
-)
-_WRITE_STATE = Grant(
-    "WriteState",
-    "keeps what Terraform has made, and locks it",
-    _of("s3", "PutObject"),
-    (_STATES,),
-    _IN_THIS_ACCOUNT,
-)
-_UNLOCK_STATE = Grant(
-    "UnlockState",
-    "gives the lock back",
-    _of("s3", "DeleteObject"),
-    (f"{_STATES}.tflock",),
-    _IN_THIS_ACCOUNT,
-)
 
-_SEE_MACHINE = Grant(
-    "SeeMachine",
-    "the machine and what it consists of, as Terraform compares them",
-    _of(
-        "ec2",
-        "DescribeImages",
-        "DescribeInstanceAttribute",
-        "DescribeInstanceCreditSpecifications",
-        "DescribeInstances",
-        "DescribeInstanceTypes",
-        "DescribeLaunchTemplates",
-        "DescribeLaunchTemplateVersions",
-        "DescribeNetworkInterfaces",
-        "DescribeSecurityGroups",
-        "DescribeSubnets",
-        "DescribeTags",
-        "DescribeVolumes",
-        "DescribeVolumesModifications",
-        "DescribeVpcs",
-        "GetInstanceUefiData",  # the provider asks for it with every AMI it looks up
-    ),
-)
-_MAKE_MACHINE = Grant(
-    "MakeMachine",
-    "starts the machine and makes its security group, launch template and volumes, with the project's tags",
-    _of("ec2", "CreateLaunchTemplate", "CreateSecurityGroup", "CreateVolume", "RunInstances"),
-    tuple(f"arn:aws:ec2:*:*:{kind}/*" for kind in ("instance", "launch-template", "security-group", "volume")),
-    _IS_MADE_OURS,
-)
-_USE_NETWORK = Grant(
-    "UseNetwork",
-    "what a machine is started from and where",
-    _of("ec2", "CreateSecurityGroup", "RunInstances"),
-    tuple(
-        f"arn:aws:ec2:*:*:{kind}/*"
-        for kind in ("capacity-reservation", "image", "network-interface", "snapshot", "subnet", "vpc")
-    ),
-)
-_TAG_NEW = Grant(
-    "TagNew",
-    "tags what is just made, and nothing else",
-    _of("ec2", "CreateTags"),
-    condition={
-        "StringEquals": {
-            "ec2:CreateAction": ["CreateLaunchTemplate", "CreateSecurityGroup", "CreateVolume", "RunInstances"]
-        }
-    },
-)
-_TRY_LAUNCH = Grant(
-    "TryLaunch",
-    "whether you may launch a machine with the project's tags, asked by a dry run",
-    _of("ec2", "RunInstances"),
-    tuple(f"arn:aws:ec2:*:*:{kind}/*" for kind in ("instance", "volume")),
-    _IS_MADE_OURS,
-)
-_TRY_NETWORK = Grant(
-    "TryNetwork",
-    "the same, for what it is started from and where",
-    _of("ec2", "RunInstances"),
-    tuple(
-        f"arn:aws:ec2:*:*:{kind}/*" for kind in ("image", "network-interface", "security-group", "snapshot", "subnet")
-    ),
-)
-_TRY_TAGS = Grant(
-    "TryTags",
-    "the same, for its tags",
-    _of("ec2", "CreateTags"),
-    condition={"StringEquals": {"ec2:CreateAction": ["RunInstances"]}},
-)
-_SEE_IMAGE = Grant("SeeImage", "the AMI's root device", _of("ec2", "DescribeImages"))
-_CHECK_LAUNCH = (_READ_IMAGE, _SEE_IMAGE, _SEE_ROOM, _FIND_SUBNETS, _TRY_LAUNCH, _TRY_NETWORK, _TRY_TAGS)
-_CHANGE_MACHINE = Grant(
-    "ChangeMachine",
-    "starts from the project's template, and changes what has the project's tags",
-    _of(
-        "ec2",
-        "AttachVolume",
-        "AuthorizeSecurityGroupEgress",
-        "AuthorizeSecurityGroupIngress",
-        "CreateLaunchTemplateVersion",
-        "CreateTags",
-        "DeleteTags",
-        "ModifyInstanceMetadataOptions",
-        "ModifyLaunchTemplate",
-        "ModifyVolume",
-        "RunInstances",
-        "StartInstances",
-    ),
-    condition=_IS_OURS,
-)
-_REMOVE_MACHINE = Grant(
-    "RemoveMachine",
-    "ends the machine and removes the rest, where it has the project's tags",
-    _of(
-        "ec2",
-        "DeleteLaunchTemplate",
-        "DeleteSecurityGroup",
-        "DeleteVolume",
-        "DetachVolume",
-        "ModifyInstanceAttribute",
-        "RevokeSecurityGroupEgress",
-        "RevokeSecurityGroupIngress",
-        "StopInstances",
-        "TerminateInstances",
-    ),
-    condition=_IS_OURS,
-)
-_SEE_ROLE = Grant(
-    "SeeRole",
-    "the machine's role",
-    _of(
-        "iam",
-        "GetInstanceProfile",
-        "GetRole",
-        "GetRolePolicy",
-        "ListAttachedRolePolicies",
-        "ListInstanceProfilesForRole",
-        "ListRolePolicies",
-    ),
-    (_ROLES, _PROFILES),
-)
-_MAKE_ROLE = Grant(
-    "MakeRole",
-    "makes the machine's role",
-    _of(
-        "iam",
-        "AddRoleToInstanceProfile",
-        "CreateInstanceProfile",
-        "CreateRole",
-        "TagInstanceProfile",
-        "TagRole",
-        "UntagInstanceProfile",
-        "UntagRole",
-        "UpdateAssumeRolePolicy",
-        "UpdateRole",
-        "UpdateRoleDescription",
-    ),
-    (_ROLES, _PROFILES),
-)
-_PASS_ROLE = Grant(
-    "PassRole",
-    "gives the machine its role, and no other one, to no other service",
-    _of("iam", "PassRole"),
-    (_ROLES,),
-    {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
-)
-_LET_IT_BE_MANAGED = Grant(
-    "LetSystemsManagerIn",
-    "lets the machine be managed and read its secret; IAM cannot limit what such a policy says",
-    _of("iam", "DeleteRolePolicy", "PutRolePolicy"),
-    (_ROLES,),
-)
-_LEAVE_EARLIER_POLICY = Grant(
-    "LeaveEarlierPolicy",
-    "takes away the policy that earlier versions attached to the machine's role",
-    _of("iam", "DetachRolePolicy"),
-    (_ROLES,),
-    _ONLY_SESSION_MANAGER,
-)
-_REMOVE_ROLE = Grant(
-    "RemoveRole",
-    "removes the machine's role",
-    _of("iam", "DeleteInstanceProfile", "DeleteRole", "RemoveRoleFromInstanceProfile"),
-    (_ROLES, _PROFILES),
-)
-_SEE_REMAINS = Grant(
-    "SeeRemains",
-    "what a deploy that was killed may have left: asked for by destroy, which can do without",
-    _of("iam", "ListInstanceProfiles", "ListRoles"),
-)
-_READ_SECRET = Grant(
-    "ReadPassword",
-    "the password Terraform made; for a secret of your own (setup --secret-arn), name that one instead",
-    _of("secretsmanager", "GetSecretValue"),
-    _SECRETS,
-)
-_SEE_VERSION = Grant(
-    "SeePasswordVersion",
-    "which version of the password is in force: the machine reads it by itself",
-    _of("secretsmanager", "DescribeSecret"),
-    _SECRETS,
-)
-_CHANGE_PASSWORD = Grant(
-    "ChangePassword",
-    "another password: setup --password, --random-password",
-    _of("secretsmanager", "PutSecretValue", "UpdateSecretVersionStage"),
-    _SECRETS,
-)
-_FIND_VERSIONS = Grant(
-    "SeeSecretVersions",
-    "versions of what a task file's secrets refer to, to see a change; can be done without",
-    ("secretsmanager:DescribeSecret", "ssm:DescribeParameters"),
-)
-_MAKE_PASSWORD = Grant(
-    "MakePassword", "a random password, made by Secrets Manager", _of("secretsmanager", "GetRandomPassword")
-)
-_SEE_SECRET = Grant(
-    "SeeSecret",
-    "the password's secret, as Terraform compares it",
-    _of("secretsmanager", "DescribeSecret", "GetResourcePolicy", "GetSecretValue", "ListSecretVersionIds"),
-    _SECRETS,
-)
-_MAKE_SECRET = Grant(
-    "MakeSecret",
-    "makes the password's secret",
-    _of(
-        "secretsmanager",
-        "CreateSecret",
-        "PutSecretValue",
-        "TagResource",
-        "UntagResource",
-        "UpdateSecret",
-    ),
-    _SECRETS,
-)
-_REMOVE_SECRET = Grant(
-    "RemoveSecret", "removes it", _of("secretsmanager", "DeleteSecret", "UpdateSecretVersionStage"), _SECRETS
-)
+def _grant(
+    name: str, why: str, resources: tuple[str, ...] = ("*",), condition: _Condition | None = None, **actions: str
+) -> Grant:
+    """A grant of `actions`: by service, operations separated by spaces."""
+    names = tuple(f"{service}:{operation}" for service, text in actions.items() for operation in text.split())
+    return Grant(name, why, names, resources, condition or {})
 
-_SEE_COMMANDS = Grant(
-    "SeeCommands",
-    "whether Systems Manager reaches the machine, and what commands did there",
-    _of("ssm", "DescribeInstanceInformation", "GetCommandInvocation", "ListCommandInvocations", "ListCommands"),
-)
-_FIND_DOCUMENTS = Grant("FindSetupDocuments", "old documents of ours", _of("ssm", "ListDocuments"))
-_SEE_WHY_UNREACHED = Grant(
-    "SeeWhyUnreached",
-    "what a machine lacks that Systems Manager does not reach: asked for only then, and each can be done without",
-    (
-        *_of("ec2", "DescribeInstances", "DescribeRouteTables", "DescribeSecurityGroups", "DescribeVpcEndpoints"),
-        *_of("iam", "GetInstanceProfile", "GetPolicy", "GetPolicyVersion", "GetRolePolicy"),
-        *_of("iam", "ListAttachedRolePolicies", "ListRolePolicies"),
-        *_of("ssm", "GetServiceSetting"),
+
+_BLOCK_GRANTS = (
+    _grant("SeeRegions", "lists the account's regions", ec2="DescribeRegions"),
+    _grant("SeeAccountAlias", "the account's name in questions about money; optional", iam="ListAccountAliases"),
+    _grant("SeeOfferings", "searches Capacity Block offerings", ec2="DescribeCapacityBlockOfferings"),
+    _grant("SeeBlocks", "lists your Capacity Blocks", ec2="DescribeCapacityReservations"),
+    _grant("SeeHealth", "the health of blocks", ec2="DescribeCapacityBlockStatus"),
+    _grant("SeeInstances", "lists instances", ec2="DescribeInstances"),
+    _grant("SeeExtensions", "the extensions of blocks", ec2="DescribeCapacityBlockExtensionHistory"),
+    _grant(
+        "BuyBlocks",
+        "spends money: buys blocks, with the project's tags",
+        condition=_CREATED_WITH_TAG,
+        ec2="PurchaseCapacityBlock",
+    ),
+    _grant("TagBlocks", "tags blocks when bought", condition=_tagged_by("PurchaseCapacityBlock"), ec2="CreateTags"),
+    _grant(
+        "ExtendBlocks",
+        "spends money: extends blocks",
+        ec2="DescribeCapacityBlockExtensionOfferings PurchaseCapacityBlockExtension",
+    ),
+    _grant("CancelReservations", "cancels reservations", ec2="CancelCapacityReservation"),
+    _grant("ReadSavedBlock", "reads the saved block", _BLOCK_PARAMETERS, ssm="GetParameter GetParameters"),
+    _grant(
+        "SaveBlock",
+        "saves a block in Parameter Store",
+        _BLOCK_PARAMETERS,
+        ssm="PutParameter AddTagsToResource DeleteParameter",
+    ),
+    _grant(
+        "KeepSavedBlock",
+        "reads the saved block, and replaces it with the next one",
+        _BLOCK_PARAMETERS,
+        ssm="GetParameter GetParameters PutParameter AddTagsToResource DeleteParameter",
     ),
 )
-_MAKE_DOCUMENTS = Grant(
-    "MakeSetupDocuments",
-    "the tasks as command documents, with the project's tags",
-    _of("ssm", "AddTagsToResource", "CreateDocument"),
-    _DOCUMENTS,
-    _IS_MADE_OURS,
+_LAUNCH_GRANTS = (
+    _grant(
+        "SeeRoom",
+        "where a type is offered, and the account's quota for it",
+        ec2="DescribeInstanceTypeOfferings DescribeInstanceTypes",
+        servicequotas="GetServiceQuota",
+    ),
+    _grant("SeePrices", "the price of an on-demand launch; optional", pricing="GetProducts"),
+    _grant(
+        "FindSubnets",
+        "finds a subnet that reaches Systems Manager",
+        ec2="DescribeRouteTables DescribeSubnets DescribeVpcEndpoints DescribeVpcs",
+    ),
+    _grant("ReadImage", "the newest Neuron AMI", _IMAGE_PARAMETERS, ssm="GetParameter"),
+    _grant("SeeImage", "the AMI's root device", ec2="DescribeImages"),
+    _grant(
+        "TryLaunch",
+        "tests by a dry run whether a launch is allowed",
+        _ec2("instance", "volume"),
+        _CREATED_WITH_TAG,
+        ec2="RunInstances",
+    ),
+    _grant(
+        "TryNetwork",
+        "the same, for what the launch uses",
+        _ec2("image", "network-interface", "security-group", "snapshot", "subnet"),
+        ec2="RunInstances",
+    ),
+    _grant("TryTags", "the same, for its tags", condition=_tagged_by("RunInstances"), ec2="CreateTags"),
 )
-_REMOVE_DOCUMENTS = Grant(
-    "RemoveSetupDocuments",
-    "removes them when their run has ended",
-    _of("ssm", "DeleteDocument", "DescribeDocument"),
-    _DOCUMENTS,
+_STATE_GRANTS = (
+    _grant(
+        "MakeStateBucket",
+        "creates the bucket for Terraform's state, and corrects its settings",
+        (_BUCKET,),
+        _IN_THIS_ACCOUNT,
+        s3="CreateBucket ListBucket GetBucketPublicAccessBlock PutBucketPublicAccessBlock GetBucketOwnershipControls"
+        " PutBucketOwnershipControls GetBucketPolicy PutBucketPolicy GetEncryptionConfiguration"
+        " PutEncryptionConfiguration GetBucketVersioning PutBucketVersioning GetBucketTagging PutBucketTagging",
+    ),
+    _grant("ReadState", "reads Terraform's state", (_BUCKET, _STATES), _IN_THIS_ACCOUNT, s3="ListBucket GetObject"),
+    _grant("WriteState", "writes and locks Terraform's state", (_STATES,), _IN_THIS_ACCOUNT, s3="PutObject"),
+    _grant("UnlockState", "releases the lock", (f"{_STATES}.tflock",), _IN_THIS_ACCOUNT, s3="DeleteObject"),
 )
-_CANCEL_COMMANDS = Grant("CancelSetup", "stops what is under way: --cancel", _of("ssm", "CancelCommand"))
-_RUN = Grant("RunSetup", "runs the tasks", _of("ssm", "SendCommand"), _DOCUMENTS)
-_RUN_SCRIPTS = Grant(
-    "RunScripts",
-    "tasks one by one, where documents may not be made, and reads logs: runs anything",
-    _of("ssm", "SendCommand"),
-    (_RUN_SHELL_SCRIPT,),
+_DEPLOY_GRANTS = (
+    _grant(
+        "SeeMachine",
+        "what Terraform compares: the instance and its parts",
+        # The provider reads the UEFI data of every AMI that it looks up.
+        ec2="DescribeImages DescribeInstanceAttribute DescribeInstanceCreditSpecifications DescribeInstances"
+        " DescribeInstanceTypes DescribeLaunchTemplates DescribeLaunchTemplateVersions DescribeNetworkInterfaces"
+        " DescribeSecurityGroups DescribeSubnets DescribeTags DescribeVolumes DescribeVolumesModifications DescribeVpcs"
+        " GetInstanceUefiData",
+    ),
+    _grant(
+        "MakeMachine",
+        "launches the instance and creates its security group, launch template and volumes, with the project's tags",
+        _ec2("instance", "launch-template", "security-group", "volume"),
+        _CREATED_WITH_TAG,
+        ec2="CreateLaunchTemplate CreateSecurityGroup CreateVolume RunInstances",
+    ),
+    _grant(
+        "UseNetwork",
+        "what a launch uses",
+        _ec2("capacity-reservation", "image", "network-interface", "snapshot", "subnet", "vpc"),
+        ec2="CreateSecurityGroup RunInstances",
+    ),
+    _grant(
+        "TagNew",
+        "tags resources when created, and only then",
+        condition=_tagged_by("CreateLaunchTemplate", "CreateSecurityGroup", "CreateVolume", "RunInstances"),
+        ec2="CreateTags",
+    ),
+    _grant(
+        "ChangeMachine",
+        "launches from the project's template, and changes resources with the project's tags",
+        condition=_HAS_TAG,
+        ec2="AttachVolume AuthorizeSecurityGroupEgress AuthorizeSecurityGroupIngress CreateLaunchTemplateVersion"
+        " CreateTags DeleteTags ModifyInstanceMetadataOptions ModifyLaunchTemplate ModifyVolume RunInstances"
+        " StartInstances",
+    ),
+    _grant(
+        "RemoveMachine",
+        "terminates the instance and deletes its parts, if they have the project's tags",
+        condition=_HAS_TAG,
+        ec2="DeleteLaunchTemplate DeleteSecurityGroup DeleteVolume DetachVolume ModifyInstanceAttribute"
+        " RevokeSecurityGroupEgress RevokeSecurityGroupIngress StopInstances TerminateInstances",
+    ),
+    _grant(
+        "SeeRole",
+        "the instance's role",
+        _ROLES_AND_PROFILES,
+        iam="GetInstanceProfile GetRole GetRolePolicy ListAttachedRolePolicies ListInstanceProfilesForRole"
+        " ListRolePolicies",
+    ),
+    _grant(
+        "MakeRole",
+        "creates the instance's role",
+        _ROLES_AND_PROFILES,
+        iam="AddRoleToInstanceProfile CreateInstanceProfile CreateRole TagInstanceProfile TagRole"
+        " UntagInstanceProfile UntagRole UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription",
+    ),
+    _grant(
+        "PassRole",
+        "gives the instance its role, and no other role to no other service",
+        _ROLES,
+        {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
+        iam="PassRole",
+    ),
+    _grant(
+        "LetSystemsManagerIn",
+        "lets the instance use Systems Manager and read its secret; IAM cannot limit what such a policy allows",
+        _ROLES,
+        iam="DeleteRolePolicy PutRolePolicy",
+    ),
+    _grant(
+        "LeaveEarlierPolicy",
+        "detaches the policy that earlier versions attached to the instance's role",
+        _ROLES,
+        {"ArnEquals": {"iam:PolicyARN": "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"}},
+        iam="DetachRolePolicy",
+    ),
+    _grant(
+        "RemoveRole",
+        "deletes the instance's role",
+        _ROLES_AND_PROFILES,
+        iam="DeleteInstanceProfile DeleteRole RemoveRoleFromInstanceProfile",
+    ),
+    _grant(
+        "SeeRemains",
+        "finds orphans of a killed deploy; optional, for destroy",
+        iam="ListInstanceProfiles ListRoles",
+    ),
+    _grant("SeeOpenings", "who may connect to the instance", ec2="DescribeSecurityGroups"),
+    _grant("SeeVolumes", "data volumes", ec2="DescribeVolumes"),
 )
-_ON_MACHINES = Grant(
-    "OnMachines",
-    "on machines with the project's tags, as root; for others (setup -i), add their tag",
-    _of("ssm", "SendCommand"),
-    (*_INSTANCES, "arn:aws:ssm:*:*:managed-instance/*"),
-    _IS_OUR_MACHINE,
+_SECRET_GRANTS = (
+    _grant("FindSecret", "finds the secret by its tags", secretsmanager="ListSecrets"),
+    _grant(
+        "SeeSecret",
+        "what Terraform compares: the secret of the password",
+        _SECRETS,
+        secretsmanager="DescribeSecret GetResourcePolicy GetSecretValue ListSecretVersionIds",
+    ),
+    _grant(
+        "MakeSecret",
+        "creates the secret",
+        _SECRETS,
+        secretsmanager="CreateSecret PutSecretValue TagResource UntagResource UpdateSecret",
+    ),
+    _grant("RemoveSecret", "deletes the secret", _SECRETS, secretsmanager="DeleteSecret UpdateSecretVersionStage"),
+    _grant("MakePassword", "generates a random password", secretsmanager="GetRandomPassword"),
+    _grant(
+        "ReadPassword",
+        "reads the password; for setup --secret-arn, name that secret instead",
+        _SECRETS,
+        secretsmanager="GetSecretValue",
+    ),
+    _grant(
+        "SeePasswordVersion",
+        "which version of the password is current; the instance reads it itself",
+        _SECRETS,
+        secretsmanager="DescribeSecret",
+    ),
+    _grant(
+        "ChangePassword",
+        "changes the password: setup --password, --random-password",
+        _SECRETS,
+        secretsmanager="PutSecretValue UpdateSecretVersionStage",
+    ),
+    _grant(
+        "SeeSecretVersions",
+        "detects changes of the secrets that a task file refers to; optional",
+        secretsmanager="DescribeSecret",
+        ssm="DescribeParameters",
+    ),
 )
-_FORWARD = Grant(
-    "ForwardPorts",
-    "the way to the editor on machines with the project's tags: aws ssm start-session",
-    _of("ssm", "StartSession"),
-    _INSTANCES,
-    {**_IS_OUR_MACHINE, "BoolIfExists": {"ssm:SessionDocumentAccessCheck": "true"}},
+_SETUP_GRANTS = (
+    _grant(
+        "SeeCommands",
+        "whether Systems Manager reaches the instance, and the results of commands",
+        ssm="DescribeInstanceInformation GetCommandInvocation ListCommandInvocations ListCommands",
+    ),
+    _grant(
+        "SeeWhyUnreached",
+        "why Systems Manager does not reach an instance; called only then, each optional",
+        ec2="DescribeInstances DescribeRouteTables DescribeSecurityGroups DescribeVpcEndpoints",
+        iam="GetInstanceProfile GetPolicy GetPolicyVersion GetRolePolicy ListAttachedRolePolicies ListRolePolicies",
+        ssm="GetServiceSetting",
+    ),
+    _grant("FindSetupDocuments", "lists the project's command documents", ssm="ListDocuments"),
+    _grant(
+        "MakeSetupDocuments",
+        "creates command documents of the tasks, with the project's tags",
+        _DOCUMENTS,
+        _CREATED_WITH_TAG,
+        ssm="AddTagsToResource CreateDocument",
+    ),
+    _grant(
+        "RemoveSetupDocuments",
+        "deletes them when their run has ended",
+        _DOCUMENTS,
+        ssm="DeleteDocument DescribeDocument",
+    ),
+    _grant("CancelSetup", "cancels a run: --cancel", ssm="CancelCommand"),
+    _grant("RunSetup", "runs the tasks", _DOCUMENTS, ssm="SendCommand"),
+    _grant(
+        "RunScripts",
+        "runs any script: tasks where documents may not be created, and reading logs",
+        (f"arn:aws:ssm:*::document/{RUN_SHELL_SCRIPT}",),
+        ssm="SendCommand",
+    ),
+    _grant(
+        "OnMachines",
+        "runs commands as root on instances with the project's tags; for others (setup -i), add their tag",
+        (*_INSTANCES, "arn:aws:ssm:*:*:managed-instance/*"),
+        _INSTANCE_HAS_TAG,
+        ssm="SendCommand",
+    ),
+    _grant(
+        "ForwardPorts",
+        "forwards the editor's port from instances with the project's tags: aws ssm start-session",
+        _INSTANCES,
+        {**_INSTANCE_HAS_TAG, "BoolIfExists": {"ssm:SessionDocumentAccessCheck": "true"}},
+        ssm="StartSession",
+    ),
+    _grant(
+        "ForwardOnly",
+        "with the document that forwards a port: no shell",
+        ("arn:aws:ssm:*:*:document/AWS-StartPortForwardingSession",),
+        ssm="StartSession",
+    ),
+    _grant(
+        "OwnSessions",
+        "your own sessions only",
+        ("arn:aws:ssm:*:*:session/${{aws:userid}}-*",),
+        ssm="ResumeSession TerminateSession",
+        ssmmessages="OpenDataChannel",
+    ),
 )
-_FORWARD_ONLY = Grant(
-    "ForwardOnly",
-    "by the document that forwards a port: no shell",
-    _of("ssm", "StartSession"),
-    ("arn:aws:ssm:*:*:document/AWS-StartPortForwardingSession",),
-)
-_OWN_SESSIONS = Grant(
-    "OwnSessions",
-    "sessions of your own only",
-    ("ssm:ResumeSession", "ssm:TerminateSession", "ssmmessages:OpenDataChannel"),
-    ("arn:aws:ssm:*:*:session/${{aws:userid}}-*",),
-)
+_GRANTS = {
+    grant.name: grant
+    for grant in (
+        *(*_BLOCK_GRANTS, *_LAUNCH_GRANTS, *_STATE_GRANTS),
+        *(*_DEPLOY_GRANTS, *_SECRET_GRANTS, *_SETUP_GRANTS),
+    )
+}
 
-_REACH = (_FORWARD, _FORWARD_ONLY, _OWN_SESSIONS)
-_CLEAR = (_FIND_DOCUMENTS, _SEE_COMMANDS, _REMOVE_DOCUMENTS)
-_SET_UP = (_SEE_WHY_UNREACHED, *_CLEAR, _MAKE_DOCUMENTS, _RUN, _ON_MACHINES)
-_INFO = (_READ_STATE, _SEE_INSTANCES, _SEE_BLOCKS)
-# Where there is no state at hand.
-_FIND_SECRET = Grant("FindSecret", "the secret by its tags", _of("secretsmanager", "ListSecrets"))
-_FIND = (_SEE_VOLUMES, _FIND_SECRET)
-_PLAN = (_READ_STATE, _WRITE_STATE, _UNLOCK_STATE, _READ_SAVED, _READ_IMAGE, _MAKE_PASSWORD)
-_SEE = (_SEE_MACHINE, _SEE_ROLE, _SEE_SECRET)
-_MAKE = (
-    _MAKE_MACHINE,
-    _USE_NETWORK,
-    _TAG_NEW,
-    _CHANGE_MACHINE,
-    _PASS_ROLE,
-    _MAKE_ROLE,
-    _LET_IT_BE_MANAGED,
-    _MAKE_SECRET,
-)
-_REMOVE = (_REMOVE_MACHINE, _REMOVE_ROLE, _LET_IT_BE_MANAGED, _LEAVE_EARLIER_POLICY, _REMOVE_SECRET)
+
+def _named(*names: str) -> tuple[Grant, ...]:
+    """The grants of these names, separated by spaces."""
+    return tuple(_GRANTS[name] for name in " ".join(names).split())
+
+
+_CHECK_LAUNCH = "ReadImage SeeImage SeeRoom FindSubnets TryLaunch TryNetwork TryTags"
+_FORWARD = "ForwardPorts ForwardOnly OwnSessions"
+_DELETE_DOCUMENTS = "FindSetupDocuments SeeCommands RemoveSetupDocuments"
+_SET_UP = f"SeeWhyUnreached {_DELETE_DOCUMENTS} MakeSetupDocuments RunSetup OnMachines"
+_INFO = "ReadState SeeInstances SeeBlocks SeeVolumes FindSecret"
+_STATE = "ReadState WriteState UnlockState"
+_COMPARE = "SeeMachine SeeRole SeeSecret"
+_CREATE = "MakeMachine UseNetwork TagNew ChangeMachine PassRole MakeRole LetSystemsManagerIn MakeSecret"
+_REMOVE = "RemoveMachine RemoveRole LetSystemsManagerIn LeaveEarlierPolicy RemoveSecret"
 
 NEEDED: Mapping[str, tuple[Grant, ...]] = {
-    "cb.search": (_SEE_REGIONS, _SEE_OFFERINGS),
-    "cb.purchase": (
-        _SEE_ALIAS,
-        _SEE_OFFERINGS,
-        _SEE_BLOCKS,
-        _BUY,
-        _TAG_BLOCKS,
-        *_CHECK_LAUNCH,
-        _READ_SAVED,
-        _SAVE_BLOCK,
+    "cb.search": _named("SeeRegions SeeOfferings"),
+    "cb.purchase": _named(
+        "SeeAccountAlias SeeOfferings SeeBlocks BuyBlocks TagBlocks", _CHECK_LAUNCH, "ReadSavedBlock SaveBlock"
     ),
-    "cb.extend": (_SEE_ALIAS, _SEE_BLOCKS, _SEE_EXTENSIONS, _EXTEND, _READ_SAVED, _SAVE_BLOCK),
-    "cb.list": (_SEE_BLOCKS, _SEE_INSTANCES, _SEE_HEALTH),
-    "cb.describe": (_SEE_BLOCKS, _SEE_INSTANCES, _SEE_HEALTH, _SEE_EXTENSIONS),
-    "cb.wait": (_SEE_BLOCKS, _READ_SAVED),
-    "cb.cancel": (_SEE_BLOCKS, _SEE_EXTENSIONS, _CANCEL),
-    "cb.save-params": (_SEE_BLOCKS, _FIND_SUBNETS, _READ_SAVED, _SAVE_BLOCK),
-    "cb.load-params": (_READ_SAVED,),
-    "bootstrap": (_MAKE_BUCKET,),
-    "deploy": (
-        # The rest of what a look before the launch needs is in these as well.
-        *(_SEE_ALIAS, _READ_STATE, _WRITE_STATE, _UNLOCK_STATE, _KEEP_SAVED, _READ_IMAGE, _MAKE_PASSWORD),
-        *(_SEE_BLOCKS, _SEE_ROOM, _SEE_PRICES),
-        *(*_SEE, *_MAKE, *_REMOVE, *_SET_UP, *_REACH),
-        *(_SEE_REMAINS, _FIND_SECRET),  # --destroy
+    "cb.extend": _named("SeeAccountAlias SeeBlocks SeeExtensions ExtendBlocks ReadSavedBlock SaveBlock"),
+    "cb.list": _named("SeeBlocks SeeInstances SeeHealth"),
+    "cb.describe": _named("SeeBlocks SeeInstances SeeHealth SeeExtensions"),
+    "cb.wait": _named("SeeBlocks ReadSavedBlock"),
+    "cb.cancel": _named("SeeBlocks SeeExtensions CancelReservations"),
+    "cb.save-params": _named("SeeBlocks FindSubnets ReadSavedBlock SaveBlock"),
+    "cb.load-params": _named("ReadSavedBlock"),
+    "bootstrap": _named("MakeStateBucket"),
+    "deploy": _named(
+        # The checks before the launch need more, which the other grants include.
+        f"SeeAccountAlias {_STATE} KeepSavedBlock ReadImage MakePassword SeeBlocks SeeRoom SeePrices",
+        *(_COMPARE, _CREATE, _REMOVE, _SET_UP, _FORWARD),
+        "SeeRemains FindSecret",  # --destroy
     ),
-    "info": (*_INFO, *_FIND, _SEE_OPENINGS, *_REACH),
-    "password": (*_INFO, *_FIND, _READ_SECRET),
-    "destroy": (_SEE_ALIAS, *_PLAN, *_SEE, *_REMOVE, *_CLEAR, _SEE_REMAINS, _FIND_SECRET),
-    "setup": (
-        *(*_INFO, *_FIND, _SEE_OPENINGS, _READ_SECRET, _SEE_VERSION, _CHANGE_PASSWORD),
-        *(*_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
+    "info": _named(_INFO, "SeeOpenings", _FORWARD),
+    "password": _named(_INFO, "ReadPassword"),
+    "destroy": _named(
+        f"SeeAccountAlias {_STATE} ReadSavedBlock ReadImage MakePassword",
+        *(_COMPARE, _REMOVE, _DELETE_DOCUMENTS),
+        "SeeRemains FindSecret",
     ),
-    "setup.logs": (*_INFO, *_FIND, _SEE_COMMANDS, _RUN_SCRIPTS, _ON_MACHINES),
-    "run-tasks": (*_INFO, *_FIND, _FIND_VERSIONS, *_SET_UP, _RUN_SCRIPTS, _CANCEL_COMMANDS),
-    "doctor": (_SEE_REGIONS, *_CHECK_LAUNCH),
+    "setup": _named(
+        *(_INFO, "SeeOpenings ReadPassword SeePasswordVersion ChangePassword"),
+        *(_SET_UP, "RunScripts CancelSetup"),
+    ),
+    "setup.logs": _named(_INFO, "SeeCommands RunScripts OnMachines"),
+    "run-tasks": _named(_INFO, "SeeSecretVersions", _SET_UP, "RunScripts CancelSetup"),
+    "doctor": _named("SeeRegions", _CHECK_LAUNCH),
     "rehearse": (),
 }
-"""By command, as `invoke` names it. A command that calls nothing in AWS has nothing."""
+"""The grants of each command, by its name in `invoke`."""
 
 
 def needed_by(commands: Iterable[str]) -> tuple[Grant, ...]:
-    """What these commands, of `NEEDED`, need together: each grant once."""
+    """The grants that these commands, of `NEEDED`, need together, without duplicates."""
     return tuple({grant.name: grant for command in commands for grant in NEEDED[command]}.values())

@@ -1,6 +1,6 @@
-"""The programs beside Python: whether they are there, run, and are new enough.
+"""Checks of the programs other than Python: installed, working, and new enough.
 
-Whatever a program does, it is waited for some seconds only; one that is given up is ended with all it has started.
+Each program gets some seconds to print its version; after that it is killed with its child processes.
 """
 
 from __future__ import annotations
@@ -18,52 +18,49 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torchneuron.core import versions
-from torchneuron.doctor.finding import Finding, Verdict
+from torchneuron.doctor.findings import Finding, Verdict
 
 SECONDS = 10.0
-"""How long a program may take to tell its version: cdktf starts Node for it, which takes a busy machine a while."""
+"""How long a program may take to print its version: cdktf starts Node for it, which is slow on a busy machine."""
 _NODE_PROGRAMS = Path(__file__).resolve().parents[2] / "node_modules" / ".bin"
-# Terraform and cdktf would ask their maker for newer releases.
-_NO_NEWS = {"CHECKPOINT_DISABLE": "1", "DISABLE_VERSION_CHECK": "1"}
+# Keeps Terraform and cdktf from looking for newer releases.
+_NO_UPDATE_CHECK = {"CHECKPOINT_DISABLE": "1", "DISABLE_VERSION_CHECK": "1"}
 
 
 @dataclass(frozen=True)
 class Program:
-    """A program, the words that make it tell its version, and the oldest one that will do.
-
-    `needed` says whether the commands do without it; `why` what it is for, `remedy` where to get it.
-    """
+    """A program: the command that prints its version, its purpose, its remedy, and the oldest version that works."""
 
     name: str
-    words: tuple[str, ...]
+    command: tuple[str, ...]
     why: str
     remedy: str
-    needed: bool = False
-    least: tuple[int, ...] = ()
+    is_required: bool = False
+    minimum: tuple[int, ...] = ()
 
 
 PROGRAMS = (
     Program(
         "Terraform",
         ("terraform", "version"),
-        f"It deploys the machine, and keeps the password out of its state from {versions.MINIMUM_TERRAFORM} on.",
+        f"It deploys the instance; from {versions.MINIMUM_TERRAFORM} on it keeps the password out of its state.",
         f"Install Terraform {versions.MINIMUM_TERRAFORM} or newer: https://developer.hashicorp.com/terraform/install",
-        needed=True,
-        least=versions.numbers(versions.MINIMUM_TERRAFORM),
+        is_required=True,
+        minimum=versions.numbers(versions.MINIMUM_TERRAFORM),
     ),
     Program(
         "Node",
         ("node", "--version"),
-        "cdktf makes Terraform's configuration with it.",
+        "cdktf needs it to generate Terraform's configuration.",
         "Install Node 20 or newer: https://nodejs.org/en/download",
-        needed=True,
-        least=(20,),
+        is_required=True,
+        minimum=(20,),
     ),
     Program("cdktf-cli", ("cdktf", "--version"), "Only npx cdktf needs it; invoke deploy does not.", "make setup"),
     Program(
         "AWS CLI",
         ("aws", "--version"),
-        "It forwards the port of the editor: aws ssm start-session. Nothing else needs it.",
+        "aws ssm start-session forwards the editor's port; nothing else needs it.",
         "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html",
     ),
     Program(
@@ -75,50 +72,51 @@ PROGRAMS = (
 )
 
 
-def findings(programs: Sequence[Program] = PROGRAMS, *, seconds: float = SECONDS) -> list[Finding]:
-    """A finding for each program, in their order. All are asked at once."""
+def check_all(programs: Sequence[Program] = PROGRAMS, *, seconds: float = SECONDS) -> list[Finding]:
+    """A finding for each program, in their order. The checks run in parallel."""
     with ThreadPoolExecutor(max_workers=len(programs)) as pool:
         return list(pool.map(lambda program: check(program, seconds=seconds), programs))
 
 
 def check(program: Program, *, seconds: float = SECONDS) -> Finding:
-    """What is to be said of one program."""
-    found, good = _look_at(program, seconds)
-    if good:
+    """Whether a program is installed, works, and is new enough."""
+    found, is_ok = _version(program, seconds)
+    if is_ok:
         return Finding(program.name, found, Verdict.OK)
-    verdict = Verdict.MISSING if program.needed else Verdict.WARNING
+    verdict = Verdict.MISSING if program.is_required else Verdict.WARNING
     return Finding(program.name, found, verdict, f"{program.why}\n{program.remedy}")
 
 
-def _look_at(program: Program, seconds: float) -> tuple[str, bool]:
-    """What was found, and whether it will do."""
-    path = shutil.which(program.words[0]) or shutil.which(program.words[0], path=str(_NODE_PROGRAMS))
+def _version(program: Program, seconds: float) -> tuple[str, bool]:
+    """The version, or the problem, and whether the program can be used."""
+    name, *arguments = program.command
+    path = shutil.which(name) or shutil.which(name, path=str(_NODE_PROGRAMS))
     if path is None:
         return "not installed", False
     try:
-        status, told = _ask([path, *program.words[1:]], seconds)
+        status, output = _run([path, *arguments], seconds)
     except subprocess.TimeoutExpired:
         return f"no answer within {seconds:g} s", False
     except OSError as error:
         return f"does not run: {error.strerror or error}", False
-    version = re.search(r"\d+(\.\d+)+", told)
+    version = re.search(r"\d+(\.\d+)+", output)
     if status != 0 or not version:
-        lines = told.strip().splitlines()
+        lines = output.strip().splitlines()
         return f"does not run: {lines[-1] if lines else f'status {status}'}", False
-    if tuple(int(part) for part in version[0].split(".")) < program.least:
-        return f"{version[0]}; {'.'.join(map(str, program.least))} or newer is needed", False
+    if versions.numbers(version[0]) < program.minimum:
+        return f"{version[0]}; {'.'.join(map(str, program.minimum))} or newer is required", False
     return version[0], True
 
 
-def _ask(command: Sequence[str], seconds: float) -> tuple[int, str]:
-    """The exit status and all that was written. Raises OSError and subprocess.TimeoutExpired.
+def _run(command: Sequence[str], seconds: float) -> tuple[int, str]:
+    """The exit status and the output. Raises OSError and subprocess.TimeoutExpired.
 
-    Into a file, not a pipe: a child of a program that is killed would hold a pipe open, and us with it.
+    The output goes to a file: a child process of a killed program would keep a pipe open, and block the read.
     """
     with tempfile.TemporaryFile("w+", errors="replace") as output:
         process = subprocess.Popen(
             command,
-            env={**os.environ, **_NO_NEWS},
+            env={**os.environ, **_NO_UPDATE_CHECK},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -1,4 +1,4 @@
-"""This Python, and the packages that the commands import."""
+"""Checks of this Python, and of the packages that the commands import."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torchneuron.core import versions
-from torchneuron.doctor.finding import Finding, Verdict
+from torchneuron.doctor.findings import Finding, Verdict
 
 OLDEST, NEWEST = (3, 10), (3, 13)
 _REMEDY = 'make setup, and then:\nexport PATH="$PWD/.venv/bin:$PWD/node_modules/.bin:$PATH"'
@@ -18,9 +18,9 @@ _REMEDY = 'make setup, and then:\nexport PATH="$PWD/.venv/bin:$PWD/node_modules/
 
 @dataclass(frozen=True)
 class Package:
-    """A package by its name in `Pipfile`, the module it is imported as, and the one release that will do, if any.
+    """A package by its name in `Pipfile`, the module that it is imported as, and the required release, if any.
 
-    `starts_node`: importing it starts Node, for seconds; that it can be found has to do.
+    `starts_node`: importing it takes seconds because it starts Node, so it is only located.
     """
 
     name: str
@@ -43,29 +43,30 @@ PACKAGES = (
 )
 
 
-def version(now: tuple[int, ...] = sys.version_info[:3]) -> Finding:
-    """Whether this project runs, and is tested, on a Python of this version."""
-    found = ".".join(map(str, now))
+def version(current: tuple[int, ...] = sys.version_info[:3]) -> Finding:
+    """Whether the project runs, and is tested, on this version of Python."""
+    found = ".".join(map(str, current))
     oldest, newest = (".".join(map(str, limit)) for limit in (OLDEST, NEWEST))
     remedy = f"make clean && make setup PYTHON=python{newest}"
-    if now[:2] < OLDEST:
-        return Finding("Python", f"{found}; {oldest} or newer is needed", Verdict.MISSING, remedy)
-    if now[:2] > NEWEST:
+    if current[:2] < OLDEST:
+        return Finding("Python", f"{found}; {oldest} or newer is required", Verdict.MISSING, remedy)
+    if current[:2] > NEWEST:
         return Finding("Python", f"{found}; tested up to {newest}", Verdict.WARNING, remedy)
     return Finding("Python", found, Verdict.OK)
 
 
-def packages(wanted: Sequence[Package] = PACKAGES) -> Finding:
-    """Whether all the packages can be imported, in the releases that this project knows."""
-    wrong = [f"{one.name} {why}" for one in wanted if (why := _wrong_with(one))]
-    if wrong:
-        return Finding("Python packages", ", ".join(wrong), Verdict.MISSING, _REMEDY)
-    named = ", ".join(f"{one.name} {importlib.metadata.version(one.name)}" for one in wanted if one.release)
-    return Finding("Python packages", f"all {len(wanted)}; {named}" if named else f"all {len(wanted)}", Verdict.OK)
+def packages(required: Sequence[Package] = PACKAGES) -> Finding:
+    """Whether all packages can be imported, in the required releases."""
+    problems = [f"{package.name} {problem}" for package in required if (problem := _problem(package))]
+    if problems:
+        return Finding("Python packages", ", ".join(problems), Verdict.MISSING, _REMEDY)
+    pinned = [f"{package.name} {importlib.metadata.version(package.name)}" for package in required if package.release]
+    found = f"all {len(required)}" + (f"; {', '.join(pinned)}" if pinned else "")
+    return Finding("Python packages", found, Verdict.OK)
 
 
-def _wrong_with(package: Package) -> str:
-    """What is wrong with a package; nothing where it is well."""
+def _problem(package: Package) -> str:
+    """What is wrong with a package, empty if nothing."""
     try:
         installed = importlib.metadata.version(package.name)
         if not package.starts_node:
