@@ -7,7 +7,7 @@ can be set to have it run another one. But it loads the commands before it reads
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from invoke import Argument, Exit, ParseError, ParserContext, Program
 from invoke.main import program
@@ -21,7 +21,8 @@ class _Program(Program):  # type: ignore[misc] # Invoke's own types are not read
 
     def parse_tasks(self) -> None:
         given = set(self.argv[1:])
-        self.core.unparsed = _with_names(self.core.unparsed)
+        contexts = {context.name: context for context in self.collection.to_contexts()}
+        self.core.unparsed = _with_names(self.core.unparsed, contexts)
         try:
             super().parse_tasks()
             _refuse_core_options(self.core[0].args.values(), self.tasks, given, self.core.remainder)
@@ -41,16 +42,26 @@ class _Program(Program):  # type: ignore[misc] # Invoke's own types are not read
             raise exit_with(InputError(error.message, do="See invoke --list.")) if error.message else error from None
 
 
-# Commands with a value that may be left out and needs no name. Invoke knows only such that must be given.
+# Commands with an optional value that needs no name. Invoke supports this for required values only.
 _NAMELESS = {"setup.logs": "--task"}
 
 
-def _with_names(words: Sequence[str]) -> list[str]:
-    """The command line with `setup.logs 09` as `setup.logs --task 09`."""
+def _with_names(words: Sequence[str], contexts: Mapping[str, ParserContext]) -> list[str]:
+    """The command line with `setup.logs -i ID 09` as `setup.logs -i ID --task 09`."""
     named: list[str] = []
+    option, flags = "", {}
+    is_value = False
     for word in words:
-        if named and named[-1] in _NAMELESS and not word.startswith("-"):
-            named.append(_NAMELESS[named[-1]])
+        if is_value:
+            is_value = False
+        elif word.startswith("-"):
+            is_value = word in flags and flags[word].takes_value
+            option = "" if word.partition("=")[0] == option else option
+        elif option:
+            named.append(option)
+            option = ""
+        elif word in _NAMELESS:
+            option, flags = _NAMELESS[word], contexts[word].flags
         named.append(word)
     return named
 

@@ -160,6 +160,21 @@ def test_cancelled_from_elsewhere_it_stops_and_the_same_command_goes_on(fleet, i
     assert "Nothing is under way" in err
 
 
+def test_command_that_waits_for_a_lost_agent_is_cancelled_and_does_not_run(fleet, invoke, file):
+    control = {"instance_id": fleet.instance_ids[0]}
+    fleet.sandbox.control("host", {**control, "do": "lose-agent"})
+    process = invoke.start("run-tasks", "--file", file(task("01", note("a"))), *where(fleet))
+    delayed = {"Filters": [{"key": "Status", "value": "Delayed"}]}
+    eventually(lambda: fleet.client("ssm").list_command_invocations(**delayed)["CommandInvocations"])
+    _, err = invoke("setup", "--cancel", *where(fleet))
+    assert "Cancelled. Finished tasks stay finished" in err
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "was cancelled" in err
+    fleet.sandbox.control("host", {**control, "do": "restore-agent"})
+    assert fleet.ran() == []
+
+
 def test_a_dry_run_sends_nothing_hides_secrets_and_knows_what_has_finished(fleet, invoke, file, tmp_path):
     variables = {"TOKEN": {"secret": True}}
     written = file(task("01", note("a")), task("02", '[ -n "$TOKEN" ]', note("b")), variables=variables)

@@ -8,13 +8,16 @@ import pytest
 
 from tests.functional.light import HELD, RAN, Laptop, light_fleet, note
 from tests.functional.support import eventually
-from tests.unit.setup_support import task
+from tests.unit.setup_support import rendered, task
 from torchneuron.core.errors import Detached, SetupError
+from torchneuron.deploy import machine_setup
 from torchneuron.setup import logs
-from torchneuron.setup.plan import TaskSelection
+from torchneuron.setup.document import compile_plan
+from torchneuron.setup.plan import TaskSelection, make_plan
 from torchneuron.setup.run import DispatchOptions
+from torchneuron.setup.run_command import CommandTargets
 from torchneuron.setup.stale_documents import delete_stale_documents
-from torchneuron.setup.steps import StepState
+from torchneuron.setup.steps import CommandStatus, StepState
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +202,76 @@ def test_cancelled_it_stops_and_the_next_run_takes_up_behind_what_had_finished(f
     (outcome,) = laptop.run([*ids("a"), task("task-b", note("b")), *ids("c")])
     assert outcome.skipped == ("task-a",)
     assert fleet.ran() == ["a", "b", "b", "c"]
+
+
+@pytest.fixture
+def agent(fleet):
+    """Controls the SSM agent of the first machine, and restores it at the end."""
+
+    def do(action):
+        fleet.sandbox.control("host", {"instance_id": fleet.instance_ids[0], "do": action})
+
+    yield do
+    do("restore-agent")
+
+
+def send(laptop, tasks):
+    """Send the tasks to the first machine, as a laptop that dies right after; returns the command's id."""
+    laptop.folder.mkdir(exist_ok=True)
+    run_command = laptop.commands()
+    (request,) = compile_plan(make_plan(rendered(laptop.folder, tasks), {}), laptop.dispatch.mode)
+    document = run_command.create_document(request)
+    return run_command.send(request, document, CommandTargets((laptop.fleet.instance_ids[0],)))
+
+
+def status(laptop, command_id):
+    invocations = laptop.commands().invocations(command_id, ())
+    return invocations[laptop.fleet.instance_ids[0]].status if invocations else None
+
+
+@pytest.mark.parametrize("machines", [1, 2])
+def test_command_delayed_by_a_lost_agent_is_under_way_and_not_sent_twice(fleet, laptop, agent, machines, tmp_path):
+    instance_ids = fleet.instance_ids[:machines]
+    agent("lose-agent")
+    command_id = send(laptop, ids("a"))
+    eventually(lambda: status(laptop, command_id) is CommandStatus.DELAYED)
+    other = Laptop(fleet, tmp_path / "other", laptop.dispatch)
+    commands = other.commands()
+    assert commands.under_way(instance_ids)[instance_ids[0]].command_id == command_id
+    look = commands.invocations
+
+    def restore_and_look(*arguments):
+        commands.invocations = look
+        agent("restore-agent")
+        return look(*arguments)
+
+    commands.invocations = restore_and_look
+    other.commands = lambda: commands
+    outcomes = other.run(ids("a"), on=instance_ids)
+    assert [outcome.failure for outcome in outcomes] == [None] * machines
+    assert other.monitor.commands[0] == (command_id, True)
+    assert [fleet.ran(instance_id) for instance_id in instance_ids] == [["a"]] * machines
+
+
+def test_cancelling_command_is_under_way_until_the_agent_confirms_it(fleet, laptop, agent, monkeypatch):
+    instance_ids = fleet.instance_ids[:1]
+    command_id = send(laptop, [task("task-a", note("a"), HELD)])
+    eventually(lambda: "a" in fleet.shell(f"cat {RAN} 2>/dev/null || true").split())
+    agent("lose-agent")
+    commands = laptop.commands()
+    commands.cancel(command_id, instance_ids)
+    assert status(laptop, command_id) is CommandStatus.CANCELLING
+    for listed in (instance_ids, fleet.instance_ids[:2]):
+        assert commands.under_way(listed)[instance_ids[0]].command_id == command_id
+    monkeypatch.setattr(machine_setup, "_CANCEL_SECONDS", 1)
+    sent = {commands.under_way(instance_ids)[instance_ids[0]]: instance_ids}
+    with pytest.raises(SetupError, match="has not stopped"):
+        machine_setup._await_end(commands, sent)
+    agent("restore-agent")
+    monkeypatch.setattr(machine_setup, "_CANCEL_SECONDS", 120)
+    machine_setup._await_end(commands, sent)
+    assert status(laptop, command_id) is CommandStatus.CANCELLED
+    assert commands.under_way(instance_ids) == {}
 
 
 def test_a_fleet_is_one_command_a_document_and_each_machine_its_own_outcome(fleet, laptop):
