@@ -1,9 +1,9 @@
 #!/bin/bash
-# Over SSM nobody can answer needrestart's questions. NEEDRESTART_MODE=l, which every task is run with, has it list
-# services only, for the setup's own installations alone. Earlier versions of the setup wrote that into a file, for
-# everyone's installations from then on: it is taken away, so that security updates restart services again.
+# Over SSM nobody can answer needrestart's questions. Tasks run with NEEDRESTART_MODE=l, so that it only lists services.
+# Earlier versions of the setup configured this for the whole host. The file is removed, so that security updates restart
+# services again.
 set -euo pipefail
 
 rm -f /etc/needrestart/conf.d/50-code-server-setup.conf
 
-echo "needrestart asks nothing during the setup, and is as the image has it after it" >&2
+echo "needrestart asks no questions during the setup; its configuration is the image's" >&2

@@ -1,9 +1,8 @@
 #!/bin/bash
-# A Neuron source is stale when it names another release than this host's (an image upgraded in place, a line
-# pasted from a guide), or repeats an entry already there: two entries with different keys make apt refuse every
-# operation, not only Neuron's. The image's own neuron.list comes first, so its entry is the one that stays.
-# Disabled entries and all other sources are left alone. A current entry whose site can't be reached stays too:
-# 04 does not depend on it.
+# A Neuron source is stale if it names a release other than this host's (an image upgraded in place, a line copied from a
+# guide), or repeats another entry: two entries with different keys make apt refuse all operations. The image's
+# neuron.list is read first, so its entry stays. Disabled entries and other sources are not changed. A current entry
+# stays even if its site cannot be reached: 04 does not depend on it.
 set -euo pipefail
 shopt -s nullglob
 
@@ -27,7 +26,7 @@ stale_lines='
 
 removed=0
 if ((${#lists[@]})); then
-  # From the last line to the first: removing one leaves the numbers before it true.
+  # From the last line to the first, so that the remaining line numbers stay valid.
   while read -r number file; do
     sed -i "${number}d" "$file"
     grep -q '[^[:space:]]' "$file" || rm "$file"

@@ -1,6 +1,6 @@
 #!/bin/bash
-# A fresh instance often installs its own updates just after boot. Asking dpkg itself is the one test that knows
-# its lock; the question also finishes what an earlier, killed installation left half done.
+# A new instance often installs updates right after boot. Only dpkg itself knows whether its lock is free. The command
+# also finishes what an interrupted installation left unfinished.
 set -euo pipefail
 
 readonly limit=300
@@ -8,11 +8,11 @@ announced=
 
 until answer=$(LC_ALL=C dpkg --configure -a 2>&1); do
   if [[ $answer != *lock* ]]; then
-    printf '%s\n' "$answer" "dpkg can't finish an earlier installation: repair it on the host, then run the setup again" >&2
+    printf '%s\n' "$answer" "dpkg cannot finish an earlier installation: fix it on the host, then run the setup again" >&2
     exit 1
   fi
   if ((SECONDS >= limit)); then
-    printf '%s\n' "$answer" "dpkg's lock was not free within $limit seconds: see what holds it, then run the setup again" >&2
+    printf '%s\n' "$answer" "dpkg's lock was not free within $limit seconds: find the process that holds it, then run the setup again" >&2
     exit 1
   fi
   [[ $announced ]] || echo "waiting for dpkg's lock: ${answer%%$'\n'*}"

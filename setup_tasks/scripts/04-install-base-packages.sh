@@ -1,6 +1,6 @@
 #!/bin/bash
-# The package lists may be refreshed only in part: a third-party source that is out of reach, or whose key has
-# run out (Neuron's has), must not stop nginx from being installed. Whether what was needed is there decides.
+# A third-party source that is out of reach or whose key has expired (as Neuron's has) must not prevent the installation
+# of nginx. So errors of the update are not fatal; missing packages are.
 set -euo pipefail
 
 readonly packages=(ca-certificates curl nginx nodejs python3 sudo)
@@ -15,15 +15,15 @@ find_missing() {
 
 find_missing
 if ((${#missing[@]})); then
-  dpkg --configure -a >/dev/null # after a step killed in the middle of an installation apt would refuse to work
-  # The lock timeout does not cover the lists' own lock, which apt's daily refresh may hold.
+  dpkg --configure -a >/dev/null # otherwise apt refuses to work after an interrupted installation
+  # The lock timeout does not cover the lock of the lists, which apt's daily update may hold.
   until problems=$("${apt[@]}" -o Acquire::Retries=3 -o Acquire::http::Timeout=30 -o Acquire::https::Timeout=30 \
     update 2>&1) || [[ $problems != *lists/lock* ]] || ((SECONDS >= 300)); do
     sleep 2
   done
   [[ ! $problems ]] || printf 'apt could not refresh every list:\n%s\n' "$problems"
 
-  # --reinstall also mends what was killed half unpacked; without it apt calls that "the newest version".
+  # --reinstall also fixes a package that was only partly unpacked, which apt otherwise calls "the newest version".
   new=${missing[*]}
   problems=$("${apt[@]}" install --yes --no-install-recommends --reinstall -o Dpkg::Options::=--force-confold \
     "${missing[@]}" 2>&1) || true

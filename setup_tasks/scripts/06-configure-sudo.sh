@@ -1,5 +1,5 @@
 #!/bin/bash
-# sudo skips files with a dot in their name, so the new rule does nothing until visudo has agreed with it.
+# sudo skips files with a dot in their name, so the new rule has no effect until visudo has checked it.
 set -euo pipefail
 
 readonly target=/etc/sudoers.d/90-code-server-$USER

@@ -1,16 +1,16 @@
 #!/bin/bash
-# With DATA_VOLUME, HOME_DIR is that EBS volume, which outlives the instance. Nothing here is recursive: there may be
-# terabytes of the user's files on it. And nothing is formatted that may hold data, or mounted over files.
+# With DATA_VOLUME, HOME_DIR is that EBS volume, which outlives the instance. Nothing here is recursive: the volume may
+# hold terabytes. No volume that may hold data is formatted, and none is mounted over files.
 set -euo pipefail
 
-readonly mark=x-code-server-setup # an option mount ignores: the lines in fstab that are ours
+readonly mark=x-code-server-setup # marks the setup's lines in fstab; mount ignores it
 
 fail() {
   echo "$1" >&2
   exit 1
 }
 
-# An NVMe disk's serial number is its volume's id without the dash: EBS user guide, "Map Amazon EBS volumes to NVMe
+# The serial number of an NVMe disk is the volume id without the dash: EBS user guide, "Map Amazon EBS volumes to NVMe
 # device names".
 find_disk() {
   local link=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_${DATA_VOLUME/-/}
@@ -21,7 +21,7 @@ find_disk() {
   disk=$(readlink -f "$link")
 }
 
-# A new volume is all zeros. blkid's status 2 is "nothing known on it", but also "can't be read".
+# A new volume is all zeros. blkid's status 2 means "nothing found", but also "cannot be read".
 is_blank() {
   local status=0
   blkid -p "$disk" >/dev/null 2>&1 || status=$?
@@ -31,7 +31,7 @@ is_blank() {
 format_if_blank() {
   if is_blank; then
     mkfs.ext4 -q -m 0 "$disk"
-    # Until udev has looked again, systemd takes the device of that UUID for missing. Containers have no udev.
+    # Until udev has looked again, systemd considers the device with that UUID missing. Containers have no udev.
     udevadm trigger --settle "$disk" >/dev/null 2>&1 || true
   fi
   type=$(blkid -p -s TYPE -o value "$disk") || type=
@@ -59,7 +59,7 @@ check_mount_point() {
   fi
 }
 
-write_fstab() { # LINE, or nothing: what is ours for HOME_DIR from now on
+write_fstab() { # LINE: replaces the setup's line for HOME_DIR; empty removes it
   temporary=$(mktemp /etc/fstab.XXXXXX)
   trap 'rm -f "$temporary"' EXIT
   awk -v at="$HOME_DIR" -v mark="$mark" '!($2 == at && index($4, mark))' /etc/fstab >"$temporary"
@@ -71,17 +71,17 @@ write_fstab() { # LINE, or nothing: what is ours for HOME_DIR from now on
   if ! cmp --quiet "$temporary" /etc/fstab; then
     chmod 644 "$temporary"
     mv "$temporary" /etc/fstab
-    systemctl daemon-reload # else systemd goes by the line that was there, and may unmount what it does not expect
+    systemctl daemon-reload # otherwise systemd uses the old line and may unmount the volume
   fi
 }
 
-# nosuid, nodev: a volume may come from elsewhere, with programs and devices on it that would give root to anyone.
-# nofail: a host without its volume still boots, so that it can be reached and mended. The editor's unit waits for the
-# mount and stays down without it, rather than write to the root disk.
+# nosuid, nodev: a volume from elsewhere may have programs and devices that give root to anyone.
+# nofail: a host without its volume still boots, so that it can be fixed. The editor's unit waits for the mount and does
+# not start without it, so that it does not write to the root disk.
 mount_volume() {
   write_fstab "UUID=$uuid $HOME_DIR $type defaults,nosuid,nodev,nofail,x-systemd.device-timeout=60s,$mark 0 2"
   if ! mountpoint --quiet "$HOME_DIR"; then
-    install -d -o root -g root -m 755 "$HOME_DIR" # so that nobody else writes there while the volume is away
+    install -d -o root -g root -m 755 "$HOME_DIR" # so that nobody else writes there while the volume is detached
     mount "$HOME_DIR"
   elif is_mounted_from_disk && ! has_safe_options; then # by an earlier version of the setup
     mount -o remount,bind,nosuid,nodev "$HOME_DIR"
@@ -89,7 +89,7 @@ mount_volume() {
   is_mounted_from_disk || fail "$HOME_DIR could not be mounted from volume $DATA_VOLUME"
 }
 
-# What it leads to would be given to the user.
+# The target of a link would be given to the user.
 [[ ! -L $HOME_DIR ]] || fail "$HOME_DIR is a symbolic link to $(readlink "$HOME_DIR"): name that as the home folder"
 
 where=
@@ -100,7 +100,7 @@ if [[ $DATA_VOLUME ]]; then
   format_if_blank
   mount_volume
 elif ! mountpoint --quiet "$HOME_DIR"; then
-  write_fstab "" # a volume that was given up: at the next boot the editor would wait for it in vain
+  write_fstab "" # the volume is no longer used: at the next boot the editor would wait for it
 fi
 
 uid=$(id -u "$USER")
@@ -109,9 +109,9 @@ if [[ ! -d $HOME_DIR ]]; then
   chmod 755 "$HOME_DIR"
 fi
 
-# A volume from another kind of machine may belong to a uid that is another account's here, or nobody's. To give the
-# user that uid, or the volume to the user, means to walk all files, some of which may rightly belong to others: that
-# is decided by a person. Machines from the same image give the user the same uid.
+# On a volume from another kind of machine, the files' uid may belong to another account here, or to none. Changing either
+# means to walk all files, some of which may rightly belong to others: that is the user's decision. Machines from the
+# same image give the user the same uid.
 owner=$(stat -c %u "$HOME_DIR")
 case $owner in
   "$uid") ;;
@@ -119,7 +119,7 @@ case $owner in
   *) fail "$HOME_DIR belongs to $(stat -c %U "$HOME_DIR") ($owner), not to $USER ($uid)$where: choose another home folder, or give it to $USER (chown -R --from=$owner $USER: $HOME_DIR)" ;;
 esac
 
-# By the user: root would write wherever a link in the home leads.
+# As the user: root would follow links in the home.
 if [[ $(getent passwd "$USER" | cut -d: -f6) == "$HOME_DIR" ]]; then
   for file in /etc/skel/.[!.]*; do
     [[ -e $HOME_DIR/${file##*/} || -L $HOME_DIR/${file##*/} ]] ||
@@ -127,7 +127,7 @@ if [[ $(getent passwd "$USER" | cut -d: -f6) == "$HOME_DIR" ]]; then
   done
 fi
 
-# The logs of all tasks are root's and the user's: others may not even see the folder.
+# Only root and the user may read the tasks' logs, or even list the folder.
 [[ ! -d /var/log/torchneuron ]] || chgrp --recursive "$(id -g "$USER")" /var/log/torchneuron
 
 echo "$HOME_DIR belongs to $USER$where" >&2

@@ -1,7 +1,6 @@
 #!/bin/bash
-# Two places, because shells read different files: /etc/profile.d for everyone's login shells, .bashrc for the
-# editor's terminals. The block in .bashrc is replaced as a whole; what the user wrote around it stays. The user's own
-# process writes there: root would write wherever a link in the home leads.
+# Login shells read /etc/profile.d, the editor's terminals .bashrc. The block in .bashrc is replaced; the rest of the file
+# is not changed. It is written as the user: root would follow links in the home.
 set -euo pipefail
 
 readonly profile=/etc/profile.d/neuron-tools.sh
@@ -17,7 +16,7 @@ temporary=$(mktemp "$profile.XXXXXX") written=
 trap 'rm -f "$temporary"; [[ ! $written ]] || as_user rm -f "$written"' EXIT
 
 cat >"$temporary" <<'SH'
-# Written by the code-server setup: Neuron's and EFA's tools, where the image has them.
+# Written by the code-server setup: PATH of the Neuron and EFA tools, if the image has them.
 for directory in /opt/amazon/openmpi/bin /opt/amazon/efa/bin /opt/aws/neuron/bin; do
   case ":$PATH:" in
     *":$directory:"*) ;;
@@ -37,7 +36,7 @@ written=$(as_user mktemp "$bashrc.XXXXXX")
   cat <<'BASH'
 . /etc/profile.d/neuron-tools.sh
 
-# neuron-venv: lists the image's Neuron environments; neuron-venv NAME: activates one.
+# neuron-venv lists the image's Neuron environments; neuron-venv NAME activates one.
 neuron-venv() {
   local venv=/opt/aws_neuronx_venv_${1-}
   if [ -n "${1-}" ] && [ -f "$venv/bin/activate" ]; then
@@ -47,9 +46,9 @@ neuron-venv() {
   fi
 }
 
-# A new terminal starts in the newest PyTorch environment, or in the newest of any kind. NEURON_VENV in front of
-# this block names another one, or "none". The editor hands terminals its own VIRTUAL_ENV, but not the functions
-# and the prompt that belong to it.
+# A new terminal activates the newest PyTorch environment, or else the newest of any kind. To choose another one, or
+# "none", set NEURON_VENV above this block. Terminals inherit VIRTUAL_ENV from the editor, but not its functions and
+# prompt.
 if [ -f "${VIRTUAL_ENV-}/bin/activate" ]; then
   . "$VIRTUAL_ENV/bin/activate"
 elif [ "${NEURON_VENV-}" != none ]; then

@@ -1,11 +1,11 @@
 #!/bin/bash
-# The release's own package, of exactly the version asked for, also when that means going back to an older one. Its
-# SHA-256 sum has to be the one in the settings, or else the one of the first installation on any machine.
+# Installs the release's package in exactly this version, even if that is a downgrade. Its SHA-256 sum must be the one in
+# the settings or, if there is none, that of the first installation on any machine.
 set -euo pipefail
 
 architecture=$(dpkg --print-architecture)
 file=code-server_${CODE_SERVER_VERSION}_$architecture.deb
-readonly kept=/var/lib/code-server-setup/$file.sha256 # of the package that is installed
+readonly kept=/var/lib/code-server-setup/$file.sha256 # of the installed package
 sum_for() { sed -n "s/.*\b$architecture=\([0-9a-f]*\).*/\1/p" <<<"$1"; }
 expected=$(sum_for "$CODE_SERVER_SHA256")
 : "${expected:=$(sum_for "$FIRST_SHA256")}"
@@ -23,7 +23,7 @@ sum=$(cat "$kept" 2>/dev/null || true)
 if is_installed && [[ $sum ]]; then
   check "$sum" "the code-server $CODE_SERVER_VERSION on this host is from another package"
 elif ! is_installed || [[ $expected ]]; then
-  # A fixed place: what a killed run leaves there the next one removes.
+  # A fixed folder, so that the next run removes what an interrupted one left.
   readonly directory=/var/cache/code-server-setup
   trap 'rm -rf "$directory"' EXIT
   rm -rf "$directory"
@@ -33,8 +33,8 @@ elif ! is_installed || [[ $expected ]]; then
     --output "$directory/$file" "https://github.com/coder/code-server/releases/download/v$CODE_SERVER_VERSION/$file"
   sum=$(sha256sum "$directory/$file" | cut -d' ' -f1)
   check "$sum" "$file is not what was expected, and is not installed"
-  dpkg --configure -a >/dev/null # after a step killed in the middle of an installation apt would refuse to work
-  # --reinstall also mends what was killed half unpacked; without it apt calls that "the newest version".
+  dpkg --configure -a >/dev/null # otherwise apt refuses to work after an interrupted installation
+  # --reinstall also fixes a package that was only partly unpacked, which apt otherwise calls "the newest version".
   problems=$(apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install --yes --no-install-recommends \
     --reinstall --allow-downgrades "$directory/$file" 2>&1) || true
   if ! is_installed; then

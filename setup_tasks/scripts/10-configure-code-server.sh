@@ -1,22 +1,22 @@
 #!/bin/bash
-# Only nginx reaches code-server: it listens on loopback. The file has the password's hash, which is a login, so it is
-# readable by its owner alone from the moment it exists.
+# code-server listens on loopback, for nginx. The file has the password's hash, which code-server accepts as a login, so
+# only its owner can ever read it.
 set -euo pipefail
-export -n PASSWORD # for this shell alone
+export -n PASSWORD # for this shell only
 umask 077
 
 readonly directory=.config/code-server package=/usr/lib/code-server
 readonly header='# Written by the code-server setup; the password was hashed on this machine.'
 home=$(getent passwd "$USER" | cut -d: -f6)
-# The user's own process writes there: root would write wherever a link in the home leads.
+# Written as the user: root would follow links in the home.
 as_user() { runuser -u "$USER" -- env -i HOME="$home" PATH="$PATH" LC_ALL=C.UTF-8 "$@"; }
 for folder in "$home/.config" "$home/$directory"; do
   [[ -d $folder ]] || as_user mkdir -m 700 "$folder"
 done
 readonly target=$home/$directory/config.yaml
 
-# Hashed by what will check it. A new hash ends every session, as it should when the password has changed; else the
-# present one stays, unless it comes from a version of this setup that sent the hash through Systems Manager.
+# Hashed by the library that verifies it. A new hash ends all sessions, so the current one stays if the password has not
+# changed, unless an earlier version of the setup sent it through Systems Manager.
 old=
 if [[ $(as_user head -n 1 "$target" 2>/dev/null) == "$header" ]]; then
   old=$(as_user sed -n "s/^hashed-password: '\\(.*\\)'$/\\1/p" "$target")

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Workspace trust is off because it would protect nothing here: the first "yes" to the home folder trusts
-# everything below it. What the user had in the file stays beside it.
+# Workspace trust is off because it protects nothing here: trusting the home folder once trusts everything below it. The
+# user's version of the file is kept beside it.
 set -euo pipefail
 
 home=$(getent passwd "$USER" | cut -d: -f6)
-# The user's own process writes there: root would write wherever a link in the home leads.
+# Written as the user: root would follow links in the home.
 as_user() { runuser -u "$USER" -- env -i HOME="$home" PATH="$PATH" LC_ALL=C.UTF-8 "$@"; }
 directory=$home
 for part in .local share code-server User; do

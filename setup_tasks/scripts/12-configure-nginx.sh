@@ -1,10 +1,10 @@
 #!/bin/bash
-# The whole configuration, with the new site and without the default one, is tried on a copy before anything of
-# nginx's own is touched, and so is a certificate: a mistake must not keep a running nginx from its next start.
+# The configuration, with the new site and without the default one, and the certificate are tested on a copy before
+# nginx's own files change: an error must not prevent the next start of a running nginx.
 set -euo pipefail
 
 readonly available=/etc/nginx/sites-available/code-server enabled=/etc/nginx/sites-enabled
-# Key and certificate in one file: replaced in one step, they can't come apart.
+# Key and certificate are in one file, so that they are replaced in one step.
 readonly https_port=443 own=/etc/ssl/code-server.pem
 trial=$(mktemp -d /etc/nginx/trial.XXXXXX)
 trap 'rm -rf "$trial" "$trial.conf" "$trial.pem"' EXIT
@@ -33,7 +33,7 @@ check_given() {
   lasts "$TLS_CERTIFICATE" 0 || fail "$TLS_CERTIFICATE has expired ($(openssl x509 -in "$TLS_CERTIFICATE" -noout -enddate)): renew it, $again"
 }
 
-# Outside of EC2 nobody answers at the metadata service's address, or not in time: then the host has no public names.
+# Outside EC2 the metadata service does not answer, and the host has no public names.
 ask_metadata() { curl --silent --fail --noproxy '*' --connect-timeout 1 --max-time 2 "${@:2}" "http://169.254.169.254/latest/$1"; }
 find_names() {
   local token name
@@ -45,7 +45,7 @@ find_names() {
   done
 }
 
-# Who has accepted a certificate once is not to be asked again, unless the host goes by a new name.
+# A certificate stays, so that users need not accept another one, unless it expires soon or the host has a new name.
 is_still_good() {
   local has name
   is_pair "$own" "$own" && lasts "$own" $((30 * 24 * 3600)) || return 1
@@ -55,7 +55,7 @@ is_still_good() {
   done
 }
 
-# 825 days are the most that every browser accepts of a certificate that a person has made.
+# 825 days is the longest validity that all browsers accept for a self-signed certificate.
 make_certificate() {
   local IFS=,
   (
@@ -87,11 +87,10 @@ write_listen() { # PORT FLAGS
   done
 }
 
-# A client's own words about where its request comes from, goes to and is for are dropped: code-server takes
-# X-Forwarded-Host and Forwarded for the host that an origin has to match, the editor others for its own address. With
-# X-Forwarded-Host set here, and a port in it, code-server would refuse websockets. Of the cookies only the session is
-# kept from scripts: others may be of the user's own servers, below /proxy/. Day-long timeouts keep an idle terminal's
-# websocket open.
+# Forwarding headers from clients are dropped: code-server matches origins against X-Forwarded-Host and Forwarded, and the
+# editor derives its own address from others. X-Forwarded-Host is not set, because code-server refuses websockets if it
+# has a port. Only the session cookie is httponly: others may belong to the user's own servers below /proxy/. The
+# timeouts of a day keep the websockets of idle terminals open.
 write_server() { # PORT FLAGS COOKIE-FLAGS MORE
   cat <<NGINX
 
@@ -132,10 +131,9 @@ $(printf '        proxy_set_header %s "";\n' Forwarded X-Forwarded-{Host,Port,Pr
 NGINX
 }
 
-# code-server counts wrong passwords of everyone together, and refuses all logins after 2 a minute and 12 an hour more.
-# So of logins from outside one in 30 s is let through, which its count of a minute always has room for, and one a minute
-# from an address (a /64 of IPv6), so that nobody takes the room of all. Who comes through a Session Manager port forward
-# comes from this host itself: such logins are not limited here, and the count of an hour is theirs alone.
+# code-server limits failed logins of all clients together: 2 a minute, and 12 more an hour. So nginx passes one login from
+# outside in 30 s, which stays below the limit per minute, and one a minute from an address (an IPv6 /64), so that no
+# client can block the others. Session Manager port forwards come from this host; their logins are not limited here.
 write_site() {
   cat <<'NGINX'
 map $http_upgrade $code_server_connection {
@@ -167,15 +165,15 @@ NGINX
     write_server "$NGINX_PORT" default_server "" ""
     return
   fi
-  # Plain requests from this host itself are served, not redirected: they come through a Session Manager port forward,
-  # whose other end, http://localhost on somebody's machine, browsers take for secure, and has no https to go to.
-  # 307: browsers keep to a permanent redirect even when encryption is turned off again.
+  # Plain requests from this host are not redirected: they come through a Session Manager port forward. Browsers consider
+  # its other end, http://localhost, secure, and nothing serves https there.
+  # 307, because browsers remember a permanent redirect even after encryption is turned off.
   write_server "$NGINX_PORT" default_server "" "
     if (\$code_server_outside) {
         return 307 https://\$host\$request_uri;
     }
 "
-  # Marked secure, the session's cookie does not go with a plain request, redirected or not.
+  # Browsers do not send a cookie marked secure with a plain request.
   write_server "$https_port" "ssl default_server" secure "
     ssl_certificate $certificate;
     ssl_certificate_key $key;
@@ -183,13 +181,13 @@ NGINX
 "
 }
 
-answers() { # ADDRESS; over https, with the certificate
+answers() { # ADDRESS; https: with the certificate
   [[ $(curl --silent --insecure --max-time 5 --output /dev/null --write-out '%{http_code}' "$1/healthz") != 000 ]] || return 1
   [[ $1 != https:* || $(openssl s_client -connect "${1#https://}" </dev/null 2>/dev/null | show_fingerprint) == "$fingerprint" ]]
 }
 show_fingerprint() { openssl x509 -noout -fingerprint -sha256 2>/dev/null; }
 
-whom="for this host alone"
+whom="for this host only"
 [[ $NGINX_LISTEN == loopback ]] || whom="for other hosts, too"
 served="port $NGINX_PORT" addresses=("http://127.0.0.1:$NGINX_PORT")
 case $TLS in
@@ -212,7 +210,7 @@ if [[ $TLS != off ]]; then
 fi
 
 for address in "${addresses[@]}"; do
-  # nginx would not say so, keep the configuration it has, and not start again.
+  # nginx would only log this, keep its current configuration, and fail at the next start.
   port=${address##*:}
   ! ss --no-header --listening --tcp --numeric --processes "sport = :$port" | grep -v '"nginx"' ||
     fail "another program listens on port $port (see the line above): stop it, then run the setup again; nginx is left as it was"
@@ -225,17 +223,17 @@ write_site >"$trial/code-server"
 sed "s|$enabled/\*|$trial/*|" /etc/nginx/nginx.conf >"$trial.conf"
 nginx -t -q -c "$trial.conf"
 
-# nginx opens new addresses before it closes the old ones, and the two may overlap: 127.0.0.1 is part of 0.0.0.0.
-take_over=reload-or-restart
-cmp --quiet <(grep listen "$available") <(grep listen "$trial/code-server") || take_over=restart
+# On a reload nginx opens new addresses before it closes old ones. If they overlap (0.0.0.0 includes 127.0.0.1), that fails.
+action="reload-or-restart"
+cmp --quiet <(grep listen "$available") <(grep listen "$trial/code-server") || action=restart
 chmod 644 "$trial/code-server"
 mv "$trial/code-server" "$available"
 ln -sfn "$available" "$enabled/code-server"
 rm -f "$enabled/default"
 
 systemctl enable --quiet nginx
-systemctl "$take_over" nginx
-# A reload that can't have a port says so in its log only. For a moment those that it replaces still answer.
+systemctl "$action" nginx
+# A reload that cannot open a port only logs it. For a moment the old workers still answer.
 for address in "${addresses[@]}"; do
   until answers "$address"; do
     if ((SECONDS >= 20)); then

@@ -1,14 +1,13 @@
 #!/bin/bash
-# A unit of its own rather than the package's template: this one knows the folder to open and what training needs.
+# Replaces the package's unit: this one opens HOME_DIR and sets the limits that training needs.
 set -euo pipefail
 
 readonly unit=code-server@$USER.service
 trial=$(mktemp -d)
 trap 'rm -rf "$trial"' EXIT
 
-# Only the editor ends with the unit: training that was started in tmux from one of its terminals goes on, and one
-# process that runs out of memory does not take the editor with it. PAM's limits don't reach a service, and EFA
-# wants memory it can lock.
+# KillMode, OOMPolicy: training that was started in tmux goes on when the unit stops, and a process that runs out of memory
+# does not stop the editor. LimitMEMLOCK: EFA needs locked memory, and PAM's limits do not apply to services.
 cat >"$trial/$unit" <<UNIT
 [Unit]
 Description=code-server for $USER

@@ -1,6 +1,6 @@
 #!/bin/bash
-# One call for all: code-server's start costs more than the installation. Open VSX, where it comes from, fails now and
-# then: the task file has this tried again. What was taken out of the list stays installed.
+# One call for all, because starting code-server takes longer than the installation. Open VSX sometimes fails, so the task
+# has retries. Extensions that were removed from the list stay installed.
 set -euo pipefail
 
 read -ra wanted <<<"$EXTENSIONS"
@@ -20,8 +20,8 @@ have_files() { # folders are named in lower case: publisher.name-1.2.3, and the 
   done
 }
 
-# An extension on code-server's list passes for installed even when its files are gone. Without the list, code-server
-# makes a new one from the files.
+# code-server considers a listed extension installed even if its files are gone. Without the list, it creates a new one from
+# the files.
 have_files || as_user rm -f "$folder/extensions.json"
 
 cd "$home"

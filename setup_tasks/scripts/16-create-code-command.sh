@@ -1,6 +1,6 @@
 #!/bin/bash
-# Inside the editor's terminals VSCODE_IPC_HOOK_CLI names the window. Elsewhere (a Session Manager or SSH shell,
-# or tmux after the window was loaded again) code-server itself knows which windows are open.
+# In the editor's terminals VSCODE_IPC_HOOK_CLI names the window. Elsewhere (a Session Manager or SSH shell, or tmux after
+# the window was reloaded) code-server knows which windows are open.
 set -euo pipefail
 
 readonly target=/usr/local/bin/code
@@ -9,7 +9,7 @@ trap 'rm -f "$temporary"' EXIT
 
 printf '#!/bin/bash\nuser=%q\n' "$USER" >"$temporary"
 cat >>"$temporary" <<'BASH'
-# code FILE...: opens files in the editor's window in the browser. --goto, --diff, --wait, - and the like work too.
+# code FILE...: open files in the editor's browser window. Options such as --goto, --diff, --wait and - work as well.
 set -euo pipefail
 [[ $(id -un) == "$user" ]] || exec sudo --set-home --user="$user" -- "$0" "$@"
 

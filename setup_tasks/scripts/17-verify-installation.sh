@@ -1,8 +1,8 @@
 #!/bin/bash
-# Everything is looked at before the verdict: whoever repairs the host wants the whole list. Logging in is not tried:
-# code-server allows two attempts a minute, and they belong to the user.
+# Runs all checks, so that one run lists everything to fix. Does not log in: code-server allows two attempts a minute,
+# which are left to the user.
 set -euo pipefail
-export -n PASSWORD # for this shell alone
+export -n PASSWORD # for this shell only
 
 readonly unit=code-server@$USER.service
 read -ra wanted <<<"$EXTENSIONS"
@@ -13,7 +13,7 @@ config=$home/.config/code-server/config.yaml
 data=$home/.local/share/code-server
 disk=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_${DATA_VOLUME/-/}
 broken=() missing=()
-listening="for this host alone"
+listening="for this host only"
 [[ $NGINX_LISTEN == loopback ]] || listening="for other hosts"
 
 expect() { # WHAT COMMAND...
@@ -27,7 +27,7 @@ has_line() {
   [[ -r $1 ]] && [[ $'\n'$(<"$1")$'\n' == *$'\n'"$2"$'\n'* ]]
 }
 as_user() { runuser -u "$USER" -- env -i HOME="$home" PATH="$PATH" LC_ALL=C.UTF-8 "$@"; }
-# Passwords and hashes go through pipes: an argument can be read by everyone on the host.
+# Passwords and hashes go through pipes: everyone on the host can read arguments.
 has_password() {
   printf '%s\n' "$(getent shadow "$USER" | cut -d: -f2)" "$PASSWORD" |
     perl -e 'chomp(my ($hash, $password) = <STDIN>); exit((crypt($password, $hash) // "") ne $hash)'
@@ -37,7 +37,7 @@ takes_password() {
     const [hash, password] = require("fs").readFileSync(0, "utf8").split("\n");
     require("argon2").verify(hash, password).catch(() => false).then((fits) => process.exit(fits ? 0 : 1));')
 }
-has_extension() { # registered, and its files are there
+has_extension() { # registered, with its files
   local id=${1%@*} version='[0-9]*'
   [[ $1 != *@* ]] || version=${1#*@}
   grep -qi "\"id\":\"$id\"" "$data/extensions/extensions.json" &&
@@ -55,7 +55,7 @@ comes_back_at_boot() { grep -Eq "^UUID=$(blkid -p -s UUID -o value "$disk") $HOM
 listens_as_asked() { # PORT
   local addresses
   addresses=$(ss --no-header --listening --tcp --numeric "sport = :$1" | awk '{ print $4 }')
-  if [[ ! $addresses ]]; then # said below
+  if [[ ! $addresses ]]; then # reported by other checks
     return 0
   elif [[ $NGINX_LISTEN == loopback ]]; then
     ! grep --quiet --invert-match --fixed-strings --line-regexp -e "127.0.0.1:$1" -e "[::1]:$1" <<<"$addresses" || return 1
@@ -64,7 +64,7 @@ listens_as_asked() { # PORT
   fi
 }
 serves_login() { [[ $(curl --insecure --fail --silent --location --max-time 10 "$1/") == *'name="password"'* ]]; }
-passes_websockets() { # without a session code-server refuses an upgrade; what is none is sent to the login page
+passes_websockets() { # without a session code-server refuses an upgrade, and redirects other requests to the login page
   local status
   status=$(curl --silent --max-time 10 --output /dev/null --write-out '%{http_code}' --header 'Connection: Upgrade' \
     --header 'Upgrade: websocket' --header 'Sec-WebSocket-Version: 13' --header 'Sec-WebSocket-Key: dG9yY2huZXVyb24tY29kZQ==' \
@@ -119,7 +119,7 @@ if [[ $TLS == self-signed ]]; then
 fi
 expect "the code command is missing" test -x /usr/local/bin/code
 
-# The editor works without them, and their gallery is nobody's promise: said, but not broken.
+# Reported but not an error: the editor works without extensions, and Open VSX has no guarantees.
 for extension in "${wanted[@]}"; do
   has_extension "$extension" >/dev/null 2>&1 || missing+=("$extension")
 done

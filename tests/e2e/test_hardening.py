@@ -97,7 +97,7 @@ def test_a_closed_machine_answers_nobody_but_itself(host):
 
 def test_a_machine_that_is_opened_answers_and_closed_again_it_does_not(opened):
     assert outside(opened) == "200"
-    assert attempt(opened, VERIFY).stderr.startswith("broken: nginx does not listen for this host alone on port 80\n")
+    assert attempt(opened, VERIFY).stderr.startswith("broken: nginx does not listen for this host only on port 80\n")
     configure(opened, "loopback")
     assert outside(opened) == "000"
     assert owner_logs_in(opened).accepted

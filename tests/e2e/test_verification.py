@@ -45,7 +45,7 @@ PIECES = {
     "nginx listens for others": file(
         SITE,
         "sed -i 's/listen 127.0.0.1/listen 0.0.0.0/'",
-        "nginx does not listen for this host alone on port 80",
+        "nginx does not listen for this host only on port 80",
         then="systemctl restart nginx",
     ),
     "password": file(

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Secrets on the machine: fetched where they are used, with the credentials of the machine's role, or given by the
-# operator for one run. None is ever an argument of a process: curl reads its options from standard input.
+# Values of secrets: read from AWS with the credentials of the machine's role, or delivered by the operator for one run.
+# None is ever an argument of a process: curl reads its options from standard input.
 
-# secret NAME REFERENCE [VERSION]: exports the variable NAME, which may be any, also that of one used here.
+# secret NAME REFERENCE [VERSION]: exports the variable NAME. Any name works, even one that is used here.
 secret() {
   local value
   case $2 in
@@ -32,7 +32,7 @@ get_parameter() { # NAME
   as_role ssm "$(metadata placement/region)" AmazonSSM.GetParameter "$request" Parameter.Value
 }
 
-# as_role SERVICE REGION OPERATION REQUEST FIELD: a field of AWS's answer; in its place, on a failure, the reason.
+# as_role SERVICE REGION OPERATION REQUEST FIELD: prints a field of the response, or the reason of a failure.
 as_role() {
   local role credentials key secret token answer domain=amazonaws.com pause
   if ! { role=$(metadata iam/security-credentials/) && credentials=$(metadata "iam/security-credentials/$role") &&
@@ -42,7 +42,7 @@ as_role() {
     return 1
   fi
   [[ $2 != cn-* ]] || domain=amazonaws.com.cn
-  # A new role's policy may take some seconds until all of AWS knows it.
+  # IAM is eventually consistent: a new role's policy may take seconds to apply.
   for pause in 1 2 4 8 0; do
     if answer=$(curl --disable --silent --show-error --fail-with-body --max-time 30 --config - 2>&1 <<CONFIG
 url = "https://$1.$2.$domain/"
