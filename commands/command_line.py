@@ -49,8 +49,8 @@ _NAMELESS = {"setup.logs": "--task"}
 def _with_names(words: Sequence[str], contexts: Mapping[str, ParserContext]) -> list[str]:
     """The command line with `setup.logs -i ID 09` as `setup.logs -i ID --task 09`."""
     named: list[str] = []
-    option, flags = "", {}
-    is_value = False
+    option, is_value = "", False
+    flags: Mapping[str, Argument] = {}
     for word in words:
         if is_value:
             is_value = False
