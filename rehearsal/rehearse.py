@@ -1,8 +1,8 @@
-"""`make rehearse`, `invoke rehearse`: a story played by the commands a user types, against an AWS on this machine.
+"""`make rehearse`, `invoke rehearse`: play a scenario with the commands a user types, against AWS on this machine.
 
-Nothing on the way is faked: Terraform with the AWS provider deploys, the setup's scripts run on a
-Debian that boots, code-server answers. Where this machine cannot boot one, everything else runs,
-and the setup's steps are rendered, checked for syntax, and called what they are: not executed.
+Terraform deploys with the AWS provider, the setup's scripts run on a Debian that boots, and code-server answers. On a
+machine that cannot boot a host everything else runs; the setup's steps are rendered, checked for syntax and reported
+as not executed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from types import FrameType
 
 from rehearsal.atomic_files import write_atomically
 from rehearsal.hosts import images, requirements
+from rehearsal.hosts.errors import HostError
+from rehearsal.hosts.processes import end_with_parent
 from rehearsal.scenarios import SCENARIOS, happy, main_job
 from rehearsal.scenarios.demo import Demo
 from rehearsal.scenarios.sandbox import Sandbox, SandboxError, kept_settings, open_sandbox
@@ -28,27 +30,28 @@ _POLL_SECONDS = 0.2
 
 
 def main() -> int:
-    """The exit status: 0 when all went as it should, 1 when something did not, 2 for what makes no sense, 130 after
-    Ctrl-C on the way."""
+    """Returns 0 on success, 1 when the scenario failed, 2 for invalid options, 130 after Ctrl-C."""
     options = _parse()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt_once)
     try:
+        if options.with_parent:
+            end_with_parent()
         suite = _ready_suite(options)
         with open_sandbox(region=options.region, host_suite=suite, kept_in=options.state) as sandbox:
             demo = Demo(sandbox, options.region)
-            if options.taken_up:
-                _show_where_it_stands(demo)
+            if options.resumes:
+                _show_status(demo)
             else:
                 _play(demo, options.scenario, suite)
-            if options.stays:
+            if options.stays_up:
                 _stay_up(demo)
-    except SandboxError as error:
+    except (SandboxError, HostError) as error:
         print(f"The rehearsal failed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        left = f"what it had made is kept in {options.state}" if options.state else "what it had made is removed"
-        print(f"The rehearsal was stopped before its end; {left}.", file=sys.stderr)
+        rest = f"Its files are kept in {options.state}" if options.state else "Everything it created was removed"
+        print(f"The rehearsal was interrupted. {rest}.", file=sys.stderr)
         return 130
     return 0
 
@@ -58,59 +61,57 @@ def _play(demo: Demo, scenario: str, suite: str) -> None:
         happy.play_without_host(demo)
         return
     SCENARIOS[scenario].play(demo)
-    took = timedelta(seconds=round(demo.seconds))
+    duration = timedelta(seconds=round(demo.seconds))
     if scenario == _HAPPY.name:
-        print(f"\nThe whole main job took {took}.")
+        print(f"\nThe whole main job took {duration}.")
     else:
-        print(f"\nRehearsed {scenario} in {took}: all went as it should.")
+        print(f"\nRehearsed {scenario} in {duration}: every command ended as expected.")
 
 
-def _show_where_it_stands(demo: Demo) -> None:
-    demo.heading(f"Taken up: it is {demo.sandbox.control('status')['clock']} by the rehearsal's clock")
+def _show_status(demo: Demo) -> None:
+    demo.heading(f"Resumed: the rehearsal's clock is at {demo.sandbox.control('status')['clock']}")
     demo.invoke("cb.list", "-r", demo.region)
     while "booting" in (hosts := demo.sandbox.control("status")["hosts"]).values():
         time.sleep(_POLL_SECONDS)
-    for instance_id, host in hosts.items():
-        demo.say(f"{instance_id}: {host}")
+    for instance_id, state in hosts.items():
+        demo.say(f"{instance_id}: {state}")
 
 
 def _stay_up(demo: Demo) -> None:
-    """Until Ctrl-C; meanwhile any command works in a shell that has the settings."""
+    """Keep the rehearsal up until Ctrl-C, for commands in a shell that has its settings."""
     sandbox, hosts = demo.sandbox, demo.sandbox.control("status")["hosts"]
     settings = sandbox.folder / "environment.sh"
     write_atomically(settings, _as_shell(sandbox).encode(), mode=0o600)
     if list(hosts.values()) == ["running"]:
         print(f"\ncode-server:  http://127.0.0.1:{main_job.forward_to_nginx(demo)}")
         print(f"password:     source {settings} && invoke password -r {demo.region}")
-        print("Every other command works in that shell too.", end=" ")
+        print("All other commands work in that shell too.", end=" ")
     else:
-        print(f"\nEvery command works in a shell after: source {settings}")
-    kept = "ends the rehearsal and removes all of it"
+        print(f"\nAll commands work in a shell after: source {settings}")
+    consequence = "stops the rehearsal and removes everything it created"
     if sandbox.kept:
-        kept = f"leaves the rehearsal; --state {shlex.quote(str(sandbox.folder))} takes it up again"
-    print(f"Ctrl-C {kept}.", flush=True)
+        consequence = f"stops the rehearsal; resume it with --state {shlex.quote(str(sandbox.folder))}"
+    print(f"Ctrl-C {consequence}.", flush=True)
     try:
         signal.pause()
     except KeyboardInterrupt:
-        print("\nEnding; this takes a few seconds.")
+        print("\nStopping; this takes a few seconds.")
 
 
 def _ready_suite(options: argparse.Namespace) -> str:
-    """The suite for the hosts, once its images are built; `none` where the story needs no host.
+    """Build the images of the chosen suite if necessary, and return it; `none` when the scenario needs no host.
 
-    `none` too, after saying why, where this machine cannot boot one. SandboxError where the story is about one.
+    Prints why and returns `none` when this machine cannot boot a host. Raises SandboxError when the scenario needs one.
     """
     scenario, suite = SCENARIOS[options.scenario], str(options.suite)
     if suite == "none" or not scenario.on_host:
         return "none"
     missing = requirements.missing(suite)
-    blocking = [one for one in missing if not one.built_here]
+    blocking = [requirement for requirement in missing if not requirement.built_here]
     if blocking:
-        why = "\n".join(f"  {one.what}: {one.why}\n    {one.remedy}" for one in blocking)
+        why = "\n".join(f"  {gap.what}: {gap.why}\n    {gap.remedy}" for gap in blocking)
         if scenario != _HAPPY:
-            raise SandboxError(
-                f"{scenario.name} is about what happens on a host, and this machine can boot none.\n{why}"
-            )
+            raise SandboxError(f"{scenario.name} needs a host, and this machine cannot boot one.\n{why}")
         print(f"This machine cannot boot a host, so the setup's steps will not be executed:\n{why}")
         return "none"
     if missing:
@@ -119,7 +120,7 @@ def _ready_suite(options: argparse.Namespace) -> str:
 
 
 def _as_shell(sandbox: Sandbox) -> str:
-    """What makes any POSIX shell one in which commands reach the rehearsal, and nothing of the user's own AWS."""
+    """Commands that point a POSIX shell at the rehearsal and unset the user's own AWS variables."""
     names = ("PATH", "TORCHNEURON_CONFIG", "NO_PROXY", "no_proxy", "CHECKPOINT_DISABLE")
     chosen = {
         name: value
@@ -131,51 +132,50 @@ def _as_shell(sandbox: Sandbox) -> str:
 
 
 def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
-    """The first Ctrl-C ends the rehearsal; another must not cut the cleaning-up short."""
+    """Stop the rehearsal at the first signal. A second one must not cut the cleanup short."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The options, checked; with `taken_up`, whether a kept rehearsal goes on, and `stays`, whether until Ctrl-C."""
+    """The checked options, with `resumes` (from a kept rehearsal) and `stays_up` (until Ctrl-C)."""
     parser = argparse.ArgumentParser(
         prog="invoke rehearse",
         description=__doc__,
-        epilog="scenarios:\n" + "".join(f"  {one.name:<17} {one.summary}\n" for one in SCENARIOS.values()),
+        epilog="scenarios:\n" + "".join(f"  {it.name:<17} {it.summary}\n" for it in SCENARIOS.values()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--scenario", default=_HAPPY.name, metavar="NAME", help="the story to play (default: happy)")
-    parser.add_argument("--once", action="store_true", help="happy: verify the login and end")
-    parser.add_argument(
-        "--state", type=Path, metavar="DIR", help="happy: keep the rehearsal there, or take it up again"
-    )
-    parser.add_argument("--region", help="default: sa-east-1, or the kept rehearsal's")
+    parser.add_argument("--scenario", default=_HAPPY.name, metavar="NAME", help="scenario to play [default: happy]")
+    parser.add_argument("--once", action="store_true", help="happy: check the login and stop")
+    parser.add_argument("--state", type=Path, metavar="DIR", help="happy: keep the rehearsal there, or resume it")
+    parser.add_argument("--region", help="AWS region [default: sa-east-1, or the kept rehearsal's]")
     parser.add_argument("--suite", default="trixie", choices=["trixie", "bookworm", "none"])
+    parser.add_argument("--with-parent", action="store_true", help="stop when the parent process ends, even by SIGKILL")
     options = parser.parse_args(arguments)
     try:
-        _settle(options)
+        _complete(options)
     except SandboxError as error:
         parser.error(str(error))
     return options
 
 
-def _settle(options: argparse.Namespace) -> None:
-    """SandboxError for options that make no sense together."""
+def _complete(options: argparse.Namespace) -> None:
+    """Check the options against each other and fill in what they imply. Raises SandboxError."""
     scenario = SCENARIOS.get(options.scenario)
     if scenario is None:
-        raise SandboxError(f"there is no scenario {options.scenario!r}; there are {', '.join(SCENARIOS)}")
+        raise SandboxError(f"unknown scenario {options.scenario!r}; choose one of {', '.join(SCENARIOS)}")
     if scenario != _HAPPY and (options.state or options.once):
-        raise SandboxError("--state and --once are for the scenario happy; the others end by themselves")
+        raise SandboxError("--state and --once are only valid for the scenario happy; the others stop by themselves")
     if scenario != _HAPPY and scenario.on_host and options.suite == "none":
-        raise SandboxError(f"{scenario.name} is about what happens on a host: leave --suite none out")
+        raise SandboxError(f"{scenario.name} needs a host: leave --suite none out")
     kept = kept_settings(options.state) if options.state else None
     options.region = options.region or (kept or {}).get("defaultRegion", "sa-east-1")
     if kept and kept["defaultRegion"] != options.region:
         raise SandboxError(f"the rehearsal in {options.state} is in {kept['defaultRegion']}; leave --region out")
     options.state = options.state and options.state.resolve()
-    options.taken_up = kept is not None
-    options.stays = scenario == _HAPPY and not options.once and options.suite != "none"
+    options.resumes = kept is not None
+    options.stays_up = scenario == _HAPPY and not options.once and options.suite != "none"
 
 
 if __name__ == "__main__":

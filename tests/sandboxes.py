@@ -1,4 +1,4 @@
-"""Rehearsals for tests: the product's own, and every answer they gave has to be as AWS's model has it."""
+"""Sandboxes for tests: at the end, no response may have violated AWS's service model."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,5 +11,5 @@ from rehearsal.scenarios.sandbox import Sandbox
 def open_sandbox(*, region: str, host_suite: str, options: Sequence[str] = ()) -> Iterator[Sandbox]:
     with sandbox.open_sandbox(region=region, host_suite=host_suite, options=options) as opened:
         yield opened
-        misfits = opened.control("misfits")["misfits"]
-        assert not misfits, f"answers that are not as AWS's model has them: {misfits}"
+        violations = opened.control("misfits")["misfits"]
+        assert not violations, f"responses that violate AWS's model: {violations}"

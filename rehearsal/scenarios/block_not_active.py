@@ -1,4 +1,4 @@
-"""A block is bought for a date: a deploy before it is refused at once, and waiting is a command."""
+"""A block starts on a later date: deploy refuses to run before that, and `cb.wait` waits for it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ _BEFORE = timedelta(seconds=10)
 
 
 def play(demo: Demo) -> None:
-    proposed = main_job.buy(demo, show=False)
+    proposal = main_job.buy(demo, show=False)
     main_job.make_bucket(demo, show=False)
 
     demo.heading("Deploy at once")
     demo.say(
-        "The block is paid, and scheduled: EC2 would refuse a launch on it, and Terraform would try again for up to "
-        "50 minutes. So deploy looks at the block first:"
+        "The block is paid and scheduled. EC2 would refuse to launch on it, and Terraform would retry for up to 50 "
+        "minutes, so deploy checks the block first:"
     )
     demo.invoke("deploy", "--use-capacity-block", "-r", demo.region, "--skip-setup", status=2)
-    demo.say("Nothing was made. The block is as it was, and so is what was paid for it:")
+    demo.say("Nothing was created. The block and its payment are unchanged:")
     demo.invoke("cb.list", "-r", demo.region)
 
     demo.heading("Wait for it")
-    soon = datetime.fromisoformat(proposed.start) - _BEFORE
-    demo.aws("clock", {"to": soon.isoformat()}, f"the days go by, until {_BEFORE.seconds} seconds before the start")
+    soon = datetime.fromisoformat(proposal.start) - _BEFORE
+    demo.aws("clock", {"to": soon.isoformat()}, f"days pass, until {_BEFORE.seconds} seconds before the start")
     demo.invoke("cb.wait", "--until", "active", "-r", demo.region)
 
-    demo.heading("The same deploy, once it has begun")
+    demo.heading("The same deploy, once the block is active")
     demo.invoke("deploy", "--use-capacity-block", "-r", demo.region, "--skip-setup")
     wait, deploy = f"invoke cb.wait --until active -r {demo.region}", "invoke deploy --use-capacity-block"
     demo.say(f"To do both unattended: `{wait} && {deploy} -r {demo.region}`.")

@@ -1,4 +1,4 @@
-"""Others rent machines too: an offering that is gone when you buy it, no capacity anywhere, a block that is full."""
+"""Capacity runs out: an offering sells out before you buy it, no capacity anywhere, a block that is full."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from rehearsal.scenarios.demo import Demo
 
 def play(demo: Demo) -> None:
     demo.heading("Find a Capacity Block")
-    proposed = main_job.find(demo)
+    proposal = main_job.find(demo)
     demo.aws(
         "market",
         {"out_of_capacity": [main_job.INSTANCE_TYPE]},
-        f"while you think it over, others buy all there is of {main_job.INSTANCE_TYPE}",
+        f"meanwhile, other customers buy all {main_job.INSTANCE_TYPE} capacity",
     )
     demo.heading("Buy it, too late")
-    demo.invoke(*proposed.purchase, "-r", demo.region, status=2)
-    demo.say("Nothing was bought, nothing is paid. A search says how things stand, and where else to look:")
+    demo.invoke(*proposal.purchase, "-r", demo.region, status=2)
+    demo.say("Nothing was bought, nothing was paid. A search shows the market, and where else to look:")
     demo.invoke("cb.search", "-t", main_job.INSTANCE_TYPE, "-d", str(main_job.HOURS), "-r", demo.region, "--suggest")
 
     demo.heading("Buy another one, once there is capacity again")
-    demo.aws("market", {"out_of_capacity": []}, "somebody's block has ended")
-    proposed = main_job.find(demo, show=False)
-    demo.invoke(*proposed.purchase, "-r", demo.region)
-    main_job.begin(demo, proposed)
+    demo.aws("market", {"out_of_capacity": []}, "another customer's block ends")
+    proposal = main_job.find(demo, show=False)
+    demo.invoke(*proposal.purchase, "-r", demo.region)
+    main_job.begin(demo, proposal)
     main_job.make_bucket(demo, show=False)
-    stranger = _launch_on_block(demo)
-    demo.say(f"-> a colleague with the same account has launched {stranger} on it")
+    foreign_instance = _launch_on_block(demo)
+    demo.say(f"-> a colleague with the same account launches {foreign_instance} on it")
     demo.heading("Deploy on a block that is full")
     deploy = ("deploy", "--use-capacity-block", "-r", demo.region, "--skip-setup")
     demo.invoke(*deploy, status=2)
     demo.invoke("cb.describe", "--reservation-id", main_job.saved_block(demo), "-r", demo.region)
 
-    demo.heading("Ask the colleague to end it, and deploy")
-    demo.sandbox.client("ec2", demo.region).terminate_instances(InstanceIds=[stranger])
-    demo.say(f"-> the colleague has terminated {stranger}")
+    demo.heading("Ask the colleague to terminate it, and deploy")
+    demo.sandbox.client("ec2", demo.region).terminate_instances(InstanceIds=[foreign_instance])
+    demo.say(f"-> the colleague terminates {foreign_instance}")
     demo.invoke(*deploy)
 
 

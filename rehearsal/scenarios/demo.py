@@ -1,7 +1,6 @@
-"""Where a rehearsal is played: commands as a user types them, what AWS does meanwhile, and a word between them.
+"""The verbs of a scenario: commands that a user types, what happens in AWS meanwhile, and comments between them.
 
-Scenarios (`rehearsal/scenarios/`) are told in these verbs. A command that ends otherwise than the story says ends the
-rehearsal with a `SandboxError`: what is shown is what happened.
+Everything printed is real output. A command that does not end as the scenario expects ends it with a SandboxError.
 """
 
 from __future__ import annotations
@@ -21,62 +20,74 @@ _WIDTH = 110
 
 @dataclass
 class Demo:
-    """A sandbox, and somebody who watches."""
+    """A scenario that is played in a sandbox, printed to standard output."""
 
     sandbox: Sandbox
     region: str
-    _begun: float = field(default_factory=time.monotonic)
+    _started: float = field(default_factory=time.monotonic)
 
     @property
     def seconds(self) -> float:
-        """How long it has been played."""
-        return time.monotonic() - self._begun
+        """Seconds since the start."""
+        return time.monotonic() - self._started
 
     def heading(self, text: str) -> None:
         print(f"\n[{self.seconds:5.1f} s] {text}", flush=True)
 
     def say(self, text: str) -> None:
-        """A word to the one who watches, as a paragraph of its own."""
+        """Print a comment as a paragraph."""
         print(textwrap.fill(text, _WIDTH, initial_indent="  ", subsequent_indent="  "), flush=True)
 
-    def invoke(self, *arguments: str, status: int = 0, show: bool = True) -> str:
-        """A command typed by the user, which ends with `status`; what it printed.
+    def invoke(
+        self,
+        *arguments: str,
+        status: int = 0,
+        show: bool = True,
+        at: tuple[str, Callable[[], object]] | None = None,
+    ) -> str:
+        """Run an Invoke command that has to end with `status`, and return its standard output.
 
-        That is its standard output, and its standard error too where it fails. Without `show` only the command is
-        seen: what others of the same story have shown already. Raises SandboxError when it ends otherwise.
+        Output of a command that fails includes its standard error. `show=False` prints only the command line. `at`: a
+        text, and what to do once a line of the output has it. Raises SandboxError.
         """
-        return self.type("invoke", *arguments, status=status, show=show)
+        return self.type("invoke", *arguments, status=status, show=show, at=at)
 
-    def type(self, *words: str, status: int = 0, show: bool = True) -> str:
-        """The same for a command of any program."""
+    def type(
+        self,
+        *words: str,
+        status: int = 0,
+        show: bool = True,
+        at: tuple[str, Callable[[], object]] | None = None,
+    ) -> str:
+        """As `invoke`, for a command of any program."""
         print(f"$ {shlex.join(words)}", flush=True)
-        told = run(self.sandbox, words, show=show, merge=status != 0, status=status)
+        output = run(self.sandbox, words, show=show, merge=status != 0, status=status, at=at)
         if status:
             print(f"(status {status})", flush=True)
-        return told
+        return output
 
-    def invoke_and_die(self, *arguments: str, at: str, once: Callable[[], bool] = lambda: True) -> str:
-        """A command typed by the user, whose laptop dies when it has printed `at` and `once` holds.
+    def invoke_and_die(self, *arguments: str, after: str, once: Callable[[], bool] = lambda: True) -> str:
+        """Run an Invoke command, and kill it and its children when it has printed `after` and `once` is true.
 
-        Everything of it ends at once, as by `kill -9`. Returns what it had printed.
+        Returns the output so far.
         """
         print(f"$ invoke {shlex.join(arguments)}", flush=True)
-        told = run_until_killed(self.sandbox, ["invoke", *arguments], at=at, once=once)
+        output = run_until_killed(self.sandbox, ["invoke", *arguments], after=after, once=once)
         print("(the laptop is dead)", flush=True)
-        return told
+        return output
 
-    def aws(self, what: str, body: Mapping[str, Any], told: str) -> dict[str, Any]:
-        """Something AWS does, or somebody else there: said, then done through the control API."""
-        self.say(f"-> {told}")
-        return self.sandbox.control(what, body)
+    def aws(self, request: str, body: Mapping[str, Any], description: str) -> dict[str, Any]:
+        """Print what happens in AWS, then make it happen through the control API."""
+        self.say(f"-> {description}")
+        return self.sandbox.control(request, body)
 
-    def wait(self, holds: Callable[[], bool], told: str) -> None:
-        """Wait until what is `told` has happened, which `holds` then."""
-        wait_until(holds, told)
-        self.say(f"-> {told}")
+    def wait(self, condition: Callable[[], bool], description: str) -> None:
+        """Wait for a condition, then print that it holds."""
+        wait_until(condition, description)
+        self.say(f"-> {description}")
 
     def task_file(self, name: str, *commands: str) -> str:
-        """The path of a file of one task, to be run by `run-tasks`; it is named like the task."""
+        """Write a file with one task for `run-tasks`, named like the task, and return its path."""
         path = self.sandbox.folder / f"{name}.json"
         path.write_text(json.dumps({"tasks": [{"id": name, "name": name, "commands": commands}]}, indent=2) + "\n")
         return str(path)

@@ -1,4 +1,4 @@
-"""The whole main job, and nothing goes wrong: found, bought, deployed, set up, logged in."""
+"""The whole main job without a failure: find a block, buy it, deploy, set up, log in."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def play(demo: Demo) -> None:
 
 
 def play_without_host(demo: Demo) -> None:
-    """All of it but the steps on the machine: what would run is rendered, checked, and called not executed."""
+    """Everything but the setup's steps on the host, which are rendered and checked, and reported as not executed."""
     main_job.prepare(demo)
     demo.heading("Deploy on the block")
     demo.invoke("deploy", "--use-capacity-block", "-r", demo.region, "--skip-setup")
     demo.heading("Render and check the setup's steps")
-    told = run(demo.sandbox, ["invoke", "setup", "--dry-run", "-r", demo.region])
-    steps = re.findall(r"^----- (\S+): would run", told, flags=re.MULTILINE)
-    checked = re.findall(r"^----- (\d+ scripts checked.*)$", told, flags=re.MULTILINE)
+    output = run(demo.sandbox, ["invoke", "setup", "--dry-run", "-r", demo.region])
+    steps = re.findall(r"^----- (\S+): would run", output, flags=re.MULTILINE)
+    checked = re.findall(r"^----- (\d+ scripts checked.*)$", output, flags=re.MULTILINE)
     for step in steps:
         print(f"  {step:<34} NOT EXECUTED: this machine cannot boot a host")
     print("\n".join(checked))
-    print(f"\nRehearsed: all but the {len(steps)} steps on the machine, none of which was executed.")
+    print(f"\nThe whole main job passed, except the {len(steps)} steps on the host, which were not executed.")

@@ -1,22 +1,24 @@
-"""A laptop dies at the worst moments: in a purchase, in a deploy, in the setup. The same commands take all of it up."""
+"""A laptop dies during the purchase, the deploy and the setup. The same commands resume each of them."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from datetime import timedelta
+from functools import partial
 
 from rehearsal.scenarios import main_job
 from rehearsal.scenarios.demo import Demo
 from rehearsal.scenarios.sandbox import SandboxError
 
-_MOST_SECONDS = 600
+_LONGEST_HOLD = timedelta(minutes=10)
 
 
 def play(demo: Demo) -> None:
     demo.heading("Find a Capacity Block")
-    proposed = main_job.find(demo, show=False)
-    _purchase(demo, proposed)
-    main_job.begin(demo, proposed)
+    proposal = main_job.find(demo, show=False)
+    _purchase(demo, proposal)
+    main_job.begin(demo, proposal)
     main_job.make_bucket(demo, show=False)
     _deploy(demo)
     _setup(demo)
@@ -24,22 +26,22 @@ def play(demo: Demo) -> None:
     main_job.check_login(demo)
 
 
-def _purchase(demo: Demo, proposed: main_job.Proposed) -> None:
-    demo.heading("Buy it, and die while AWS is at it")
-    demo.say("-> a purchase takes long today")
+def _purchase(demo: Demo, proposal: main_job.Proposal) -> None:
+    demo.heading("Buy it, and die during the request")
+    demo.say("-> AWS takes long to answer the purchase")
     _hold(demo, "PurchaseCapacityBlock", "delay")
-    purchase = (*proposed.purchase, "-r", demo.region)
-    demo.invoke_and_die(*purchase, at="Price", once=lambda: _is_held(demo))
+    purchase = (*proposal.purchase, "-r", demo.region)
+    demo.invoke_and_die(*purchase, after="Price", once=lambda: _is_held(demo))
     demo.say(
-        "Was it bought? Asked a second time EC2 might sell it twice: the request has no token by which it would know "
-        "it again. So the same command looks first, and as long as it cannot tell it sends nothing:"
+        "Was it bought? The request has no idempotency token: EC2 might sell the block twice when it is sent again. So "
+        "the same command looks first, and sends nothing as long as the result is unknown:"
     )
     demo.heading("The same command")
     demo.invoke(*purchase, status=3)
     _release(demo)
     ec2 = demo.sandbox.client("ec2", demo.region)
     demo.wait(
-        lambda: bool(ec2.describe_capacity_reservations()["CapacityReservations"]), "AWS is through with the purchase"
+        lambda: bool(ec2.describe_capacity_reservations()["CapacityReservations"]), "AWS has completed the purchase"
     )
     demo.heading("The same command, later")
     demo.invoke(*purchase)
@@ -48,31 +50,35 @@ def _purchase(demo: Demo, proposed: main_job.Proposed) -> None:
 
 def _deploy(demo: Demo) -> None:
     deploy = ("deploy", "--use-capacity-block", "-r", demo.region)
-    demo.heading("Deploy, and die while Terraform is at it")
+    demo.heading("Deploy, and die while Terraform runs")
     _hold(demo, "RunInstances", "lost-before")
-    demo.invoke_and_die(*deploy, "--skip-setup", at="aws_security_group.machine", once=lambda: _is_held(demo))
+    demo.invoke_and_die(*deploy, "--skip-setup", after="aws_security_group.machine", once=lambda: _is_held(demo))
     _release(demo)
     demo.heading("The same command")
-    told = demo.invoke(*deploy, "--skip-setup", status=1)
-    unlock = re.search(r"^ *(terraform .*force-unlock .*)$", told, flags=re.MULTILINE)
+    output = demo.invoke(*deploy, "--skip-setup", status=1)
+    unlock = re.search(r"^ *(terraform .*force-unlock .*)$", output, flags=re.MULTILINE)
     if unlock is None:
-        raise SandboxError("deploy did not say how to take the lock away.")
-    demo.say("Nobody else is deploying, so the lock may go:")
+        raise SandboxError("deploy did not print the command that removes the lock.")
+    demo.say("Nobody else is deploying, so remove the lock:")
     demo.type(*shlex.split(unlock.group(1)))
     demo.invoke(*deploy, "--skip-setup")
 
 
 def _setup(demo: Demo) -> None:
-    demo.heading("Set code-server up, and die on the way")
-    demo.invoke_and_die("setup", "-r", demo.region, at="05-create-user")
-    demo.say("The machine goes on by itself: the run is one SSM command, which needs nobody to watch it.")
+    demo.heading("Set code-server up, and die during the run")
+    demo.invoke_and_die("setup", "-r", demo.region, after="05-create-user")
+    # The run must not end before the next command attaches to it, so AWS hears from the agent only then.
+    host = {"instance_id": main_job.the_instance(demo)}
+    demo.sandbox.control("host", {**host, "do": "lose-agent", "noticed_after_seconds": _LONGEST_HOLD.seconds})
+    demo.say("The host continues by itself: the run is one SSM command, which needs no laptop.")
     demo.heading("The same command attaches to it")
-    demo.invoke("setup", "-r", demo.region)
+    restore = partial(demo.sandbox.control, "host", {**host, "do": "restore-agent"})
+    demo.invoke("setup", "-r", demo.region, at=("Attached", restore))
 
 
 def _hold(demo: Demo, operation: str, kind: str) -> None:
-    """Have the next request wait until `_release`: the laptop dies meanwhile, on a slow machine too."""
-    fault = {"operation": operation, "kind": kind, "seconds": _MOST_SECONDS}
+    """Make the next request of an operation wait until `_release`."""
+    fault = {"operation": operation, "kind": kind, "seconds": _LONGEST_HOLD.seconds}
     demo.sandbox.control("faults", {"faults": [fault]})
 
 

@@ -1,4 +1,4 @@
-"""Logging in to code-server as a browser does, with nothing but HTTP: is the machine really ready?"""
+"""A login to code-server as a browser makes it, over plain HTTP."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Login:
-    """The answer to a login. `session` is the session cookie, empty when the password was refused."""
+    """The response to a login. `session` is the session cookie, empty when the password was refused."""
 
     status: int
     session: str
@@ -20,24 +20,24 @@ class Login:
 
 
 def log_in(port: int, password: str) -> Login:
-    """Send `password` to the login page on 127.0.0.1:`port`. Raises OSError when nobody answers there.
+    """Send `password` to the login page on 127.0.0.1:`port`. Raises OSError when nothing answers.
 
-    code-server allows two attempts a minute, twelve an hour.
+    code-server allows two attempts a minute and twelve an hour.
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         body = urllib.parse.urlencode({"password": password, "base": ".", "href": f"http://127.0.0.1:{port}/login"})
         connection.request("POST", "/login", body, {"Content-Type": "application/x-www-form-urlencoded"})
-        answer = connection.getresponse()
-        answer.read()
-        cookie = answer.getheader("Set-Cookie") or ""
-        return Login(answer.status, cookie.split(";")[0] if "=" in cookie else "")
+        response = connection.getresponse()
+        response.read()
+        cookie = response.getheader("Set-Cookie") or ""
+        return Login(response.status, cookie.split(";")[0] if "=" in cookie else "")
     finally:
         connection.close()
 
 
 def upgrade_to_websocket(port: int, session: str) -> int:
-    """The status of a websocket upgrade on 127.0.0.1:`port` with a session's cookie: 101 when it works."""
+    """The HTTP status of a websocket upgrade on 127.0.0.1:`port` with a session cookie: 101 when it works."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request(

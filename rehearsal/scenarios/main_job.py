@@ -1,4 +1,4 @@
-"""The main job in parts, for every scenario: a block bought, its start, the state's bucket, a login."""
+"""Parts of the main job that scenarios share: buy a block, go to its start, create the state bucket, log in."""
 
 from __future__ import annotations
 
@@ -14,76 +14,76 @@ HOURS = 24
 
 
 @dataclass(frozen=True)
-class Proposed:
-    """What `cb.search` proposes to buy: its best price. `start` is ISO 8601, UTC."""
+class Proposal:
+    """The offering that `cb.search` proposes. `start` is ISO 8601, UTC."""
 
     offering_id: str
     start: str
 
     @property
     def purchase(self) -> tuple[str, ...]:
-        """The command that buys it, and asks nothing."""
+        """The command that buys it without asking."""
         return ("cb.purchase", "--offering-id", self.offering_id, "--start-time", self.start, "--yes")
 
 
-def find(demo: Demo, *, show: bool = True) -> Proposed:
-    found = demo.invoke("cb.search", "-t", INSTANCE_TYPE, "-d", str(HOURS), "-r", demo.region, show=show)
-    proposed = re.search(r"--offering-id (\S+) --start-time (\S+)", found)
+def find(demo: Demo, *, show: bool = True) -> Proposal:
+    output = demo.invoke("cb.search", "-t", INSTANCE_TYPE, "-d", str(HOURS), "-r", demo.region, show=show)
+    proposed = re.search(r"--offering-id (\S+) --start-time (\S+)", output)
     if proposed is None:
         raise SandboxError("cb.search found no offering to buy.")
-    return Proposed(proposed.group(1), proposed.group(2))
+    return Proposal(proposed.group(1), proposed.group(2))
 
 
-def buy(demo: Demo, *, show: bool = True) -> Proposed:
-    """Find a block and buy it, each under its heading."""
+def buy(demo: Demo, *, show: bool = True) -> Proposal:
+    """Find a block and buy it."""
     demo.heading("Find a Capacity Block")
-    proposed = find(demo, show=show)
-    demo.heading("Buy it, and keep its ids in Parameter Store")
-    demo.invoke(*proposed.purchase, "-r", demo.region, show=show)
-    return proposed
+    proposal = find(demo, show=show)
+    demo.heading("Buy it, and save its ids in Parameter Store")
+    demo.invoke(*proposal.purchase, "-r", demo.region, show=show)
+    return proposal
 
 
 def make_bucket(demo: Demo, *, show: bool = True) -> None:
-    demo.heading("Make the bucket for Terraform's state")
+    demo.heading("Create the bucket for Terraform's state")
     demo.invoke("bootstrap", "-r", demo.region, show=show)
 
 
-def begin(demo: Demo, proposed: Proposed) -> None:
-    demo.heading(f"The rehearsal's clock moves to the block's start, {proposed.start}")
-    demo.sandbox.control("clock", {"to": proposed.start})
+def begin(demo: Demo, proposal: Proposal) -> None:
+    demo.heading(f"The rehearsal's clock moves to the block's start, {proposal.start}")
+    demo.sandbox.control("clock", {"to": proposal.start})
 
 
-def prepare(demo: Demo, *, show: bool = True) -> Proposed:
-    """Find and buy a block, go to its start, make the state bucket."""
-    proposed = buy(demo, show=show)
-    begin(demo, proposed)
+def prepare(demo: Demo, *, show: bool = True) -> Proposal:
+    """Find and buy a block, go to its start, create the state bucket."""
+    proposal = buy(demo, show=show)
+    begin(demo, proposal)
     make_bucket(demo, show=show)
-    return proposed
+    return proposal
 
 
 def saved_block(demo: Demo) -> str:
-    """The reservation's id that the purchase saved."""
+    """The reservation id that the purchase saved."""
     return reservation_in(run(demo.sandbox, ["invoke", "cb.load-params", "-r", demo.region, "-o", "shell"]))
 
 
-def reservation_in(told: str) -> str:
-    """The first reservation's id in what a command printed."""
-    found = re.search(r"\bcr-[0-9a-f]{17}\b", told)
+def reservation_in(output: str) -> str:
+    """The first reservation id in a command's output. Raises SandboxError."""
+    found = re.search(r"\bcr-[0-9a-f]{17}\b", output)
     if found is None:
-        raise SandboxError(f"No reservation is named in:\n{told}")
+        raise SandboxError(f"There is no reservation id in:\n{output}")
     return found.group()
 
 
 def the_instance(demo: Demo) -> str:
-    """The id of the one instance there is."""
+    """The id of the only instance."""
     (instance_id,) = demo.sandbox.control("status")["hosts"]
     return str(instance_id)
 
 
 def forward_to_nginx(demo: Demo) -> int:
-    """The port on 127.0.0.1 that leads to the machine's nginx, as a Session Manager port forward does."""
-    inside = demo.sandbox.settings()["nginxPort"]
-    forwarded = demo.sandbox.control("forward", {"instance_id": the_instance(demo), "port": inside})
+    """A port on 127.0.0.1 that leads to the host's nginx, as a Session Manager port forward does."""
+    port = demo.sandbox.settings()["nginxPort"]
+    forwarded = demo.sandbox.control("forward", {"instance_id": the_instance(demo), "port": port})
     return int(forwarded["port"])
 
 
@@ -94,8 +94,8 @@ def check_login(demo: Demo) -> None:
     login = log_in(port, password)
     if not login.accepted:
         raise SandboxError(f"code-server refused the password from Secrets Manager (HTTP {login.status}).")
-    demo.say(f"http://127.0.0.1:{port} takes the password from Secrets Manager")
+    demo.say(f"http://127.0.0.1:{port} accepts the password from Secrets Manager")
     upgraded = upgrade_to_websocket(port, login.session)
     if upgraded != 101:
-        raise SandboxError(f"The editor's websocket does not pass nginx (HTTP {upgraded}, not 101).")
-    demo.say("and upgrades its websocket (HTTP 101)")
+        raise SandboxError(f"nginx does not pass the editor's websocket on (HTTP {upgraded}, not 101).")
+    demo.say("and upgrades the websocket (HTTP 101)")

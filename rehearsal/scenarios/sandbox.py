@@ -1,8 +1,7 @@
-"""A rehearsal to run commands in: an AWS process, a copy of the settings, the environment that joins them.
+"""A sandbox to run commands in: an AWS process, a copy of the settings, and an environment that points to both.
 
-Everything lies in one temporary folder and ends with the `with` block. The commands themselves need
-no switch: boto3, Terraform and cdktf all honour AWS_ENDPOINT_URL, and the settings are found through
-TORCHNEURON_CONFIG, both of which any user may set.
+Everything is in one temporary folder and ends with the `with` block. Commands need no switch: boto3, Terraform and
+cdktf honour AWS_ENDPOINT_URL, and TORCHNEURON_CONFIG names the settings.
 """
 
 from __future__ import annotations
@@ -37,12 +36,12 @@ _SOCKET_FOLDER_LENGTH = 88
 
 
 class SandboxError(Exception):
-    """The rehearsal's AWS did not start, or did not do what it was asked; the text says why."""
+    """The rehearsal's AWS did not start, refused a request, or a command did not end as expected."""
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """A running rehearsal. `environment` is the whole environment for a command run in it, `kept` whether it stays."""
+    """A running rehearsal. `environment`: of the commands that run in it. `kept`: whether its folder stays."""
 
     folder: Path
     access: Access
@@ -54,19 +53,19 @@ class Sandbox:
         return self.access.endpoint
 
     def settings(self) -> dict[str, Any]:
-        """The rehearsal's copy of the settings, as it is now."""
+        """The rehearsal's copy of the settings."""
         read: dict[str, Any] = json.loads(Path(self.environment["TORCHNEURON_CONFIG"]).read_text())
         return read
 
-    def control(self, what: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Ask the rehearsal itself, beside AWS: `status`, `clock`, `forward` (see docs/rehearsal.md)."""
+    def control(self, request: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Send a request to the control API, such as `status` or `clock` (see docs/rehearsal.md)."""
         try:
-            return self.access.control(what, body)
+            return self.access.control(request, body)
         except urllib.error.HTTPError as error:
-            raise SandboxError(f"The rehearsal refused {what}: {error.read().decode()}") from error
+            raise SandboxError(f"The rehearsal refused {request}: {error.read().decode()}") from error
 
     def client(self, service: str, region: str, *, retries: bool = True) -> Any:
-        """A boto3 client for this AWS, whatever this process's own environment says: what somebody else does there."""
+        """A boto3 client for this AWS, which ignores this process's environment."""
         return self.access.client(service, region, retries=retries)
 
 
@@ -74,9 +73,9 @@ class Sandbox:
 def open_sandbox(
     *, region: str, host_suite: str, options: Sequence[str] = (), kept_in: Path | None = None
 ) -> Iterator[Sandbox]:
-    """Start a rehearsal; end it, and remove all it made, when the block ends. Raises SandboxError.
+    """Start a rehearsal, and stop and remove it when the block ends. Raises SandboxError.
 
-    `options`: further ones of `python -m rehearsal`. `kept_in`: a folder where it stays instead, and is taken up again.
+    `options`: more options of `python -m rehearsal`. `kept_in`: a folder to keep it in, and to resume it from.
     """
     folder = kept_in or orphans.new_sandbox_folder()
     try:
@@ -96,34 +95,34 @@ def open_sandbox(
 
 
 def kept_settings(folder: Path) -> dict[str, Any] | None:
-    """The settings of the rehearsal that is kept in a folder; None where there is none yet.
+    """The settings of the rehearsal that is kept in a folder, None when the folder is empty or does not exist.
 
-    SandboxError for a folder with other things in it.
+    Raises SandboxError for a folder with other files.
     """
     if (folder / _SETTINGS).is_file() and (folder / "aws").is_dir():
         read: dict[str, Any] = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
         return read
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise SandboxError(f"{folder} is not empty, and there is no rehearsal in it. Name a new folder.")
+        raise SandboxError(f"{folder} is not empty and holds no rehearsal. Name a new folder.")
     return None
 
 
 def copy_settings(folder: Path, region: str) -> Path:
-    """The user's settings, copied to where a rehearsal may change them: its outputs and state land beside."""
+    """Copy the user's settings into the folder, adapted to the rehearsal, and return the path of the copy."""
     original = Path(os.environ.get("TORCHNEURON_CONFIG") or PROJECT / "config.json")
     settings = json.loads(original.read_text(encoding="utf-8"))
     settings.update(
         defaultRegion=region,
         nginxPort=settings.get("nginxPort", 80),
-        # The one release that hosts can install: the package was built here.
+        # The only release that hosts can install.
         codeServerVersion=VERSION,
         stateDir="state",
         outputDir="cdktf.out",
-        # moto answers on one address, so a bucket's name has to be in the path.
+        # moto serves one address, so the bucket's name has to be in the path.
         backend={"type": "s3", "bucket": None, "region": None, "usePathStyle": True},
     )
     if settings.get("tls") == "given":
-        settings["tls"] = "self-signed"  # the user's certificate is on the user's machines only
+        settings["tls"] = "self-signed"  # the certificate is on the user's own host only
     settings.pop("$schema", None)
     copy = folder / _SETTINGS
     copy.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
@@ -131,7 +130,7 @@ def copy_settings(folder: Path, region: str) -> Path:
 
 
 def make_environment(folder: Path, settings: Path, access: Access) -> dict[str, str]:
-    """This process's environment with nothing of the user's own AWS in it, pointed at the rehearsal."""
+    """This process's environment, without the user's AWS variables, pointed at the rehearsal."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment.update(access.environment)
     environment.update(
@@ -139,15 +138,15 @@ def make_environment(folder: Path, settings: Path, access: Access) -> dict[str, 
         AWS_CONFIG_FILE=str(folder / "no-aws-config"),
         AWS_SHARED_CREDENTIALS_FILE=str(folder / "no-aws-credentials"),
         TORCHNEURON_CONFIG=str(settings),
-        NO_PROXY=_beside("NO_PROXY"),
-        no_proxy=_beside("no_proxy"),
+        NO_PROXY=_with_loopback("NO_PROXY"),
+        no_proxy=_with_loopback("no_proxy"),
         CHECKPOINT_DISABLE="1",
         DISABLE_VERSION_CHECK="1",
         CI="1",
     )
     environment[orphans.VARIABLE] = str(folder)
     temporary = folder / "tmp"
-    # What Terraform and its provider leave when they are killed goes with the folder, where a socket's path fits.
+    # So that what a killed Terraform leaves goes with the folder. A socket's path has to fit.
     if len(str(temporary)) <= _SOCKET_FOLDER_LENGTH:
         temporary.mkdir(exist_ok=True)
         environment["TMPDIR"] = str(temporary)
@@ -155,15 +154,15 @@ def make_environment(folder: Path, settings: Path, access: Access) -> dict[str, 
         [str(Path(sys.executable).parent), str(PROJECT / "node_modules" / ".bin"), environment["PATH"]]
     )
     if mirror := write_cli_config(folder):
-        # Without these cdktf asks the provider registry all the same, and makes a plugin cache in the user's home.
+        # Otherwise cdktf still asks the provider registry, and creates a plugin cache in the user's home.
         environment.update(
             TF_CLI_CONFIG_FILE=str(mirror), CDKTF_SKIP_PROVIDER_LOCK="true", CDKTF_DISABLE_PLUGIN_CACHE_ENV="true"
         )
     return environment
 
 
-def _beside(variable: str) -> str:
-    """The user's list of hosts that need no proxy, and this machine."""
+def _with_loopback(variable: str) -> str:
+    """The user's list of hosts that need no proxy, with loopback added."""
     return ",".join(filter(None, (os.environ.get(variable), "127.0.0.1", "localhost")))
 
 
@@ -172,7 +171,7 @@ def _served(folder: Path, options: Sequence[str]) -> Iterator[Access]:
     ready, log = folder / "ready.json", folder / "rehearsal.log"
     arguments = [*options, "--ready-file", str(ready), "--with-parent"]
     with log.open("wb") as output:
-        # A session of its own: Ctrl-C is for us, and the AWS has to outlive it to take its hosts down.
+        # In its own session: it has to outlive a Ctrl-C to destroy its hosts.
         process = subprocess.Popen(
             [sys.executable, "-m", "rehearsal", *arguments],
             cwd=PROJECT,
@@ -208,66 +207,80 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def run(sandbox: Sandbox, command: Sequence[str], *, show: bool = False, merge: bool = False, status: int = 0) -> str:
-    """Run a user's command in the sandbox; its standard output, with `merge` its standard error too.
+def run(
+    sandbox: Sandbox,
+    command: Sequence[str],
+    *,
+    show: bool = False,
+    merge: bool = False,
+    status: int = 0,
+    at: tuple[str, Callable[[], object]] | None = None,
+) -> str:
+    """Run a user's command in the sandbox and return its standard output, with `merge` its standard error too.
 
-    With `show` the output also goes where ours goes, as it comes. When we are interrupted the command is
-    too, as from a terminal, and is given time to end well. Raises SandboxError when its exit status is not `status`.
+    `show` also prints the output line by line; `at` is then a text, and what to do at the first line that has it. An
+    interrupt is passed on to the command, which gets time to end. Raises SandboxError for another exit status.
     """
     process = _start(sandbox, command, errors=subprocess.STDOUT if merge else None if show else subprocess.PIPE)
-    kept: list[str] = []
-    told = ""
     try:
         if show:
-            for line in process.stdout or ():
-                kept.append(line)
-                print(line, end="", flush=True)
+            output, errors = "".join(_printed(process, at)), ""
         else:
-            out, told = process.communicate()
-            kept.append(out)
-        ended = process.wait()
+            output, errors = process.communicate()
+        actual = process.wait()
     except BaseException:
         _interrupt(process)
         raise
-    if ended != status:
-        shown = "" if show else f"\n{''.join(kept)}{told or ''}".rstrip()
-        but = f", not {status}" if status else ""
-        raise SandboxError(f"{' '.join(command)} ended with status {ended}{but}.{shown}")
-    return "".join(kept)
+    if actual != status:
+        shown = "" if show else f"\n{output}{errors or ''}".rstrip()
+        expected = f", not {status}" if status else ""
+        raise SandboxError(f"{' '.join(command)} ended with status {actual}{expected}.{shown}")
+    return output
 
 
-def wait_until(holds: Callable[[], bool], what: str, *, seconds: float = 300) -> None:
-    """Wait until it holds. Raises SandboxError, naming `what` was waited for, when it takes longer than `seconds`."""
+def wait_until(condition: Callable[[], bool], description: str, *, seconds: float = 300) -> None:
+    """Wait for a condition. Raises SandboxError when it takes longer than `seconds`."""
     end = time.monotonic() + seconds
-    while not holds():
+    while not condition():
         if time.monotonic() > end:
-            raise SandboxError(f"Waited {seconds:.0f} s for {what}.")
+            raise SandboxError(f"Waited {seconds:.0f} s in vain: {description}.")
         time.sleep(0.1)
 
 
 def run_until_killed(
-    sandbox: Sandbox, command: Sequence[str], *, at: str, once: Callable[[], bool] = lambda: True
+    sandbox: Sandbox, command: Sequence[str], *, after: str, once: Callable[[], bool] = lambda: True
 ) -> str:
-    """Run a user's command until a line with `at`, and until `once` holds, then end all of it as `kill -9` does.
+    """Run a user's command, and kill it and its children when it has printed `after` and `once` is true.
 
-    Shows and returns what it has printed until then. Raises SandboxError when it ends before.
+    Prints and returns the output so far. Raises SandboxError when the command ends before.
     """
     process = _start(sandbox, command, errors=subprocess.STDOUT)
     kept: list[str] = []
     try:
-        for line in process.stdout or ():
+        for line in _printed(process):
             kept.append(line)
-            print(line, end="", flush=True)
-            if at in line:
+            if after in line:
                 break
         else:
-            raise SandboxError(f"{' '.join(command)} ended with status {process.wait()} before it said {at!r}.")
-        wait_until(once, f"{' '.join(command)} to get there")
+            raise SandboxError(f"{' '.join(command)} ended with status {process.wait()} before it printed {after!r}.")
+        wait_until(once, f"{' '.join(command)} did not get that far")
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
     return "".join(kept)
+
+
+def _printed(process: subprocess.Popen[str], at: tuple[str, Callable[[], object]] | None = None) -> Iterator[str]:
+    """Print a command's output line by line."""
+    for line in process.stdout or ():
+        print(line, end="", flush=True)
+        yield line
+        if at is not None and at[0] in line:
+            at[1]()
+            at = None
+    if at is not None:
+        raise SandboxError(f"The command did not print {at[0]!r}.")
 
 
 def _start(sandbox: Sandbox, command: Sequence[str], *, errors: int | None) -> subprocess.Popen[str]:
@@ -284,7 +297,7 @@ def _start(sandbox: Sandbox, command: Sequence[str], *, errors: int | None) -> s
 
 
 def _interrupt(process: subprocess.Popen[str]) -> None:
-    """End a command and what it started: Ctrl-C first, by force when that takes too long."""
+    """End a command and its children: by SIGINT, then by SIGKILL when that takes too long."""
     for number in (signal.SIGINT, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, number)

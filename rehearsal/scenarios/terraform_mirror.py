@@ -1,7 +1,7 @@
-"""Terraform's AWS provider from this machine, where the provider registry is out of reach.
+"""Terraform's AWS provider from this machine, where the provider registry is not reachable.
 
-A provider laid out as a filesystem mirror may already be here. Terraform is told of it by a CLI
-configuration of the run's own (`TF_CLI_CONFIG_FILE`); the user's own configuration stays untouched.
+A provider laid out as a filesystem mirror may already be here. A Terraform CLI configuration of the rehearsal's own
+(`TF_CLI_CONFIG_FILE`) names it; the user's configuration is not changed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PROVIDER = "registry.terraform.io/hashicorp/aws"
-# What the stack asks for; a mirror without it would only keep Terraform from the registry.
+# The version that the stack requires: a mirror without it would only keep Terraform from the registry.
 RELEASE = "5.100.0"
 
 _CLI_CONFIG = """\
@@ -30,10 +30,7 @@ provider_installation {{
 
 
 def write_cli_config(directory: Path) -> Path | None:
-    """Write a CLI configuration that takes the AWS provider from a mirror into `directory`.
-
-    Returns its path, or None where no mirror is found: Terraform then does as it always does.
-    """
+    """Write a CLI configuration that takes the AWS provider from a mirror. None: no mirror was found."""
     mirror = find_mirror()
     if mirror is None:
         return None
@@ -47,7 +44,7 @@ def find_mirror() -> Path | None:
     for prefix in _prefixes():
         for pattern in (PROVIDER, f"*/{PROVIDER}", f"*/*/{PROVIDER}"):
             for folder in sorted(prefix.glob(pattern)):
-                if any(RELEASE in found.name for found in folder.iterdir()):
+                if any(RELEASE in release.name for release in folder.iterdir()):
                     return folder.parents[2]
     return None
 

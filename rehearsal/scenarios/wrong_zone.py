@@ -1,4 +1,4 @@
-"""A block lies in one zone: a subnet in another is refused before anything is made, and the right one is found."""
+"""A block is in one zone: a subnet in another zone is refused before anything is created, the right one is found."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from rehearsal.scenarios.sandbox import SandboxError
 
 def play(demo: Demo) -> None:
     main_job.prepare(demo, show=False)
-    elsewhere = _subnet_elsewhere(demo)
+    other_subnet = _subnet_in_another_zone(demo)
 
-    demo.heading("Deploy into a subnet of another zone")
-    demo.say("EC2 has room on the block in its own zone only, and Terraform would try for up to 50 minutes:")
+    demo.heading("Deploy into a subnet in another zone")
+    demo.say("EC2 launches on a block in the block's zone only, and Terraform would retry for up to 50 minutes:")
     deploy = ("deploy", "--use-capacity-block", "-r", demo.region, "--skip-setup")
-    demo.invoke(*deploy, "--subnet-id", elsewhere, status=2)
+    demo.invoke(*deploy, "--subnet-id", other_subnet, status=2)
 
     demo.heading("Save the block with such a subnet")
     block = main_job.saved_block(demo)
-    demo.invoke("cb.save-params", "--reservation-id", block, "--subnet-id", elsewhere, "-r", demo.region, status=2)
+    demo.invoke("cb.save-params", "--reservation-id", block, "--subnet-id", other_subnet, "-r", demo.region, status=2)
 
     demo.heading("Leave the subnet out")
-    demo.say("A default subnet in the block's zone is found, and saved with it; deploy takes that one:")
+    demo.say("cb.save-params finds a default subnet in the block's zone and saves it; deploy uses that one:")
     demo.invoke("cb.save-params", "--reservation-id", block, "-r", demo.region)
     demo.invoke(*deploy)
 
 
-def _subnet_elsewhere(demo: Demo) -> str:
-    """A default subnet in a zone that is not the block's."""
+def _subnet_in_another_zone(demo: Demo) -> str:
     ec2 = demo.sandbox.client("ec2", demo.region)
     (block,) = ec2.describe_capacity_reservations()["CapacityReservations"]
     subnets: list[dict[str, Any]] = ec2.describe_subnets()["Subnets"]

@@ -1,4 +1,4 @@
-"""The setup's tasks on a host of a test's own, for what the machine that others share must not go through."""
+"""The setup's tasks on a host of the test's own, for tests that would disturb the shared machine."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torchneuron.setup.references import Reference
 from torchneuron.setup.render import render
 
 GIVEN = Reference("given", "own-host")
-"""Where the machine finds the password, as if it had been delivered."""
+"""Where the host finds the password, as if it had been delivered."""
 
 
 @functools.cache
 def scripts(password: Reference = GIVEN, **values: str) -> dict[str, str]:
-    """Each task's script by the task's id, as the project's settings and `values` (of the tasks' variables) make it.
+    """Each task's script by task id, from the project's settings and `values` for the tasks' variables.
 
-    It runs whatever has run before.
+    A script runs whatever has run before.
     """
     settings = config.load(PROJECT / "config.json")
     task_file = definition.load(code_server.TASK_FILE)
@@ -29,23 +29,23 @@ def scripts(password: Reference = GIVEN, **values: str) -> dict[str, str]:
 
 
 def give(host: Host, password: str) -> None:
-    """Have the password where the scripts look for it."""
+    """Put the password where the scripts look for it."""
     host.write_file(f"/run/torchneuron/given/{GIVEN.place}/PASSWORD", password)
 
 
 def try_(host: Host, script: str) -> ScriptResult:
-    """What becomes of a script that may fail."""
+    """Run a script that may fail."""
     return host.run(Script(script, "/var/lib/amazon/ssm/_script.sh", 300))
 
 
 def run(host: Host, script: str) -> str:
-    """A script's standard error, else its output."""
-    done = try_(host, script)
-    assert done.exit_code == 0, done.stderr
-    return done.stderr or done.stdout
+    """Run a script that has to succeed; returns its standard error, else its standard output."""
+    result = try_(host, script)
+    assert result.exit_code == 0, result.stderr
+    return result.stderr or result.stdout
 
 
 def set_up(host: Host, password: str, **values: str) -> dict[str, str]:
-    """Run every task; what each says last."""
+    """Run every task; returns the last line of each."""
     give(host, password)
     return {task: run(host, script).splitlines()[-1] for task, script in scripts(**values).items()}

@@ -1,4 +1,4 @@
-"""`make rehearse` itself: what it says, and that it leaves nothing behind."""
+"""`make rehearse`: its output, and that it leaves nothing behind."""
 
 import contextlib
 import os
@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from tests.functional.hosts_support import eventually
 
 @pytest.fixture
 def temporary():
-    """A folder for temporary files, of a short name: sockets' paths have to fit. Empty again at the end."""
+    """A folder for temporary files with a short name, as socket paths have to fit. Empty at the end."""
     folder = Path(tempfile.mkdtemp(prefix="r-"))
     yield folder
     folder.rmdir()
@@ -29,7 +28,7 @@ def temporary():
 
 @pytest.fixture
 def rehearsal(temporary):
-    """Starts `make rehearse`'s program, and sees at the end that nothing of it is left on this machine."""
+    """Starts the program of `make rehearse`; checks at the end that it has left nothing on this machine."""
     own = {name: (PROJECT / name).read_bytes() for name in ("config.json", "cdktf.json")}
     mounts, deployed = host_mounts(), (PROJECT / "cdktf.out").exists()
     mark = uuid.uuid4().hex
@@ -38,7 +37,7 @@ def rehearsal(temporary):
     def start(*arguments):
         started.append(
             subprocess.Popen(
-                [sys.executable, "-m", "rehearsal.rehearse", *arguments],
+                [sys.executable, "-m", "rehearsal.rehearse", "--with-parent", *arguments],
                 cwd=PROJECT,
                 env={**os.environ, "TMPDIR": str(temporary), "REHEARSAL_MARK": mark},
                 stdin=subprocess.DEVNULL,
@@ -51,14 +50,14 @@ def rehearsal(temporary):
         return started[-1]
 
     yield start
-    left_running = [one.args for one in started if one.poll() is None]
-    for one in started:
-        one.kill()
-        one.wait()
-    assert left_running == []
+    still_running = [process.args for process in started if process.poll() is None]
+    for process in started:
+        process.kill()
+        process.wait()
+    assert still_running == []
     assert list(temporary.iterdir()) == []
     assert processes_marked(mark) == []
-    # Hosts have an environment of their own; their cgroup tells whose they are.
+    # Hosts do not inherit the mark; the name of their cgroup identifies them.
     assert cgroups.abandoned() == []
     assert host_mounts() == mounts
     assert {name: (PROJECT / name).read_bytes() for name in own} == own
@@ -66,7 +65,7 @@ def rehearsal(temporary):
 
 
 def processes_marked(mark):
-    """Command lines of the processes that inherited the mark."""
+    """Command lines of processes whose environment has the mark."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -80,43 +79,43 @@ def host_mounts():
 
 
 def read_until(running, words):
-    """What it prints until a line has these words."""
-    told = []
+    """Its output up to the first line with these words."""
+    lines = []
     for line in running.stdout:
-        told.append(line)
+        lines.append(line)
         if words in line:
-            return "".join(told)
-    pytest.fail(f"ended before {words!r}:\n{''.join(told)}")
+            return "".join(lines)
+    pytest.fail(f"ended before {words!r}:\n{''.join(lines)}")
 
 
-def kill_outright(running):
-    """Its commands go on, and keep the pipe that it wrote to."""
+def kill(running):
+    """Kill it, but not the commands it has started."""
     running.kill()
     running.wait()
 
 
-def test_two_at_a_time_beside_two_that_were_killed_then_nothing_is_left(rehearsal, temporary):
+def test_two_rehearsals_that_are_killed_and_two_at_a_time_leave_nothing(rehearsal, temporary):
     in_deploy, in_setup = rehearsal("--once", "--suite", "none"), rehearsal("--once")
     read_until(in_deploy, "$ invoke deploy")
     eventually(lambda: list(temporary.glob("*/tmp/plugin*")))
-    kill_outright(in_deploy)
+    kill(in_deploy)
     read_until(in_setup, "02-cleanup-neuron-repo")
-    kill_outright(in_setup)
-    assert len(list(temporary.iterdir())) == 2
+    kill(in_setup)
+    assert eventually(lambda: list(temporary.iterdir()) == []), "the AWS of each removes what its owner left"
 
     running, other = rehearsal(), rehearsal("--once")
-    text = read_until(running, "Every other command")
+    text = read_until(running, "All other commands")
     address = re.search(r"code-server:  (http://127\.0\.0\.1:\d+)", text)
     assert address, text
-    assert "takes the password from Secrets Manager" in text
+    assert "accepts the password from Secrets Manager" in text
     assert "HTTP 101" in text
     folder = Path(re.search(r"source (\S+)/environment\.sh", text).group(1))
     assert {path.name.split("-")[2] for path in temporary.iterdir()} <= {str(running.pid), str(other.pid)}
 
-    told, _ = other.communicate(timeout=300)
-    assert other.returncode == 0, told
-    assert "HTTP 101" in told
-    # The other's end has taken nothing away.
+    output, _ = other.communicate(timeout=300)
+    assert other.returncode == 0, output
+    assert "HTTP 101" in output
+    # The end of the other one has not removed anything of this one.
     assert list(temporary.iterdir()) == [folder]
     password = subprocess.run(
         ["bash", "-c", f"source {folder}/environment.sh && invoke password"],
@@ -132,21 +131,19 @@ def test_two_at_a_time_beside_two_that_were_killed_then_nothing_is_left(rehearsa
     assert not folder.exists()
 
 
-def test_where_no_host_can_boot_the_steps_are_called_not_executed(rehearsal):
+def test_steps_are_reported_as_not_executed_where_no_host_can_boot(rehearsal):
     done = rehearsal("--once", "--suite", "none")
-    told, _ = done.communicate(timeout=300)
-    assert done.returncode == 0, told
-    assert len(re.findall(r"^  \d\d-\S+ +NOT EXECUTED", told, flags=re.MULTILINE)) == 17
-    assert "17 scripts checked with bash -n: no syntax error." in told
-    assert not re.search(r"\bdone\b", told)
+    output, _ = done.communicate(timeout=300)
+    assert done.returncode == 0, output
+    assert len(re.findall(r"^  \d\d-\S+ +NOT EXECUTED", output, flags=re.MULTILINE)) == 17
+    assert "17 scripts checked with bash -n: no syntax error." in output
+    assert not re.search(r"\bdone\b", output)
 
 
-def test_ctrl_c_on_the_way_leaves_nothing_either(rehearsal):
+def test_ctrl_c_during_a_deploy_leaves_nothing(rehearsal, temporary):
     running = rehearsal("--once")
-    for line in running.stdout:
-        if line.startswith("$ invoke deploy"):
-            break
-    time.sleep(8)
+    read_until(running, "$ invoke deploy")
+    eventually(lambda: list(temporary.glob("*/tmp/plugin*")))
     os.killpg(running.pid, signal.SIGINT)
     rest, _ = running.communicate(timeout=90)
     assert running.returncode == 130, rest
