@@ -139,7 +139,7 @@ class World:
             for instance in backend.all_instances():
                 if instance.state != "running":
                     continue
-                if self.fleet.can_go_on(instance.id):
+                if self.fleet.can_resume(instance.id):
                     self.fleet.launch(instance.id, region=region, volumes=self.data_volumes(instance))
                 else:
                     instance.terminate()

@@ -1,11 +1,11 @@
 """Runs a script in a host the way the SSM agent runs a step.
 
-The model is the agent's own (aws/amazon-ssm-agent, agent/task and the runscript plugin): the text goes to a
-file that `sh -c` runs, so a shebang counts; the process leads a group of its own, which gets SIGKILL at the
-timeout or on a cancel; the step ends when the process has ended and its pipes are closed.
+Modelled on the agent (aws/amazon-ssm-agent, agent/task and the runscript plugin): the text goes to a file that `sh -c`
+runs, so a shebang counts; the process leads its own group, which gets SIGKILL at the timeout or on a cancel; the step
+ends when the process has ended and its pipes are closed.
 
-`sh` is dash in Debian and Ubuntu, which forks for the script even so: what a signal ends, be it `kill -9 $$` or the OOM
-killer, is the script's process, and `sh` exits with 128 and the signal's number, on a machine in AWS as here.
+`sh` is dash in Debian and Ubuntu, which forks for the script: `kill -9 $$` or the OOM killer ends the script's process,
+and `sh` exits with 128 plus the signal's number, here as on EC2.
 """
 
 import contextlib
@@ -26,11 +26,11 @@ from rehearsal.hosts.tools import BARE_ENVIRONMENT
 DEFAULT_FOLDER = "/usr/bin"
 _AGENT_TIMEOUT = 90.0
 
-# $1 script path, $2 working folder. Standard input is a socket: the script comes in, and out go the process's pid as
-# this machine sees it (see `container`), and word that the agent was there to take it.
+# $1 script path, $2 working folder. Standard input is a socket: the script comes in; the process's pid on this machine
+# (see `container`) and a note that the agent accepted the script go out.
 _LAUNCH = """
 set -e
-echo taken-up >&0
+echo accepted >&0
 mkdir -p "${1%/*}"
 rm -f "$1"
 (umask 077 && cat >"$1" && chmod 700 "$1")
@@ -38,42 +38,42 @@ cd "$2"
 unset OLDPWD
 exec setsid sh -c "$1" </dev/null
 """
-_TAKEN_UP = "taken-up"
-_CHECK_EVERY = 0.1
+_ACCEPTED = "accepted"
+_POLL = 0.1
 _LAST_OUTPUT = 2.0
 
 
 def run_script(container: Container, script: Script) -> ScriptResult:
-    """As `Host.run`. A host that is rebooting takes the script up when its agent is back."""
+    """As `Host.run`. A host that reboots runs the script when its agent is back."""
     deadline = time.monotonic() + _AGENT_TIMEOUT
     folder = script.working_directory or DEFAULT_FOLDER
     while True:
-        host = container.ready_leader(_AGENT_TIMEOUT)
+        leader = container.ready_leader(_AGENT_TIMEOUT)
         run = _Run(
-            container.enter(host, _LAUNCH, script.path, folder, cgroup=container.agent_cgroup),
+            container.enter(leader, _LAUNCH, script.path, folder, cgroup=container.agent_cgroup),
             {**BARE_ENVIRONMENT, **script.environment},
-            host,
+            leader,
         )
         with run:
             run.send(script.text)
-            result = run.follow(script.timeout, script.cancelled)
-            if run.taken_up or result.exit_reason != "exited":
+            result = run.wait(script.timeout, script.cancelled)
+            if run.accepted or result.exit_reason != "exited":
                 return result
         if time.monotonic() > deadline:
             raise HostError(
                 f"Host {container.name} does not run commands",
                 why=f"its agent is not running: {result.stderr.strip()}",
-                remedy="Something in the host stopped it; start it there: systemctl start amazon-ssm-agent",
+                remedy="Start it in the host: systemctl start amazon-ssm-agent",
             )
-        time.sleep(_CHECK_EVERY)
+        time.sleep(_POLL)
 
 
 class _Run:
     """One script's process, its pipes and the socket that it reports on."""
 
-    def __init__(self, command: list[str], environment: Mapping[str, str], host: int) -> None:
-        self._host = host
-        self._said = b""
+    def __init__(self, command: list[str], environment: Mapping[str, str], leader: int) -> None:
+        self._leader = leader
+        self._received = b""
         self._socket, inside = socket.socketpair()
         with inside:
             self._process = subprocess.Popen(
@@ -95,22 +95,22 @@ class _Run:
         self._process.wait()
 
     def send(self, script: str) -> None:
-        """Where no agent takes it up, the other end is closed unread."""
+        """Send the script. Without an agent the other end closes without reading."""
         with contextlib.suppress(ConnectionError):
             self._socket.sendall(script.encode())
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
     @property
-    def taken_up(self) -> bool:
-        return _TAKEN_UP in self._reports()
+    def accepted(self) -> bool:
+        return _ACCEPTED in self._reports()
 
-    def follow(self, timeout: float, cancelled: threading.Event) -> ScriptResult:
+    def wait(self, timeout: float, cancelled: threading.Event) -> ScriptResult:
         deadline = time.monotonic() + timeout
         while True:
             # communicate() keeps what it has read when it times out, and may be called again.
             with contextlib.suppress(subprocess.TimeoutExpired):
-                wait = min(_CHECK_EVERY, max(deadline - time.monotonic(), 0))
+                wait = min(_POLL, max(deadline - time.monotonic(), 0))
                 return _result(self._process, *self._process.communicate(timeout=wait))
             if cancelled.is_set():
                 return self._kill("cancelled")
@@ -118,16 +118,16 @@ class _Run:
                 return self._kill("timed-out")
 
     def _kill(self, reason: ExitReason) -> ScriptResult:
-        """Kill the script's process group, whose leader may be gone already, and the shell on this side."""
+        """Kill the script's process group, whose leader may have ended, and the shell outside the host."""
         for group in (int(word) for word in self._reports() if word.isdigit()):
-            if processes.group_in_namespace_of(group, self._host):
+            if processes.group_in_namespace_of(group, self._leader):
                 _kill_group(group)
         _kill_group(self._process.pid)
         try:
             out, err = self._process.communicate(timeout=_LAST_OUTPUT)
-        except subprocess.TimeoutExpired as left:
-            # A job in a session of its own still holds the pipes. The agent would wait for it for ever.
-            out, err = left.stdout or b"", left.stderr or b""
+        except subprocess.TimeoutExpired as timeout:
+            # A job in another session still holds the pipes. The agent would wait for it forever.
+            out, err = timeout.stdout or b"", timeout.stderr or b""
             for pipe in (self._process.stdout, self._process.stderr):
                 if pipe:
                     pipe.close()
@@ -135,9 +135,9 @@ class _Run:
 
     def _reports(self) -> list[str]:
         with contextlib.suppress(BlockingIOError, ConnectionError):
-            while said := self._socket.recv(1024, socket.MSG_DONTWAIT):
-                self._said += said
-        return self._said.decode().split()
+            while received := self._socket.recv(1024, socket.MSG_DONTWAIT):
+                self._received += received
+        return self._received.decode().split()
 
 
 def _kill_group(group: int) -> None:
@@ -146,9 +146,7 @@ def _kill_group(group: int) -> None:
 
 
 def _result(process: "subprocess.Popen[bytes]", out: bytes, err: bytes) -> ScriptResult:
-    """The exit code is as a shell reports it: 128 and the signal's number for a process that a signal
-    ended.
-    """
+    """With the exit code as a shell reports it: 128 plus the number of the signal that ended the process."""
     code = process.returncode
     return ScriptResult(128 - code if code < 0 else code, _text(out), _text(err), "exited")
 

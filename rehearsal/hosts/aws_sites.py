@@ -1,6 +1,6 @@
-"""The sites of AWS that a host reaches: instance metadata, and the endpoints that its role's credentials are for.
+"""The AWS endpoints that a host reaches: instance metadata, and the services that its role's credentials are for.
 
-What they answer is not decided here: each request goes to whoever plays AWS. A host without one reaches none of them.
+The simulated AWS answers the requests. A host without one gets 404.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ METADATA = "169.254.169.254"
 """EC2 user guide, "Access instance metadata for an EC2 instance"."""
 METADATA_PORT = 80
 _SERVICES = ("secretsmanager", "ssm")
-_NOT_HANDED_ON = {"connection", "date", "server", "transfer-encoding", "content-length"}
+_OWN_HEADERS = {"connection", "date", "server", "transfer-encoding", "content-length"}
 
 
 @dataclass(frozen=True)
 class SiteRequest:
-    """A request as it came. Names of `headers` are in lower case."""
+    """A host's request. Names of `headers` are lower case."""
 
     site: str
     method: str
@@ -43,7 +43,7 @@ def endpoints(region: str) -> tuple[str, ...]:
 
 
 def handler(sites: Sites) -> type[BaseHTTPRequestHandler]:
-    """Hands every request on to `sites`."""
+    """A request handler that passes every request to `sites`."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -51,30 +51,23 @@ def handler(sites: Sites) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             relay(self, sites)
 
-        def do_HEAD(self) -> None:
-            relay(self, sites)
-
-        def do_POST(self) -> None:
-            relay(self, sites)
-
-        def do_PUT(self) -> None:
-            relay(self, sites)
+        do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815 # names that the base class looks up
 
         def log_message(self, format: str, *arguments: object) -> None:
-            """Clients report what they asked for."""
+            """Clients report errors themselves."""
 
     return Handler
 
 
 def relay(connection: BaseHTTPRequestHandler, sites: Sites) -> None:
-    """Answer the request that a handler has just read with what `sites` says."""
+    """Answer the request that a handler has read with the response of `sites`."""
     headers = {name.lower(): value for name, value in connection.headers.items()}
     body = connection.rfile.read(int(headers.get("content-length", 0)))
     site = headers.get("host", "").partition(":")[0]
     answer = sites(SiteRequest(site, connection.command, connection.path, headers, body))
     connection.send_response(answer.status)
     for name, value in answer.headers.items():
-        if name.lower() not in _NOT_HANDED_ON:
+        if name.lower() not in _OWN_HEADERS:
             connection.send_header(name, value)
     connection.send_header("Content-Length", str(len(answer.body)))
     connection.end_headers()

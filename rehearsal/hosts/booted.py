@@ -1,4 +1,4 @@
-"""A host that is a real Debian: booted by systemd, with packages, services and a network of its own."""
+"""A host that is a real Debian, booted by systemd, with its own packages, services and network."""
 
 import contextlib
 import functools
@@ -30,7 +30,7 @@ from rehearsal.hosts.container_host import ContainerHost
 from rehearsal.hosts.devices import Devices
 from rehearsal.hosts.disk import Disk
 from rehearsal.hosts.errors import HostError
-from rehearsal.hosts.netns import End, NetworkNamespace, connect_by_cable
+from rehearsal.hosts.netns import End, NetworkNamespace, connect_by_veth
 from rehearsal.hosts.requirements import missing
 from rehearsal.hosts.rootfs import Rootfs
 from rehearsal.hosts.service import Service
@@ -41,17 +41,17 @@ AGENT_UNIT = "amazon-ssm-agent.service"
 _POWER_OFF = signal.SIGRTMIN + 4  # systemd(1), "Signals"
 _CONSOLE_LINES = 40
 _POLL = 0.02
-_ASK_AGAIN = 0.5
+_REPEAT = 0.5
 _BOOT_TIMEOUT = 90.0
 
 
 class SystemdContainer(Container):
-    """A container, started by `start` and gone, with its cgroup and files in memory, after `stop`."""
+    """A Debian under systemd. `stop` removes its cgroup and what it has in memory."""
 
     _further_namespaces = ("--cgroup",)
 
-    def __init__(self, name: str, rootfs: Rootfs, owner: UserNamespace, devices: Devices) -> None:
-        super().__init__(name, owner, devices)
+    def __init__(self, name: str, rootfs: Rootfs, user_namespace: UserNamespace, devices: Devices) -> None:
+        super().__init__(name, user_namespace, devices)
         self._rootfs = rootfs
         self._cgroup = cgroups.name_for(name)
         self._console: deque[str] = deque(maxlen=_CONSOLE_LINES)
@@ -63,11 +63,11 @@ class SystemdContainer(Container):
     @property
     def agent_cgroup(self) -> str:
         scripts = processes.children(self._process.pid) if self._process else []
-        # Not by way of the host's own files: a folder there may be a link to anywhere.
+        # Not through the host's own files, where a folder may be a link to anywhere.
         return f"/proc/{scripts[0] if scripts else 0}/root/sys/fs/cgroup/{self._cgroup}/host/system.slice/{AGENT_UNIT}"
 
     def start(self, seed: bytes, disk: Disk) -> None:
-        """Start booting, with the files of the tar archive `seed` laid over the root file system. Raises HostError."""
+        """Start booting, with the tar archive `seed` unpacked over the root file system. Raises HostError."""
         self._process = self._begin(
             *(seed, disk, "--mount-proc", "--pid", "--fork", "--kill-child"),
             KIND="booted",
@@ -86,11 +86,11 @@ class SystemdContainer(Container):
                 if leader is not None and self._state(leader, deadline) in ("running", "degraded"):
                     self._ready = leader
                 elif self._process is None or self._process.poll() is not None:
-                    raise self._error("it is not running", remedy="See its console's last lines above.")
+                    raise self._error("it is not running", remedy="See the end of its console above.")
                 elif time.monotonic() > deadline:
                     raise self._error(
                         f"it was not up within {timeout:.0f} s",
-                        remedy="See its console's last lines above; a machine short of memory boots slowly.",
+                        remedy="See the end of its console above. With little free memory hosts boot slowly.",
                     )
                 else:
                     time.sleep(_POLL)
@@ -113,7 +113,7 @@ class SystemdContainer(Container):
     def reboot(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         before = self.ready_leader(timeout)
-        # The host may go down under the very command that asks it to.
+        # The host may go down while this command still runs.
         with contextlib.suppress(HostError):
             self.execute("systemctl reboot", "", purpose="reboot")
         while self._leader() == before:
@@ -123,17 +123,17 @@ class SystemdContainer(Container):
         self.ready_leader(max(deadline - time.monotonic(), _POLL))
 
     def _power_off(self, process: "subprocess.Popen[bytes]", timeout: float) -> None:
-        """Ask until it is done: systemd doesn't hear a request while it starts, or while it reboots."""
+        """Repeat the request: systemd ignores it while it starts or reboots."""
         deadline = time.monotonic() + timeout
         while process.poll() is None and time.monotonic() < deadline:
             if leader := self._leader():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(leader, _POWER_OFF)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_ASK_AGAIN)
+                process.wait(_REPEAT)
 
     def _leader(self) -> int | None:
-        """unshare starts host.sh, that starts another unshare, that starts the host's systemd."""
+        """unshare starts host.sh, which starts another unshare, which starts the host's systemd."""
         if self._process is None:
             return None
         for script in processes.children(self._process.pid):
@@ -171,7 +171,7 @@ class SystemdContainer(Container):
 
 
 class BootedHost(ContainerHost):
-    """A `Host` (see there) of a Debian suite whose images are built (see `images`)."""
+    """A `Host` of a Debian suite whose images are built (see `images`)."""
 
     def __init__(self, name: str, *, region: str, suite: str, folder: Path | None = None) -> None:
         super().__init__(name, region=region, folder=folder)
@@ -180,16 +180,16 @@ class BootedHost(ContainerHost):
     def _require(self) -> None:
         if gaps := missing(self._rootfs.suite):
             raise HostError(
-                f"A {self._rootfs.suite} host can't be booted",
+                f"A {self._rootfs.suite} host can't boot",
                 why="; ".join(f"{gap.what} is missing ({gap.why})" for gap in gaps),
                 remedy="\n".join(dict.fromkeys(gap.remedy for gap in gaps)),
             )
 
-    def _start(self, owner: UserNamespace, devices: Devices) -> None:
+    def _start(self, user_namespace: UserNamespace, devices: Devices) -> None:
         self._disk.take(self._rootfs.suite, self._rootfs.tree)
         authority = certificates.for_region(self._region, self._disk.file("authority.pem"))
-        self._serve(owner.network, authority)
-        container = SystemdContainer(self._name, self._rootfs, owner, devices)
+        self._serve(user_namespace.network, authority)
+        container = SystemdContainer(self._name, self._rootfs, user_namespace, devices)
         self._begin_with(container)
         container.start(self._seed(authority), self._disk)
         container.ready_leader(_BOOT_TIMEOUT)
@@ -209,34 +209,34 @@ class BootedHost(ContainerHost):
     def _serve(self, network: NetworkNamespace, authority: Authority) -> None:
         packages = cache.directory() / "debian-packages"
         listener = network.listen(registry_proxy.ADDRESS, registry_proxy.PORT)
-        self._undo.append(Service(listener, registry_proxy.handler(packages, self._rootfs.archives)).close)
+        self._cleanup.append(Service(listener, registry_proxy.handler(packages, self._rootfs.archives)).close)
         outside = NetworkNamespace()
-        self._undo.append(outside.close)
-        _lay_cable(network, outside)
+        self._cleanup.append(outside.close)
+        _connect(network, outside)
         neuron = standins.NeuronRepository(self._rootfs.suite, self._rootfs.neuron_repository)
         listener = outside.listen(standins.ADDRESS, standins.PORT)
         handler = standins.handler(_release(), neuron, self._aws)
-        self._undo.append(Service(listener, handler, authority.server).close)
+        self._cleanup.append(Service(listener, handler, authority.server).close)
         listener = outside.listen(aws_sites.METADATA, aws_sites.METADATA_PORT)
-        self._undo.append(Service(listener, aws_sites.handler(self._aws)).close)
+        self._cleanup.append(Service(listener, aws_sites.handler(self._aws)).close)
 
 
 def factory(suite: str) -> Callable[..., BootedHost]:
-    """A `HostFactory` for hosts of that suite."""
+    """A `HostFactory` for hosts of a Debian suite."""
     return functools.partial(BootedHost, suite=suite)
 
 
-def _lay_cable(host: NetworkNamespace, outside: NetworkNamespace) -> None:
+def _connect(host: NetworkNamespace, outside: NetworkNamespace) -> None:
     try:
-        connect_by_cable(
+        connect_by_veth(
             End(host, (f"{standins.HOST_ADDRESS}/{standins.PREFIX_LENGTH}",), reaches=(aws_sites.METADATA,)),
             End(outside, (f"{standins.ADDRESS}/{standins.PREFIX_LENGTH}", f"{aws_sites.METADATA}/32")),
         )
     except OSError as error:
         raise HostError(
-            "The host could not be connected to the sites that stand in for the internet's",
+            "The host could not be connected to the stand-ins for internet sites",
             why=str(error),
-            remedy="Boot hosts on a kernel with virtual Ethernet (modprobe veth).",
+            remedy="Use a kernel with virtual Ethernet (modprobe veth).",
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""A throw-away certificate authority, so that hosts can trust the stand-ins for sites they can't reach.
+"""A throw-away certificate authority, so that hosts trust the stand-ins for sites they cannot reach.
 
-Its key is made for one run, in memory, and signs one certificate; that of a host that outlives a run is kept with the
-host. Only those hosts trust it.
+Its key exists for one run, in memory, and signs one certificate. A host that outlives the run has its own authority,
+kept with the host. Only those hosts trust it.
 """
 
 import datetime
@@ -21,23 +21,23 @@ from rehearsal.atomic_files import write_atomically
 from rehearsal.hosts import aws_sites, standins
 
 _LIFETIME = datetime.timedelta(days=2)
-# A host that is kept trusts the same one as long as it is kept.
+# A kept host trusts the same authority for as long as it is kept.
 _ROOT_LIFETIME = datetime.timedelta(days=3650)
 _SUBJECT = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Rehearsal of this run (throw-away)")])
 
 
 @dataclass(frozen=True)
 class Authority:
-    """The authority's certificate, as PEM, and a server's TLS side with one certificate for all names."""
+    """The authority's certificate in PEM, and the TLS context of a server with one certificate for all names."""
 
     certificate: str
     server: ssl.SSLContext
 
 
 def create(names: Sequence[str], kept: Path | None = None) -> Authority:
-    """An authority, and a server certificate for `names` that is valid from yesterday for two days (UTC).
+    """Create an authority, and a server certificate for `names` that is valid from yesterday for two days.
 
-    `kept`: a file in which the authority, with its key, is there again for a host that trusts it already.
+    `kept`: the file of an authority and its key, for a host that trusts it already. It is created when missing.
     """
     if kept is None:
         root_key, root = _root()
@@ -62,7 +62,7 @@ def create(names: Sequence[str], kept: Path | None = None) -> Authority:
 
 @functools.cache
 def for_region(region: str, kept: Path | None) -> Authority:
-    """The one of this process for the stand-ins that hosts in a region have. One that is to outlive it has its own."""
+    """The authority of this process for the stand-ins of a region's hosts, or the kept one of a single host."""
     return create((*standins.NAMES, *aws_sites.endpoints(region)), kept)
 
 
@@ -121,7 +121,7 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
 
 
 def _context(pem: bytes) -> ssl.SSLContext:
-    """`ssl` reads keys from named files only: give it a name in /proc for memory, not a file on a disk."""
+    """`ssl` reads keys from named files only, so the key gets a name in /proc instead of a file on disk."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     descriptor = os.memfd_create("server-certificate")
     try:

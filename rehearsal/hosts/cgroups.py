@@ -1,8 +1,7 @@
-"""The cgroup each host lives in, whose name is also the record of who started the host.
+"""The cgroup of each host, whose name also records which process owns the host.
 
-A host's processes all live under one cgroup, named after the process that owns the host and the time that
-process started. So whatever a killed rehearsal left can be found, told from a living one's, killed and
-removed, and there is no record file that could be missing or stale.
+All processes of a host are in one cgroup, named after the pid and start time of the owner. So what a killed rehearsal
+leaves can be found and removed without a record that could be missing or stale.
 """
 
 import itertools
@@ -16,8 +15,7 @@ from rehearsal.hosts.errors import HostError
 _NAME = re.compile(r"torchneuron-rehearsal-(?P<pid>\d+)-(?P<started>\d+)-.+")
 _serial = itertools.count(1)
 
-# This machine may mount cgroup2 anywhere or not at all: look at it through a mount that only this command
-# sees.
+# This machine may mount cgroup2 anywhere or not at all, so each command mounts it for itself.
 _PRIVATE_VIEW = ("unshare", "--mount", "--propagation", "private", "sh", "-euc")
 _LIST = "mount -t cgroup2 cgroup2 /sys/fs/cgroup; ls /sys/fs/cgroup"
 _REMOVE = """
@@ -36,22 +34,22 @@ exit 1
 
 
 def name_for(host: str) -> str:
-    """A new cgroup name for a host that this process owns."""
+    """A new cgroup name for a host of this process."""
     pid = os.getpid()
     return f"torchneuron-rehearsal-{pid}-{processes.start_time(pid)}-{next(_serial)}-{host}"
 
 
 def abandoned() -> list[str]:
-    """The cgroups of hosts whose owner is gone."""
+    """The cgroups of hosts whose owner has ended."""
     names = [match for name in _run(_LIST).split() if (match := _NAME.fullmatch(name))]
-    return [name.string for name in names if not _owner_lives(name)]
+    return [name.string for name in names if not _owner_runs(name)]
 
 
 def remove_orphans() -> list[str]:
-    """End and remove every host whose owner is gone. Returns the names of their cgroups. Raises HostError.
+    """Remove the hosts whose owner has ended, and return the names of their cgroups. Raises HostError.
 
-    When an owner dies, the kernel ends its hosts and drops their mounts and files (see `image/host.sh`). What stays are
-    empty cgroup folders, and processes that hang. Hosts of live rehearsals are left alone.
+    The kernel ends an owner's hosts with it and drops their mounts and files (see `image/host.sh`). What remains are
+    empty cgroup folders, and processes that hang.
     """
     names = abandoned()
     for name in names:
@@ -60,11 +58,11 @@ def remove_orphans() -> list[str]:
 
 
 def remove(name: str) -> None:
-    """Kill what still runs in a cgroup and remove it. Nothing happens when it is gone already."""
+    """Kill what runs in a cgroup and remove it. Does nothing when it does not exist."""
     _run(_REMOVE, name)
 
 
-def _owner_lives(match: re.Match[str]) -> bool:
+def _owner_runs(match: re.Match[str]) -> bool:
     return processes.start_time(int(match["pid"])) == int(match["started"])
 
 
@@ -78,7 +76,7 @@ def _run(script: str, *arguments: str) -> str:
     )
     if done.returncode != 0:
         raise HostError(
-            "A host's cgroup could not be looked after",
+            "A host's cgroup can't be used",
             why=done.stderr.strip(),
             remedy="Run this as root on a Linux with cgroup2 (5.14 or newer).",
         )

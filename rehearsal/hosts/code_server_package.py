@@ -9,6 +9,7 @@ import hashlib
 import os
 import platform
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,9 +78,18 @@ class CodeServerPackage:
 
     @property
     def path(self) -> Path:
-        steps = (_fetch, _install_code_server, _link, _pack, _remove_unshipped, _write)
+        steps: tuple[Callable[..., object], ...] = (
+            _fetch,
+            _install_code_server,
+            _link,
+            _pack,
+            _remove_unshipped,
+            _write,
+        )
         texts = (_LAUNCHER, _COMMAND, _UNIT, _CONTROL, *_NATIVE_MODULES, *_OTHER_SYSTEMS, *_OTHER_PROCESSORS)
-        recipe = cache.recipe_digest(_NODE_VERSION, *_INTEGRITY.values(), *texts, *map(cache.code_of, steps))
+        recipe = cache.recipe_digest(
+            _NODE_VERSION, *_INTEGRITY.values(), *texts, *(cache.code_of(step) for step in steps)
+        )
         return cache.directory() / f"code-server_{VERSION}_{debian_architecture()}-{recipe}.deb"
 
     def build(self, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""The processes of a host: how they come to be in namespaces of the host's own, and how this process gets in there."""
+"""The container of a host: its processes, in namespaces of their own, and how this process enters them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from rehearsal.hosts.userns import UserNamespace
 
 _SCRIPT = Path(__file__).parent / "image" / "host.sh"
 _EXECUTE_TIMEOUT = 60.0
-# Within the host's user namespace none of them reaches this machine; so what looks for them sees that they are not had.
+# The user namespace already keeps these from reaching this machine. Dropping them shows programs that they are missing.
 _BOUNDED = (
     "-mknod,-sys_rawio,-sys_module,-sys_time,-syslog,-audit_control,-audit_read,-bpf,-perfmon,-mac_admin,-mac_override"
 )
-# $1 the cgroup to enter, if any; then a command that enters the host. This shell is this machine's and stays outside,
-# but its child is in the host's pid namespace, so no program of the host's ever runs elsewhere. The host sees the child
-# on its way in, and can't look into it: it is this machine's root, then not dumpable (ptrace(2), "Ptrace access mode
-# checking").
-# nsenter's own child would do for this, but nsenter stops itself when its child is stopped, which a host that shuts
-# down does to all processes, and then that host never ends. The shell's remark on a killed child is not output.
-# Where standard input is a socket, the child's pid as this machine sees it goes out there.
+# $1 the cgroup to enter, if any; then a command that enters the host. This shell stays outside, but its child is in the
+# host's pid namespace, so no program of the host ever runs elsewhere. The host sees the child before it is inside, and
+# cannot inspect it: it is root of this machine, then not dumpable (ptrace(2), "Ptrace access mode checking").
+# nsenter's own child would do, but nsenter stops when its child is stopped. A host that shuts down stops all processes,
+# and would then never end. The shell's message about a killed child is not output.
+# If standard input is a socket, the child's pid on this machine is written there.
 _ENTER = """
 cgroup=$1
 shift
@@ -45,37 +44,32 @@ class Container(ABC):
     """The processes of one host in a user namespace and its network, with the devices it may use."""
 
     _further_namespaces: tuple[str, ...] = ()
-    """What `nsenter` calls those that not every host has of its own."""
+    """Options of `nsenter` for namespaces that only some hosts have."""
 
-    def __init__(self, name: str, owner: UserNamespace, devices: Devices) -> None:
+    def __init__(self, name: str, user_namespace: UserNamespace, devices: Devices) -> None:
         self.name = name
-        self._owner = owner
+        self._user_namespace = user_namespace
         self._devices = devices
 
     @property
     def agent_cgroup(self) -> str:
-        """The folder, on this machine, of the cgroup that the host's agent's processes belong to; "" for none."""
+        """The folder, on this machine, of the cgroup of the host's agent; "" for none."""
         return ""
 
     @abstractmethod
     def ready_leader(self, timeout: float) -> int:
-        """The pid, on this machine, of the host's first process, once the host is up.
-
-        Waits through a boot or reboot under way, at most `timeout` seconds. Raises HostError.
-        """
+        """Wait until the host is up, and return the pid, on this machine, of its first process. Raises HostError."""
 
     @abstractmethod
     def reboot(self, timeout: float) -> None:
-        """End all that runs in the host and start it again on the same files; back once it is up. Raises HostError."""
+        """End all processes, keep the files, and wait until the host is up again. Raises HostError."""
 
     @abstractmethod
     def stop(self, timeout: float = 10) -> None:
-        """Power off, by force after `timeout` seconds, and remove what the kernel doesn't."""
+        """Power off, by SIGKILL after `timeout` seconds, and remove what the kernel does not."""
 
     def execute(self, command: str, text: str, *, purpose: str) -> str:
-        """Run a shell command in the host outside of its services, with `text` as input, and give its
-        output.
-        """
+        """Run a shell command in the host with `text` as input, and return its output. Raises HostError."""
         leader = self.ready_leader(_EXECUTE_TIMEOUT)
         done = subprocess.run(
             self.enter(leader, f"set -eu\n{command}"),
@@ -90,12 +84,12 @@ class Container(ABC):
             raise HostError(
                 f"Host {self.name} could not {purpose}",
                 why=done.stderr.strip() or f"exit status {done.returncode}",
-                remedy="Look at the path in the host; it is root who reads and writes there.",
+                remedy="Check the path in the host. Root reads and writes there.",
             )
         return done.stdout
 
     def enter(self, leader: int, script: str, *arguments: str, cgroup: str = "") -> list[str]:
-        """The command line of a shell script, with arguments, in the host: as root, in its root folder."""
+        """The command line that runs a shell script in the host, as root in the root folder."""
         entrance = ("nsenter", f"--target={leader}")
         inside = ("--user", "--mount", "--uts", "--ipc", "--net", *self._further_namespaces, "--root", "--wd")
         return [
@@ -105,19 +99,19 @@ class Container(ABC):
         ]
 
     def _begin(self, seed: bytes, disk: Disk, *unshared: str, **settings: object) -> subprocess.Popen[bytes]:
-        """Start `image/host.sh`, which says what the settings are. Raises HostError."""
+        """Start `image/host.sh`, which documents the settings. Raises HostError."""
         seed_file = os.memfd_create("host-seed")
         try:
             os.write(seed_file, seed)
             with disk.held() as lock:
-                owner, devices = self._owner, self._devices.descriptor
-                network, user = owner.network.descriptor, owner.descriptor
-                known = {
+                namespace, devices = self._user_namespace, self._devices.descriptor
+                network, user = namespace.network.descriptor, namespace.descriptor
+                common = {
                     "NAME": self.name,
                     "FOLDER": disk.folder,
                     "SEED": f"/proc/self/fd/{seed_file}",
                     "USER_NAMESPACE": user,
-                    "FIRST_ID": owner.first_id,
+                    "FIRST_ID": namespace.first_id,
                     "DEVICES": devices,
                     "BOUNDED": _BOUNDED,
                     "PYTHON": sys.executable,
@@ -130,7 +124,7 @@ class Container(ABC):
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
-                    env={**BARE_ENVIRONMENT, **{name: str(value) for name, value in (known | settings).items()}},
+                    env={**BARE_ENVIRONMENT, **{name: str(value) for name, value in (common | settings).items()}},
                     pass_fds=(seed_file, network, user, devices, *lock),
                     start_new_session=True,
                 )

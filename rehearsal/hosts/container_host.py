@@ -1,4 +1,4 @@
-"""What every host that is an `Container` with a network of its own does alike, whatever runs in it."""
+"""What booted and light hosts have in common: a container with its own network, disks and files."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _FORWARD_ADDRESS = "127.0.0.1"
 
 
 class ContainerHost(ABC):
-    """A `Host` (see there). Subclasses say what it takes to start one."""
+    """A `Host` in a container, which subclasses start."""
 
     def __init__(self, name: str, *, region: str, folder: Path | None) -> None:
         self._name = name
         self._region = region
         self._lock = threading.Lock()
-        self._undo: list[Callable[[], None]] = []
+        self._cleanup: list[Callable[[], None]] = []
         self._container: Container | None = None
         self._network: NetworkNamespace | None = None
         self._slots = Slots()
         self._disk = Disk(folder)
-        self._aws: Sites = _nobody
+        self._aws: Sites = _not_found
         self.destroyed = False
 
     @property
@@ -47,11 +47,11 @@ class ContainerHost(ABC):
 
     @abstractmethod
     def _require(self) -> None:
-        """HostError where this machine can't have such a host."""
+        """Raises HostError when this machine cannot run such a host."""
 
     @abstractmethod
-    def _start(self, owner: UserNamespace, devices: Devices) -> None:
-        """Start and wait until it is up. Sets `_container`, and puts what ends it on `_undo`, before it can fail."""
+    def _start(self, user_namespace: UserNamespace, devices: Devices) -> None:
+        """Start the container and wait until it is up. Calls `_begin_with` and fills `_cleanup` before it can fail."""
 
     def connect(self, sites: Sites) -> None:
         self._aws = sites
@@ -62,18 +62,18 @@ class ContainerHost(ABC):
                 return
             self._require()
             try:
-                owner = UserNamespace()
-                self._network = owner.network
-                self._undo += [owner.close, owner.network.close]
-                devices = self._slots.devices = Devices(owner)
-                self._undo.append(devices.close)
-                self._start(owner, devices)
+                user_namespace = UserNamespace()
+                self._network = user_namespace.network
+                self._cleanup += [user_namespace.close, user_namespace.network.close]
+                devices = self._slots.devices = Devices(user_namespace)
+                self._cleanup.append(devices.close)
+                self._start(user_namespace, devices)
             except BaseException:
                 self._clean_up()
                 raise
 
     def reboot(self) -> None:
-        """End all that runs, keep the files, the volumes and the forwards; back once the host is up. HostError."""
+        """End all processes; files, volumes and forwards stay. Waits until the host is up. Raises HostError."""
         self._running().reboot(_REBOOT_TIMEOUT)
 
     def run(self, script: Script) -> ScriptResult:
@@ -81,7 +81,7 @@ class ContainerHost(ABC):
 
     def write_file(self, path: str, text: str, mode: int = 0o600) -> None:
         folder = shlex.quote(posixpath.dirname(path))
-        # Written beside and renamed, so that a reader in the host never sees half of it.
+        # Renamed when complete, so that a reader in the host never sees half of it.
         command = f'mkdir -p {folder} && new=$(mktemp {folder}/.new.XXXXXX) && cat >"$new"'
         command += f' && chmod {mode:o} "$new" && mv -T "$new" {shlex.quote(path)}'
         self._running().execute(command, text, purpose=f"write {path}")
@@ -96,7 +96,7 @@ class ContainerHost(ABC):
             if network is None:
                 raise _not_booted(self._name)
             forward = Forward(lambda: network.connect(_FORWARD_ADDRESS, port))
-            self._undo.append(forward.close)
+            self._cleanup.append(forward.close)
             return forward.port
 
     def attach_volume(self, volume: Volume) -> None:
@@ -105,7 +105,7 @@ class ContainerHost(ABC):
             if self._container is None:
                 return
             try:
-                self._tell_of_volume("plug", volume, self._slots.plug(volume))
+                self._update_volume("plug", volume, self._slots.plug(volume))
             except BaseException:
                 self._slots.remove(volume)
                 raise
@@ -115,7 +115,7 @@ class ContainerHost(ABC):
             if self._slots.in_use(volume):
                 return False
             if self._container is not None:
-                self._tell_of_volume("unplug", volume)
+                self._update_volume("unplug", volume)
             self._slots.remove(volume)
             return True
 
@@ -125,21 +125,21 @@ class ContainerHost(ABC):
             self._clean_up()
 
     def _begin_with(self, container: Container) -> None:
-        """What boots, or is about to."""
-        # Undone after the host has stopped: its mounts keep a device busy.
-        self._undo.append(self._slots.remove_all)
-        self._undo.append(container.stop)
+        """Set the container that is about to boot."""
+        # Runs after the container has stopped: its mounts keep a device busy.
+        self._cleanup.append(self._slots.remove_all)
+        self._cleanup.append(container.stop)
         self._container = container
 
-    def _tell_of_volume(self, verb: str, volume: Volume, record: str = "") -> None:
+    def _update_volume(self, verb: str, volume: Volume, record: str = "") -> None:
         command = f"sh {seed.VOLUMES_SCRIPT} {verb} {volume.serial}"
         self._running().execute(command, record, purpose=f"{verb} {volume.volume_id}")
 
     def _clean_up(self) -> None:
-        """Undo what was set up, last first. What fails to be undone is tried again by the next call."""
-        while self._undo:
-            self._undo[-1]()
-            self._undo.pop()
+        """Run the cleanup, last first. A step that fails is repeated by the next call."""
+        while self._cleanup:
+            self._cleanup[-1]()
+            self._cleanup.pop()
         self._container = self._network = None
 
     def _running(self) -> Container:
@@ -149,7 +149,7 @@ class ContainerHost(ABC):
         return container
 
 
-def _nobody(request: SiteRequest) -> SiteAnswer:
+def _not_found(request: SiteRequest) -> SiteAnswer:
     return SiteAnswer(404)
 
 

@@ -1,7 +1,4 @@
-"""What happens to a host from outside, because somebody asked for it: `POST host`, see docs/rehearsal.md.
-
-What a reboot or an agent out of reach means for commands is `commands`' and `agent`'s to know.
-"""
+"""`POST host` of the control API: reboot or break a host, or disconnect its agent (docs/rehearsal.md)."""
 
 from __future__ import annotations
 
@@ -15,16 +12,16 @@ from rehearsal.world import World
 
 
 def do(world: World, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Do to a host what a request says, and tell its state; SettingsError or HostError when it can't be done."""
-    instance_id, what = body.get("instance_id"), body.get("do")
-    more = {name: value for name, value in body.items() if name not in ("instance_id", "do")}
-    if not isinstance(instance_id, str) or not isinstance(what, str) or what not in _DOINGS:
-        raise SettingsError(f'send {{"instance_id": "i-…", "do": one of {", ".join(_DOINGS)}}}')
-    if more.keys() - ({"noticed_after_seconds"} if what == "lose-agent" else set()):
-        raise SettingsError(f"{what} takes no {', '.join(more)}")
+    """Carry out a request on a host and return the host's state. Raises SettingsError or HostError."""
+    instance_id, action = body.get("instance_id"), body.get("do")
+    options = {name: value for name, value in body.items() if name not in ("instance_id", "do")}
+    if not isinstance(instance_id, str) or not isinstance(action, str) or action not in _ACTIONS:
+        raise SettingsError(f'send {{"instance_id": "i-…", "do": one of {", ".join(_ACTIONS)}}}')
+    if options.keys() - ({"noticed_after_seconds"} if action == "lose-agent" else set()):
+        raise SettingsError(f"{action} does not accept {', '.join(options)}")
     if instance_id not in world.fleet.states():
         raise SettingsError(f"there is no instance {instance_id} with a host")
-    _DOINGS[what](world, instance_id, **more)
+    _ACTIONS[action](world, instance_id, **options)
     return {"instance_id": instance_id, "host": world.fleet.states().get(instance_id)}
 
 
@@ -47,12 +44,12 @@ def _lose_agent(world: World, instance_id: str, noticed_after_seconds: Any = Non
 
 def _restore_agent(world: World, instance_id: str) -> None:
     if world.fleet.ready(instance_id) is None:
-        raise SettingsError(f"{instance_id} has no host that runs, and so no agent")
+        raise SettingsError(f"the host of {instance_id} is not running, so it has no agent")
     world.links.reconnect([instance_id])
     world.commands.reconnect(instance_id)
 
 
-_DOINGS: Mapping[str, Callable[..., None]] = {
+_ACTIONS: Mapping[str, Callable[..., None]] = {
     "reboot": _reboot,
     "lose-agent": _lose_agent,
     "restore-agent": _restore_agent,

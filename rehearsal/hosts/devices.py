@@ -1,7 +1,7 @@
-"""The disks a host may open, and the mounts it is given of them.
+"""The disks of a host: their device nodes, and a service that mounts them.
 
-A host's root can neither make a device node nor mount a disk: see `userns`. So both is done for it here, outside, and
-for its own volumes only.
+A host's root can neither create a device node nor mount a disk (see `userns`). This process does both for it, for its
+own volumes only.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from rehearsal.hosts.tools import BARE_ENVIRONMENT
 from rehearsal.hosts.userns import UserNamespace
 
 ADDRESS = "\0rehearsal-volumes"
-"""The socket in the host's network that mounts are asked for at, by `image/mount-volume.py`."""
+"""The socket in the host's network where `image/mount-volume.py` requests mounts."""
 IDMAPPED = (sys.executable, "-I", "-S", str(Path(idmapped.__file__).resolve()))
-"""The command of `idmapped`."""
+"""The command that runs `idmapped`."""
 
 _TIMEOUT = 60.0
-_LONGEST = 16 * 1024
+_MAX_REQUEST = 16 * 1024
 
 
 class Devices:
-    """A file system with the nodes of one host's disks, from construction to `close`. `descriptor` is its root."""
+    """A file system with the nodes of one host's disks, until `close`. `descriptor` is its root."""
 
-    def __init__(self, owner: UserNamespace) -> None:
+    def __init__(self, user_namespace: UserNamespace) -> None:
         """Raises HostError."""
-        self._owner = owner
+        self._user_namespace = user_namespace
         self._numbers: dict[str, str] = {}
         self._server: _Server | None = None
         try:
             self.descriptor = idmapped.in_memory()
             os.chmod(".", 0o755, dir_fd=self.descriptor)
-            # Before anything runs in the host: nothing there can take the address.
-            self._listener = owner.network.listen_local(ADDRESS)
+            # Before anything runs in the host, so that nothing in it can bind the address first.
+            self._listener = user_namespace.network.listen_local(ADDRESS)
         except OSError as error:
             raise HostError(
-                "A file system for the host's devices could not be made",
+                "A file system for the host's devices could not be created",
                 why=str(error),
                 remedy="Run this as root on a Linux 5.19 or newer.",
             ) from error
@@ -55,21 +55,21 @@ class Devices:
     def add(self, name: str, device: LoopDevice) -> None:
         """Let the host open and mount the device, as `name`."""
         os.mknod(name, stat.S_IFBLK, os.makedev(device.major, device.minor), dir_fd=self.descriptor)
-        os.chown(name, self._owner.first_id, self._owner.first_id, dir_fd=self.descriptor)
+        os.chown(name, self._user_namespace.first_id, self._user_namespace.first_id, dir_fd=self.descriptor)
         os.chmod(name, 0o660, dir_fd=self.descriptor)
         self._numbers[name] = f"{device.major}:{device.minor}"
         if self._server is None:
             self._server = _Server(self, self._listener)
 
     def remove(self, name: str) -> None:
-        """Take the device away. The host may have the node mounted elsewhere, so it can't be opened there either."""
+        """Take the device away. The host may have bind-mounted the node, so the node itself becomes inaccessible."""
         if self._numbers.pop(name, None):
             os.chown(name, 0, 0, dir_fd=self.descriptor)
             os.chmod(name, 0, dir_fd=self.descriptor)
             os.unlink(name, dir_fd=self.descriptor)
 
     def close(self) -> None:
-        """May be called again."""
+        """Idempotent."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -78,27 +78,27 @@ class Devices:
             os.close(self.descriptor)
             self.descriptor = -1
 
-    def mount(self, peer: socket.socket, asked: dict[str, str]) -> str:
-        """Mount what a process in the host asks for, in its own mount namespace; what is wrong, else nothing."""
+    def mount(self, peer: socket.socket, request: dict[str, str]) -> str:
+        """Mount a volume in the mount namespace of the process that requests it. Returns an error, else nothing."""
         pid, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        device = self._numbers.get(asked["name"])
-        if uid != self._owner.first_id:
+        device = self._numbers.get(request["name"])
+        if uid != self._user_namespace.first_id:
             return "only root can mount a volume"
         if device is None:
-            return f"{asked['name']} is no volume of this host"
-        # Should the process be another one by now: what the namespace's root may not enter, the program can't either.
+            return f"{request['name']} is no volume of this host"
+        # If the pid has been reused meanwhile: the program cannot enter what the namespace's root may not enter.
         space = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         try:
             done = subprocess.run(
                 [
-                    *(*IDMAPPED, "volume", str(self._owner.descriptor), str(space), device),
-                    *(f"/dev/{asked['name']}", asked["kind"], asked["options"], asked["target"]),
+                    *(*IDMAPPED, "volume", str(self._user_namespace.descriptor), str(space), device),
+                    *(f"/dev/{request['name']}", request["kind"], request["options"], request["target"]),
                 ],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
                 env=BARE_ENVIRONMENT,
-                pass_fds=(self._owner.descriptor, space),
+                pass_fds=(self._user_namespace.descriptor, space),
                 timeout=_TIMEOUT,
                 check=False,
             )
@@ -111,8 +111,8 @@ class _Handler(StreamRequestHandler):
     def handle(self) -> None:
         assert isinstance(self.server, _Server)
         try:
-            asked = {str(key): str(value) for key, value in json.loads(self.rfile.readline(_LONGEST)).items()}
-            answer = self.server.devices.mount(self.connection, asked)
+            request = {str(key): str(value) for key, value in json.loads(self.rfile.readline(_MAX_REQUEST)).items()}
+            answer = self.server.devices.mount(self.connection, request)
         except (ValueError, AttributeError, KeyError, OSError, subprocess.SubprocessError) as error:
             answer = f"{type(error).__name__}: {error}"
         self.wfile.write(answer.encode())

@@ -1,7 +1,7 @@
-"""Where a host's changes to its image are: in memory, or in a folder in which they outlive the process and a `kill -9`.
+"""Where a host's changes to its image are stored: in memory, or in a folder that outlives the process.
 
-A folder is the upper side of an overlay, so it is of use only over the very image it was made over, and to one host
-at a time. Both are seen to here.
+The folder is the upper layer of an overlay: it is valid only over the image it was created over, and for one host at a
+time. This module checks both.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from rehearsal.hosts.userns import UserNamespace
 
 _RELEASE_TIMEOUT = 20.0
 _POLL = 0.02
-# What a host asks of the file system below it: that its files can be shown as another user's, and that a folder of the
-# image can be removed and made again, empty.
+# What a host needs from the file system: id-mapped mounts, and that a folder of the image can be removed and created
+# again, empty.
 _TRIAL = """
 trial=$1 tree=$2 namespace=$3 user=$4
 shift 4
@@ -41,49 +41,49 @@ setpriv --reuid "$user" --regid "$user" --clear-groups sh -euc '
 
 
 class Disk:
-    """The place for one host's changes. With no folder they are in memory, and there is nothing to see to."""
+    """The changes of one host, in memory without a folder."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
 
     @property
     def folder(self) -> str:
-        """The folder as the scripts that boot hosts are told of it: empty for none."""
+        """The folder's path for `image/host.sh`, empty for none."""
         return str(self._folder or "")
 
     @property
     def used(self) -> bool:
-        """Whether a host was booted on it before. `image/inside.sh` leaves the mark."""
+        """Whether a host has booted on it before. `image/inside.sh` leaves the mark."""
         return self._folder is not None and (self._folder / "seeded").exists()
 
     @property
     def suite(self) -> str | None:
-        """What was booted on it before."""
+        """The suite that was booted on it before."""
         return self._record().get("suite") if self.used else None
 
     def take(self, suite: str, tree: Path) -> None:
-        """Make it ready for a host of that suite over the image `tree`. HostError when it was made over another."""
+        """Prepare it for a host over the image `tree`. Raises HostError when it was created over another image."""
         if self._folder is None:
             return
         image = _identity(tree)
         if not self.used:
             self._begin({"suite": suite, "image": image})
-        elif (made_over := self._record().get("image")) != image:
+        elif (previous := self._record().get("image")) != image:
             raise HostError(
-                "The host can't be booted again on its files",
-                why=f"they are changes to the image {made_over}, and this machine has {image} by now",
-                remedy="Terminate the instance and launch another, or put that image back: the files stay until then.",
+                "The host can't boot again on its files",
+                why=f"they are changes to the image {previous}, and this machine now has {image}",
+                remedy="Terminate the instance and launch another, or restore that image: the files stay until then.",
             )
 
     def file(self, name: str) -> Path | None:
-        """A file beside the host's own, which no host sees."""
+        """A file beside the host's files that the host does not see."""
         return None if self._folder is None else self._folder / name
 
     @contextlib.contextmanager
     def held(self) -> Iterator[tuple[int, ...]]:
-        """Descriptors for the processes of a host to inherit: as long as one has them, no other host gets the disk.
+        """Descriptors for the host's processes to inherit: they lock the disk for as long as one process has them.
 
-        Waits for a host that is dying with the process that owned it. Raises HostError.
+        Waits for a host that is ending with the process that owned it. Raises HostError.
         """
         if self._folder is None:
             yield ()
@@ -93,7 +93,7 @@ class Disk:
             yield (lock.fileno(),)
 
     def _begin(self, record: dict[str, str]) -> None:
-        """Anything there is of a host that never was up."""
+        """Remove what is left of a host that never came up."""
         assert self._folder is not None
         for name in ("upper", "work"):
             shutil.rmtree(self._folder / name, ignore_errors=True)
@@ -110,7 +110,7 @@ class Disk:
 
 
 def check(folder: Path, tree: Path) -> None:
-    """HostError when the file system that `folder` is on can't hold changes to the image `tree`."""
+    """Raises HostError when the file system of `folder` cannot hold changes to the image `tree`."""
     with tempfile.TemporaryDirectory(prefix="trial-", dir=folder) as trial, contextlib.closing(UserNamespace()) as user:
         user.network.close()
         for name in ("lower/folder", "over-tree/upper", "over-tree/work", "over-lower/upper", "over-lower/work"):
@@ -131,8 +131,8 @@ def check(folder: Path, tree: Path) -> None:
     if done.returncode != 0:
         raise HostError(
             f"The files of hosts can't be kept in {folder}",
-            why="its file system can't be the upper side of a host's overlay: "
-            + (done.stderr.strip() or "what is removed comes back"),
+            why="its file system can't be the upper layer of a host's overlay: "
+            + (done.stderr.strip() or "removed files reappear"),
             remedy="Choose a folder on ext4, XFS or Btrfs; not on NFS, FAT or another overlay, as in a container.",
         )
 
@@ -146,16 +146,16 @@ def _await_lock(descriptor: int) -> None:
         except BlockingIOError as error:
             if time.monotonic() > deadline:
                 raise HostError(
-                    "The host can't be booted on its files",
-                    why=f"an earlier host still had them after {_RELEASE_TIMEOUT:.0f} s",
-                    remedy="End the rehearsal that it belongs to, then start this one again.",
+                    "The host can't boot on its files",
+                    why=f"an earlier host still used them after {_RELEASE_TIMEOUT:.0f} s",
+                    remedy="Stop the rehearsal of that host, then start this one again.",
                 ) from error
         time.sleep(_POLL)
 
 
 @functools.cache
 def _identity(tree: Path) -> str:
-    """Which image it is: of which recipe, and with which packages, as the same recipe gives others another day."""
-    known = next((file for name in ("var/lib/dpkg/status", "etc/os-release") if (file := tree / name).exists()), None)
-    packages = hashlib.sha256(known.read_bytes() if known else b"").hexdigest()[:12]
+    """The image's recipe and packages: the same recipe gives newer packages on another day."""
+    listing = next((file for name in ("var/lib/dpkg/status", "etc/os-release") if (file := tree / name).exists()), None)
+    packages = hashlib.sha256(listing.read_bytes() if listing else b"").hexdigest()[:12]
     return f"{tree.parent.name or os.uname().nodename} ({packages})"

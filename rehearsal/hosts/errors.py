@@ -1,4 +1,4 @@
-"""Why a host is not there: the one error of everything that hosts are made of."""
+"""The error of everything that hosts consist of."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 class HostError(Exception):
     """A host could not be booted, entered or reached.
 
-    Says what happened, why, and what to do about it; `str()` gives all three.
+    `what` happened, `why`, and what to do about it (`remedy`); `str()` gives all three.
     """
 
     def __init__(self, what: str, *, why: str, remedy: str) -> None:

@@ -1,4 +1,4 @@
-"""The hosts behind the instances: booted in the background, found by instance id, destroyed with them."""
+"""The hosts of instances: booted in the background, found by instance id, destroyed with the instance."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from rehearsal.hosts.folders import HostFolders, HostRecord
 from rehearsal.hosts.host import Connectable, Host, HostFactory, Labelled, Rebootable
 from rehearsal.hosts.volumes import Volume
 
-_BROKEN = "broken, as asked for"
+_BROKEN = "broken, as requested"
 
 InstanceSites = Callable[[str, str, SiteRequest], SiteAnswer]
-"""AWS as an instance of a region sees it."""
+"""AWS as seen by an instance: instance id, region, request."""
 
 
 @dataclass
-class _Berth:
-    machine: Host | None
+class _Entry:
+    host: Host | None
     state: str
     settled: threading.Event = field(default_factory=threading.Event)
     gone: bool = False
@@ -35,102 +35,102 @@ class _Berth:
 
 
 class Fleet:
-    """One host an instance. Safe to use from any thread.
+    """One host per instance. Thread-safe.
 
-    With no factory an instance has no host: its state is `none`, no agent ever registers and nothing is run.
+    Without a factory instances have no host: their state is `none`, no agent registers and nothing runs.
     """
 
     def __init__(
         self, factory: HostFactory | None, folder: Path | None = None, sites: InstanceSites | None = None
     ) -> None:
-        """`folder`: where hosts outlive this process. `sites`: what they reach of AWS."""
+        """`folder`: where hosts outlive this process. `sites`: answers their requests to AWS."""
         self._factory = factory
         self._sites = sites
         self._folders = HostFolders(folder)
         self._lock = threading.Lock()
-        self._berths: dict[str, _Berth] = {}
+        self._entries: dict[str, _Entry] = {}
 
     def launch(self, instance_id: str, *, region: str, volumes: Sequence[Volume] = ()) -> None:
-        """Begin to boot the instance's host, with these volumes beside its root volume; returns at once.
+        """Start booting the instance's host, with these volumes besides its root volume, in the background.
 
-        One that another process had goes on with its files, or stays broken.
+        A host that another process had keeps its files, or stays broken.
         """
         if self._factory is None:
             with self._lock:
-                self._berths[instance_id] = _Berth(None, "none")
+                self._entries[instance_id] = _Entry(None, "none")
             return
-        before = self._folders.read(instance_id)
-        machine = self._factory(instance_id, region=region, folder=self._folders.make(instance_id))
-        if self._sites is not None and isinstance(machine, Connectable):
-            machine.connect(partial(self._sites, instance_id, region))
+        record = self._folders.read(instance_id)
+        host = self._factory(instance_id, region=region, folder=self._folders.make(instance_id))
+        if self._sites is not None and isinstance(host, Connectable):
+            host.connect(partial(self._sites, instance_id, region))
         for volume in volumes:
-            machine.attach_volume(volume)
-        berth = _Berth(machine, _BROKEN if before.broken else "booting")
-        if before.system is not None:
-            berth.has_been_up, berth.system = True, before.system
+            host.attach_volume(volume)
+        entry = _Entry(host, _BROKEN if record.broken else "booting")
+        if record.system is not None:
+            entry.has_been_up, entry.system = True, record.system
         with self._lock:
-            self._berths[instance_id] = berth
-        if before.broken:
-            berth.settled.set()
+            self._entries[instance_id] = entry
+        if record.broken:
+            entry.settled.set()
             return
-        threading.Thread(target=self._boot, args=(berth,), name=f"boot {instance_id}", daemon=True).start()
+        threading.Thread(target=self._boot, args=(entry,), name=f"boot {instance_id}", daemon=True).start()
 
-    def can_go_on(self, instance_id: str) -> bool:
-        """Whether the instance's host is there from another process, or there are no hosts at all."""
+    def can_resume(self, instance_id: str) -> bool:
+        """Whether the instance's host can be resumed from its folder, or there are no hosts at all."""
         return self._factory is None or self._folders.has(instance_id)
 
     def keep(self, instance_ids: Collection[str]) -> None:
-        """Remove the files of all others."""
+        """Remove the files of all other hosts."""
         self._folders.keep(instance_ids)
 
     def running(self, instance_id: str) -> Host | None:
-        """The instance's host, once it has booted and until it is destroyed."""
+        """The instance's host, from its boot until it is destroyed."""
         with self._lock:
-            berth = self._berths.get(instance_id)
-            return berth.machine if berth is not None and berth.up else None
+            entry = self._entries.get(instance_id)
+            return entry.host if entry is not None and entry.up else None
 
     def has_been_up(self, instance_id: str) -> bool:
-        """Whether the instance's host has booted once, whatever became of it then."""
+        """Whether the instance's host has ever been up."""
         with self._lock:
-            berth = self._berths.get(instance_id)
-            return berth is not None and berth.has_been_up
+            entry = self._entries.get(instance_id)
+            return entry is not None and entry.has_been_up
 
     def ready(self, instance_id: str) -> Host | None:
-        """The same, but None while it reboots."""
+        """As `running`, but None while the host reboots."""
         with self._lock:
-            berth = self._berths.get(instance_id)
-            return berth.machine if berth is not None and berth.up and not berth.rebooting else None
+            entry = self._entries.get(instance_id)
+            return entry.host if entry is not None and entry.up and not entry.rebooting else None
 
     def boots(self, instance_id: str) -> int:
-        """How often the instance's host has booted, a boot under way included; 0 when it has none any more."""
+        """The number of boots of the instance's host, including one in progress. 0: it has no host."""
         with self._lock:
-            berth = self._berths.get(instance_id)
-            return berth.boots if berth is not None else 0
+            entry = self._entries.get(instance_id)
+            return entry.boots if entry is not None else 0
 
     def reboot(self, instance_id: str) -> None:
-        """Reboot a host that runs, and wait until it is up again. Raises HostError."""
+        """Reboot a running host and wait until it is up again. Raises HostError."""
         with self._lock:
-            berth = self._berths.get(instance_id)
-            up = berth is not None and berth.up and not berth.rebooting
-            machine: object = berth.machine if berth is not None and up else None
-            if berth is None or not isinstance(machine, Rebootable):
-                state = "there is no host" if berth is None else berth.state
-                raise HostError(f"{instance_id} can't be rebooted", why=state, remedy="Reboot a host that runs.")
-            berth.rebooting, berth.boots = True, berth.boots + 1
-            before, berth.state = berth.state, "rebooting"
+            entry = self._entries.get(instance_id)
+            up = entry is not None and entry.up and not entry.rebooting
+            host: object = entry.host if entry is not None and up else None
+            if entry is None or not isinstance(host, Rebootable):
+                state = "there is no host" if entry is None else entry.state
+                raise HostError(f"{instance_id} can't be rebooted", why=state, remedy="Reboot a running host.")
+            entry.rebooting, entry.boots = True, entry.boots + 1
+            state_after, entry.state = entry.state, "rebooting"
         try:
-            machine.reboot()
+            host.reboot()
         except HostError as error:
             with self._lock:
-                berth.up = False
-            before = f"failed: {error}"
+                entry.up = False
+            state_after = f"failed: {error}"
             raise
         finally:
             with self._lock:
-                berth.state, berth.rebooting = before, False
+                entry.state, entry.rebooting = state_after, False
 
     def reboot_in_background(self, instance_id: str) -> None:
-        """The same without waiting; a host that does not come up again is `failed`."""
+        """As `reboot`, without waiting. A host that does not come up again is `failed`."""
 
         def reboot() -> None:
             with contextlib.suppress(HostError):
@@ -139,99 +139,99 @@ class Fleet:
         threading.Thread(target=reboot, name=f"reboot {instance_id}", daemon=True).start()
 
     def break_down(self, instance_id: str) -> None:
-        """End a host at once and for good, as a kernel panic would; the instance stays. Raises HostError."""
+        """End a host for good, as a kernel panic does. The instance stays. Raises HostError."""
         with self._lock:
-            berth = self._berths.get(instance_id)
-            if berth is None or not berth.up or berth.machine is None:
-                state = "there is no host" if berth is None else berth.state
-                raise HostError(f"{instance_id} can't be broken", why=state, remedy="Break a host that runs.")
-            berth.up, berth.state, berth.boots = False, _BROKEN, berth.boots + 1
-            self._folders.write(instance_id, HostRecord(berth.system, broken=True))
-        berth.machine.destroy()
+            entry = self._entries.get(instance_id)
+            if entry is None or not entry.up or entry.host is None:
+                state = "there is no host" if entry is None else entry.state
+                raise HostError(f"{instance_id} can't be broken", why=state, remedy="Break a running host.")
+            entry.up, entry.state, entry.boots = False, _BROKEN, entry.boots + 1
+            self._folders.write(instance_id, HostRecord(entry.system, broken=True))
+        entry.host.destroy()
 
     def system(self, instance_id: str) -> tuple[str, str]:
-        """Name and version of the system on a host that runs, by its own os-release."""
+        """Name and version of the host's operating system, from its os-release."""
         with self._lock:
-            return self._berths[instance_id].system
+            return self._entries[instance_id].system
 
     def states(self) -> dict[str, str]:
         """By instance id: `booting`, `running`, `running (light)`, `rebooting`, `none`; `broken`, `failed` and why."""
         with self._lock:
-            return {instance_id: berth.state for instance_id, berth in self._berths.items()}
+            return {instance_id: entry.state for instance_id, entry in self._entries.items()}
 
     def attach(self, instance_id: str, volume: Volume) -> None:
-        """Give the instance's host the volume; nothing happens when it has none. Raises HostError."""
-        if machine := self._machine(instance_id):
-            machine.attach_volume(volume)
+        """Attach the volume to the instance's host, if it has one. Raises HostError."""
+        if host := self._host(instance_id):
+            host.attach_volume(volume)
 
     def detach(self, instance_id: str, volume: Volume) -> bool:
-        """Take the volume from the instance's host; False while it is mounted there. Raises HostError."""
-        machine = self._machine(instance_id)
-        return machine is None or machine.detach_volume(volume)
+        """Detach the volume from the instance's host. False while it is mounted there. Raises HostError."""
+        host = self._host(instance_id)
+        return host is None or host.detach_volume(volume)
 
     def wait(self, instance_id: str, timeout: float) -> str:
-        """The instance's state once its boot has ended, or after `timeout` seconds, whichever is first."""
+        """Wait for the end of the boot, at most `timeout` seconds, and return the state of the host."""
         with self._lock:
-            berth = self._berths[instance_id]
-        if berth.machine is not None:
-            berth.settled.wait(timeout)
-        return berth.state
+            entry = self._entries[instance_id]
+        if entry.host is not None:
+            entry.settled.wait(timeout)
+        return entry.state
 
     def destroy(self, instance_id: str) -> None:
-        """Power the instance's host off and forget it and its files; nothing happens when it has none."""
+        """Power the instance's host off and remove it and its files, if it has one."""
         self._power_off(instance_id)
         self._folders.remove(instance_id)
 
     def destroy_in_background(self, instance_id: str) -> None:
-        """The same without waiting: TerminateInstances answers before the machine is off."""
+        """As `destroy`, without waiting: TerminateInstances returns before the host is off."""
         threading.Thread(target=self.destroy, args=(instance_id,), name=f"destroy {instance_id}", daemon=False).start()
 
     def close(self) -> None:
-        """Power every host off, in parallel, and wait for it. What is to outlive this process does."""
+        """Power all hosts off, in parallel. Kept files stay."""
         with self._lock:
-            instance_ids = list(self._berths)
-        run_all([partial(self._power_off, one) for one in instance_ids])
+            instance_ids = list(self._entries)
+        run_all([partial(self._power_off, instance_id) for instance_id in instance_ids])
 
     def _power_off(self, instance_id: str) -> None:
         with self._lock:
-            berth = self._berths.pop(instance_id, None)
-        if berth is not None and berth.machine is not None:
-            berth.gone = True
-            # A host half booted leaves things its boot has yet to record: let it finish (or fail) first.
-            berth.settled.wait()
-            berth.machine.destroy()
+            entry = self._entries.pop(instance_id, None)
+        if entry is not None and entry.host is not None:
+            entry.gone = True
+            # A boot in progress has not yet recorded all it creates, so wait for its end.
+            entry.settled.wait()
+            entry.host.destroy()
 
-    def _machine(self, instance_id: str) -> Host | None:
+    def _host(self, instance_id: str) -> Host | None:
         with self._lock:
-            berth = self._berths.get(instance_id)
-            return berth.machine if berth is not None else None
+            entry = self._entries.get(instance_id)
+            return entry.host if entry is not None else None
 
-    def _boot(self, berth: _Berth) -> None:
-        assert berth.machine is not None
-        state = "failed: the boot broke off; see the rehearsal's log"
+    def _boot(self, entry: _Entry) -> None:
+        assert entry.host is not None
+        state = "failed: the boot was interrupted; see the rehearsal's log"
         try:
-            if not berth.gone:
-                berth.machine.boot()
-                berth.system = _system(berth.machine)
-                self._folders.write(berth.machine.name, HostRecord(berth.system))
-            state = f"running ({berth.machine.label})" if isinstance(berth.machine, Labelled) else "running"
+            if not entry.gone:
+                entry.host.boot()
+                entry.system = _system(entry.host)
+                self._folders.write(entry.host.name, HostRecord(entry.system))
+            state = f"running ({entry.host.label})" if isinstance(entry.host, Labelled) else "running"
         except HostError as error:
             state = f"failed: {error}"
         finally:
             with self._lock:
-                berth.state = state
-                berth.up = berth.has_been_up = state.startswith("running")
-            berth.settled.set()
+                entry.state = state
+                entry.up = entry.has_been_up = state.startswith("running")
+            entry.settled.set()
 
 
-def _system(machine: Host) -> tuple[str, str]:
-    lines = machine.read_file("/etc/os-release").splitlines()
-    known = dict(line.split("=", 1) for line in lines if "=" in line)
-    return known.get("NAME", "Linux").strip('"'), known.get("VERSION_ID", "").strip('"')
+def _system(host: Host) -> tuple[str, str]:
+    lines = host.read_file("/etc/os-release").splitlines()
+    values = dict(line.split("=", 1) for line in lines if "=" in line)
+    return values.get("NAME", "Linux").strip('"'), values.get("VERSION_ID", "").strip('"')
 
 
 def run_all(jobs: list[Callable[[], None]]) -> None:
-    """Run the jobs at the same time and return when all have ended; the first exception is raised again."""
+    """Run the jobs at the same time and wait for all of them. Raises the first exception."""
     failures: list[BaseException] = []
 
     def run(job: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""The folder of each host that is to outlive the process: its files, and how far it had come."""
+"""The folders of hosts that outlive the process: their files and their records."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _RECORD = "host.json"
 
 @dataclass(frozen=True)
 class HostRecord:
-    """`system`: name and version of what was booted, None when nothing ever was. `broken`: as `POST host` breaks it."""
+    """`system`: name and version of the booted system, None before the first boot. `broken`: by `POST host`."""
 
     system: tuple[str, str] | None = None
     broken: bool = False
 
 
 class HostFolders:
-    """Those of one AWS, by instance id; with no folder to be in there are none, and nothing is kept."""
+    """The folders of one AWS, by instance id. Without a parent folder nothing is kept."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
 
     def make(self, instance_id: str) -> Path | None:
-        """The folder for the files of the instance's host."""
+        """Create the folder for the files of the instance's host."""
         if self._folder is None:
             return None
         files = self._folder / instance_id / "files"
@@ -40,10 +40,10 @@ class HostFolders:
 
     def read(self, instance_id: str) -> HostRecord:
         try:
-            read = json.loads((self._of(instance_id) / _RECORD).read_text())
+            record = json.loads((self._of(instance_id) / _RECORD).read_text())
         except FileNotFoundError:
             return HostRecord()
-        return HostRecord(tuple(read["system"]) if read["system"] else None, read["broken"])
+        return HostRecord(tuple(record["system"]) if record["system"] else None, record["broken"])
 
     def write(self, instance_id: str, record: HostRecord) -> None:
         if not self.has(instance_id):
@@ -51,14 +51,14 @@ class HostFolders:
         write_atomically(self._of(instance_id) / _RECORD, json.dumps(asdict(record)).encode())
 
     def remove(self, instance_id: str) -> None:
-        """What is half removed is not taken for a host: the folder has lost its name by then."""
+        """Rename the folder first, so that a folder that is removed in part is not resumed as a host."""
         if self.has(instance_id):
-            gone = self._of(instance_id).with_suffix(".gone")
-            self._of(instance_id).rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
+            removed = self._of(instance_id).with_suffix(".gone")
+            self._of(instance_id).rename(removed)
+            shutil.rmtree(removed, ignore_errors=True)
 
     def keep(self, instance_ids: Collection[str]) -> None:
-        """Remove all others."""
+        """Remove all other folders."""
         for folder in self._folder.iterdir() if self._folder is not None else ():
             if folder.name not in instance_ids:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -1,5 +1,4 @@
-"""Carries TCP connections from a loopback port on this machine to a port in a host, as a Session Manager port
-forward does."""
+"""Forwards a loopback port on this machine to a port in a host, as a Session Manager port forward does."""
 
 import contextlib
 import socket
@@ -10,7 +9,7 @@ _CHUNK = 64 * 1024
 
 
 class Forward:
-    """A listening loopback port whose connections are spliced to what `connect` returns for each."""
+    """A listening loopback port. Each connection is spliced to a socket from `connect`."""
 
     def __init__(self, connect: Callable[[], socket.socket]) -> None:
         self._connect = connect
@@ -23,7 +22,7 @@ class Forward:
         self._acceptor.start()
 
     def close(self) -> None:
-        """Stop listening and cut every connection."""
+        """Stop listening and close every connection."""
         hang_up(self._listener)
         self._acceptor.join()
         with self._lock:
@@ -46,7 +45,7 @@ class Forward:
             try:
                 server = self._connect()
             except OSError:
-                return  # nothing listens there: the client sees its connection closed
+                return  # nothing listens there, and the client sees its connection closed
             with server:
                 if not self._track(client, server):
                     return
@@ -61,16 +60,16 @@ class Forward:
             return not self._closed
 
 
-def splice(one: socket.socket, other: socket.socket) -> None:
+def splice(left: socket.socket, right: socket.socket) -> None:
     """Copy both ways until both sides have finished sending."""
-    back = threading.Thread(target=_pump, args=(other, one), daemon=True)
+    back = threading.Thread(target=_pump, args=(right, left), daemon=True)
     back.start()
-    _pump(one, other)
+    _pump(left, right)
     back.join()
 
 
 def hang_up(connection: socket.socket) -> None:
-    """Wake whatever thread is blocked on this socket; its owner closes it."""
+    """Wake a thread that is blocked on this socket. The socket's owner closes it."""
     with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
 

@@ -1,7 +1,7 @@
-"""What the rehearsal needs of a machine, whatever it is made of.
+"""What the rehearsal needs of an instance's host.
 
-The AWS side of the rehearsal (instances, Run Command) talks to this protocol only: a Debian that boots under
-systemd, a light host without it and a scripted fake in a test are all the same to it.
+The AWS side (instances, Run Command) uses these protocols only: a Debian that boots under systemd, a light host and a
+fake in a test are the same to it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from rehearsal.hosts.volumes import Volume
 
 KILLED = 137
-"""Exit code of a script killed by SIGKILL, as a shell reports it (128 + 9) and the SSM agent passes on."""
+"""Exit code of a script killed by SIGKILL, as a shell and the SSM agent report it (128 + 9)."""
 
 ExitReason = Literal["exited", "timed-out", "cancelled"]
 
 
 @dataclass(frozen=True)
 class Script:
-    """A script to be run as root the way the SSM agent runs a step.
+    """A script to run as root the way the SSM agent runs a step.
 
-    `text` is written to `path` (mode 700) and run as `sh -c PATH`, in a process group of its own, in
-    `working_directory` (`/usr/bin` when None), with `environment` added to a service's bare one (PATH and LANG,
-    no HOME), stdin empty. After `timeout` seconds, or once `cancelled` is set, the whole process group is killed.
+    `text` is written to `path` (mode 700) and run as `sh -c PATH`, in its own process group, in `working_directory`
+    (`/usr/bin` when None), with `environment` added to a service's (PATH and LANG, no HOME) and empty standard input.
+    After `timeout` seconds, or once `cancelled` is set, the process group is killed.
     """
 
     text: str
@@ -41,11 +41,7 @@ class Script:
 
 @dataclass(frozen=True)
 class ScriptResult:
-    """How a script ended and everything it wrote.
-
-    `exit_code` is `KILLED` when the script was killed at its timeout or on request. `stdout` and `stderr` are
-    whole: cutting them to what SSM keeps is the agent's affair, not the machine's.
-    """
+    """The end of a script. `exit_code` is `KILLED` after a timeout or cancel. The output is not truncated."""
 
     exit_code: int
     stdout: str
@@ -54,75 +50,65 @@ class ScriptResult:
 
 
 class Host(Protocol):
-    """One host, from boot to destruction. Methods may be called from any thread."""
+    """A host, from boot to destruction. Methods are thread-safe and raise HostError."""
 
     @property
     def name(self) -> str:
-        """The instance id the host stands for."""
+        """The instance id."""
 
     def boot(self) -> None:
-        """Start the host and return once it is up, systemd's `running` or `degraded`; HostError otherwise."""
+        """Start the host and wait until it is up (systemd: `running` or `degraded`)."""
 
     def run(self, script: Script) -> ScriptResult:
-        """Run a script; returns when it has ended and its pipes are closed.
-
-        So a background job that keeps stdout open keeps this waiting. Raises HostError when the host is not there to
-        run it.
-        """
+        """Run a script until it has ended and its pipes are closed: a background job that keeps stdout delays it."""
 
     def write_file(self, path: str, text: str, mode: int = 0o600) -> None:
-        """Write a file in the host, making parent folders; HostError when that fails."""
+        """Write a file, creating parent folders."""
 
     def read_file(self, path: str) -> str:
-        """The text of a file in the host; HostError when it can't be read."""
+        """The text of a file."""
 
     def forward(self, port: int) -> int:
-        """A loopback port on this machine that leads to 127.0.0.1:`port` in the host, until `destroy`."""
+        """Open a loopback port on this machine that leads to 127.0.0.1:`port` in the host, until `destroy`."""
 
     def attach_volume(self, volume: Volume) -> None:
-        """Give the host the volume as an NVMe disk, now or, when it is not booted yet, from its boot on.
+        """Attach the volume as an NVMe disk, at boot when the host is not up yet.
 
-        Waits for another host that has the volume and is being destroyed. HostError when it can't be had.
+        Waits while another host that has the volume is being destroyed.
         """
 
     def detach_volume(self, volume: Volume) -> bool:
-        """Take the disk away; False, and nothing happens, while it is mounted in the host."""
+        """Detach the disk. False while it is mounted in the host, and nothing happens."""
 
     def destroy(self) -> None:
-        """Power the host off and remove every trace: process, mount, cgroup, file, disk. May be called again.
-
-        Only what is in the folder that it was made with stays, for another one to go on with.
-        """
+        """Power off and remove everything but the host's folder. Idempotent."""
 
 
 @runtime_checkable
 class Labelled(Protocol):
-    """A machine that is less than an instance would be, and says so."""
+    """A host that is less than an instance, as its label says."""
 
     label: str
 
 
 @runtime_checkable
 class Rebootable(Protocol):
-    """A machine that can be rebooted."""
-
     def reboot(self) -> None:
-        """End all that runs, keep the files; back once it is up again. Raises HostError."""
+        """End all processes, keep the files, and wait until the host is up again. Raises HostError."""
 
 
 @runtime_checkable
 class Connectable(Protocol):
-    """A machine whose scripts reach AWS."""
+    """A host whose scripts reach AWS."""
 
     def connect(self, sites: Sites) -> None:
-        """Have it ask `sites`, from its boot on. Called before that."""
+        """Set what answers the host's requests to AWS. Called before boot."""
 
 
 class HostFactory(Protocol):
-    """Makes the machine for an instance; it is not booted yet.
+    """Creates the host of an instance, not booted yet.
 
-    `folder`: where its files are to outlive it. A machine made with the folder of an earlier one goes on with its
-    files, and is of its kind.
+    `folder`: where its files outlive it. A host created with the folder of an earlier one has its files and kind.
     """
 
     def __call__(self, instance_id: str, *, region: str, folder: Path | None = None) -> Host: ...

@@ -1,18 +1,18 @@
-"""Mounts that show a file system's files as belonging to the ids of a user namespace.
+"""Id-mapped mounts, which show files with the owners that a user namespace gives them.
 
-Run as a program of its own, for it changes the namespaces and ids of its process:
+A program of its own, as it changes the namespaces and ids of its process:
 
     idmapped.py files SPACE TREE FOLDER USER_NAMESPACE FIRST_ID [DEVICES]
     idmapped.py volume USER_NAMESPACE MOUNT_NAMESPACE MAJOR:MINOR NODE TYPE OPTIONS TARGET
 
-`files` mounts a host's files at SPACE/root: the changes in FOLDER, or in memory when that is empty, over TREE. On disk
-both belong to this machine's ids, so an image serves any number of hosts and changes any number of boots. Beside them
-are the changes, and at SPACE/volumes the file system DEVICES.
+`files` mounts a host's files at SPACE/root: the changes in FOLDER, or in memory when FOLDER is empty, over TREE. On
+disk both have this machine's ids, so one image serves all hosts, and changes survive a boot with other ids. The changes
+are at SPACE/changes, the file system DEVICES at SPACE/volumes.
 
-`volume` mounts a disk in a host, which could not do it: the kernel lets no root but this machine's mount one. A file
-system made by others may hold device nodes, and a namespace's root may allow them on its mounts, unless the mount came
-from a namespace with more rights: so it is made in one, and copied (mount_namespaces(7), "Restrictions").
-Namespaces and DEVICES are descriptors that this program inherits.
+`volume` mounts a disk in a host. Only this machine's root may do that. A file system may contain device nodes, and root
+of a namespace may allow them on its mounts, except on one from a namespace with more privileges: so the mount is
+created in such a namespace and copied (mount_namespaces(7), "Restrictions").
+The namespaces and DEVICES are descriptors that this program inherits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import sys
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
-# linux/mount.h, linux/sched.h, asm-generic/unistd.h: these numbers are the same on every architecture.
+# linux/mount.h, linux/sched.h, asm-generic/unistd.h: the same on every architecture.
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT, _MOUNT_SETATTR = 428, 429, 430, 431, 432, 442
 _AT_FDCWD, _AT_EMPTY_PATH = -100, 0x1000
 _OPEN_TREE_CLONE, _MOVE_MOUNT_F_EMPTY_PATH = 1, 4
@@ -33,16 +33,13 @@ _CLONE_NEWNS = 0x20000
 _MS_NODEV, _MS_REC, _MS_PRIVATE = 0x4, 0x4000, 0x40000
 _PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP = 28, 1 << 2
 _FLAGS = {"ro": 1, "nosuid": 2, "noexec": 8, "sync": 16, "noatime": 1024, "nodiratime": 2048, "relatime": 1 << 21}
-# Others name further devices (journal_path, logdev) or what this machine does about errors (panic).
+# Other options name more devices (journal_path, logdev) or what this machine does on errors (panic).
 _DEFAULTS = {"rw", "dev", "nodev", "suid", "exec", "async", "auto", "noauto", "defaults", "nofail", "nouser", "_netdev"}
 _DATA = {"ext4": b"errors=remount-ro", "xfs": b""}
 
 
 def in_memory() -> int:
-    """A descriptor of an empty file system in memory that is mounted nowhere, and gone with its last user.
-
-    Raises OSError.
-    """
+    """A descriptor of an empty tmpfs that is not mounted, and ends with its last user. Raises OSError."""
     context = _call("fsopen", _libc.syscall(_FSOPEN, b"tmpfs", 1))
     try:
         _call("fsconfig", _libc.syscall(_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0))
@@ -52,7 +49,7 @@ def in_memory() -> int:
 
 
 def files(space: str, tree: str, folder: str, user_namespace: int, first_id: int, devices: int = -1) -> None:
-    # They may be where `space` is.
+    # Opened before SPACE is mounted, which may hide them.
     below, above = (_idmapped(path, user_namespace) if path else -1 for path in (tree, folder))
     _mount("host", space, "tmpfs", 0, b"mode=755")
     _make_folders(*(f"{space}/{name}" for name in ("lower", "changes", "root", "dev", "volumes")))
@@ -66,12 +63,12 @@ def files(space: str, tree: str, folder: str, user_namespace: int, first_id: int
             os.chown(path, first_id, first_id)
     if devices >= 0:
         _attach(devices, f"{space}/volumes")
-    # Overlayfs makes files of its own as who mounts it, and only the namespace's ids exist there. Capabilities stay.
+    # Overlayfs creates its own files as the mounting user, which has to be one of the namespace's. Keep capabilities.
     _call("prctl", _libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0))
     os.setegid(first_id)
     os.seteuid(first_id)
-    # Nothing waits for the disk, which costs a host that is kept more than all else it does. The kernel marks what was
-    # mounted so, as a machine that crashes would lose some of it; one whose owner is killed loses nothing.
+    # "volatile": no sync, which takes a kept host most of its time. Only a crash of this machine can lose data, and the
+    # kernel leaves a mark for that case; SIGKILL loses nothing.
     options = f"volatile,lowerdir={space}/lower,upperdir={space}/changes/upper,workdir={space}/changes/work"
     _mount("overlay", f"{space}/root", "overlay", _MS_NODEV, options.encode())
 
@@ -79,7 +76,7 @@ def files(space: str, tree: str, folder: str, user_namespace: int, first_id: int
 def volume(
     user_namespace: int, mount_namespace: int, device: str, node: str, kind: str, options: str, target: str
 ) -> None:
-    flags, data = _understood(kind, options)
+    flags, data = _parsed(kind, options)
     major, minor = (int(number) for number in device.split(":"))
     _call("unshare", _libc.unshare(_CLONE_NEWNS))
     _mount("none", "/", None, _MS_REC | _MS_PRIVATE, None)
@@ -97,10 +94,10 @@ def volume(
     _attach(clone, target)
 
 
-def _understood(kind: str, options: str) -> tuple[int, bytes]:
-    """The flags and data of mount(2). Raises PermissionError for what a host must not decide."""
+def _parsed(kind: str, options: str) -> tuple[int, bytes]:
+    """The flags and data of mount(2). Raises PermissionError for an option that a host must not set."""
     if kind not in _DATA:
-        raise PermissionError(f"a volume's file system is one of {', '.join(_DATA)}, not {kind}")
+        raise PermissionError(f"a volume's file system is {' or '.join(_DATA)}, not {kind}")
     given = {option for option in options.split(",") if option and not option.startswith("x-")}
     if unknown := given - _DEFAULTS - _FLAGS.keys() - {_DATA[kind].decode()}:
         raise PermissionError(f"this rehearsal mounts volumes without the options {', '.join(sorted(unknown))}")

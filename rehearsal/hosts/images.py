@@ -1,7 +1,7 @@
-"""Builds what hosts are made of, once: `python -m rehearsal.hosts.images build [--suite SUITE]...`.
+"""Builds what hosts consist of, once: `python -m rehearsal.hosts.images build [--suite SUITE]...`.
 
-Safe to run at any time and from several processes at once: each thing is made under a lock, beside its final
-name, and renamed into place when whole.
+Safe to run at any time and from several processes: each image is built under a lock, beside its final name, and
+renamed when complete.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from rehearsal.hosts.rootfs import SUITES, Rootfs
 
 
 class Image(Protocol):
-    """Something in the cache that a recipe makes."""
+    """Something in the cache that is built by a recipe."""
 
     @property
     def label(self) -> str: ...
@@ -33,12 +33,12 @@ class Image(Protocol):
 
 
 def needed_for(suites: Sequence[str]) -> list[Image]:
-    """The images for hosts of these suites, the slowest to make first."""
+    """The images for hosts of these suites, the slowest to build first."""
     return [CodeServerPackage(), *(Rootfs(suite) for suite in suites)]
 
 
 def build(images: Sequence[Image], report: Callable[[str], None]) -> None:
-    """Make what is missing, two at a time, telling `report` a line about each. Raises the first HostError."""
+    """Build missing images, two at a time, and report a line about each. Raises the first HostError."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         for outcome in [pool.submit(_ensure, image, report) for image in images]:
             outcome.result()
@@ -70,11 +70,11 @@ def _discard(path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m rehearsal.hosts.images", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    builder = commands.add_parser("build", help="make what is missing")
-    builder.add_argument("--suite", action="append", choices=SUITES, help="default: all of them")
+    builder = commands.add_parser("build", help="build missing images")
+    builder.add_argument("--suite", action="append", choices=SUITES, help="Debian suite [default: all]")
     options = parser.parse_args(arguments)
     if os.geteuid() != 0:
-        print("The images can't be built: their files belong to root. Run this as root.", file=sys.stderr)
+        print("Building images needs root: their files belong to root. Run this as root.", file=sys.stderr)
         return 2
     print(f"Images for rehearsal hosts, kept in {cache.directory()}", flush=True)
     try:

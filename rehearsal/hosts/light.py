@@ -1,9 +1,8 @@
-"""A host without systemd: root's processes in namespaces of their own, so cheap that a fleet of them fits a laptop.
+"""A host without systemd, so cheap that a fleet of them fits a laptop.
 
-What the SSM agent does is the same as in a booted host, for it is the same code: a script runs on its own files,
-its own /etc and /tmp and network, as process group, with the same environment. What is not there is everything that
-a booted system does by itself: services, units, sessions, and all stand-ins but those for AWS. Files below are
-those of the cached Debian where it was built, else this machine's own, seen read-only under the host's changes.
+The SSM agent's part is the same code as on a booted host: a script runs as a process group on the host's own files and
+network, with the same environment. There are no services, units or sessions, and no stand-ins but those for AWS. The
+files below the host's changes are those of the cached Debian if it was built, else this machine's own, read-only.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ from rehearsal.hosts.userns import UserNamespace
 
 SUITE = "light"
 OWN = Path("/")
-"""The tree of a host that shows this machine's own files."""
+"""The tree of a host on this machine's own files."""
 
 _BOOT_TIMEOUT = 60.0
-# Of this machine's own files a host must not see what users and other hosts have there.
+# Folders of this machine that a host on its files must not see.
 _MASKS = (
     *("/tmp", "/var/tmp", "/run", "/root", "/home", "/mnt", "/media", "/srv", "/work"),
     *("/var/lib/torchneuron", "/var/log/torchneuron", "/var/lib/amazon", "/var/lib/rehearsal"),
 )
-# All but process 1 and the shell itself; then what a boot does: disks, empty /run and /tmp.
+# Kills all but process 1 and the shell itself, then does what a boot does: disks, empty /run and /tmp.
 _REBOOT = f"""
 kill -KILL -1 || :
 umount --all --types ext2,ext3,ext4,xfs,btrfs 2>/dev/null || :
@@ -52,25 +51,25 @@ sh {seed.VOLUMES_SCRIPT} boot
 
 
 class LightContainer(Container):
-    """The processes of a light host, and its files over those of `tree`."""
+    """The processes of a light host, with its files over those of `tree`."""
 
-    def __init__(self, name: str, tree: Path, owner: UserNamespace, devices: Devices) -> None:
-        super().__init__(name, owner, devices)
+    def __init__(self, name: str, tree: Path, user_namespace: UserNamespace, devices: Devices) -> None:
+        super().__init__(name, user_namespace, devices)
         self._tree = tree
         self._process: subprocess.Popen[bytes] | None = None
         self._leader: int | None = None
         self._rebooting = threading.Lock()
 
     def start(self, archive: bytes, disk: Disk) -> None:
-        """Start with the files of the tar archive laid over the tree, and wait until it is up. Raises HostError."""
+        """Start with the tar archive unpacked over the tree, and wait until the host is up. Raises HostError."""
         masks = " ".join(_masks(disk.folder)) if self._tree == OWN else ""
         process = self._process = self._begin(archive, disk, KIND="light", TREE=self._tree, CGROUP="", MASKS=masks)
-        said = _read_until_up(process)
+        output = _read_until_up(process)
         leaders = processes.children(process.pid)
-        if not said.endswith("up\n") or not leaders:
+        if not output.endswith("up\n") or not leaders:
             raise HostError(
                 f"Light host {self.name} did not come up",
-                why=said.strip() or "it said nothing",
+                why=output.strip() or "it printed nothing",
                 remedy="Run this as root on Linux 5.19 or newer, where namespaces and overlay mounts are allowed, with "
                 "TORCHNEURON_CACHE_DIR on ext4, XFS or Btrfs.",
             )
@@ -78,10 +77,10 @@ class LightContainer(Container):
 
     def ready_leader(self, timeout: float) -> int:
         if not self._rebooting.acquire(timeout=timeout):
-            raise self._gone(f"it was not up within {timeout:.0f} s")
+            raise self._unusable(f"it was not up within {timeout:.0f} s")
         try:
             if self._leader is None or self._process is None or self._process.poll() is not None:
-                raise self._gone("it is not running")
+                raise self._unusable("it is not running")
             return self._leader
         finally:
             self._rebooting.release()
@@ -99,15 +98,15 @@ class LightContainer(Container):
                 check=False,
             )
         if done.returncode != 0:
-            raise self._gone(f"it did not come up again: {done.stderr.strip()}")
+            raise self._unusable(f"it did not come up again: {done.stderr.strip()}")
 
     def stop(self, timeout: float = 10) -> None:
         if self._process is None:
             return
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        # The end of the host's process 1 is the end of everything in there, and unshare, its parent, ends after it. The
-        # other way round it would be an orphan, and this would wait for whoever buries orphans here.
+        # The end of process 1 ends everything in the host, then unshare, its parent. If unshare ended first, process 1
+        # would be an orphan, and this would wait until another process reaps it.
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._leader or self._process.pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -118,12 +117,12 @@ class LightContainer(Container):
         self._process.stdout.close()
         self._process = self._leader = None
 
-    def _gone(self, why: str) -> HostError:
+    def _unusable(self, why: str) -> HostError:
         return HostError(f"Host {self.name} can't be used", why=why, remedy="Launch another instance.")
 
 
 class LightHost(ContainerHost):
-    """A `Host` (see there) without systemd."""
+    """A `Host` without systemd."""
 
     label = "light"
 
@@ -134,16 +133,16 @@ class LightHost(ContainerHost):
     def _require(self) -> None:
         if gaps := requirements.missing_for_light():
             raise HostError(
-                "A light host can't be had here",
+                "A light host can't be started",
                 why="; ".join(f"{gap.what} is missing ({gap.why})" for gap in gaps),
                 remedy="\n".join(dict.fromkeys(gap.remedy for gap in gaps)),
             )
 
-    def _start(self, owner: UserNamespace, devices: Devices) -> None:
+    def _start(self, user_namespace: UserNamespace, devices: Devices) -> None:
         self._disk.take(SUITE, self._tree)
         authority = certificates.for_region(self._region, self._disk.file("authority.pem"))
-        self._serve_aws(owner.network, authority.server)
-        container = LightContainer(self._name, self._tree, owner, devices)
+        self._serve_aws(user_namespace.network, authority.server)
+        container = LightContainer(self._name, self._tree, user_namespace, devices)
         self._begin_with(container)
         volumes = self._slots.plug_all()
         first = seed.light_archive(
@@ -156,16 +155,16 @@ class LightHost(ContainerHost):
         container.start(seed.archive_of_volumes(volumes) if self._disk.used else first, self._disk)
 
     def _serve_aws(self, network: NetworkNamespace, tls: ssl.SSLContext) -> None:
-        """On loopback, for there is no network around: nothing in the host can have these ports at all addresses."""
+        """On loopback, as there is no other network. Nothing in the host can bind these ports at all addresses."""
         sites = ((aws_sites.METADATA, aws_sites.METADATA_PORT, None), (standins.ADDRESS, standins.PORT, tls))
         for number, (address, port, context) in enumerate(sites):
             network.add_loopback(address, number)
             listener = network.listen(address, port)
-            self._undo.append(Service(listener, aws_sites.handler(self._aws), context).close)
+            self._cleanup.append(Service(listener, aws_sites.handler(self._aws), context).close)
 
 
 def _masks(folder: str) -> tuple[str, ...]:
-    """What is hidden of this machine's own files from a host whose changes are in the folder, one of several hosts'."""
+    """The folders of this machine that are hidden from a host, including those of other hosts beside its own."""
     return (*_MASKS, str(Path(folder).parents[1])) if folder else _MASKS
 
 
@@ -175,20 +174,20 @@ def factory(tree: Path | None = None) -> Callable[..., LightHost]:
 
 
 def default_tree() -> Path:
-    """What is below a light host's own files where nobody says otherwise."""
+    """The default tree of light hosts: the cached Debian, else this machine's files."""
     rootfs = Rootfs("trixie")
     return rootfs.tree if rootfs.path.exists() else OWN
 
 
 def _read_until_up(process: subprocess.Popen[bytes]) -> str:
-    """What it says until it is up, or ends, or takes too long."""
+    """Its output until it is up, ends, or times out."""
     assert process.stdout is not None
-    said, deadline = b"", time.monotonic() + _BOOT_TIMEOUT
-    while not said.endswith(b"up\n") and (left := deadline - time.monotonic()) > 0:
+    output, deadline = b"", time.monotonic() + _BOOT_TIMEOUT
+    while not output.endswith(b"up\n") and (left := deadline - time.monotonic()) > 0:
         if not select.select([process.stdout], [], [], left)[0]:
             break
         new = os.read(process.stdout.fileno(), 4096)
         if not new:
             break
-        said += new
-    return said.decode(errors="replace")
+        output += new
+    return output.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Loop devices: a file as a block device, for as long as somebody uses it."""
+"""Loop devices: a file as a block device."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ _POLL = 0.02
 
 
 class LoopDevice:
-    """A loop device of a file, from construction to `close`.
+    """The loop device of a file, until `close`.
 
-    The kernel takes it back with its last user, this object or a mount, however that ends (autoclear): a process
-    that is killed outright leaves none.
+    The kernel removes it with its last user, this object or a mount (autoclear): a killed process leaves none.
     """
 
     def __init__(self, file: int) -> None:
-        """`file` is a descriptor, needed no longer. Raises HostError."""
+        """`file` is a descriptor, which the caller may close. Raises HostError."""
         if not _CONTROL.exists():
             raise _missing(f"there is no {_CONTROL}")
         try:
@@ -43,7 +42,7 @@ class LoopDevice:
         self._backing = self._backed_by()
 
     def in_use(self) -> bool:
-        """Whether somebody has claimed it for himself, as a mount does, in whatever namespace."""
+        """Whether it is opened exclusively, as by a mount, in any namespace."""
         try:
             os.close(os.open(self.path, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC))
         except OSError as error:
@@ -52,21 +51,21 @@ class LoopDevice:
             return True
         return False
 
-    def take_size(self) -> None:
-        """Be as large as the file is now."""
+    def adopt_size(self) -> None:
+        """Adopt the file's size."""
         fcntl.ioctl(self._descriptor, _LOOP_SET_CAPACITY)
 
     def close(self) -> None:
-        """Let go of it, and wait for the last other user to be gone. Raises HostError; may be called again."""
+        """Release it and wait for its last other user. Raises HostError. Idempotent."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
         deadline = time.monotonic() + _LAST_USE_TIMEOUT
-        # Another process may have the number by now, but not the same file: its inode is ours.
+        # Another process may have the device by now, but with another file.
         while self._backed_by() == self._backing:
             if time.monotonic() > deadline:
                 raise HostError(
-                    f"{self.path} can't be given back",
+                    f"{self.path} can't be released",
                     why="a process or a mount still uses it",
                     remedy=f"Find it: grep {self.major}:{self.minor} /proc/[0-9]*/mountinfo",
                 )
@@ -93,7 +92,7 @@ def _configured(file: int) -> tuple[int, str]:
                 fcntl.ioctl(descriptor, _LOOP_CONFIGURE, configuration)
             except OSError as error:
                 os.close(descriptor)
-                if error.errno != errno.EBUSY:  # else another process was faster
+                if error.errno != errno.EBUSY:  # EBUSY: another process was faster
                     raise
             else:
                 return descriptor, path
@@ -104,7 +103,6 @@ def _configured(file: int) -> tuple[int, str]:
 def _missing(why: str) -> HostError:
     return HostError(
         "A volume can't be attached",
-        why=f"this machine gives no loop device: {why}",
-        remedy="Run this as root on a Linux 5.8 or newer with the loop module (modprobe loop), outside of "
-        "containers that withhold devices.",
+        why=f"this machine has no loop device: {why}",
+        remedy="Run this as root on Linux 5.8 or newer with the loop module (modprobe loop), outside of containers.",
     )

@@ -1,8 +1,8 @@
-"""A host's network: a network namespace of its own, in which this process can open sockets.
+"""Network namespaces, in which this process can open sockets.
 
-A socket belongs for ever to the namespace it was made in. So a thread steps into the host's namespace, makes
-a socket there and ends, and the rest of this process uses it like any other. No virtual cable, address or
-firewall rule is set up in this machine's own network, and nothing but what is served on purpose goes in or out.
+A socket stays in the namespace it was created in. So a thread enters the host's namespace, creates a socket and ends,
+and the rest of this process uses the socket. This machine's own network gets no interface, address or firewall rule,
+and only what this process serves goes in or out.
 """
 
 import ctypes
@@ -29,18 +29,16 @@ T = TypeVar("T")
 
 
 class NetworkNamespace:
-    """A new network namespace with only loopback, up. It lives as long as a process or socket in it, or
-    this.
-    """
+    """A network namespace with only loopback, up. It exists as long as a process or socket in it, or this object."""
 
     def __init__(self, descriptor: int | None = None) -> None:
-        """`descriptor`: a namespace that was made already, this object's from now on."""
+        """`descriptor`: an existing namespace, which this object then owns; else a new one. Raises HostError."""
         try:
             self.descriptor = _in_thread(_make_namespace) if descriptor is None else descriptor
             _in_thread(self._bring_up)
         except OSError as error:
             raise HostError(
-                "A network for the host could not be made",
+                "A network for the host could not be created",
                 why=str(error),
                 remedy="Run this as root, outside of containers that forbid new namespaces.",
             ) from error
@@ -50,7 +48,7 @@ class NetworkNamespace:
         return _in_thread(lambda: self._listen(address, port))
 
     def add_loopback(self, address: str, number: int) -> None:
-        """Give loopback one more IPv4 address, which nobody outside has; `number` tells several apart. OSError."""
+        """Add an IPv4 address to loopback, under a label with this number. Raises OSError."""
         _in_thread(lambda: self._add_loopback(f"lo:{number}".encode(), address))
 
     def listen_local(self, address: str) -> socket.socket:
@@ -66,7 +64,7 @@ class NetworkNamespace:
         return _in_thread(listen)
 
     def connect(self, address: str, port: int, timeout: float = 10) -> socket.socket:
-        """A TCP connection made in the namespace; `timeout` seconds are for connecting. Raises OSError."""
+        """A TCP connection from the namespace; `timeout` seconds for connecting only. Raises OSError."""
 
         def connect() -> socket.socket:
             self._enter()
@@ -103,21 +101,24 @@ class NetworkNamespace:
 
 @dataclass(frozen=True)
 class End:
-    """A namespace, the IPv4 addresses, with prefix lengths, that it gets, and those it is to find at the other end."""
+    """One end of a veth pair: its namespace, its IPv4 addresses with prefix lengths, and those it reaches beyond."""
 
     namespace: NetworkNamespace
     addresses: tuple[str, ...]
     reaches: tuple[str, ...] = ()
 
 
-def connect_by_cable(near: End, far: End) -> None:
-    """Lay a cable, which is gone with either namespace. Raises OSError where the kernel has none."""
+def connect_by_veth(near: End, far: End) -> None:
+    """Connect two namespaces with a veth pair. Raises OSError where the kernel has no veth.
+
+    What listens at the far end then uses no port of the host, and its connections come from outside the host.
+    """
     far_side = f"/proc/self/fd/{far.namespace.descriptor}"
     _ip(near, far, f"link add {_NAME} mtu {_MTU} type veth peer name {_NAME} mtu {_MTU} netns {far_side}")
     for end in (near, far):
-        given = [f"address add {address} dev {_NAME}" for address in end.addresses]
+        addresses = [f"address add {address} dev {_NAME}" for address in end.addresses]
         routes = [f"route add {address} dev {_NAME}" for address in end.reaches]
-        _ip(end, far, *given, f"link set {_NAME} up", *routes)
+        _ip(end, far, *addresses, f"link set {_NAME} up", *routes)
 
 
 def _ip(inside: End, far: End, *commands: str) -> None:
@@ -139,7 +140,7 @@ def _make_namespace() -> int:
 
 
 def _in_thread(work: Callable[[], T]) -> T:
-    """Do `work` in a thread that ends with it: changing namespaces affects that thread alone."""
+    """Run `work` in a thread of its own: changing namespaces affects that thread only."""
     results: list[T] = []
     errors: list[BaseException] = []
 

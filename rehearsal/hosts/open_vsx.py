@@ -1,9 +1,7 @@
-"""A small Open VSX: the extension gallery that code-server asks, with tiny extensions in the place of real
-ones.
+"""A stand-in for Open VSX, code-server's extension gallery, with empty extensions.
 
-Only what `code-server --install-extension ID` uses: the query, the latest version of one extension, and its
-files. The answers' shape is VS Code's own
-(src/vs/platform/extensionManagement/common/extensionGalleryService.ts).
+It implements what `code-server --install-extension ID` uses: the query, the latest version of an extension, and its
+files, in VS Code's format (src/vs/platform/extensionManagement/common/extensionGalleryService.ts).
 """
 
 import io
@@ -23,7 +21,7 @@ _PUBLISHED = "2025-06-01T00:00:00.000Z"
 
 @dataclass(frozen=True)
 class Extension:
-    """An extension that can be installed and does nothing."""
+    """An extension that does nothing."""
 
     publisher: str
     name: str
@@ -45,7 +43,7 @@ class Extension:
                 "publisher": self.publisher,
                 "name": self.name,
                 "displayName": self.title,
-                "description": f"Stands in for {self.title} in a rehearsal",
+                "description": f"Stand-in for {self.title} in a rehearsal",
                 "version": self.version,
                 "engines": {"vscode": "^1.80.0"},
                 "categories": ["Other"],
@@ -62,7 +60,7 @@ class Extension:
         return buffer.getvalue()
 
     def listing(self) -> dict[str, object]:
-        """What the gallery says about it."""
+        """Its entry in the gallery."""
         return {
             "extensionId": self.uuid,
             "extensionName": self.name,
@@ -72,7 +70,7 @@ class Extension:
                 "publisherId": str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{self.publisher}.{SITE}")),
                 "publisherName": self.publisher,
             },
-            "versions": [one.as_version() for one in (self, *OLDER) if one.identifier == self.identifier],
+            "versions": [it.as_version() for it in (self, *OLDER) if it.identifier == self.identifier],
             "statistics": [],
             "tags": [],
             "categories": ["Other"],
@@ -83,14 +81,14 @@ class Extension:
         }
 
     def as_version(self) -> dict[str, object]:
-        """One version in such a listing."""
+        """Its version in a gallery entry."""
         assets = f"https://{SITE}/vscode/asset/{self.publisher}/{self.name}/{self.version}"
         return {
             "version": self.version,
             "lastUpdated": _PUBLISHED,
             "assetUri": assets,
             "fallbackAssetUri": assets,
-            "files": [{"assetType": it, "source": f"{assets}/{it}"} for it in (_MANIFEST, _PACKAGE)],
+            "files": [{"assetType": kind, "source": f"{assets}/{kind}"} for kind in (_MANIFEST, _PACKAGE)],
             "properties": [{"key": "Microsoft.VisualStudio.Code.Engine", "value": "^1.80.0"}],
         }
 
@@ -123,7 +121,7 @@ OLDER = (Extension("saoudrizwan", "claude-dev", "Cline", "3.16.0"),)
 
 
 def latest(path: str) -> dict[str, object] | None:
-    """The listing that /vscode/gallery/PUBLISHER/NAME/latest asks for; None when there is none."""
+    """The response to /vscode/gallery/PUBLISHER/NAME/latest. None: no such extension."""
     for extension in EXTENSIONS:
         if path == f"/vscode/gallery/{extension.publisher}/{extension.name}/latest":
             return extension.listing()
@@ -131,15 +129,15 @@ def latest(path: str) -> dict[str, object] | None:
 
 
 def query(request: bytes) -> dict[str, object]:
-    """The answer to a POST of /vscode/gallery/extensionquery."""
-    wanted = {value.lower() for value in _criteria(request)}
-    found = [one.listing() for one in EXTENSIONS if {one.identifier.lower(), one.uuid} & wanted]
+    """The response to POST /vscode/gallery/extensionquery."""
+    values = {value.lower() for value in _criteria(request)}
+    found = [it.listing() for it in EXTENSIONS if {it.identifier.lower(), it.uuid} & values]
     counts = {"metadataType": "ResultCount", "metadataItems": [{"name": "TotalCount", "count": len(found)}]}
     return {"results": [{"extensions": found, "pagingToken": None, "resultMetadata": [counts]}]}
 
 
 def asset(path: str) -> tuple[str, bytes] | None:
-    """Content type and bytes of a file under /vscode/asset/; None when there is none."""
+    """Content type and content of a file under /vscode/asset/. None: no such file."""
     for extension in (*EXTENSIONS, *OLDER):
         folder = f"/vscode/asset/{extension.publisher}/{extension.name}/{extension.version}/"
         if path == folder + _PACKAGE:

@@ -1,11 +1,10 @@
-"""The HTTP proxy in a host through which apt reaches the package archives, and nothing reaches anything else.
+"""The HTTP proxy through which apt in a host reaches the package archives, and nothing else.
 
-It answers plain-HTTP GETs for absolute addresses, which is what apt sends; there is no CONNECT. Packages are
-kept in the cache, as the file behind a package's address never changes; all else (indexes, which do) is asked
-for anew.
+It answers GET requests for absolute http:// URLs, which apt sends; there is no CONNECT. Packages are cached, as the
+file behind a package's URL never changes. Indexes do change and are requested every time.
 
-The proxy runs on this machine's own network, so it serves addresses below the host's package archives only, follows
-redirects only to those, and connects to no address of this machine or its link, whatever a name resolves to.
+The proxy runs in this machine's network. So it serves only URLs below the host's package archives, follows redirects
+only to those, and never connects to an address of this machine or its link, whatever a name resolves to.
 """
 
 import hashlib
@@ -34,8 +33,8 @@ Acquire::https::Proxy "DIRECT";
 
 _TIMEOUT = 60
 _CHUNK = 256 * 1024
-_ASKED = ("User-Agent", "Accept", "Cache-Control", "If-Modified-Since", "If-Range", "Range")
-_ANSWERED = ("Content-Type", "Content-Length", "Content-Range", "Last-Modified", "ETag", "Accept-Ranges")
+_REQUEST_HEADERS = ("User-Agent", "Accept", "Cache-Control", "If-Modified-Since", "If-Range", "Range")
+_RESPONSE_HEADERS = ("Content-Type", "Content-Length", "Content-Range", "Last-Modified", "ETag", "Accept-Ranges")
 
 
 Connect = Callable[..., socket.socket]
@@ -47,16 +46,17 @@ def connect_outside(address: tuple[str, int], *arguments: Any) -> socket.socket:
     found = [entry[4][0] for entry in socket.getaddrinfo(*address, type=socket.SOCK_STREAM)]
     if forbidden := [ip for ip in found if not _is_outside(str(ip))]:
         raise PermissionError(f"{address[0]} is {forbidden[0]}, an address of this machine or its link")
-    # To an address that was checked: the name may resolve to another one the next time.
+    # Connect to the checked address: the name may resolve to another one the next time.
     return socket.create_connection((str(found[0]), address[1]), *arguments)
 
 
 def handler(
     packages: Path, archives: Collection[str], connect: Connect = connect_outside
 ) -> type[BaseHTTPRequestHandler]:
-    """A handler that keeps packages in that folder, which any number of proxies may share.
+    """A request handler.
 
-    `archives`: the addresses below which it serves, such as "http://archive.example/debian".
+    `packages`: the folder for cached packages, which proxies may share. `archives`: the URLs below which it serves,
+    such as "http://archive.example/debian".
     """
     packages.mkdir(parents=True, exist_ok=True)
     roots = tuple(f"{archive.rstrip('/')}/" for archive in archives)
@@ -78,8 +78,8 @@ def _is_outside(address: str) -> bool:
 
 
 def _is_below(address: str, roots: tuple[str, ...]) -> bool:
-    steps = unquote(urlsplit(address).path).replace("\\", "/").split("/")
-    return address.startswith(roots) and ".." not in steps and "." not in steps
+    parts = unquote(urlsplit(address).path).replace("\\", "/").split("/")
+    return address.startswith(roots) and ".." not in parts and "." not in parts
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -88,12 +88,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         if not _is_below(newurl, self._roots):
-            raise PermissionError(f"redirected to {newurl}, which is no package archive")
+            raise PermissionError(f"redirected to {newurl}, which is not a package archive")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class _Archives(urllib.request.HTTPHandler):
-    """Connects as it is told to, except to the proxy that this machine's own environment names."""
+    """Connects with `connect`, except to the proxy in this machine's own environment."""
 
     def __init__(self, connect: Connect) -> None:
         super().__init__()
@@ -127,16 +127,16 @@ class _RegistryProxy(BaseHTTPRequestHandler):
         elif address.path.endswith(".deb") and "Range" not in self.headers:
             self._send_package(self.folder / _file_name(address.netloc, address.path))
         else:
-            self._pass_on(keep_as=None)
+            self._forward(keep_as=None)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """apt reports what it fetched."""
+        """apt reports what it downloads."""
 
     def _send_package(self, kept: Path) -> None:
         try:
             file = kept.open("rb")
         except FileNotFoundError:
-            self._pass_on(keep_as=kept)
+            self._forward(keep_as=kept)
             return
         with file:
             self.send_response(HTTPStatus.OK)
@@ -144,13 +144,13 @@ class _RegistryProxy(BaseHTTPRequestHandler):
             self.end_headers()
             shutil.copyfileobj(file, self.wfile, _CHUNK)
 
-    def _pass_on(self, keep_as: Path | None) -> None:
-        headers = {name: value for name in _ASKED if (value := self.headers.get(name))}
+    def _forward(self, keep_as: Path | None) -> None:
+        headers = {name: value for name in _REQUEST_HEADERS if (value := self.headers.get(name))}
         request = urllib.request.Request(self.path, headers=headers)
         try:
             response = self.fetch(request, timeout=_TIMEOUT)
-        except urllib.error.HTTPError as answer:  # 304 and 404 are answers like any other
-            response = answer
+        except urllib.error.HTTPError as error_response:  # 304 and 404 are responses, too
+            response = error_response
         except OSError as error:
             self.send_error(HTTPStatus.BAD_GATEWAY, f"Not reachable from this machine: {error}")
             return
@@ -159,7 +159,7 @@ class _RegistryProxy(BaseHTTPRequestHandler):
 
     def _answer(self, response: HTTPResponse | urllib.error.HTTPError, keep_as: Path | None) -> None:
         self.send_response(response.status or HTTPStatus.BAD_GATEWAY)
-        for name in _ANSWERED:
+        for name in _RESPONSE_HEADERS:
             if value := response.headers.get(name):
                 self.send_header(name, value)
         length = response.headers.get("Content-Length")
@@ -176,9 +176,9 @@ class _RegistryProxy(BaseHTTPRequestHandler):
             self._copy_and_keep(response, int(length), keep_as)
 
     def _copy_and_keep(self, response: IO[bytes] | HTTPResponse, length: int, keep_as: Path) -> None:
-        """The file has no name until it is whole: nothing half-fetched is ever found, or left by a kill.
+        """The file gets its name when complete, so a killed proxy leaves no partial file.
 
-        It gets its name before its last piece is sent, so whoever has been sent all of it finds it kept.
+        It gets the name before the last chunk is sent: a client that has received all of it finds it cached.
         """
         descriptor = os.open(self.folder, os.O_TMPFILE | os.O_RDWR, 0o644)
         with os.fdopen(descriptor, "wb") as file:
@@ -189,7 +189,7 @@ class _RegistryProxy(BaseHTTPRequestHandler):
                     _give_name(file, keep_as)
                 self.wfile.write(chunk)
             if file.tell() != length:
-                self.close_connection = True  # so that apt sees that its package was cut short
+                self.close_connection = True  # so that apt sees that the package is incomplete
 
 
 def _file_name(host: str, path: str) -> str:
@@ -200,9 +200,9 @@ def _file_name(host: str, path: str) -> str:
 def _give_name(file: IO[bytes], path: Path) -> None:
     folder = os.open(path.parent, os.O_PATH)
     try:
-        # Only with a folder given does os.link follow the link in /proc to the nameless file.
+        # os.link follows the link in /proc to the unnamed file only when a folder is given.
         os.link(f"/proc/self/fd/{file.fileno()}", path.name, dst_dir_fd=folder)
     except FileExistsError:
-        return  # another host fetched the same package meanwhile
+        return  # another host has downloaded the same package meanwhile
     finally:
         os.close(folder)

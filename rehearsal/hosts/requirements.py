@@ -1,4 +1,4 @@
-"""What this machine lacks for booting hosts, each thing with its remedy. Looks, and changes nothing."""
+"""What this machine lacks to boot hosts, with remedies. Changes nothing."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from rehearsal.hosts.code_server_package import CodeServerPackage
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.rootfs import Rootfs
 
-# Program and Debian package. Building needs the second group too, as long as the image isn't in the cache.
+# Program and Debian package. The second group is needed only to build an image that is not in the cache.
 _TO_BOOT = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
@@ -19,17 +19,16 @@ _TO_BOOT = {
     "bash": "bash",
     "ip": "iproute2",
 }
-_TO_BE_LIGHT = {name: package for name, package in _TO_BOOT.items() if name != "ip"}
+_FOR_LIGHT_HOSTS = {name: package for name, package in _TO_BOOT.items() if name != "ip"}
 _TO_BUILD_ROOTFS = {"mmdebstrap": "mmdebstrap"}
 _TO_BUILD_CODE_SERVER = {"g++": "g++", "make": "make", "dpkg-deb": "dpkg", "python3": "python3"}
 
 
 @dataclass(frozen=True)
 class Missing:
-    """One thing that is not there: what, why it is needed, and what to do.
+    """Something that is missing, why it is needed, and what to do.
 
-    `package` is the Debian package that would provide it, None when no package does. `built_here` is true of
-    an image that `images` makes once all else is there.
+    `package`: the Debian package that provides it, if any. `built_here`: an image that `images` builds.
     """
 
     what: str
@@ -40,13 +39,13 @@ class Missing:
 
 
 def missing(suite: str) -> list[Missing]:
-    """Everything that keeps hosts of this Debian suite from booting here; empty when they can."""
+    """Everything that prevents hosts of this Debian suite from booting."""
     return [*_missing_rights(), *_missing_programs(_TO_BOOT, "boots hosts"), *_missing_images(suite)]
 
 
 def missing_for_light() -> list[Missing]:
-    """Everything that keeps light hosts from running here."""
-    return [*_missing_rights(), *_missing_programs(_TO_BE_LIGHT, "makes light hosts")]
+    """Everything that prevents light hosts from running."""
+    return [*_missing_rights(), *_missing_programs(_FOR_LIGHT_HOSTS, "starts light hosts")]
 
 
 def _missing_rights() -> Iterator[Missing]:
@@ -64,7 +63,7 @@ def _missing_images(suite: str) -> Iterator[Missing]:
     build = f"Run: python -m rehearsal.hosts.images build --suite {suite}"
     rootfs, package = Rootfs(suite), CodeServerPackage()
     if not rootfs.path.exists():
-        yield from _missing_programs(_TO_BUILD_ROOTFS, "makes their root file system")
+        yield from _missing_programs(_TO_BUILD_ROOTFS, "builds their root file system")
         yield Missing(f"the {rootfs.label}", "hosts boot from it", build, built_here=True)
     try:
         built = package.path.exists()
@@ -72,7 +71,7 @@ def _missing_images(suite: str) -> Iterator[Missing]:
         yield Missing(error.what, error.why, error.remedy)
         return
     if not built:
-        yield from _missing_programs(_TO_BUILD_CODE_SERVER, "makes the code-server package")
+        yield from _missing_programs(_TO_BUILD_CODE_SERVER, "builds the code-server package")
         if shutil.which("npm") is None:
-            yield Missing("npm", "code-server is fetched with it", "Install Node.js 20 or newer, with npm.")
+            yield Missing("npm", "it downloads code-server", "Install Node.js 20 or newer, with npm.")
         yield Missing(f"the {package.label}", "hosts install it", build, built_here=True)

@@ -1,8 +1,7 @@
-"""The file system a booted host starts from: a Debian that looks like a Neuron AMI where the setup steps
-look.
+"""The root file system of booted hosts: a Debian that looks like a Neuron AMI to the setup steps.
 
-There is no Ubuntu archive everywhere a rehearsal runs. The versions in Ubuntu 24.04 lie between those of
-Debian 12 (bookworm) and 13 (trixie), so a setup that works on both has little left to fail on there.
+An Ubuntu archive is not reachable everywhere. The versions in Ubuntu 24.04 lie between those of Debian 12 (bookworm)
+and 13 (trixie), so a setup that works on both is likely to work there.
 """
 
 import re
@@ -15,8 +14,7 @@ from rehearsal.hosts.tools import run_tool
 
 SUITES = ("trixie", "bookworm")
 
-# What Ubuntu's server image has of what the setup steps use. Not nginx, nodejs or code-server: steps install
-# those.
+# The packages of Ubuntu's server image that the setup steps use. Steps install nginx, nodejs and code-server.
 _PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "libpam-systemd", "sudo", "passwd", "login", "bash"),
     *("ca-certificates", "curl", "wget", "openssl", "gnupg", "git", "unzip", "xz-utils"),
@@ -27,7 +25,7 @@ _OPTIONS = (
     "--variant=apt",
     "--mode=root",
     '--aptopt=Acquire::Languages "none"',
-    # With the package lists in place, `apt-get update` in a host only asks what has changed.
+    # With the package lists in place, `apt-get update` in a host only fetches changes.
     "--skip=cleanup/apt/lists",
     f"--include={','.join(_PACKAGES)}",
 )
@@ -51,7 +49,7 @@ class Rootfs:
 
     @property
     def tree(self) -> Path:
-        """The files, never written to: hosts put an overlay on top."""
+        """The files, read-only: hosts mount an overlay over them."""
         return self.path / "tree"
 
     @property
@@ -61,15 +59,15 @@ class Rootfs:
 
     @property
     def archives(self) -> set[str]:
-        """The package archives that its apt fetches from over plain HTTP."""
+        """The package archives that its apt reaches over plain HTTP."""
         apt = self.tree / "etc/apt"
         texts = [file.read_text() for file in (apt / "sources.list", *apt.glob("sources.list.d/*")) if file.exists()]
         return set(re.findall(r"http://\S+", "\n".join(texts)))
 
     def build(self, target: Path) -> None:
-        """Make the file system in `target`, which doesn't exist yet. Raises HostError."""
+        """Build the file system in `target`, which does not exist yet. Raises HostError."""
         target.mkdir(parents=True)
-        # Its own namespaces, so that a build that is killed leaves neither a mount nor a process.
+        # In its own namespaces, so that a killed build leaves no mount or process.
         isolate = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
         hook = f'--customize-hook=sh {shlex.quote(str(_CUSTOMIZE))} "$1"'
         run_tool(

@@ -1,4 +1,4 @@
-"""The files that make a host this host: its name, its way to the archives, whom it trusts, its disks."""
+"""The files that are specific to a host: its name, proxy, trusted certificates and disks."""
 
 import io
 import tarfile
@@ -12,17 +12,17 @@ VOLUMES_SCRIPT = "/usr/local/lib/rehearsal/volumes.sh"
 _BUNDLE = "etc/ssl/certs/ca-certificates.crt"
 _IMAGE = Path(__file__).parent / "image"
 _MOUNTS = ("sbin/mount.ext4", "sbin/mount.xfs")
-"""Where mount(8) looks for what mounts a file system (see its "External helpers")."""
+"""Where mount(8) looks for programs that mount a file system (see its "External helpers")."""
 _UNIT = "rehearsal-volumes.service"
 _UNITS = "etc/systemd/system"
 
 
 def archive(*, name: str, region: str, tree: Path, authority: str, volumes: Mapping[str, str]) -> bytes:
-    """A tar archive to lay over the root file system `tree` before the host's first boot.
+    """A tar archive to unpack over the root file system `tree` before the host's first boot.
 
-    `authority` is the PEM of the certificate authority of the stand-ins. It goes where Debian's
-    update-ca-certificates looks for local ones and, as that takes longer than a boot, into its result as
-    well. `volumes`: the records, by path, of those that are attached already.
+    `authority`: the PEM of the stand-ins' certificate authority. It goes where update-ca-certificates looks for local
+    certificates and also into its result, as running it takes longer than a boot. `volumes`: the records of attached
+    volumes, by path.
     """
     files = {
         **_own_files(name, region, volumes),
@@ -34,13 +34,13 @@ def archive(*, name: str, region: str, tree: Path, authority: str, volumes: Mapp
 
 
 def light_archive(*, name: str, region: str, tree: Path, authority: str, volumes: Mapping[str, str]) -> bytes:
-    """The same for a host without systemd, and without stand-ins but for AWS's."""
+    """As `archive`, for a light host: without systemd, and only with the stand-ins for AWS."""
     empty = {"etc/fstab": ""}
     return _tar({**_own_files(name, region, volumes), **_trust(tree, authority), **empty}, {})
 
 
 def archive_of_volumes(volumes: Mapping[str, str]) -> bytes:
-    """The same for a host that goes on with its files: its disks are the only news."""
+    """As `archive`, for a host that boots again on its files: only the disks."""
     return _tar(_volume_files(volumes), {})
 
 

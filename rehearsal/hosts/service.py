@@ -1,6 +1,4 @@
-"""An HTTP server inside a host, run by this process: the stand-ins and the registry proxy are such
-services.
-"""
+"""An HTTP server of this process that listens in a host's network, such as a stand-in or the registry proxy."""
 
 import contextlib
 import logging
@@ -13,14 +11,12 @@ from typing import Any
 
 from rehearsal.hosts.forward import hang_up
 
-_GOODBYE_TIMEOUT = 1.0
+_CLOSE_TIMEOUT = 1.0
 _log = logging.getLogger(__name__)
 
 
 class Service:
-    """Serves `handler` on a listening socket, over TLS when a context is given, from construction to
-    `close`.
-    """
+    """Serves `handler` on a listening socket, over TLS when a context is given, until `close`."""
 
     def __init__(
         self,
@@ -35,7 +31,7 @@ class Service:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop listening and cut every connection."""
+        """Stop listening and close every connection."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -56,7 +52,7 @@ class _Server(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Runs in the connection's own thread, so a client slow to shake hands holds up nobody else."""
+        """Runs in the connection's own thread, so a slow TLS handshake delays no other client."""
         connection = self._tls.wrap_socket(request, server_side=True) if self._tls else request
         with self._lock:
             self._open.add(connection)
@@ -66,10 +62,10 @@ class _Server(ThreadingHTTPServer):
             with self._lock:
                 self._open.discard(connection)
             if isinstance(connection, ssl.SSLSocket):
-                _say_goodbye(connection)
+                _close_tls(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that hung up or didn't trust us sees that for itself; anything else is a defect of ours.
+        # The client closed the connection or did not trust the certificate. Everything else is a defect of ours.
         if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):
             _log.exception("A service in a host failed to answer %s", client_address)
 
@@ -80,8 +76,8 @@ class _Server(ThreadingHTTPServer):
             hang_up(connection)
 
 
-def _say_goodbye(connection: ssl.SSLSocket) -> None:
-    """End TLS properly: without this a client can't tell an answer's end from one cut short."""
+def _close_tls(connection: ssl.SSLSocket) -> None:
+    """Send close_notify: without it a client cannot tell the end of a response from a lost connection."""
     with connection, contextlib.suppress(OSError, ValueError):
-        connection.settimeout(_GOODBYE_TIMEOUT)
+        connection.settimeout(_CLOSE_TIMEOUT)
         connection.unwrap()

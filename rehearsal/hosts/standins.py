@@ -1,9 +1,8 @@
-"""Sites that the setup steps use and a rehearsal can't count on reaching, stood in for next to the host.
+"""Stand-ins for the sites that the setup steps use and that may not be reachable.
 
-They answer under their real names, over TLS, so the steps' text stays what runs on AWS. GitHub answers a
-release's address with a redirect to a second site, as it does; Open VSX has three extensions; Neuron's
-package repository knows the host's own Debian release and no package. Requests to AWS go to whoever plays AWS.
-Anything else is 404.
+They serve TLS under the sites' names, so the steps' text is what runs on AWS. GitHub redirects a release's URL to a
+second site, as the real one does; Open VSX has three extensions; Neuron's package repository has the host's Debian
+release and no packages. Requests to AWS go to the simulated AWS. Everything else is 404.
 """
 
 import json
@@ -18,7 +17,7 @@ from urllib.parse import urlsplit
 
 from rehearsal.hosts import aws_sites, open_vsx
 
-# Both of a range for tests between networks (RFC 2544), so of no site there is.
+# From the range for benchmarks (RFC 2544), which no site uses.
 ADDRESS = "198.18.0.1"
 HOST_ADDRESS = "198.18.0.2"
 PREFIX_LENGTH = 30
@@ -29,13 +28,13 @@ NEURON = "apt.repos.neuron.amazonaws.com"
 NAMES = (GITHUB, RELEASE_ASSETS, NEURON, open_vsx.SITE)
 
 _RELEASE = re.compile(r"/coder/code-server/releases/download/v(?P<version>[^/]+)/(?P<file>[^/]+)")
-_OF_AWS = ".amazonaws.com"
+_AWS_DOMAIN = ".amazonaws.com"
 _CHUNK = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Release:
-    """The code-server release that GitHub's stand-in has: its file's public name, and where the file is."""
+    """The code-server release that GitHub's stand-in serves."""
 
     version: str
     file_name: str
@@ -44,14 +43,14 @@ class Release:
 
 @dataclass(frozen=True)
 class NeuronRepository:
-    """Neuron's package repository: the only release it has, and the folder with that one's index files."""
+    """Neuron's package repository: its only release, and the folder with the index files."""
 
     codename: str
     folder: Path
 
 
 def handler(release: Release, repository: NeuronRepository, sites: aws_sites.Sites) -> type[BaseHTTPRequestHandler]:
-    """Answers for all of `NAMES`; those of AWS by `sites`."""
+    """A request handler for all of `NAMES`. `sites` answers for AWS."""
 
     class Handler(_StandIn):
         aws = staticmethod(sites)
@@ -70,7 +69,7 @@ class _StandIn(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
         site = self._site()
-        if site.endswith(_OF_AWS) and site != NEURON:
+        if site.endswith(_AWS_DOMAIN) and site != NEURON:
             aws_sites.relay(self, self.aws)
         elif site == GITHUB:
             self._answer_github(path)
@@ -88,7 +87,7 @@ class _StandIn(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         site = self._site()
-        if site.endswith(_OF_AWS) and site != NEURON:
+        if site.endswith(_AWS_DOMAIN) and site != NEURON:
             aws_sites.relay(self, self.aws)
             return
         request = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -98,14 +97,14 @@ class _StandIn(BaseHTTPRequestHandler):
             self._refuse()
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Clients report what they fetched."""
+        """Clients report errors themselves."""
 
     def _site(self) -> str:
         return self.headers.get("Host", "").partition(":")[0]
 
     def _answer_github(self, path: str) -> None:
-        asked = _RELEASE.fullmatch(path)
-        if not asked or (asked["version"], asked["file"]) != (self.offered.version, self.offered.file_name):
+        requested = _RELEASE.fullmatch(path)
+        if not requested or (requested["version"], requested["file"]) != (self.offered.version, self.offered.file_name):
             self._refuse()
             return
         self.send_response(HTTPStatus.FOUND)
@@ -130,9 +129,7 @@ class _StandIn(BaseHTTPRequestHandler):
             self._refuse()
 
     def _refuse(self) -> None:
-        """404, on a connection that goes on: apt takes one that is cut for a broken site, not a missing
-        file.
-        """
+        """404 on a connection that stays open: apt takes a closed one for a broken site, not a missing file."""
         self.send_response(HTTPStatus.NOT_FOUND)
         self.send_header("Content-Length", "0")
         self.end_headers()

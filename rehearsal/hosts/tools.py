@@ -1,4 +1,4 @@
-"""Runs the programs that build images, turning a failure into an error a person can act on."""
+"""Runs the programs that build images."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from rehearsal.hosts.errors import HostError
 
 _LINES_SHOWN = 15
 BARE_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-"""What systemd gives a service."""
+"""The environment that systemd gives a service."""
 
 
 def run_tool(
@@ -18,9 +18,7 @@ def run_tool(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Run `argv` to its end, quietly. Raises HostError with the end of its output when it fails or is
-    missing.
-    """
+    """Run a program without showing its output. Raises HostError, with the end of the output, when it fails."""
     try:
         done = subprocess.run(
             argv,

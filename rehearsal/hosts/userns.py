@@ -1,4 +1,4 @@
-"""A host's user namespace: whoever is root in it, or anybody else, is nobody on this machine."""
+"""User namespaces: root and every other user of a host is an unprivileged, unused id on this machine."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.netns import NetworkNamespace
 
 _IDS = 1 << 16
-# Where systemd-nspawn's are, too: ids that no account of this machine has (systemd, "Users, Groups, UIDs and GIDs").
+# The range of systemd-nspawn, which no account of this machine uses (systemd, "Users, Groups, UIDs and GIDs").
 _FIRST_IDS = range(0x10000000, 0x70000000, _IDS)
 
 
 class UserNamespace:
-    """A new user namespace with ids 0 to 65535, and a network namespace that is its own root's.
+    """A new user namespace with ids 0 to 65535, and a network namespace that belongs to its root.
 
-    The kernel keeps them as long as a process is in them, or this lives. `first_id`: its root's id on this machine.
+    They exist as long as a process in them, or this object. `first_id`: the id of its root on this machine.
     """
 
     def __init__(self) -> None:
-        """Raises HostError where there can be none."""
+        """Raises HostError where the kernel does not allow it."""
         self.first_id = random.SystemRandom().choice(_FIRST_IDS)
         self.descriptor = -1
         with subprocess.Popen(
@@ -46,13 +46,13 @@ class UserNamespace:
             except OSError as error:
                 self.close()
                 raise HostError(
-                    "A user namespace for the host could not be made",
+                    "A user namespace for the host could not be created",
                     why=str(error),
                     remedy="Run this as root, where user namespaces are allowed (sysctl user.max_user_namespaces).",
                 ) from error
 
     def close(self) -> None:
-        """Let go of it. Its network is closed by itself."""
+        """Release the user namespace. The network namespace has a `close` of its own."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1

@@ -1,8 +1,8 @@
 """EBS volumes as hosts see them: disks whose data outlives the host they are attached to.
 
-A volume's data is a sparse file whose name is gone from the start, so that the kernel frees it when this process
-lets go of it, however it ends. So data lasts as long as its volume, and neither file nor device has to be swept
-after a `kill -9`. Only where an AWS is to outlive its process the files have names, in a folder of its own.
+A volume's data is a sparse, unnamed file, which the kernel frees when this process closes it or is killed. The data
+lasts as long as its volume, and SIGKILL leaves neither file nor device. Only an AWS that outlives its process has named
+files.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.loop import LoopDevice
 
 RECORDS = "/var/lib/rehearsal/volumes"
-"""The folder in a host with a file for each volume it has: what `image/volumes.sh` makes a device of."""
+"""The folder in a host with a file per volume, from which `image/volumes.sh` creates the devices."""
 
 _GIGABYTE = 1024**3
 _RELEASE_TIMEOUT = 60.0
 
 
 class Volume:
-    """One volume, at most on one host at a time."""
+    """A volume, attached to at most one host at a time."""
 
     def __init__(self, volume_id: str, gigabytes: int, *, folder: Path | None = None) -> None:
         """`folder`: where its data outlives this process."""
@@ -39,16 +39,16 @@ class Volume:
 
     @property
     def serial(self) -> str:
-        """What the disk calls itself."""
+        """The serial number of the disk."""
         return self.volume_id.replace("-", "")
 
     def plug(self) -> LoopDevice:
-        """Its device, this caller's until `unplug`. Waits for a host that is being destroyed. Raises HostError."""
+        """The device, the caller's until `unplug`. Waits for a host that is being destroyed. Raises HostError."""
         if not self._free.acquire(timeout=_RELEASE_TIMEOUT):
             raise HostError(
                 f"Volume {self.volume_id} can't be attached",
-                why=f"the host that had it did not let go of it within {_RELEASE_TIMEOUT:.0f} s",
-                remedy="See the rehearsal's log for what went wrong when that host was destroyed.",
+                why=f"the previous host did not release it within {_RELEASE_TIMEOUT:.0f} s",
+                remedy="See the rehearsal's log for the error when that host was destroyed.",
             )
         try:
             if self._data is None:
@@ -60,32 +60,32 @@ class Volume:
         return self._device
 
     def unplug(self) -> None:
-        """Give the device back. Raises HostError while something still uses it."""
+        """Release the device. Raises HostError while it is in use."""
         if self._device is not None:
             self._device.close()
             self._device = None
             self._free.release()
 
     def grow(self, gigabytes: int) -> None:
-        """Be this large from now on, also on the host that has it."""
+        """Change the size, also on the host that has it."""
         self._gigabytes = gigabytes
         if self._data is not None:
             self._data.truncate(gigabytes * _GIGABYTE)
         if self._device is not None:
-            self._device.take_size()
+            self._device.adopt_size()
 
     def in_use(self) -> bool:
-        """Whether the host that has it plugged in has mounted it."""
+        """Whether its host has mounted it."""
         return self._device is not None and self._device.in_use()
 
     def delete(self) -> None:
-        """Let go of the data. A device that is still plugged in keeps it until it is unplugged."""
+        """Delete the data. A device that is still plugged in keeps it until `unplug`."""
         self.close()
         if self._file is not None:
             self._file.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the file, and thereby of data that has no name."""
+        """Close the file. This deletes data without a name."""
         if self._data is not None:
             self._data.close()
 
@@ -99,7 +99,7 @@ class Volume:
 
 
 def _blank(name: str, gigabytes: int) -> IO[bytes]:
-    """A sparse file that `losetup --list` still names, as deleted, though it has no name any more."""
+    """A sparse, deleted file. `losetup --list` still shows the name it had."""
     descriptor, path = tempfile.mkstemp(prefix=f"rehearsal-{name}-")
     Path(path).unlink()
     os.truncate(descriptor, gigabytes * _GIGABYTE)
@@ -107,21 +107,21 @@ def _blank(name: str, gigabytes: int) -> IO[bytes]:
 
 
 class Volumes:
-    """Those of one AWS, by id. Safe to use from any thread."""
+    """The volumes of one AWS, by id. Thread-safe."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """`folder`: where their data outlives this process."""
+        """`folder`: where the data outlives this process."""
         self._folder = folder
         self._lock = threading.Lock()
         self._volumes: dict[str, Volume] = {}
 
     def get(self, volume_id: str, gigabytes: int) -> Volume:
-        """The volume, blank when it is asked for the first time."""
+        """The volume. It is created, blank, at the first call."""
         with self._lock:
             return self._volumes.setdefault(volume_id, Volume(volume_id, gigabytes, folder=self._folder))
 
     def keep(self, volume_ids: Collection[str]) -> None:
-        """Delete the data of all others."""
+        """Delete the data of all other volumes."""
         with self._lock:
             for volume_id in self._volumes.keys() - set(volume_ids):
                 self._volumes.pop(volume_id).delete()
@@ -130,7 +130,7 @@ class Volumes:
                     file.unlink()
 
     def close(self) -> None:
-        """Let go of all, and of all data that is not to outlive this process."""
+        """Close all volumes. Only data in a folder remains."""
         with self._lock:
             for volume in self._volumes.values():
                 volume.close()
@@ -138,27 +138,24 @@ class Volumes:
 
 
 class Slots:
-    """The volumes one host has, and the names it knows them by: `nvme0n1` would be its root volume.
-
-    Not safe to use from several threads at once.
-    """
+    """The volumes of one host and their device names; `nvme0n1` is the root volume's. Not thread-safe."""
 
     def __init__(self) -> None:
         self.devices: Devices | None = None
-        """Where the host finds them, while there is a host."""
+        """The host's device nodes, while it runs."""
         self._added: dict[str, Volume] = {}
         self._names: dict[str, str] = {}
         self._plugged: set[str] = set()
 
     def add(self, volume: Volume) -> None:
-        """Give the volume a name. It is not plugged in yet: another host may still have it."""
+        """Give the volume a name. It is not plugged in yet, as another host may still have it."""
         taken = set(self._names.values())
         name = next(name for number in range(1, len(taken) + 2) if (name := f"nvme{number}n1") not in taken)
         self._names[volume.volume_id] = name
         self._added[volume.volume_id] = volume
 
     def plug(self, volume: Volume) -> str:
-        """Plug an added volume in; the text of its record in the host. Raises HostError."""
+        """Plug an added volume in, and return the text of its record in the host. Raises HostError."""
         assert self.devices is not None
         name, device = self._names[volume.volume_id], volume.plug()
         self._plugged.add(volume.volume_id)
@@ -166,7 +163,7 @@ class Slots:
         return f"{name}\n"
 
     def plug_all(self) -> Mapping[str, str]:
-        """The same for all that were added: texts of records, by path. Raises HostError."""
+        """Plug all added volumes in, and return the texts of their records by path. Raises HostError."""
         return {f"{RECORDS}/{volume.serial}": self.plug(volume) for volume in self._added.values()}
 
     def in_use(self, volume: Volume) -> bool:
@@ -174,7 +171,7 @@ class Slots:
         return volume.volume_id in self._plugged and volume.in_use()
 
     def remove(self, volume: Volume) -> None:
-        """Unplug and forget it; nothing happens when it is not here. Raises HostError while something uses it."""
+        """Unplug the volume and forget it, if it is here. Raises HostError while it is in use."""
         if volume.volume_id in self._plugged:
             if self.devices is not None:
                 self.devices.remove(self._names[volume.volume_id])
@@ -184,6 +181,6 @@ class Slots:
         self._names.pop(volume.volume_id, None)
 
     def remove_all(self) -> None:
-        """Unplug and forget all. Raises HostError while something uses one."""
+        """Unplug and forget all volumes. Raises HostError while one is in use."""
         for volume in list(self._added.values()):
             self.remove(volume)

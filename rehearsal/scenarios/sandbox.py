@@ -218,9 +218,11 @@ def run(
 ) -> str:
     """Run a user's command in the sandbox and return its standard output, with `merge` its standard error too.
 
-    `show` also prints the output line by line; `at` is then a text, and what to do at the first line that has it. An
-    interrupt is passed on to the command, which gets time to end. Raises SandboxError for another exit status.
+    `show` also prints the output line by line; `at` is then a text in the merged output, and what to do at the first
+    line that has it. An interrupt is passed on to the command, which gets time to end. Raises SandboxError for an
+    exit status other than `status`.
     """
+    merge = merge or at is not None
     process = _start(sandbox, command, errors=subprocess.STDOUT if merge else None if show else subprocess.PIPE)
     try:
         if show:

@@ -1,4 +1,4 @@
-"""What the tests on hosts share."""
+"""Helpers of the tests on hosts."""
 
 import contextlib
 import subprocess
@@ -50,7 +50,7 @@ def run(host, script, *, timeout=120.0, cancelled=None, folder=None, path=SCRIPT
 
 
 def eventually(condition, seconds=120):
-    """What `condition` gives once that is true, or at last."""
+    """Wait until `condition` returns something true, at most `seconds`; returns its last result."""
     deadline = time.monotonic() + seconds
     while not (result := condition()) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -59,7 +59,7 @@ def eventually(condition, seconds=120):
 
 @dataclass(frozen=True)
 class Traces:
-    """What the hosts of one process leave on this machine while they live."""
+    """What the hosts of a process leave on this machine while they run."""
 
     mounts: tuple[str, ...]
     cgroups: tuple[str, ...]
@@ -69,8 +69,8 @@ class Traces:
 
 def traces(pid):
     mark = f"torchneuron-rehearsal-{pid}-"
-    look = ["unshare", "--mount", "sh", "-c", "mount -t cgroup2 cgroup2 /sys/fs/cgroup && ls /sys/fs/cgroup"]
-    names = subprocess.run(look, capture_output=True, text=True, check=True).stdout.split()
+    command = ["unshare", "--mount", "sh", "-c", "mount -t cgroup2 cgroup2 /sys/fs/cgroup && ls /sys/fs/cgroup"]
+    names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     return Traces(
         mounts=tuple(Path("/proc/self/mounts").read_text().splitlines()),
         cgroups=tuple(name for name in names if name.startswith(mark)),

@@ -1,4 +1,4 @@
-"""Machines that really run scripts, light ones, behind an AWS in a process of its own, and runs of tasks on them."""
+"""A fleet of light hosts behind an AWS in its own process, and runs of setup tasks on it."""
 
 from __future__ import annotations
 
@@ -23,21 +23,20 @@ from torchneuron.setup.steps import Outcome
 
 REGION = "sa-east-1"
 RAN = "/var/tmp/ran"
-"""Where tasks on a machine note that they ran: a line each time."""
-
+"""The file on a host where tasks log each run."""
 
 HELD = f"until [ -e {RAN}-on ]; do sleep 0.1; done"
-"""The command by which a task waits until the test has it go on (`Fleet.release`)."""
+"""The command with which a task waits for `Fleet.release`."""
 
 
 def note(name: str) -> str:
-    """The command by which a task notes that it ran."""
+    """The command with which a task logs its run."""
     return f"echo {name} >>{RAN}"
 
 
 @dataclass(eq=False)
 class Fleet:
-    """Light machines and the AWS they are in."""
+    """Light hosts and their AWS."""
 
     sandbox: Sandbox
     instance_ids: list[str]
@@ -46,24 +45,24 @@ class Fleet:
         return self.sandbox.client(service, REGION, retries=False)
 
     def shell(self, script: str, *instance_ids: str) -> str:
-        """Run a script on machines (the first, when none is named) as a user of SSM would; its standard output."""
+        """Run a script through SSM on these instances, or the first; returns its standard output."""
         ssm, ids = self.client("ssm"), instance_ids or self.instance_ids[:1]
         sent = ssm.send_command(
             InstanceIds=list(ids), DocumentName="AWS-RunShellScript", Parameters={"commands": script.splitlines()}
         )
         texts = []
-        for one in ids:
-            which = {"InstanceId": one, "CommandId": sent["Command"]["CommandId"]}
-            ssm.get_waiter("command_executed").wait(**which, WaiterConfig={"Delay": 0.05, "MaxAttempts": 2400})
-            texts.append(ssm.get_command_invocation(**which)["StandardOutputContent"])
+        for instance_id in ids:
+            invocation = {"InstanceId": instance_id, "CommandId": sent["Command"]["CommandId"]}
+            ssm.get_waiter("command_executed").wait(**invocation, WaiterConfig={"Delay": 0.05, "MaxAttempts": 2400})
+            texts.append(ssm.get_command_invocation(**invocation)["StandardOutputContent"])
         return "".join(texts)
 
     def release(self) -> None:
-        """Let tasks on the first machine that are `HELD` go on."""
+        """Let `HELD` tasks on the first instance continue."""
         self.shell(f"touch {RAN}-on")
 
     def ran(self, instance_id: str = "") -> list[str]:
-        """What tasks noted, in order, since the last time this was asked."""
+        """The runs that tasks logged since the last call."""
         return self.shell(f"cat {RAN} 2>/dev/null; rm -f {RAN}", *filter(None, [instance_id])).split()
 
 
@@ -74,7 +73,7 @@ def light_fleet(count: int) -> Iterator[Fleet]:
         fleet = Fleet(sandbox, [])
         ec2, ssm = fleet.client("ec2"), fleet.client("ssm")
         tags = [{"ResourceType": "instance", "Tags": [{"Key": "Team", "Value": "ml"}]}]
-        made = ec2.run_instances(
+        launched = ec2.run_instances(
             ImageId=ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"],
             InstanceType="inf2.xlarge",
             MinCount=count,
@@ -82,7 +81,7 @@ def light_fleet(count: int) -> Iterator[Fleet]:
             IamInstanceProfile={"Name": make_profile(fleet.client("iam"), "managed", PERMITTING)},
             TagSpecifications=tags,
         )
-        fleet.instance_ids += [one["InstanceId"] for one in made["Instances"]]
+        fleet.instance_ids += [instance["InstanceId"] for instance in launched["Instances"]]
         known = ssm.get_paginator("describe_instance_information")
         eventually(lambda: sum(len(page["InstanceInformationList"]) for page in known.paginate()) == count)
         yield fleet
@@ -90,9 +89,9 @@ def light_fleet(count: int) -> Iterator[Fleet]:
 
 @dataclass
 class Laptop:
-    """Where somebody runs tasks from: a folder for state, and clients.
+    """A laptop that runs tasks: a folder for state, and clients.
 
-    It takes a machine for a new one, unless it is to be `new_itself`: then it asks SSM what there is to know.
+    It takes an instance for a new one, unless `new_itself`: then it gets the state from SSM.
     """
 
     fleet: Fleet
@@ -134,7 +133,7 @@ class Laptop:
 
 
 def dies(child: Any) -> int:
-    """Run `child` in a process of its own that shares nothing with this one any more; how it ended (`waitpid`)."""
+    """Run `child` in a forked process and return its exit status (`waitpid`)."""
     pid = os.fork()
     if pid == 0:
         try:

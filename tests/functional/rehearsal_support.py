@@ -1,4 +1,4 @@
-"""What the functional tests of commands share."""
+"""Helpers of the functional tests of commands."""
 
 import json
 from datetime import datetime, timedelta, timezone
@@ -16,34 +16,34 @@ PERMITTING = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
 
 
 def make_profile(iam, name: str, *policies: str) -> str:
-    """An instance profile whose role, of the same name, has the policies; its name."""
+    """Create an instance profile and a role of the same name with these policies; returns the name."""
     trust = {"Version": "2012-10-17", "Statement": []}
     iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
-    for one in policies:
-        iam.attach_role_policy(RoleName=name, PolicyArn=one)
+    for policy in policies:
+        iam.attach_role_policy(RoleName=name, PolicyArn=policy)
     iam.create_instance_profile(InstanceProfileName=name)
     iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
     return name
 
 
 def online(ssm) -> set[str]:
-    return {one["InstanceId"] for one in ssm.describe_instance_information()["InstanceInformationList"]}
+    return {instance["InstanceId"] for instance in ssm.describe_instance_information()["InstanceInformationList"]}
 
 
 def ended(ssm, command_id):
-    """The command's invocations with details, once all have ended."""
+    """Wait until all invocations of a command have ended; returns them with details."""
 
     def look():
         found = ssm.list_command_invocations(CommandId=command_id, Details=True)["CommandInvocations"]
-        under_way = [one for one in found if one["Status"] in ("Pending", "InProgress", "Cancelling")]
-        return [] if under_way else found
+        running = [it for it in found if it["Status"] in ("Pending", "InProgress", "Cancelling")]
+        return [] if running else found
 
     eventually(lambda: bool(look()))
     return look()
 
 
-def run(ssm, instance, document, **more):
-    sent = ssm.send_command(InstanceIds=[instance], DocumentName=document, **more)
+def run(ssm, instance, document, **options):
+    sent = ssm.send_command(InstanceIds=[instance], DocumentName=document, **options)
     return ended(ssm, sent["Command"]["CommandId"])[0]
 
 
@@ -52,11 +52,11 @@ def statuses(invocation):
 
 
 def certificate() -> str:
-    """What a machine gives to encrypt to, in PEM; its key is thrown away."""
+    """A host's certificate for encrypting to it, in PEM. Its key is thrown away."""
     key = rsa.generate_private_key(65537, 2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a machine")])
     now = datetime.now(timezone.utc)
-    made = (
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -66,4 +66,4 @@ def certificate() -> str:
         .not_valid_after(now + timedelta(days=1))
         .sign(key, hashes.SHA256())
     )
-    return made.public_bytes(Encoding.PEM).decode()
+    return certificate.public_bytes(Encoding.PEM).decode()

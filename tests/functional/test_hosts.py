@@ -1,4 +1,4 @@
-"""A booted host is the machine that the setup steps expect, apart from all others."""
+"""A booted host is what the setup steps expect, and is isolated from others."""
 
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +18,20 @@ def host():
         yield host
 
 
-@pytest.fixture(params=SUITES)
-def new_host(request):
+@pytest.fixture
+def new_host():
+    with booted("i-new") as host:
+        yield host
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def any_suite(request):
     with booted(f"i-{request.param}", request.param) as host:
         yield host
 
 
 class TestHost:
-    def test_is_a_debian_that_looks_like_a_neuron_ami(self, new_host):
+    def test_debian_looks_like_a_neuron_ami(self, any_suite):
         look = """
         systemctl is-system-running
         . /etc/os-release && echo $VERSION_CODENAME
@@ -33,15 +39,15 @@ class TestHost:
         test -x /opt/aws/neuron/bin/neuron-ls && id -un ubuntu
         hostname
         """
-        state, codename, venvs, user, name = run(new_host, look).stdout.split()
+        state, codename, venvs, user, name = run(any_suite, look).stdout.split()
         assert state == "running"
-        assert f"i-{codename}" == new_host.name == name
+        assert f"i-{codename}" == any_suite.name == name
         assert int(venvs) >= 2
         assert user == "ubuntu"
         for absent in ("nginx", "code-server", "node"):
-            assert run(new_host, f"command -v {absent}").exit_code != 0
+            assert run(any_suite, f"command -v {absent}").exit_code != 0
 
-    def test_stale_neuron_source_breaks_apt_until_it_is_gone(self, new_host):
+    def test_stale_neuron_source_breaks_apt_until_it_is_removed(self, new_host):
         broken = run(new_host, "apt-get update", timeout=600)
         assert broken.exit_code == 100
         assert "jammy" in broken.stderr
@@ -51,7 +57,7 @@ class TestHost:
         install = run(new_host, "apt-get install -y --no-install-recommends hello && hello", timeout=600)
         assert "Hello, world!" in install.stdout, install.stderr
 
-    def test_release_and_extensions_come_from_the_stand_ins(self, new_host):
+    def test_release_and_extensions_install_from_the_stand_ins(self, any_suite):
         fetch = """
         set -e
         arch=$(dpkg --print-architecture)
@@ -64,27 +70,27 @@ class TestHost:
         done
         code-server --list-extensions
         """
-        result = run(new_host, fetch, timeout=600)
+        result = run(any_suite, fetch, timeout=600)
         assert result.exit_code == 0, result.stderr
         assert result.stdout.split() == [
             "amazonwebservices.amazon-q-vscode",
             "amazonwebservices.aws-toolkit-vscode",
             "saoudrizwan.claude-dev",
         ]
-        missing_release = run(new_host, "curl -sS -o /dev/null -w '%{http_code}' https://github.com/other")
+        missing_release = run(any_suite, "curl -sS -o /dev/null -w '%{http_code}' https://github.com/other")
         assert missing_release.stdout == "404"
 
-    def test_every_port_is_its_own(self, host):
-        """What a setup step fetches from comes from outside: a service of the host may listen wherever it wants."""
+    def test_every_port_is_free_for_services_of_the_host(self, host):
+        """The stand-ins are outside the host, so that its services may use any port."""
         listening = run(host, "ss --no-header --listening --tcp --numeric --all | awk '$1 == \"LISTEN\" { print $4 }'")
         assert listening.stdout.split() == [f"127.0.0.1:{registry_proxy.PORT}"]
 
-    def test_reaches_nothing_else(self, host):
+    def test_internet_is_not_reachable(self, host):
         assert run(host, "curl -sS -m 5 https://example.com").exit_code == 6  # could not resolve
         tunnel = run(host, "curl -sS -m 5 -x http://127.0.0.1:3128 https://example.com")
         assert tunnel.exit_code != 0
 
-    def test_forward_reaches_a_port_that_listens_only_in_the_host(self, host):
+    def test_forward_reaches_a_loopback_port_of_the_host(self, host):
         host.write_file("/srv/page/index.html", "from the host", mode=0o644)
         serve = "cd /srv/page && nohup python3 -m http.server --bind 127.0.0.1 8123 >/dev/null 2>&1 &"
         assert run(host, serve).exit_code == 0
@@ -103,19 +109,19 @@ class TestHost:
         assert run(new_host, "systemctl is-active page amazon-ssm-agent").stdout == "active\nactive\n"
         assert eventually(lambda: fetch(port)) == b"still here"
 
-    def test_two_at_once_are_apart(self):
-        with ThreadPoolExecutor() as pool, booted("i-one") as one, booted("i-two", "bookworm") as two:
-            list(pool.map(lambda host: host.write_file("/etc/name", host.name), (one, two)))
-            assert (one.read_file("/etc/name"), two.read_file("/etc/name")) == ("i-one", "i-two")
-            assert run(one, "hostname").stdout == "i-one\n"
+    def test_two_hosts_are_isolated_from_each_other(self):
+        with ThreadPoolExecutor() as pool, booted("i-one") as first, booted("i-two", "bookworm") as second:
+            list(pool.map(lambda host: host.write_file("/etc/name", host.name), (first, second)))
+            assert (first.read_file("/etc/name"), second.read_file("/etc/name")) == ("i-one", "i-two")
+            assert run(first, "hostname").stdout == "i-one\n"
 
-    def test_used_before_boot_or_after_destroy_is_an_error(self):
+    def test_host_that_is_not_booted_is_an_error(self):
         host = factory("trixie")("i-none", region="sa-east-1")
         with pytest.raises(HostError, match="not running"):
             run(host, "true")
         host.destroy()
 
-    def test_without_images_says_how_to_build_them(self, monkeypatch, tmp_path):
+    def test_missing_images_are_reported_with_the_command_that_builds_them(self, monkeypatch, tmp_path):
         monkeypatch.setenv("TORCHNEURON_CACHE_DIR", str(tmp_path))
         with pytest.raises(HostError, match=r"rehearsal\.hosts\.images build --suite trixie"):
             factory("trixie")("i-none", region="sa-east-1").boot()

@@ -1,6 +1,6 @@
-"""Root in a host, which a task's script is, does nothing to the machine that the host runs on.
+"""Root in a host, as which a task's script runs, cannot affect the machine that the host runs on.
 
-Every attack would do no harm if it succeeded: what it reaches for is the test's own, or is opened and not written to.
+No attack would do harm if it succeeded: its target belongs to the test, or is opened without writing to it.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ KINDS = {
     "light, own files": lambda: light_host("i-jail", OWN),
 }
 MARK = "rehearsal-escape-test"
-# Of the kernel's settings those that run programs on this machine, or end it, and harmless ones.
+# Kernel settings that run programs on this machine or stop it, and harmless ones.
 SETTINGS = "kernel/core_pattern kernel/modprobe kernel/sysrq kernel/panic vm/laptop_mode fs/suid_dumpable"
 CAPABILITIES = {"MKNOD": 27, "SYS_RAWIO": 17, "SYS_MODULE": 16, "SYS_TIME": 25, "SYSLOG": 34, "BPF": 39, "PERFMON": 38}
 
-# Each ends with status 0 where it has got out.
+# Each exits with status 0 if it succeeds.
 ATTACKS = {
     "makes a device node of this machine's disk and mounts it": """
         mknod /disk b $MAJOR $MINOR && mount /disk /mnt && grep -q $MARK /mnt/mark""",
@@ -102,7 +102,7 @@ def host(request):
 
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory):
-    """What attacks reach for, as an environment: a disk, a file, a process, a socket and a cgroup of this machine."""
+    """The targets, as an environment: a disk, a file, a process, a socket and a cgroup of this machine."""
     folder = tmp_path_factory.mktemp("outside")
     (folder / "files").mkdir()
     (folder / "files/mark").write_text(f"{MARK}\n")
@@ -134,35 +134,42 @@ def outside(tmp_path_factory):
 @contextlib.contextmanager
 def cgroup(name):
     """A cgroup of this machine."""
-    look = ["unshare", "--mount", "sh", "-c", 'mount -t cgroup2 none /sys/fs/cgroup && "$1" "/sys/fs/cgroup/$2"', "sh"]
-    subprocess.run([*look, "mkdir", name], check=True)
+    command = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        'mount -t cgroup2 none /sys/fs/cgroup && "$1" "/sys/fs/cgroup/$2"',
+        "sh",
+    ]
+    subprocess.run([*command, "mkdir", name], check=True)
     try:
         yield
     finally:
-        subprocess.run([*look, "rmdir", name], check=True)
+        subprocess.run([*command, "rmdir", name], check=True)
 
 
-class TestOutOfReach:
+class TestRootInAHost:
     @pytest.mark.attack("Root in a host gets at the machine that it runs on")
     @pytest.mark.parametrize("attack", ATTACKS)
-    def test_root_in_a_host(self, host, outside, attack):
-        # In a mount namespace of its own, so that no attack is in the next one's way.
+    def test_attack_fails(self, host, outside, attack):
+        # In its own mount namespace, so that it does not affect the next attack.
         script = f"#!/bin/sh\nexec unshare --mount sh -c {quoted(ATTACKS[attack])}"
         done = run(host, script, **outside)
-        assert done.exit_code != 0, f"it {attack}: {done.stdout}{done.stderr}"
+        assert done.exit_code != 0, f"root in a host {attack}: {done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr or "Error" in done.stderr
 
     @pytest.mark.attack("Root in a host has a capability that reaches the kernel")
-    def test_capabilities_are_those_of_a_namespace_and_bounded(self, host):
+    def test_capabilities_are_bounded(self, host):
         text = run(host, "cat /proc/self/status").stdout
         held = int(next(line.split()[1] for line in text.splitlines() if line.startswith("CapBnd")), 16)
         assert [name for name, bit in CAPABILITIES.items() if held >> bit & 1] == []
-        inside, on_this_machine, count = run(host, "cat /proc/self/uid_map").stdout.split()
+        inside, outside_id, count = run(host, "cat /proc/self/uid_map").stdout.split()
         assert (inside, count) == ("0", "65536")
-        assert int(on_this_machine) >= 65536
+        assert int(outside_id) >= 65536
 
     @pytest.mark.attack("A host's own shell runs among this machine's processes when the agent enters")
-    def test_what_the_agent_runs_is_inside_from_its_first_instruction(self, host, outside):
+    def test_commands_of_the_agent_are_inside_from_the_first_instruction(self, host, outside):
         fake = f"""#!/usr/bin/env python3
 import os, sys
 try:
@@ -207,7 +214,7 @@ def volume(host, disk):
 class TestVolumes:
     @pytest.mark.attack("A file system on a host's volume holds a device node of this machine's disk")
     @pytest.mark.parametrize("remounted", ["true", "mount -o remount,bind,dev /mnt", "mount -o remount,dev /mnt"])
-    def test_a_device_node_on_a_volume_is_of_no_use(self, host, volume, outside, remounted):
+    def test_device_node_on_a_volume_cannot_be_opened(self, host, volume, outside, remounted):
         made = 'debugfs -w -R "mknod disk b $MAJOR $MINOR" /dev/nvme1n1 && mount /dev/nvme1n1 /mnt && test -b /mnt/disk'
         assert run(host, made, **outside).exit_code == 0
         bind = "mkdir -p /tmp/b && mount --bind /mnt /tmp/b; mount -o remount,bind,dev /tmp/b"
@@ -216,25 +223,25 @@ class TestVolumes:
 
     @pytest.mark.attack("A volume is mounted with options that are about more than itself")
     @pytest.mark.parametrize("option", ["errors=panic", "journal_path=/dev/loop0", "journal_dev=0x700"])
-    def test_an_option_that_concerns_this_machine_is_refused(self, host, volume, option):
+    def test_mount_option_that_affects_this_machine_is_refused(self, host, volume, option):
         done = run(host, f"mount -o {option} /dev/nvme1n1 /mnt")
         assert done.exit_code != 0
         assert f"mounts volumes without the options {option}" in done.stderr
         assert run(host, "grep -q ^/dev/nvme /proc/mounts").exit_code != 0
 
     @pytest.mark.attack("A volume's file system says that the machine panics at its errors")
-    def test_a_broken_file_system_does_not_stop_this_machine(self, host, volume):
+    def test_file_system_error_does_not_panic_this_machine(self, host, volume):
         done = run(host, "tune2fs -e panic /dev/nvme1n1 && mount /dev/nvme1n1 /mnt && grep ' /mnt ' /proc/mounts")
         assert "errors=remount-ro" in done.stdout, done.stderr
 
     @pytest.mark.attack("Somebody in a host who is not root has a volume mounted over /etc")
-    def test_only_root_mounts(self, host, volume):
+    def test_only_root_can_mount(self, host, volume):
         done = run(host, "setpriv --reuid 65534 --clear-groups /sbin/mount.ext4 /dev/nvme1n1 /etc")
         assert done.exit_code != 0
         assert "only root can mount a volume" in done.stderr
 
-    @pytest.mark.attack("A host keeps the node of a volume that it has no more, whose device is another's by then")
-    def test_a_volume_taken_away_can_not_be_opened_by_a_node_that_was_kept(self, host, disk):
+    @pytest.mark.attack("A host keeps the node of a detached volume, whose device another volume may have by then")
+    def test_detached_volume_cannot_be_opened_through_a_kept_node(self, host, disk):
         host.attach_volume(disk)
         keep = "mkdir -p /srv; touch /srv/kept; mount --bind /dev/nvme1n1 /srv/kept; ls -l /srv/kept"
         assert run(host, f"{keep}; head -c 1 /srv/kept").exit_code == 0
@@ -244,7 +251,7 @@ class TestVolumes:
         assert run(host, "umount /srv/kept").exit_code == 0
 
     @pytest.mark.attack("A host reads the volume of another")
-    def test_another_hosts_volume_is_out_of_reach(self, host, disk):
+    def test_volume_of_another_host_cannot_be_read(self, host, disk):
         with light_host("i-other") as other:
             other.attach_volume(disk)
             major, minor = run(other, "mountpoint --devno /dev/nvme1n1").stdout.split(":")
@@ -253,7 +260,7 @@ class TestVolumes:
             assert "is no volume of this host" in run(host, "/sbin/mount.ext4 /dev/nvme1n1 /mnt").stderr
 
 
-def test_nothing_of_the_attacks_is_left(outside):
-    """The tests' disk is as it was, and this machine's mounts are without theirs."""
+def test_attacks_leave_nothing(outside):
+    """The target file still exists, and no mount of an attack."""
     assert MARK not in Path("/proc/self/mounts").read_text()
     assert Path(outside["OUTSIDE"]).exists()

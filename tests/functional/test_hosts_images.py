@@ -1,4 +1,4 @@
-"""Images are made once, whole or not at all, whoever asks and however a build ends."""
+"""Images are built once, completely or not at all, by any number of processes and however a build ends."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 @dataclass
 class Recorded:
-    """An image that takes no time, and counts how often it is made."""
+    """An image that records its builds."""
 
     path: Path
     fails: bool = False
@@ -30,10 +30,10 @@ class Recorded:
         target.mkdir()
         (target / "half").touch()
         if self.fails:
-            raise HostError("No", why="asked to fail", remedy="Don't.")
+            raise HostError("Not built", why="meant to fail", remedy="None.")
 
 
-def test_is_made_once(tmp_path):
+def test_image_is_built_once(tmp_path):
     image = Recorded(tmp_path / "image")
     lines: list[str] = []
     images.build([image], lines.append)
@@ -44,16 +44,16 @@ def test_is_made_once(tmp_path):
     assert lines[1].endswith("already built")
 
 
-def test_is_made_once_by_many_at_once(tmp_path):
+def test_image_is_built_once_by_concurrent_builds(tmp_path):
     image = Recorded(tmp_path / "image")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: images.build([image], lambda line: None), range(8)))
     assert len(image.builds) == 1
 
 
-def test_a_failed_build_leaves_nothing_and_can_be_repeated(tmp_path):
+def test_failed_build_leaves_nothing_and_can_be_repeated(tmp_path):
     image = Recorded(tmp_path / "image", fails=True)
-    with pytest.raises(HostError, match="asked to fail"):
+    with pytest.raises(HostError, match="meant to fail"):
         images.build([image], lambda line: None)
     assert [path.name for path in tmp_path.iterdir()] == ["image.lock"]
     image.fails = False
@@ -61,7 +61,7 @@ def test_a_failed_build_leaves_nothing_and_can_be_repeated(tmp_path):
     assert image.path.exists()
 
 
-def test_what_a_killed_build_left_is_cleared_away(tmp_path):
+def test_rest_of_a_killed_build_is_removed(tmp_path):
     image = Recorded(tmp_path / "image")
     (tmp_path / "image.partial").mkdir()
     (tmp_path / "image.partial" / "old").touch()
@@ -69,12 +69,28 @@ def test_what_a_killed_build_left_is_cleared_away(tmp_path):
     assert [path.name for path in image.path.iterdir()] == ["half"]
 
 
-def test_another_recipe_has_another_name():
+def test_digest_depends_on_the_recipe():
     assert cache.recipe_digest("a", "b") != cache.recipe_digest("ab")
     assert len({Rootfs(suite).path for suite in SUITES}) == len(SUITES)
 
 
-def test_cache_folder_can_be_chosen(monkeypatch, tmp_path):
+def test_digest_of_code_ignores_prose():
+    code = cache.code_of(documented)
+    assert code == "def documented() -> int:\n    return 1"
+
+
+def documented() -> int:
+    """Docstring."""
+    return 1  # comment
+
+
+def test_package_with_another_hash_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(code_server_package, "run_tool", lambda *_, **__: (tmp_path / "code-server-1.tgz").touch())
+    with pytest.raises(HostError, match="SHA-512 differs"):
+        code_server_package._fetch("code-server", "1", tmp_path)
+
+
+def test_cache_folder_is_configurable(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.delenv("TORCHNEURON_CACHE_DIR", raising=False)
     assert cache.directory() == tmp_path / "xdg" / "torchneuron"
@@ -82,14 +98,14 @@ def test_cache_folder_can_be_chosen(monkeypatch, tmp_path):
     assert cache.directory() == tmp_path / "own"
 
 
-def test_command_line_refuses_an_unknown_suite():
+def test_unknown_suite_is_refused():
     command = [sys.executable, "-m", "rehearsal.hosts.images", "build", "--suite", "warty"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "trixie" in done.stderr
 
 
-def test_requirements_name_the_missing_images_and_their_remedy(monkeypatch, tmp_path):
+def test_missing_images_are_reported_with_the_command_that_builds_them(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHNEURON_CACHE_DIR", str(tmp_path))
     gaps = requirements.missing("bookworm")
     assert [gap for gap in gaps if "bookworm" in gap.what and "images build --suite bookworm" in gap.remedy]
@@ -97,20 +113,20 @@ def test_requirements_name_the_missing_images_and_their_remedy(monkeypatch, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_requirements_name_the_package_of_a_missing_program(monkeypatch):
+def test_missing_program_is_reported_with_its_package(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     packages = {gap.what: gap.package for gap in requirements.missing("trixie")}
     assert packages["setpriv"] == "util-linux"
 
 
-def test_a_failing_tool_is_told_with_the_end_of_its_output():
+def test_failed_tool_is_reported_with_the_end_of_its_output():
     with pytest.raises(HostError, match=r"exit status 3[\s\S]*last words[\s\S]*Try this"):
         run_tool(["sh", "-c", "echo last words; exit 3"], remedy="Try this.")
     with pytest.raises(HostError, match="could not be run"):
         run_tool(["no-such-program"], remedy="Install it.")
 
 
-def test_another_processor_is_refused_with_a_reason(monkeypatch):
+def test_unsupported_processor_is_refused(monkeypatch):
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(HostError, match="riscv64"):
         code_server_package.debian_architecture()

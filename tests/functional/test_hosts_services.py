@@ -1,4 +1,4 @@
-"""What this process serves inside a host: the proxy for packages, the stand-in sites, port forwards."""
+"""What this process serves to a host: the package proxy, the stand-in sites, port forwards."""
 
 import http.client
 import io
@@ -22,7 +22,7 @@ from rehearsal.hosts.forward import Forward
 from rehearsal.hosts.service import Service
 
 UNUSED = "127.0.0.1:9"
-# Each a way to say an address of this machine, or of its link.
+# Spellings of addresses of this machine or its link.
 NAMES = (
     *("127.0.0.1", "127.8.9.10", "localhost", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0.0.0.0", "0"),
     *("[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "169.254.169.254", "[fe80::1]", "[::]", "2852039166"),
@@ -31,13 +31,13 @@ PACKAGE = b"!<arch>\n" + bytes(range(256)) * 4000
 
 
 class Archive(BaseHTTPRequestHandler):
-    """A package archive that counts what it is asked for."""
+    """A package archive that records its requests."""
 
     protocol_version = "HTTP/1.1"
-    asked: list[str]
+    requests: list[str]
 
     def do_GET(self):
-        self.asked.append(self.path)
+        self.requests.append(self.path)
         if self.headers.get("If-Modified-Since"):
             self.send_response(304)
             self.end_headers()
@@ -68,14 +68,14 @@ class Archive(BaseHTTPRequestHandler):
 @pytest.fixture
 def archive():
     listener = listening()
-    asked: list[Any] = []
-    with closing(Service(listener, type("Counting", (Archive,), {"asked": asked}))):
-        yield f"127.0.0.1:{listener.getsockname()[1]}", asked
+    requests: list[Any] = []
+    with closing(Service(listener, type("Counting", (Archive,), {"requests": requests}))):
+        yield f"127.0.0.1:{listener.getsockname()[1]}", requests
 
 
 @pytest.fixture
 def proxy(tmp_path, archive):
-    """One that may connect to loopback, where the archive of these tests is."""
+    """A proxy that may connect to loopback, where the test archive is."""
     listener = listening()
     archives = [f"http://{archive[0]}", f"http://{UNUSED}"]
     handler = registry_proxy.handler(tmp_path / "packages", archives, socket.create_connection)
@@ -85,7 +85,7 @@ def proxy(tmp_path, archive):
 
 @pytest.fixture
 def guarded(tmp_path, archive):
-    """A proxy as hosts have it, for an archive that is on this machine under each of the names in `NAMES`."""
+    """A proxy as hosts have it, for an archive on this machine under each of `NAMES`."""
     listener = listening()
     archives = [f"http://{name}:{archive[0].rpartition(':')[2]}" for name in NAMES]
     with closing(Service(listener, registry_proxy.handler(tmp_path / "packages", archives))):
@@ -105,70 +105,70 @@ def get(proxy, address, **headers):
 
 
 class TestRegistryProxy:
-    def test_asks_for_a_package_once(self, proxy, archive):
-        site, asked = archive
+    def test_package_is_requested_once(self, proxy, archive):
+        site, requests = archive
         for _ in range(3):
             status, _, body = get(proxy, f"http://{site}/pool/one.deb")
             assert (status, body) == (200, PACKAGE)
-        assert asked == ["/pool/one.deb"]
+        assert requests == ["/pool/one.deb"]
 
-    def test_asks_for_an_index_every_time(self, proxy, archive):
-        site, asked = archive
+    def test_index_is_requested_every_time(self, proxy, archive):
+        site, requests = archive
         for _ in range(2):
             assert get(proxy, f"http://{site}/dists/trixie/InRelease")[0] == 200
-        assert len(asked) == 2
+        assert len(requests) == 2
 
-    def test_passes_not_modified_and_not_found_on(self, proxy, archive):
+    def test_not_modified_and_not_found_are_passed_on(self, proxy, archive):
         site, _ = archive
         since = {"If-Modified-Since": "Sat, 01 Jun 2025 00:00:00 GMT"}
         assert get(proxy, f"http://{site}/dists/trixie/InRelease", **since)[0] == 304
         assert get(proxy, f"http://{site}/dists/none/Packages")[0] == 404
 
-    def test_does_not_keep_a_package_cut_short(self, proxy, archive, tmp_path):
+    def test_incomplete_package_is_not_cached(self, proxy, archive, tmp_path):
         site, _ = archive
         with pytest.raises(http.client.IncompleteRead):
             get(proxy, f"http://{site}/pool/short.deb")
         assert list((tmp_path / "packages").iterdir()) == []
 
-    def test_many_at_once(self, proxy, archive, tmp_path):
+    def test_concurrent_requests_are_served(self, proxy, archive, tmp_path):
         site, _ = archive
         with ThreadPoolExecutor(16) as pool:
             answers = list(pool.map(lambda n: get(proxy, f"http://{site}/pool/{n % 4}.deb"), range(32)))
         assert all((status, body) == (200, PACKAGE) for status, _, body in answers)
         assert len(list((tmp_path / "packages").iterdir())) == 4
 
-    def test_serves_nothing_but_plain_http(self, proxy):
+    def test_only_plain_http_is_served(self, proxy):
         assert get(proxy, "https://example.com/")[0] == 400
         assert get(proxy, "/etc/passwd")[0] == 400
         with socket.create_connection(("127.0.0.1", proxy)) as connection:
             connection.sendall(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n")
             assert b" 501 " in connection.recv(100)
 
-    def test_an_archive_out_of_reach_is_a_bad_gateway(self, proxy):
+    def test_unreachable_archive_is_a_bad_gateway(self, proxy):
         assert get(proxy, f"http://{UNUSED}/pool/one.deb")[0] == 502
 
     @pytest.mark.attack("A task asks the package proxy for a service on this machine, by any spelling of its address")
     @pytest.mark.parametrize("name", NAMES)
-    def test_never_connects_to_this_machine_or_its_link(self, guarded, archive, name):
-        site, asked = archive
+    def test_addresses_of_this_machine_or_its_link_are_refused(self, guarded, archive, name):
+        site, requests = archive
         status, _, body = get(guarded, f"http://{name}:{site.rpartition(':')[2]}/pool/one.deb")
-        assert (status, asked) == (502, []), body
+        assert (status, requests) == (502, []), body
 
     @pytest.mark.attack("A task asks the package proxy for a site that is no package archive, or leaves the archive")
     @pytest.mark.parametrize("path", ["http://{0}.example.com/pool/", "http://{0}@example.com/", "http://u@{0}/pool/"])
-    def test_serves_package_archives_only(self, proxy, archive, path):
+    def test_only_package_archives_are_served(self, proxy, archive, path):
         assert get(proxy, path.format(archive[0]) + "one.deb")[0] == 403
         assert archive[1] == []
 
     @pytest.mark.attack("A task climbs out of an archive's folder")
     @pytest.mark.parametrize("path", ["/../private", "/pool/%2e%2e/%2e%2e/private", "/./../private", "/..%2fprivate"])
-    def test_does_not_leave_the_archive(self, proxy, archive, path):
+    def test_paths_outside_the_archive_are_refused(self, proxy, archive, path):
         assert get(proxy, f"http://{archive[0]}{path}")[0] == 403
         assert archive[1] == []
 
     @pytest.mark.attack("An archive redirects the package proxy to a service on this machine")
-    def test_follows_no_redirect_out_of_the_archives(self, proxy, archive):
-        with closing(listening()) as listener, closing(Service(listener, type("Other", (Archive,), {"asked": []}))):
+    def test_redirect_out_of_the_archives_is_refused(self, proxy, archive):
+        with closing(listening()) as listener, closing(Service(listener, type("Other", (Archive,), {"requests": []}))):
             other = f"http://127.0.0.1:{listener.getsockname()[1]}/pool/one.deb"
             assert get(proxy, f"http://{archive[0]}/pool/redirected/{other}")[0] == 502
         inside = f"http://{archive[0]}/pool/two.deb"
@@ -182,7 +182,7 @@ def authority():
 
 @pytest.fixture
 def site(authority, tmp_path):
-    """Asks a stand-in, as a client does that trusts the authority and resolves all names to it."""
+    """Sends a request to a stand-in, as a client that trusts the authority and resolves all names to it."""
     package = tmp_path / "built.deb"
     package.write_bytes(PACKAGE)
     (tmp_path / "InRelease").write_text("signed")
@@ -205,7 +205,7 @@ def site(authority, tmp_path):
 
 
 class TestStandIns:
-    def test_github_redirects_a_release_to_its_assets(self, site):
+    def test_github_redirects_a_release_to_its_asset(self, site):
         path = "/coder/code-server/releases/download/v4.139.1/code-server_4.139.1_amd64.deb"
         status, headers, _ = site("github.com", path)
         location = headers["Location"]
@@ -223,31 +223,31 @@ class TestStandIns:
             ("open-vsx.org", "/vscode/gallery/nobody/nothing/latest"),
         ],
     )
-    def test_all_else_is_not_found(self, site, name, path):
+    def test_everything_else_is_not_found(self, site, name, path):
         assert site(name, path)[0] == 404
 
-    def test_head_has_the_length_and_no_body(self, site):
+    def test_head_response_has_the_length_and_no_body(self, site):
         _, headers, body = site("release-assets.githubusercontent.com", "/code-server_4.139.1_amd64.deb", "HEAD")
         assert (int(headers["Content-Length"]), body) == (len(PACKAGE), b"")
 
-    def test_neuron_knows_the_hosts_release_only(self, site):
+    def test_neuron_repository_has_the_release_of_the_host(self, site):
         status, _, body = site("apt.repos.neuron.amazonaws.com", "/dists/trixie/InRelease")
         assert (status, body) == (200, b"signed")
 
-    @pytest.mark.parametrize("extension", open_vsx.EXTENSIONS, ids=lambda one: one.identifier)
-    def test_an_extension_is_found_by_name_and_is_a_vsix(self, site, extension):
+    @pytest.mark.parametrize("extension", open_vsx.EXTENSIONS, ids=lambda extension: extension.identifier)
+    def test_extension_is_found_by_name_and_is_a_vsix(self, site, extension):
         query = {"filters": [{"criteria": [{"filterType": 7, "value": extension.identifier}]}]}
         _, _, answer = site("open-vsx.org", "/vscode/gallery/extensionquery", "POST", json.dumps(query))
         (found,) = json.loads(answer)["results"][0]["extensions"]
         assert found["extensionName"] == extension.name
-        (package,) = [it for it in found["versions"][0]["files"] if it["assetType"].endswith("VSIXPackage")]
+        (package,) = [file for file in found["versions"][0]["files"] if file["assetType"].endswith("VSIXPackage")]
         path = package["source"].removeprefix("https://open-vsx.org")
         _, _, vsix = site("open-vsx.org", f"{path}?redirect=true&update=false")
         with zipfile.ZipFile(io.BytesIO(vsix)) as archive:
             manifest = json.loads(archive.read("extension/package.json"))
         assert f"{manifest['publisher']}.{manifest['name']}" == extension.identifier
 
-    def test_a_client_that_does_not_trust_the_authority_is_refused(self, site, authority):
+    def test_client_that_does_not_trust_the_authority_fails(self, site, authority):
         with closing(listening()) as listener, closing(Service(listener, Archive, authority.server)):
             port = listener.getsockname()[1]
             with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
@@ -255,7 +255,7 @@ class TestStandIns:
 
 
 class TestForward:
-    def test_carries_both_directions_until_both_are_done(self):
+    def test_both_directions_are_forwarded_until_both_end(self):
         with closing(listening()) as target:
             address = target.getsockname()
             threading.Thread(target=answer_reversed, args=(target,), daemon=True).start()
@@ -265,14 +265,14 @@ class TestForward:
                 client.shutdown(socket.SHUT_WR)
                 assert received(client) == b"cba" * 100_000
 
-    def test_hangs_up_when_nothing_listens_at_the_other_end(self):
+    def test_connection_is_closed_when_nothing_listens(self):
         with closing(listening()) as unused:
             address = unused.getsockname()
         forward = Forward(lambda: socket.create_connection(address))
         with closing(forward), socket.create_connection(("127.0.0.1", forward.port)) as client:
             assert received(client) == b""
 
-    def test_close_cuts_connections_and_frees_the_port(self):
+    def test_close_ends_connections_and_frees_the_port(self):
         with closing(listening()) as target:
             address = target.getsockname()
             forward = Forward(lambda: socket.create_connection(address))
@@ -284,7 +284,7 @@ class TestForward:
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", forward.port))
 
-    def test_is_on_loopback_only(self):
+    def test_forward_listens_on_loopback_only(self):
         with closing(Forward(socket.socket)) as forward:
             listeners = Path("/proc/net/tcp").read_text().split()
             assert f"0100007F:{forward.port:04X}" in listeners

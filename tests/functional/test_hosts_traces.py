@@ -1,4 +1,4 @@
-"""Hosts leave nothing behind on this machine, however they end."""
+"""Hosts leave nothing on this machine, however they end."""
 
 import contextlib
 import os
@@ -29,8 +29,8 @@ def host():
         yield host
 
 
-class TestNothingIsLeft:
-    def test_after_destroy(self, monkeypatch, tmp_path):
+class TestBootedHost:
+    def test_nothing_is_left_after_destroy(self, monkeypatch, tmp_path):
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         with booted("i-warm-up"):
             pass
@@ -47,7 +47,7 @@ class TestNothingIsLeft:
         assert list(tmp_path.iterdir()) == []
         host.destroy()
 
-    def test_after_destroy_while_a_command_runs(self):
+    def test_nothing_is_left_after_destroy_while_a_command_runs(self):
         before = traces(os.getpid())
         with ThreadPoolExecutor() as pool, booted("i-busy") as host:
             running = pool.submit(run, host, "touch /run/begun; sleep 1000", timeout=600)
@@ -58,7 +58,7 @@ class TestNothingIsLeft:
             assert time.monotonic() - started < 300
         assert traces(os.getpid()) == before
 
-    def test_after_a_boot_that_fails(self, monkeypatch, tmp_path):
+    def test_nothing_is_left_after_a_failed_boot(self, monkeypatch, tmp_path):
         before = traces(os.getpid())
         monkeypatch.setenv("TORCHNEURON_CACHE_DIR", str(tmp_path))
         rootfs = Rootfs("trixie")
@@ -69,7 +69,7 @@ class TestNothingIsLeft:
             factory("trixie")("i-fails", region="sa-east-1").boot()
         assert traces(os.getpid()) == before
 
-    def test_after_kill_9_of_the_owner_and_a_sweep(self, host):
+    def test_nothing_is_left_after_sigkill_of_the_owner_and_a_cleanup(self, host):
         owner = subprocess.Popen(
             [sys.executable, "-c", OWNER], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
@@ -80,15 +80,15 @@ class TestNothingIsLeft:
             assert traces(owner.pid).cgroups
             assert devices(owner.pid) == 1
             owner.send_signal(signal.SIGKILL)
-        assert eventually(lambda: not traces(owner.pid).processes), "hosts die with their owner, before any sweep"
+        assert eventually(lambda: not traces(owner.pid).processes), "hosts end with their owner, before any cleanup"
         cgroups.remove_orphans()
         assert not traces(owner.pid).cgroups
         assert eventually(lambda: devices(owner.pid) == 0)
         assert run(host, "echo unharmed").stdout == "unharmed\n"
 
 
-class TestNothingIsLeftOfALightHost:
-    def test_after_destroy(self, monkeypatch, tmp_path):
+class TestLightHost:
+    def test_nothing_is_left_after_destroy(self, monkeypatch, tmp_path):
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         before = light_traces()
         with light_host("i-light-traces") as host:
@@ -99,7 +99,7 @@ class TestNothingIsLeftOfALightHost:
         assert list(tmp_path.iterdir()) == []
         host.destroy()
 
-    def test_after_destroy_while_a_command_runs(self):
+    def test_nothing_is_left_after_destroy_while_a_command_runs(self):
         before = light_traces()
         with ThreadPoolExecutor() as pool, light_host("i-light-traces") as host:
             running = pool.submit(run, host, "touch /run/begun; sleep 1000", timeout=600)
@@ -108,7 +108,7 @@ class TestNothingIsLeftOfALightHost:
             assert running.result(timeout=300).exit_code != 0
         assert light_traces() == before
 
-    def test_after_kill_9_of_the_owner(self):
+    def test_nothing_is_left_after_sigkill_of_the_owner(self):
         code = OWNER.replace("booted", "light").replace('factory("trixie")', "factory()")
         owner = subprocess.Popen(
             [sys.executable, "-c", code], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -123,7 +123,7 @@ class TestNothingIsLeftOfALightHost:
         assert eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family))
         assert eventually(lambda: devices(owner.pid) == 0)
 
-    def test_without_root_it_is_refused_and_says_why(self, monkeypatch):
+    def test_user_without_root_is_refused(self, monkeypatch):
         monkeypatch.setattr(os, "geteuid", lambda: 1000)
         before = light_traces()
         with pytest.raises(HostError, match="namespaces and mounts"):
@@ -132,7 +132,7 @@ class TestNothingIsLeftOfALightHost:
 
 
 def light_traces():
-    """What light hosts of this process leave while they live: mounts, processes below this one, open files."""
+    """What light hosts of this process leave while they run: mounts, processes below this one, open files."""
     mounts = Path("/proc/self/mounts").read_text().splitlines()
     return mounts, descendants(os.getpid()), len(list(Path("/proc/self/fd").iterdir()))
 
@@ -148,7 +148,7 @@ def descendants(pid):
 
 
 def devices(pid):
-    """How many loop devices there are of the volume that the process with this pid has made."""
+    """The number of loop devices of the volume that process `pid` created."""
     listed = subprocess.run(["losetup", "--list", "--output", "BACK-FILE"], capture_output=True, text=True, check=True)
     return listed.stdout.count(f"rehearsal-vol-{pid:08x}-")
 

@@ -1,4 +1,4 @@
-"""EBS volumes on booted hosts: real disks, their data, and the setup's task that puts the home folder on one."""
+"""EBS volumes on hosts: real disks, their data, and the setup task that puts the home folder on one."""
 
 import contextlib
 import os
@@ -33,8 +33,8 @@ def disk(gigabytes=1, volume_id=VOLUME):
 
 
 @contextlib.contextmanager
-def machine(suite, *volumes, name="i-volume"):
-    """A host that has these volumes from its boot on, and the user."""
+def host_with(suite, *volumes, name="i-volume"):
+    """A booted host with these volumes attached, and the user."""
     require(missing(suite))
     host = factory(suite)(name, region="sa-east-1")
     for volume in volumes:
@@ -54,12 +54,12 @@ def ok(host, script, **environment):
 
 
 def create_home(host, volume=VOLUME, home="/work"):
-    """Task 07, as the setup sends it but for the wrapper around it."""
+    """Run task 07 as the setup sends it, without its wrapper."""
     return run(host, TASK, timeout=600, USER="coder", HOME_DIR=home, DATA_VOLUME=volume)
 
 
 def verify(host):
-    """What task 17 says is broken."""
+    """Run task 17; returns what it reports as broken."""
     password = {"PASSWORD": "some-password"}
     ports = {"INTERNAL_PORT": "8080", "NGINX_PORT": "80", "NGINX_LISTEN": "loopback", "TLS": "off"}
     ports |= {"TLS_CERTIFICATE": "", "EXTENSIONS": ""}
@@ -80,7 +80,7 @@ def reboot(host):
 
 
 def devices(volume):
-    """The loop devices on this machine that are the volume's."""
+    """The volume's loop devices on this machine."""
     listed = subprocess.run(
         ["losetup", "--list", "--noheadings", "--output", "BACK-FILE"], capture_output=True, text=True
     )
@@ -88,10 +88,10 @@ def devices(volume):
 
 
 @pytest.mark.parametrize("suite", SUITES)
-def test_the_home_folder_lives_on_its_volume(suite):
-    """From a blank volume over a second run and a reboot to the next machine, which finds the files."""
+def test_home_folder_is_on_its_volume_and_moves_to_the_next_host(suite):
+    """A blank volume, a second run, a reboot, and another host that finds the files."""
     with disk() as volume:
-        with machine(suite, volume) as first:
+        with host_with(suite, volume) as first:
             done = create_home(first)
             assert (done.exit_code, done.stdout) == (0, ""), done.stderr
             assert done.stderr == f"/work belongs to coder, on volume {VOLUME}\n"
@@ -103,20 +103,20 @@ def test_the_home_folder_lives_on_its_volume(suite):
             reboot(first)
             assert ok(first, look) == before
             assert ok(first, "cat /work/notes; systemctl is-system-running") == "mine\nrunning\n"
-        with machine(suite, volume, name="i-second") as second:
+        with host_with(suite, volume, name="i-second") as second:
             assert create_home(second).exit_code == 0
             assert ok(second, "cat /work/notes /work/.bashrc; stat -c %U /work/notes") == "mine\nchanged\ncoder\n"
 
 
-@pytest.fixture(scope="module", params=SUITES)
-def host(request):
-    with machine(request.param, name="i-volumes") as host:
+@pytest.fixture(scope="module")
+def host():
+    with host_with("trixie", name="i-volumes") as host:
         yield host
 
 
 @pytest.fixture
 def volume(host):
-    """A blank volume on the host, taken away at the end with whatever the task did."""
+    """A blank volume on the host, removed at the end with what the task has changed."""
     with disk() as volume:
         host.attach_volume(volume)
         yield volume
@@ -124,7 +124,7 @@ def volume(host):
         assert host.detach_volume(volume)
 
 
-def test_a_volume_comes_and_goes_while_the_host_runs(host):
+def test_volumes_are_attached_and_detached_while_the_host_runs(host):
     with disk(3) as volume, disk(volume_id="vol-0aaaaaaaa") as other:
         host.attach_volume(volume)
         host.attach_volume(other)
@@ -138,7 +138,7 @@ def test_a_volume_comes_and_goes_while_the_host_runs(host):
         assert run(host, f"test -e {LINK} || test -e /dev/nvme1n1").exit_code == 1
 
 
-def test_files_on_the_root_disk_are_not_hidden(host, volume):
+def test_files_on_the_root_disk_are_not_hidden_by_a_volume(host, volume):
     ok(host, "mkdir /work && touch /work/.hidden")
     assert "/work has files on the root disk" in refused(host)
     assert ok(host, f"blkid -p {LINK} || echo blank; ls -A /work") == "blank\n.hidden\n"
@@ -155,7 +155,7 @@ def test_files_on_the_root_disk_are_not_hidden(host, volume):
     ],
     ids=["broken", "partitioned", "swap", "unknown"],
 )
-def test_foreign_data_is_never_formatted(host, volume, fill):
+def test_volume_with_unknown_data_is_not_formatted(host, volume, fill):
     ok(host, f"({fill.format(LINK)}) >/dev/null 2>&1 && sync")
     before = ok(host, f"head -c 64M {LINK} | sha256sum")
     assert "is left as it is" in refused(host)
@@ -163,26 +163,26 @@ def test_foreign_data_is_never_formatted(host, volume, fill):
     assert " /work " not in ok(host, "cat /etc/fstab /proc/mounts")
 
 
-def test_a_filesystem_of_the_users_is_mounted_as_it_is(host, volume):
+def test_existing_file_system_is_mounted_unchanged(host, volume):
     ok(host, f"mkfs.ext4 -q -L MINE {LINK} && mount {LINK} /mnt && echo kept >/mnt/file && umount /mnt")
     assert create_home(host).exit_code == 0
     assert ok(host, f"cat /work/file; blkid -p -s LABEL -o value {LINK}") == "kept\nMINE\n"
 
 
-def test_a_volume_made_larger_is_so_on_the_host(host, volume):
+def test_enlarged_volume_is_larger_on_the_host(host, volume):
     assert create_home(host).exit_code == 0
     volume.grow(3)
     assert ok(host, f"blockdev --getsize64 {LINK}") == f"{3 * 1024**3}\n"
     assert create_home(host).exit_code == 0
 
 
-def test_the_last_task_looks_at_the_volume(host, volume):
+def test_last_task_checks_the_volume(host, volume):
     not_mounted = f"broken: /work is not mounted from volume {VOLUME}\n"
     no_line = f"broken: /etc/fstab does not mount volume {VOLUME} at /work\n"
     assert create_home(host).exit_code == 0
-    told = verify(host)
-    assert "checks failed" in told
-    assert VOLUME not in told
+    report = verify(host)
+    assert "checks failed" in report
+    assert VOLUME not in report
     ok(host, "sed -i '/ \\/work /d' /etc/fstab")
     assert no_line in verify(host)
     ok(host, "umount /work && mount -t tmpfs other /work")
@@ -191,20 +191,20 @@ def test_the_last_task_looks_at_the_volume(host, volume):
     assert not_mounted in verify(host)
 
 
-def test_what_else_is_mounted_there_stays(host, volume):
+def test_other_mount_at_the_home_folder_stays(host, volume):
     ok(host, "mkdir /work && mount -t tmpfs other /work")
     assert "other is mounted at /work, not volume" in refused(host)
     assert "unmount" not in ok(host, "findmnt -no SOURCE /work")
 
 
-def test_a_line_of_the_users_in_fstab_stays(host, volume):
+def test_own_line_in_fstab_stays(host, volume):
     line = "LABEL=mine /work xfs noauto 0 0"
     ok(host, f"echo '{line}' >>/etc/fstab")
     assert "/etc/fstab has a line of its own" in refused(host)
     assert line in ok(host, "cat /etc/fstab")
 
 
-def test_a_volume_in_place_of_another_replaces_its_line(host, volume):
+def test_volume_that_replaces_another_replaces_its_line_in_fstab(host, volume):
     ok(host, "echo 'UUID=1-2 /work ext4 defaults,nofail,x-code-server-setup 0 2' >>/etc/fstab; cp /etc/fstab /tmp/old")
     assert create_home(host).exit_code == 0
     changed = ok(host, "diff /tmp/old /etc/fstab || true").splitlines()
@@ -216,14 +216,14 @@ def options(host):
 
 
 @pytest.mark.attack("brings a volume with a program on it that runs as root, or with a device")
-def test_programs_and_devices_on_the_volume_give_nobody_root(host, volume):
+def test_programs_and_devices_on_the_volume_do_not_give_root(host, volume):
     ok(host, f"mkfs.ext4 -q {LINK} && mount {LINK} /mnt && install -m 4755 /usr/bin/id /mnt/id && umount /mnt")
     assert create_home(host).exit_code == 0
     assert {"nosuid", "nodev"} <= options(host)
     assert ok(host, "runuser -u coder -- /work/id -un") == "coder\n"
 
 
-def test_a_volume_that_an_earlier_setup_mounted_is_mounted_safely_at_once_and_at_boot(host, volume):
+def test_volume_mounted_by_an_earlier_version_is_remounted_safely(host, volume):
     assert create_home(host).exit_code == 0
     ok(host, "sed -i s/nosuid,nodev,// /etc/fstab; umount /work; mount /work")
     assert "nosuid" not in options(host)
@@ -236,14 +236,14 @@ def test_a_volume_that_an_earlier_setup_mounted_is_mounted_safely_at_once_and_at
 
 
 @pytest.mark.attack("has the setup give away what a link in the home folder's place leads to")
-def test_a_home_folder_that_is_a_link_is_refused(host):
+def test_home_folder_that_is_a_link_is_refused(host):
     ok(host, "rm -rf /work; mkdir -p /srv/system; ln -s /srv/system /work")
     assert "/work is a symbolic link to /srv/system: name that as the home folder" in refused(host, volume="")
     assert ok(host, "stat -c %U /srv/system; rm /work") == "root\n"
 
 
 @pytest.mark.attack("has the setup write, as root, where a link in the home leads that leads nowhere yet")
-def test_the_first_files_of_a_home_follow_no_link(host):
+def test_first_files_of_a_home_do_not_follow_links(host):
     ok(host, "rm -rf /work /srv/new; install -d -o coder /work; runuser -u coder -- ln -s /srv/new /work/.profile")
     assert create_home(host, volume="").exit_code == 0
     assert (
@@ -252,18 +252,18 @@ def test_the_first_files_of_a_home_follow_no_link(host):
     ok(host, "rm -r /work")
 
 
-def test_another_accounts_volume_is_an_error(host, volume):
+def test_volume_of_another_user_is_an_error(host, volume):
     ok(host, f"mkfs.ext4 -q -E root_owner=4321:4321 {LINK}")
     assert "/work belongs to UNKNOWN (4321), not to coder" in refused(host)
 
 
-def test_without_a_volume_the_folder_is_on_the_root_disk(host):
+def test_home_folder_without_a_volume_is_on_the_root_disk(host):
     before = ok(host, "stat -c %i /etc/fstab")
     assert create_home(host, volume="", home="/srv/home").stderr == "/srv/home belongs to coder\n"
     assert ok(host, "stat -c %i /etc/fstab") == before
 
 
-def test_a_volume_given_up_is_not_waited_for_at_boot(host, volume):
+def test_removed_volume_is_not_waited_for_at_boot(host, volume):
     ok(host, "cp /etc/fstab /tmp/old")
     assert create_home(host).exit_code == 0
     assert create_home(host, volume="").stderr == "/work belongs to coder\n"
@@ -273,14 +273,14 @@ def test_a_volume_given_up_is_not_waited_for_at_boot(host, volume):
     ok(host, "cmp /etc/fstab /tmp/old")
 
 
-def test_a_volume_that_is_not_attached_is_waited_for_and_named(host):
+def test_missing_volume_is_reported_after_a_wait(host):
     waiting = TASK.replace("SECONDS < 60", "SECONDS < 1")
     result = run(host, waiting, USER="coder", HOME_DIR="/work", DATA_VOLUME="vol-00000000")
     assert result.exit_code == 1
     assert result.stderr.startswith("volume vol-00000000 did not appear on this host")
 
 
-def test_a_light_host_has_the_same_disks():
+def test_light_host_has_the_same_disks():
     with disk() as volume, disk(volume_id="vol-0aaaaaaaa") as other, light_host("i-light") as host:
         host.attach_volume(volume)
         ok(host, f"mkfs.ext4 -q {LINK} && echo '{LINK} /mnt ext4 defaults,nofail 0 2' >>/etc/fstab && mount --all")
@@ -296,9 +296,9 @@ def test_a_light_host_has_the_same_disks():
 
 
 class TestDevices:
-    def test_a_volume_waits_for_the_host_that_had_it(self):
+    def test_volume_waits_for_the_host_that_had_it(self):
         with disk() as volume, booted("i-waits") as second:
-            with machine("trixie", volume, name="i-had-it") as first:
+            with host_with("trixie", volume, name="i-had-it") as first:
                 assert create_home(first).exit_code == 0
                 assert len(devices(volume)) == 1
                 leaving = threading.Thread(target=first.destroy)
@@ -309,14 +309,14 @@ class TestDevices:
             assert ok(second, f"blkid -p -s TYPE -o value {LINK}") == "ext4\n"
         assert devices(volume) == []
 
-    def test_a_machine_without_loop_devices_says_so(self, monkeypatch, tmp_path):
+    def test_missing_loop_devices_are_reported(self, monkeypatch, tmp_path):
         monkeypatch.setattr("rehearsal.hosts.loop._CONTROL", tmp_path / "loop-control")
         with disk() as volume:
             for _ in range(2):
                 with pytest.raises(HostError, match="no loop device"):
                     volume.plug()
 
-    def test_is_given_back_with_its_last_user(self, tmp_path):
+    def test_loop_device_is_released_with_its_last_user(self, tmp_path):
         path = tmp_path / "data"
         path.touch()
         os.truncate(path, 1024**2)
@@ -324,7 +324,7 @@ class TestDevices:
             device = LoopDevice(file.fileno())
         listed = Path(f"/sys/block/{Path(device.path).name}/loop/backing_file")
         assert listed.read_text() == f"{path}\n"
-        user = Path(device.path).open("rb")  # noqa: SIM115 # closed in a while
+        user = Path(device.path).open("rb")  # noqa: SIM115 # closed by the timer
         threading.Timer(0.2, user.close).start()
         device.close()
         assert not listed.exists() or listed.read_text() != f"{path}\n"

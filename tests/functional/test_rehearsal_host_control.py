@@ -1,4 +1,4 @@
-"""What can be done to a host from outside, and what becomes of the commands on it."""
+"""Actions on a host from outside, and their effect on its commands."""
 
 import json
 import urllib.error
@@ -14,13 +14,13 @@ WORKER_GONE = "document process failed unexpectedly: document worker timed out ,
 
 @pytest.fixture
 def do(control, instance):
-    """Does something to the instance's host: `do("reboot")`."""
-    return lambda what, **more: control("host", {"instance_id": instance, "do": what, **more})
+    """Carries out an action on the instance's host: `do("reboot")`."""
+    return lambda action, **options: control("host", {"instance_id": instance, "do": action, **options})
 
 
 @pytest.fixture
 def shown(ssm):
-    """The status of a command's one invocation and those of its steps."""
+    """The status of a command's only invocation, and those of its steps."""
 
     def look(command_id):
         found = ssm.list_command_invocations(CommandId=command_id, Details=True)["CommandInvocations"]
@@ -31,7 +31,7 @@ def shown(ssm):
 
 @pytest.fixture
 def sent(ssm, instance, document):
-    """Sends a command of two steps, of which the first waits; its id."""
+    """Sends a command of two steps, the first of which waits; returns its id."""
     name = document(("first", ["out 1", "wait"]), ("second", ["out 2"]))
     return ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
 
@@ -42,12 +42,12 @@ def machine(machines, instance):
 
 
 def ping(ssm):
-    (told,) = ssm.describe_instance_information()["InstanceInformationList"]
-    return told["PingStatus"]
+    (information,) = ssm.describe_instance_information()["InstanceInformationList"]
+    return information["PingStatus"]
 
 
-class TestAgentOutOfReach:
-    def test_it_is_noticed_after_a_while(self, ssm, do, control):
+class TestLostAgent:
+    def test_loss_is_noticed_at_the_next_ping(self, ssm, do, control):
         do("lose-agent")
         assert ping(ssm) == "Online"
         control("clock", {"advance_seconds": 301})
@@ -57,16 +57,16 @@ class TestAgentOutOfReach:
         assert (
             ssm.describe_instance_information(Filters=[lost])["InstanceInformationList"][0]["LastPingDateTime"]
             == before
-        ), "it is not heard of any more"
+        ), "the agent no longer pings"
         do("restore-agent")
         assert ping(ssm) == "Online"
         assert ssm.describe_instance_information(Filters=[lost])["InstanceInformationList"] == []
 
-    def test_or_at_once(self, ssm, do):
+    def test_loss_can_be_noticed_at_once(self, ssm, do):
         do("lose-agent", noticed_after_seconds=0)
         assert ping(ssm) == "ConnectionLost"
 
-    def test_a_command_waits_for_it(self, ssm, instance, do, shown, document, machine):
+    def test_command_waits_for_the_agent(self, ssm, instance, do, shown, document, machine):
         do("lose-agent", noticed_after_seconds=0)
         name = document(("only", ["out x"]))
         command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
@@ -75,7 +75,7 @@ class TestAgentOutOfReach:
         do("restore-agent")
         assert ended(ssm, command_id)[0]["Status"] == "Success"
 
-    def test_what_runs_goes_on_and_is_told_later(self, ssm, do, shown, sent, machine):
+    def test_running_command_continues_and_is_reported_later(self, ssm, do, shown, sent, machine):
         eventually(lambda: shown(sent)[1].get("first") == "InProgress")
         do("lose-agent")
         machine.proceed.set()
@@ -84,7 +84,7 @@ class TestAgentOutOfReach:
         do("restore-agent")
         eventually(lambda: shown(sent) == ("Success", {"first": "Success", "second": "Success"}))
 
-    def test_it_hears_of_a_cancel_when_it_is_back(self, ssm, do, shown, sent, machine):
+    def test_cancel_reaches_the_agent_when_it_is_back(self, ssm, do, shown, sent, machine):
         eventually(lambda: shown(sent)[1].get("first") == "InProgress")
         do("lose-agent")
         ssm.cancel_command(CommandId=sent)
@@ -93,19 +93,19 @@ class TestAgentOutOfReach:
         do("restore-agent")
         eventually(lambda: shown(sent) == ("Cancelled", {"first": "Cancelled", "second": "Cancelled"}))
 
-    def test_what_it_tells_late_does_not_take_a_cancel_back(self, ssm, do, shown, sent, server):
+    def test_late_report_does_not_undo_a_cancel(self, ssm, do, shown, sent, server):
         eventually(lambda: shown(sent)[1].get("first") == "InProgress")
         do("lose-agent")
         (command,) = server.world.commands.commands("sa-east-1")
         (invocation,) = command.invocations
-        invocation.unsent = invocation.state  # as after a step that began meanwhile
+        invocation.unsent = invocation.state  # as after a step that has started meanwhile
         ssm.cancel_command(CommandId=sent)
         do("restore-agent")
         eventually(lambda: shown(sent)[0] == "Cancelled")
         statuses_seen = [seen.status for _, seen in invocation.history]
         assert "InProgress" not in statuses_seen[statuses_seen.index("Cancelling") :]
 
-    def test_a_command_that_waits_can_be_cancelled(self, ssm, do, shown, instance, document, machine):
+    def test_waiting_command_can_be_cancelled(self, ssm, do, shown, instance, document, machine):
         do("lose-agent")
         name = document(("only", ["out x"]))
         command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
@@ -117,7 +117,7 @@ class TestAgentOutOfReach:
 
 
 class TestReboot:
-    def test_under_a_command_fails_it_by_its_first_step(self, ssm, instance, do, shown, document, machine):
+    def test_reboot_during_a_command_fails_its_first_step(self, ssm, instance, do, shown, document, machine):
         name = document(("first", ["out 1"]), ("second", ["wait"]), ("third", ["out 3"]))
         command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
         eventually(lambda: shown(command_id)[1].get("second") == "InProgress")
@@ -130,14 +130,14 @@ class TestReboot:
         assert first["ResponseCode"] == 1
         assert (len(machine.calls), machine.reboots) == (2, 1)
 
-    def test_nothing_else_is_lost(self, ssm, instance, do, machine):
+    def test_host_accepts_commands_after_a_reboot(self, ssm, instance, do, machine):
         do("reboot")
         send = {"DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["out x"]}}
         command_id = ssm.send_command(InstanceIds=[instance], **send)["Command"]["CommandId"]
         assert ended(ssm, command_id)[0]["Status"] == "Success"
         assert online(ssm) == {instance}
 
-    def test_a_command_that_arrives_meanwhile_runs_afterwards(self, ssm, instance, do, document, machine, control):
+    def test_command_sent_during_a_reboot_runs_afterwards(self, ssm, instance, do, document, machine, control):
         machine.may_boot.clear()
         rebooting = Thread(target=do, args=["reboot"])
         rebooting.start()
@@ -150,7 +150,7 @@ class TestReboot:
         rebooting.join()
         assert ended(ssm, command_id)[0]["Status"] == "Success"
 
-    def test_that_the_step_asked_for_runs_it_again(self, ssm, instance, document, machine):
+    def test_step_that_requests_a_reboot_runs_again(self, ssm, instance, document, machine):
         machine.exit_codes = [194, 0]
         name = document(("first", ["next"]), ("second", ["out 2"]))
         command_id = ssm.send_command(InstanceIds=[instance], DocumentName=name)["Command"]["CommandId"]
@@ -158,7 +158,7 @@ class TestReboot:
         assert statuses(done) == {"first": "Success", "second": "Success"}
         assert (len(machine.calls), machine.reboots) == (3, 1)
 
-    def test_that_another_command_asked_for_interrupts_this_one(self, ssm, instance, document, machine, sent, shown):
+    def test_reboot_requested_by_a_command_interrupts_another(self, ssm, instance, document, machine, sent, shown):
         eventually(lambda: shown(sent)[1].get("first") == "InProgress")
         machine.exit_codes = [194, 0]
         name = document(("only", ["next"]), name="Reboots")
@@ -168,9 +168,9 @@ class TestReboot:
 
 
 class TestBreak:
-    def test_the_instance_stays_and_nothing_more_is_heard(self, ec2, ssm, instance, do, shown, sent, control, machine):
+    def test_instance_stays_and_its_agent_is_lost(self, ec2, ssm, instance, do, shown, sent, control, machine):
         eventually(lambda: shown(sent)[1].get("first") == "InProgress")
-        assert do("break")["host"] == "broken, as asked for"
+        assert do("break")["host"] == "broken, as requested"
         assert machine.destroyed
         control("clock", {"advance_seconds": 301})
         assert ping(ssm) == "ConnectionLost"
@@ -182,11 +182,11 @@ class TestBreak:
         ec2.terminate_instances(InstanceIds=[instance])
         assert control("status")["hosts"] == {}
 
-    def test_there_is_no_way_back(self, do):
+    def test_broken_host_cannot_be_restored(self, do):
         do("break")
-        for what in ("reboot", "restore-agent", "break"):
+        for action in ("reboot", "restore-agent", "break"):
             with pytest.raises(urllib.error.HTTPError) as refused:
-                do(what)
+                do(action)
             assert refused.value.code == 400
 
 
@@ -201,14 +201,14 @@ class TestBreak:
         {"do": "lose-agent", "noticed_after_seconds": -1},
     ],
 )
-def test_what_makes_no_sense_is_refused(control, instance, body):
+def test_invalid_request_is_refused(control, instance, body):
     with pytest.raises(urllib.error.HTTPError) as refused:
         control("host", {"instance_id": instance, **body} if body else body)
     assert refused.value.code == 400
     assert json.load(refused.value)["error"]
 
 
-def test_an_instance_without_a_registered_agent_takes_no_commands(ssm, launch, machines, control):
+def test_instance_without_a_registered_agent_accepts_no_commands(ssm, launch, machines, control):
     machines.prepare = lambda machine: machine.may_boot.clear()
     (instance_id,) = launch()
     send = {"DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["out x"]}}

@@ -1,4 +1,4 @@
-"""`python -m rehearsal` with hosts of both kinds at work: what it listens on, and that a `kill -9` leaves nothing."""
+"""`python -m rehearsal` with busy hosts of both kinds: where it listens, and that SIGKILL leaves nothing."""
 
 import contextlib
 import os
@@ -18,11 +18,11 @@ from tests.functional.support import AMI_PARAMETER
 
 PROJECT = Path(__file__).resolve().parents[2]
 LISTENS = "0A"
-"""linux/tcp_states.h, as /proc/net/tcp has it."""
+"""linux/tcp_states.h, as in /proc/net/tcp."""
 
 
 def start(ready, temporary, *arguments):
-    """A rehearsal that is ready: its process, and how to reach it."""
+    """Start a rehearsal; returns its process and its access when it is ready."""
     command = [sys.executable, "-m", "rehearsal", "--with-parent", "--ready-file", str(ready), *arguments]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, text=True)
@@ -32,7 +32,7 @@ def start(ready, temporary, *arguments):
 
 @pytest.fixture
 def busy(tmp_path):
-    """A rehearsal with two booted and two light hosts: a volume each on one of both kinds, a command on all."""
+    """A rehearsal with two booted and two light hosts, a volume on one of each kind, and a command on all."""
     temporary, ready = tmp_path / "temporary", tmp_path / "ready.json"
     temporary.mkdir()
     process, access = start(ready, temporary, "--host-suite", "trixie", "--booted", "2")
@@ -44,63 +44,65 @@ def busy(tmp_path):
 
 
 def _occupy(access):
-    """The port on this machine that leads into a host."""
+    """Launch the hosts and keep them busy; returns a port on this machine that leads into a host."""
     ec2, ssm, iam = (access.client(service, "sa-east-1") for service in ("ec2", "ssm", "iam"))
-    made = ec2.run_instances(
+    instances = ec2.run_instances(
         ImageId=ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"],
         InstanceType="inf2.xlarge",
         MinCount=4,
         MaxCount=4,
         IamInstanceProfile={"Name": make_profile(iam, "managed", PERMITTING)},
     )["Instances"]
-    ids = [one["InstanceId"] for one in made]
+    ids = [instance["InstanceId"] for instance in instances]
     assert eventually(lambda: online(ssm) == set(ids))
     states = access.control("status")["hosts"]
     assert sorted(states.values()) == ["running", "running", "running (light)", "running (light)"]
     for kind in ("running", "running (light)"):
-        host = next(one for one in ids if states[one] == kind)
-        volume = ec2.create_volume(AvailabilityZone=made[0]["Placement"]["AvailabilityZone"], Size=1)["VolumeId"]
+        host = next(instance_id for instance_id in ids if states[instance_id] == kind)
+        volume = ec2.create_volume(AvailabilityZone=instances[0]["Placement"]["AvailabilityZone"], Size=1)["VolumeId"]
         ec2.attach_volume(VolumeId=volume, InstanceId=host, Device="/dev/sdf")
     script = "if test -e /dev/nvme1n1; then mkfs.ext4 -q /dev/nvme1n1; mount /dev/nvme1n1 /mnt; fi; sleep 1000 & wait"
     sent = ssm.send_command(InstanceIds=ids, DocumentName="AWS-RunShellScript", Parameters={"commands": [script]})
-    which = sent["Command"]["CommandId"]
+    command_id = sent["Command"]["CommandId"]
 
-    def under_way():
-        found = ssm.list_command_invocations(CommandId=which)["CommandInvocations"]
-        return len(found) == 4 and all(one["Status"] == "InProgress" for one in found)
+    def all_run():
+        found = ssm.list_command_invocations(CommandId=command_id)["CommandInvocations"]
+        return len(found) == 4 and all(invocation["Status"] == "InProgress" for invocation in found)
 
-    assert eventually(under_way)
+    assert eventually(all_run)
     return access.control("forward", {"instance_id": ids[0], "port": 80})["port"]
 
 
-def test_only_loopback_is_listened_on_and_kill_9_leaves_nothing(busy, tmp_path):
+def test_rehearsal_listens_on_loopback_only_and_sigkill_leaves_nothing(busy, tmp_path):
     process, endpoint, forward = busy
     temporary = tmp_path / "temporary"
     family = relatives(process.pid)
-    heard = [one for pid in family for one in listening(pid)]
-    assert {port for _, port in heard} == {int(endpoint.rpartition(":")[2]), forward}
-    assert all(address.is_loopback for address, _ in heard)
+    listeners = [listener for pid in family for listener in listening(pid)]
+    assert {port for _, port in listeners} == {int(endpoint.rpartition(":")[2]), forward}
+    assert all(address.is_loopback for address, _ in listeners)
 
     assert eventually(lambda: mounted_volumes(family) == 2)
     spaces = namespaces(family) - namespaces([os.getpid()])
-    # Each host has one of each kind.
+    # Each of the four hosts has one of each of the three kinds.
     assert len(spaces) >= 12
     assert len(loop_devices(temporary)) == 2
     assert len(traces(process.pid).cgroups) == 2
     process.send_signal(signal.SIGKILL)
     process.wait()
 
-    assert eventually(lambda: not any(alive(pid, began) for pid, began in family.items()))
-    assert not spaces & namespaces(int(one.name) for one in all_processes())
+    assert eventually(lambda: not any(alive(pid, started) for pid, started in family.items()))
+    assert not spaces & namespaces(int(process.name) for process in all_processes())
     assert eventually(lambda: loop_devices(temporary) == [])
     assert list(temporary.iterdir()) == []
 
     (tmp_path / "ready.json").unlink()
     following, _ = start(tmp_path / "ready.json", temporary, "--host-suite", "trixie")
     following.terminate()
-    said, _ = following.communicate(timeout=120)
-    swept = re.findall(rf"removed torchneuron-rehearsal-{process.pid}-\S+, left by a rehearsal that was killed", said)
-    assert len(swept) == 2
+    output, _ = following.communicate(timeout=120)
+    removed = re.findall(
+        rf"removed torchneuron-rehearsal-{process.pid}-\S+, left by a rehearsal that was killed", output
+    )
+    assert len(removed) == 2
     assert traces(process.pid).cgroups == ()
     assert traces(process.pid).processes == ()
     assert list(temporary.iterdir()) == []
@@ -111,30 +113,30 @@ def all_processes():
 
 
 def stat(pid):
-    """Parent and start of a process, None when it is gone."""
+    """Parent and start time of a process, None when it has ended."""
     with contextlib.suppress(OSError):
         fields = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()
         return None if fields[0] == "Z" else (int(fields[1]), int(fields[19]))
     return None
 
 
-def alive(pid, began):
+def alive(pid, started):
     found = stat(pid)
-    return found is not None and found[1] == began
+    return found is not None and found[1] == started
 
 
 def relatives(pid):
-    """A process and all below it: when each began, by its number."""
-    known = {int(one.name): found for one in all_processes() if (found := stat(one.name))}
+    """The start times of a process and its descendants, by pid."""
+    known = {int(process.name): found for process in all_processes() if (found := stat(process.name))}
     family, size = {pid: known[pid][1]}, 0
     while len(family) > size:
         size = len(family)
-        family |= {one: began for one, (parent, began) in known.items() if parent in family}
+        family |= {child: started for child, (parent, started) in known.items() if parent in family}
     return family
 
 
 def namespaces(pids):
-    """Those of three kinds that processes are in: what is mounted, listened on or running goes with them."""
+    """The mount, network and pid namespaces of processes."""
     found = set()
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -143,7 +145,7 @@ def namespaces(pids):
 
 
 def listening(pid):
-    """Address and port of what a process listens on in this machine's network, which is also this process's."""
+    """Addresses and ports where a process listens in this machine's network, which is also this process's."""
     inodes = set()
     with contextlib.suppress(OSError):
         for descriptor in (Path("/proc") / str(pid) / "fd").iterdir():
@@ -154,7 +156,7 @@ def listening(pid):
             local, state, inode = (line.split()[column] for column in (1, 3, 9))
             if state == LISTENS and inode in inodes:
                 address, _, port = local.partition(":")
-                # Words of 32 bits, each in this machine's order.
+                # 32-bit words, each in this machine's byte order.
                 words = [bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8)]
                 yield ip_address(b"".join(words)), int(port, 16)
 
@@ -165,7 +167,7 @@ def loop_devices(temporary):
 
 
 def mounted_volumes(family):
-    """How many volumes hosts have mounted, by their devices' numbers."""
+    """The number of volumes that hosts have mounted."""
     found = set()
     for pid in family:
         with contextlib.suppress(OSError):

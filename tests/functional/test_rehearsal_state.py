@@ -1,4 +1,4 @@
-"""An AWS that is kept in a folder outlives its process, however that ends."""
+"""An AWS that is kept in a folder outlives its process, however the process ends."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.functional.support import refusal
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_what_was_answered_is_there_again(serve, number):
+def test_state_of_every_service_is_restored(serve, number):
     first = serve()
     first.ssm.put_parameter(Name="/kept", Value="1", Type="String", Tags=[{"Key": "a", "Value": "b"}])
     content = {"schemaVersion": "2.2", "mainSteps": [{"action": "aws:runShellScript", "name": "step", "inputs": {}}]}
@@ -26,8 +26,8 @@ def test_what_was_answered_is_there_again(serve, number):
     first.s3.create_bucket(Bucket="kept", CreateBucketConfiguration={"LocationConstraint": REGION})
     first.s3.put_object(Bucket="kept", Key="terraform.tfstate", Body=b"x" * 100_000)
     keys = [first.kms.create_key(KeySpec=spec, KeyUsage="SIGN_VERIFY") for spec in ("RSA_2048", "ECC_NIST_P256")]
-    key_ids = [one["KeyMetadata"]["KeyId"] for one in keys]
-    public = [first.kms.get_public_key(KeyId=one)["PublicKey"] for one in key_ids]
+    key_ids = [key["KeyMetadata"]["KeyId"] for key in keys]
+    public = [first.kms.get_public_key(KeyId=key_id)["PublicKey"] for key_id in key_ids]
     first.iam.create_role(RoleName="kept", AssumeRolePolicyDocument="{}")
     group = first.ec2.create_security_group(GroupName="kept", Description="kept")["GroupId"]
     first.end(number)
@@ -40,13 +40,13 @@ def test_what_was_answered_is_there_again(serve, number):
     assert refusal(second.s3.put_object, Bucket="kept", Key="terraform.tfstate", IfNoneMatch="*") == (
         "PreconditionFailed"
     )
-    assert [second.kms.get_public_key(KeyId=one)["PublicKey"] for one in key_ids] == public
+    assert [second.kms.get_public_key(KeyId=key_id)["PublicKey"] for key_id in key_ids] == public
     assert second.iam.get_role(RoleName="kept")
     assert second.ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
     second.ssm.put_parameter(Name="/another", Value="1", Type="String", Tags=[{"Key": "a", "Value": "b"}])
 
 
-def test_blocks_and_what_was_quoted_and_the_clock(serve):
+def test_blocks_quotes_and_the_clock_are_restored(serve):
     first = serve()
     ask = {"InstanceType": "trn2.3xlarge", "InstanceCount": 1, "CapacityDurationHours": 24}
     offer = first.ec2.describe_capacity_block_offerings(**ask)["CapacityBlockOfferings"][0]
@@ -71,7 +71,7 @@ def test_blocks_and_what_was_quoted_and_the_clock(serve):
     assert "and can't go back" in done.stderr
 
 
-def test_an_answer_that_got_lost_counts_as_well(serve):
+def test_change_is_kept_when_its_response_is_lost(serve):
     first = serve()
     first.control("faults", {"faults": [{"operation": "PutParameter", "kind": "lost-after"}]})
     with pytest.raises(Exception, match="Connection"):
@@ -80,7 +80,7 @@ def test_an_answer_that_got_lost_counts_as_well(serve):
     assert serve().ssm.get_parameter(Name="/lost")
 
 
-def test_many_at_the_same_time_are_all_there(serve):
+def test_concurrent_changes_are_all_kept(serve):
     first = serve()
     names = [f"/many/{number:02}" for number in range(40)]
     first.ssm.describe_parameters()
@@ -88,19 +88,19 @@ def test_many_at_the_same_time_are_all_there(serve):
         list(pool.map(lambda name: first.ssm.put_parameter(Name=name, Value="1", Type="String"), names))
     first.end()
     pages = serve().ssm.get_paginator("get_parameters_by_path").paginate(Path="/many")
-    assert sorted(one["Name"] for page in pages for one in page["Parameters"]) == names
+    assert sorted(parameter["Name"] for page in pages for parameter in page["Parameters"]) == names
 
 
-def test_an_instance_without_a_host_runs_on(serve):
+def test_instance_without_a_host_keeps_running(serve):
     first = serve()
-    made = first.launch()
+    instance = first.launch()
     first.end()
     second = serve()
-    assert second.state_of(made["InstanceId"]) == "running"
-    assert second.launch()["InstanceId"] == made["InstanceId"], "the client token is known"
+    assert second.state_of(instance["InstanceId"]) == "running"
+    assert second.launch()["InstanceId"] == instance["InstanceId"], "the client token is known"
 
 
-def test_a_reset_empties_what_is_kept(serve):
+def test_reset_empties_the_folder(serve):
     first = serve()
     first.ssm.put_parameter(Name="/kept", Value="1", Type="String")
     first.control("reset", {})
@@ -109,14 +109,14 @@ def test_a_reset_empties_what_is_kept(serve):
 
 
 class TestFolder:
-    def test_one_rehearsal_at_a_time(self, tmp_path):
+    def test_folder_is_locked(self, tmp_path):
         keeper = StateFolder(tmp_path / "aws")
         with pytest.raises(StateError, match="another rehearsal"):
             StateFolder(tmp_path / "aws")
         keeper.close()
         StateFolder(tmp_path / "aws").close()
 
-    def test_what_another_moto_wrote_is_refused(self, tmp_path):
+    def test_state_of_another_format_is_refused(self, tmp_path):
         keeper = StateFolder(tmp_path)
         assert keeper.load() is None
         (tmp_path / "aws.pickle").write_bytes(pickle.dumps("format 0"))
@@ -126,7 +126,7 @@ class TestFolder:
         with pytest.raises(StateError, match="can't be read"):
             keeper.load()
 
-    def test_another_users_is_refused(self, tmp_path, monkeypatch):
+    def test_state_of_another_user_is_refused(self, tmp_path, monkeypatch):
         keeper = StateFolder(tmp_path)
         keeper.save(lambda: {"a": 1})
         assert keeper.load() == {"a": 1}
@@ -134,7 +134,7 @@ class TestFolder:
         with pytest.raises(StateError, match="another user"):
             keeper.load()
 
-    def test_it_is_tried_again_when_things_change_meanwhile(self, tmp_path):
+    def test_save_is_repeated_when_the_state_changes_meanwhile(self, tmp_path):
         keeper, tries = StateFolder(tmp_path), iter([RuntimeError("dictionary changed size during iteration"), None])
 
         def content():
@@ -146,14 +146,14 @@ class TestFolder:
         assert keeper.load() == {"a": 1}
         assert sorted(path.name for path in tmp_path.iterdir()) == ["aws.pickle", "host-suite", "lock"]
 
-    def test_what_cannot_be_kept_is_an_error_and_leaves_what_was(self, tmp_path):
+    def test_failed_save_keeps_the_previous_state(self, tmp_path):
         keeper = StateFolder(tmp_path)
         keeper.save(lambda: {"a": 1})
         with pytest.raises(StateError, match="can't be kept"):
             keeper.save(lambda: {"a": lambda: 2})
         assert keeper.load() == {"a": 1}
 
-    def test_volumes_keep_their_data_and_go_with_their_files(self, tmp_path):
+    def test_volumes_keep_their_data_until_they_are_deleted(self, tmp_path):
         volumes = Volumes(tmp_path)
         device = volumes.get("vol-1", 1).plug()
         with open(device.path, "r+b") as disk:  # noqa: PTH123
@@ -169,7 +169,7 @@ class TestFolder:
         assert list(tmp_path.iterdir()) == []
 
 
-def test_reading_is_not_kept_but_for_quotes():
+def test_state_is_saved_after_changes_and_quotes_only():
     assert may_change("RunInstances")
     assert may_change("PutObject")
     assert may_change("")

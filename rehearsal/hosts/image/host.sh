@@ -1,37 +1,37 @@
 #!/bin/bash
-# Sets a host's files up and keeps it running until it powers off or its owner is gone.
+# Sets up a host's files and keeps it running until it powers off or its owner ends.
 #
-# Runs in a mount namespace of its own, and starts the host in a user namespace, whose root has no rights outside of it,
-# and in namespaces of that root's own: whenever this ends, however it ends, the kernel kills everything in the host and
-# drops everything that was mounted. The environment says what to run:
+# Runs in its own mount namespace, and starts the host in a user namespace, whose root has no rights outside of it, and
+# in namespaces that belong to that root. When this script ends, even by SIGKILL, the kernel kills everything in the host
+# and drops all its mounts. Settings are environment variables:
 #
 #   KIND            booted or light
 #   NAME            the host's name
 #   TREE            the image
-#   FOLDER          where the host's changes outlive it; empty: they are in memory
-#   SEED            a tar archive to lay over the files
+#   FOLDER          where the host's changes outlive it; empty: in memory
+#   SEED            a tar archive to unpack over the files
 #   USER_NAMESPACE  a descriptor
-#   FIRST_ID        the id outside of the namespace that is its root's
+#   FIRST_ID        the id of the namespace's root outside of it
 #   DEVICES         a descriptor of the file system with the device nodes of volumes
 #   CGROUP          the name of the host's cgroup; empty: none
-#   BOUNDED         the capabilities that the host's root has not even in its namespace
+#   BOUNDED         capabilities that the host's root does not have even in its namespace
 #   PYTHON          the interpreter for idmapped.py
 #   MASKS           folders of the image to hide
 #
-# Standard input is a pipe that its owner holds open as long as it lives.
+# Standard input is a pipe that the owner holds open until it ends.
 set -euo pipefail
 
 here=${BASH_SOURCE%/*}
 SEEDED='' SPACE=/mnt INSIDE=$(<"$here/inside.sh")
 if [[ $FOLDER ]]; then
   mkdir -p "$FOLDER"/{upper,work,masks}
-  rm -rf "$FOLDER/work/work/incompat" # what the kernel leaves to say that it was mounted volatile
+  rm -rf "$FOLDER/work/work/incompat" # the kernel's mark of a volatile mount
   [[ ! -e $FOLDER/seeded ]] || SEEDED=yes
 fi
-# From here on only programs of the system's are run: the rest of this machine may be out of the host's root's reach.
+# From here on only system programs run: the host's root may not reach other files of this machine.
 "$PYTHON" -I -S "$here/../idmapped.py" files "$SPACE" "$TREE" "$FOLDER" "$USER_NAMESPACE" "$FIRST_ID" "$DEVICES"
 
-# The host's root makes no device nodes: these, and those of its volumes, are all it can open.
+# The host's root cannot create device nodes. It can open these and those of its volumes.
 make_devices() {
   local node major minor number names=(stdin stdout stderr)
   ! mountpoint -q "$SPACE/dev" || umount "$SPACE/dev"
@@ -50,7 +50,7 @@ make_devices() {
 }
 
 export KIND NAME SPACE SEED SEEDED MASKS
-# A host without a cgroup of its own stays in this machine's namespace, where it sees none.
+# A host without a cgroup stays in this machine's cgroup namespace, where it sees no cgroups.
 enter() { # UNSHARE OPTION...
   exec nsenter "--user=/proc/self/fd/$USER_NAMESPACE" env --default-signal=HUP,INT,TERM \
     unshare --mount --uts --ipc "$@" --pid --fork --kill-child \
@@ -61,7 +61,7 @@ if [[ $KIND == light ]]; then
   enter
 fi
 
-# systemd wants cgroup2 alone, whichever hierarchy this machine uses, and no processes beside its own cgroups.
+# systemd needs cgroup2 only, whichever hierarchy this machine uses, and no processes beside its own cgroups.
 if mountpoint -q /sys/fs/cgroup; then umount -R -l /sys/fs/cgroup; fi
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 # shellcheck disable=SC2153 # the environment's
@@ -82,8 +82,8 @@ trap 'exit 1' TERM
 } <&"$owner" &
 exec {owner}<&-
 
-# The kernel ends a host's first process by SIGHUP when it asked for a reboot (reboot(2), "PID namespaces"): the same
-# files, booted again. Its network is the namespace this was started in, so what is served in there outlives a reboot.
+# On reboot(2) the kernel ends the host's first process by SIGHUP ("PID namespaces"): boot again on the same files. The
+# network namespace is this script's, so what listens in it survives the reboot.
 status=129
 while ((status == 129)); do
   make_devices

@@ -1,10 +1,10 @@
 #!/bin/bash
-# The first process of a host, in all its namespaces: goes over to the host's files and becomes its init.
+# The first process of a host, in all its namespaces: changes to the host's files and becomes its init.
 #
-# Run by host.sh, with its environment.
+# Run by host.sh, with the same environment.
 set -euo pipefail
 
-# The copy is the host's own, which it may make its root; so nothing that it was mounted on is left to go back to.
+# A bind mount, which may become the root, so that nothing below it is left to return to.
 mount --rbind "$SPACE/root" "$SPACE/root"
 cd "$SPACE/root"
 if [[ $KIND == booted && ! -x sbin/init ]]; then
@@ -13,7 +13,7 @@ if [[ $KIND == booted && ! -x sbin/init ]]; then
 fi
 mkdir -p proc sys dev run tmp
 
-# What the image has there is this machine's own and none of a host's business.
+# These folders of the image are this machine's own. Hide them from the host.
 for mask in $MASKS; do
   mkdir -p ".$mask"
   if [[ ! -e $SPACE/changes/masks$mask ]]; then
@@ -36,7 +36,7 @@ if [[ $KIND == booted ]]; then
   mount -t tmpfs -o mode=1777,nosuid,nodev tmp tmp
 fi
 
-# By the host's own tools: what is a link in there has to lead to where it leads in there.
+# With the host's own tools, so that links resolve inside the host.
 if [[ $SEED ]]; then
   # shellcheck disable=SC2016 # the host's shell expands it
   chroot . sh -euc '[ ! "$1" ] || find /run /tmp -mindepth 1 -xdev -delete; rm -rf /var/lib/rehearsal/volumes; tar -x -f -' \
@@ -57,7 +57,7 @@ if [[ $KIND == booted ]]; then
   exec "${first[@]}" /sbin/init
 fi
 hostname "$NAME"
-# Process 1 gets the host's orphans, and the kernel buries them when it ignores their end.
+# Process 1 gets the host's orphans. As it ignores SIGCHLD, the kernel reaps them.
 # shellcheck disable=SC2016 # the host's shell expands it
 exec "${first[@]}" sh -c 'sh "$1" boot && echo up && exec env --ignore-signal=CHLD cat >/dev/null' sh \
   /usr/local/lib/rehearsal/volumes.sh

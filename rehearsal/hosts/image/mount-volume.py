@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Mounts a volume: mount(8) runs this as mount.ext4 or mount.xfs, for the kernel lets no host's root mount a disk.
+"""Mounts a volume. mount(8) runs this as mount.ext4 or mount.xfs, as the kernel lets no host's root mount a disk.
 
-It asks the machine that the host runs on, see rehearsal/hosts/devices.py.
+It sends a request to the machine that the host runs on (rehearsal/hosts/devices.py).
 """
 
 import json
@@ -16,10 +16,10 @@ options = rest[rest.index("-o") + 1] if "-o" in rest else ""
 if "-f" in rest:
     sys.exit(0)
 if "remount" in options.split(","):
-    # Of the mount, which is the host's; the file system below it is not.
+    # Change the mount, which is the host's, not the file system.
     flags = ["remount", "bind", *(option for option in options.split(",") if option in FLAGS)]
     os.execvp("mount", ["mount", "--internal-only", "-o", ",".join(flags), target])
-asked = {
+request = {
     "name": os.path.realpath(node).rpartition("/")[2],
     "target": os.path.realpath(target),
     "kind": sys.argv[0].rpartition(".")[2],
@@ -30,7 +30,7 @@ with socket.socket(socket.AF_UNIX) as connection:
         connection.connect("\0rehearsal-volumes")
     except OSError:
         sys.exit(f"mount: {node} can't be mounted: this host has no volumes")
-    connection.sendall(json.dumps(asked).encode() + b"\n")
+    connection.sendall(json.dumps(request).encode() + b"\n")
     answer = connection.makefile().read()
 if answer:
     print(f"mount: {target}: {answer}", file=sys.stderr)

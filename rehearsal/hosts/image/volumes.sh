@@ -1,12 +1,12 @@
 #!/bin/sh
-# What the kernel, udev and systemd's device units do for a disk on an EC2 instance, and nobody does in a container.
+# Does for a disk what the kernel, udev and systemd's device units do on an EC2 instance.
 #
-#   volumes.sh plug SERIAL       a disk is there now; standard input: its record, its name
-#   volumes.sh unplug SERIAL     it is gone
-#   volumes.sh boot              all that are recorded; then what /etc/fstab says is mounted
+#   volumes.sh plug SERIAL       add a disk; standard input: its record, which is its name
+#   volumes.sh unplug SERIAL     remove it
+#   volumes.sh boot              add all recorded disks, then mount what /etc/fstab lists
 #
-# Records last as long as the host's files, so disks are there again after a reboot. The disks themselves are nodes in
-# /dev/volumes, which the machine that the host runs on makes.
+# Records are files of the host, so its disks are there again after a reboot. The disks are nodes in /dev/volumes, which
+# the machine that the host runs on creates.
 set -eu
 
 records=/var/lib/rehearsal/volumes
