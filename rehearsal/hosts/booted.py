@@ -31,9 +31,8 @@ from rehearsal.hosts.devices import Devices
 from rehearsal.hosts.disk import Disk
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.netns import End, NetworkNamespace, connect_by_veth
-from rehearsal.hosts.requirements import missing
+from rehearsal.hosts.requirements import Missing, missing
 from rehearsal.hosts.rootfs import Rootfs
-from rehearsal.hosts.service import Service
 from rehearsal.hosts.tools import BARE_ENVIRONMENT
 from rehearsal.hosts.userns import UserNamespace
 
@@ -177,18 +176,13 @@ class BootedHost(ContainerHost):
         super().__init__(name, region=region, folder=folder)
         self._rootfs = Rootfs(suite)
 
-    def _require(self) -> None:
-        if gaps := missing(self._rootfs.suite):
-            raise HostError(
-                f"A {self._rootfs.suite} host can't boot",
-                why="; ".join(f"{gap.what} is missing ({gap.why})" for gap in gaps),
-                remedy="\n".join(dict.fromkeys(gap.remedy for gap in gaps)),
-            )
+    def _missing(self) -> list[Missing]:
+        return missing(self._rootfs.suite)
 
     def _start(self, user_namespace: UserNamespace, devices: Devices) -> None:
         self._disk.take(self._rootfs.suite, self._rootfs.tree)
         authority = certificates.for_region(self._region, self._disk.file("authority.pem"))
-        self._serve(user_namespace.network, authority)
+        self._serve_sites(user_namespace.network, authority)
         container = SystemdContainer(self._name, self._rootfs, user_namespace, devices)
         self._begin_with(container)
         container.start(self._seed(authority), self._disk)
@@ -206,19 +200,18 @@ class BootedHost(ContainerHost):
             volumes=volumes,
         )
 
-    def _serve(self, network: NetworkNamespace, authority: Authority) -> None:
+    def _serve_sites(self, network: NetworkNamespace, authority: Authority) -> None:
         packages = cache.directory() / "debian-packages"
         listener = network.listen(registry_proxy.ADDRESS, registry_proxy.PORT)
-        self._cleanup.append(Service(listener, registry_proxy.handler(packages, self._rootfs.archives)).close)
+        self._serve(listener, registry_proxy.handler(packages, self._rootfs.archives))
         outside = NetworkNamespace()
         self._cleanup.append(outside.close)
         _connect(network, outside)
         neuron = standins.NeuronRepository(self._rootfs.suite, self._rootfs.neuron_repository)
         listener = outside.listen(standins.ADDRESS, standins.PORT)
-        handler = standins.handler(_release(), neuron, self._aws)
-        self._cleanup.append(Service(listener, handler, authority.server).close)
+        self._serve(listener, standins.handler(_release(), neuron, self._aws), authority.server)
         listener = outside.listen(aws_sites.METADATA, aws_sites.METADATA_PORT)
-        self._cleanup.append(Service(listener, aws_sites.handler(self._aws)).close)
+        self._serve(listener, aws_sites.handler(self._aws))
 
 
 def factory(suite: str) -> Callable[..., BootedHost]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import posixpath
 import shlex
+import socket
+import ssl
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 from rehearsal.hosts import seed
@@ -19,6 +22,8 @@ from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.forward import Forward
 from rehearsal.hosts.host import Script, ScriptResult
 from rehearsal.hosts.netns import NetworkNamespace
+from rehearsal.hosts.requirements import Missing
+from rehearsal.hosts.service import Service
 from rehearsal.hosts.userns import UserNamespace
 from rehearsal.hosts.volumes import Slots, Volume
 
@@ -46,8 +51,8 @@ class ContainerHost(ABC):
         return self._name
 
     @abstractmethod
-    def _require(self) -> None:
-        """Raises HostError when this machine cannot run such a host."""
+    def _missing(self) -> list[Missing]:
+        """What this machine lacks to run such a host."""
 
     @abstractmethod
     def _start(self, user_namespace: UserNamespace, devices: Devices) -> None:
@@ -60,7 +65,12 @@ class ContainerHost(ABC):
         with self._lock:
             if self._container is not None:
                 return
-            self._require()
+            if gaps := self._missing():
+                raise HostError(
+                    f"Host {self._name} can't be started",
+                    why="; ".join(f"{gap.what} is missing ({gap.why})" for gap in gaps),
+                    remedy="\n".join(dict.fromkeys(gap.remedy for gap in gaps)),
+                )
             try:
                 user_namespace = UserNamespace()
                 self._network = user_namespace.network
@@ -130,6 +140,12 @@ class ContainerHost(ABC):
         self._cleanup.append(self._slots.remove_all)
         self._cleanup.append(container.stop)
         self._container = container
+
+    def _serve(
+        self, listener: socket.socket, handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Serve on a socket in the host's network until the host is destroyed."""
+        self._cleanup.append(Service(listener, handler, tls).close)
 
     def _update_volume(self, verb: str, volume: Volume, record: str = "") -> None:
         command = f"sh {seed.VOLUMES_SCRIPT} {verb} {volume.serial}"

@@ -85,27 +85,23 @@ class Fleet:
 
     def running(self, instance_id: str) -> Host | None:
         """The instance's host, from its boot until it is destroyed."""
-        with self._lock:
-            entry = self._entries.get(instance_id)
-            return entry.host if entry is not None and entry.up else None
+        entry = self._find(instance_id)
+        return entry.host if entry is not None and entry.up else None
 
     def has_been_up(self, instance_id: str) -> bool:
         """Whether the instance's host has ever been up."""
-        with self._lock:
-            entry = self._entries.get(instance_id)
-            return entry is not None and entry.has_been_up
+        entry = self._find(instance_id)
+        return entry is not None and entry.has_been_up
 
     def ready(self, instance_id: str) -> Host | None:
         """As `running`, but None while the host reboots."""
-        with self._lock:
-            entry = self._entries.get(instance_id)
-            return entry.host if entry is not None and entry.up and not entry.rebooting else None
+        entry = self._find(instance_id)
+        return entry.host if entry is not None and entry.up and not entry.rebooting else None
 
     def boots(self, instance_id: str) -> int:
         """The number of boots of the instance's host, including one in progress. 0: it has no host."""
-        with self._lock:
-            entry = self._entries.get(instance_id)
-            return entry.boots if entry is not None else 0
+        entry = self._find(instance_id)
+        return entry.boots if entry is not None else 0
 
     def reboot(self, instance_id: str) -> None:
         """Reboot a running host and wait until it is up again. Raises HostError."""
@@ -161,13 +157,14 @@ class Fleet:
 
     def attach(self, instance_id: str, volume: Volume) -> None:
         """Attach the volume to the instance's host, if it has one. Raises HostError."""
-        if host := self._host(instance_id):
-            host.attach_volume(volume)
+        entry = self._find(instance_id)
+        if entry is not None and entry.host is not None:
+            entry.host.attach_volume(volume)
 
     def detach(self, instance_id: str, volume: Volume) -> bool:
         """Detach the volume from the instance's host. False while it is mounted there. Raises HostError."""
-        host = self._host(instance_id)
-        return host is None or host.detach_volume(volume)
+        entry = self._find(instance_id)
+        return entry is None or entry.host is None or entry.host.detach_volume(volume)
 
     def wait(self, instance_id: str, timeout: float) -> str:
         """Wait for the end of the boot, at most `timeout` seconds, and return the state of the host."""
@@ -201,10 +198,9 @@ class Fleet:
             entry.settled.wait()
             entry.host.destroy()
 
-    def _host(self, instance_id: str) -> Host | None:
+    def _find(self, instance_id: str) -> _Entry | None:
         with self._lock:
-            entry = self._entries.get(instance_id)
-            return entry.host if entry is not None else None
+            return self._entries.get(instance_id)
 
     def _boot(self, entry: _Entry) -> None:
         assert entry.host is not None

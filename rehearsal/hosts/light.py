@@ -19,15 +19,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rehearsal.hosts import aws_sites, certificates, processes, requirements, seed, standins
+from rehearsal.hosts import aws_sites, certificates, processes, seed, standins
 from rehearsal.hosts.container import Container
 from rehearsal.hosts.container_host import ContainerHost
 from rehearsal.hosts.devices import Devices
 from rehearsal.hosts.disk import Disk
 from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.netns import NetworkNamespace
+from rehearsal.hosts.requirements import Missing, missing_for_light
 from rehearsal.hosts.rootfs import Rootfs
-from rehearsal.hosts.service import Service
 from rehearsal.hosts.tools import BARE_ENVIRONMENT
 from rehearsal.hosts.userns import UserNamespace
 
@@ -130,13 +130,8 @@ class LightHost(ContainerHost):
         super().__init__(name, region=region, folder=folder)
         self._tree = default_tree() if tree is None else tree
 
-    def _require(self) -> None:
-        if gaps := requirements.missing_for_light():
-            raise HostError(
-                "A light host can't be started",
-                why="; ".join(f"{gap.what} is missing ({gap.why})" for gap in gaps),
-                remedy="\n".join(dict.fromkeys(gap.remedy for gap in gaps)),
-            )
+    def _missing(self) -> list[Missing]:
+        return missing_for_light()
 
     def _start(self, user_namespace: UserNamespace, devices: Devices) -> None:
         self._disk.take(SUITE, self._tree)
@@ -160,7 +155,7 @@ class LightHost(ContainerHost):
         for number, (address, port, context) in enumerate(sites):
             network.add_loopback(address, number)
             listener = network.listen(address, port)
-            self._cleanup.append(Service(listener, aws_sites.handler(self._aws), context).close)
+            self._serve(listener, aws_sites.handler(self._aws), context)
 
 
 def _masks(folder: str) -> tuple[str, ...]:
