@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.ready_file is not None:
             options.ready_file.unlink(missing_ok=True)
         if options.with_parent:
-            # When the parent was killed, its commands still run, against an AWS that is gone.
+            # The commands of a parent that was killed still run, and have no AWS any more.
             orphans.remove_sandboxes()
     return 0
 
@@ -132,7 +132,7 @@ def _count(text: str) -> int:
 
 def _host_suite(text: str) -> str:
     if text not in SUITES and ":" not in text:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(SUITES)} and no MODULE:FACTORY")
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(SUITES)}, MODULE:FACTORY")
     return text
 
 
@@ -150,7 +150,7 @@ def _suite(requested: str | None, state: Path | None) -> str:
 
 
 def _tree(suite: str) -> Path | None:
-    """The root file system below the files of hosts, None when there is none yet."""
+    """The root file system below the files of hosts, None when it is not built."""
     from rehearsal.hosts import light
     from rehearsal.hosts.rootfs import SUITES, Rootfs
 

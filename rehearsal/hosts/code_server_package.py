@@ -1,7 +1,7 @@
 """The code-server .deb that hosts download in place of GitHub's, which is not reachable everywhere.
 
-It is built from code-server's npm package and has the release's version, file layout, unit and Node major, so that the
-install step cannot tell it from the release.
+It is built from code-server's npm package and has the release's version, file layout, unit and Node major, so the
+install step treats it like the release.
 """
 
 import base64

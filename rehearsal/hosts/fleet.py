@@ -26,7 +26,7 @@ class _Entry:
     host: Host | None
     state: str
     settled: threading.Event = field(default_factory=threading.Event)
-    gone: bool = False
+    destroyed: bool = False
     up: bool = False
     has_been_up: bool = False
     rebooting: bool = False
@@ -193,7 +193,7 @@ class Fleet:
         with self._lock:
             entry = self._entries.pop(instance_id, None)
         if entry is not None and entry.host is not None:
-            entry.gone = True
+            entry.destroyed = True
             # A boot in progress has not yet recorded all it creates, so wait for its end.
             entry.settled.wait()
             entry.host.destroy()
@@ -206,7 +206,7 @@ class Fleet:
         assert entry.host is not None
         state = "failed: the boot was interrupted; see the rehearsal's log"
         try:
-            if not entry.gone:
+            if not entry.destroyed:
                 entry.host.boot()
                 entry.system = _system(entry.host)
                 self._folders.write(entry.host.name, HostRecord(entry.system))

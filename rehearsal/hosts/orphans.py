@@ -1,8 +1,8 @@
 """Removes the sandboxes of rehearsals that were killed: their folders, and the commands that still run in them.
 
 The name of a sandbox's folder contains the pid and the start time of its owner, and the commands in it have the
-folder's path in their environment. So orphans are told from sandboxes in use without a record that could be missing or
-stale. `hosts.cgroups` does the same for hosts.
+folder's path in their environment. So orphans can be found without a record that could be missing or stale.
+`hosts.cgroups` does the same for hosts.
 """
 
 from __future__ import annotations

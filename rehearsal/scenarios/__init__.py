@@ -1,6 +1,6 @@
 """The scenarios that can be rehearsed, one per module, written in the verbs of `rehearsal.scenarios.demo`.
 
-Each shows what a user sees when something goes wrong, and how to go on. To add a scenario, write a module with a
+Each shows what a user sees when something fails, and how to continue. To add a scenario, write a module with a
 function `play` and a docstring whose first line is its entry in `--help`, and add its name here.
 """
 

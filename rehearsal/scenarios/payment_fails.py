@@ -1,4 +1,4 @@
-"""A payment fails after the purchase: what you see, that nothing is charged, and how to go on."""
+"""A payment fails after the purchase: what you see, that nothing is charged, and how to continue."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def play(demo: Demo) -> None:
     deploy = ("deploy", "--use-capacity-block", "-r", demo.region, "--skip-setup")
     demo.invoke(*deploy, "--subnet-id", other_subnet, status=2)
 
-    demo.heading("Save the block with such a subnet")
+    demo.heading("Save the block with that subnet")
     block = main_job.saved_block(demo)
     demo.invoke("cb.save-params", "--reservation-id", block, "--subnet-id", other_subnet, "-r", demo.region, status=2)
 

@@ -1,4 +1,4 @@
-"""Each scenario of `invoke rehearse --scenario`, from start to end: what a user sees of a failure and how to go on.
+"""Each scenario of `invoke rehearse --scenario`, from start to end: what a user sees of a failure and how to continue.
 
 A scenario fails by itself when a command does not end as expected. These tests check what was printed. `happy` is in
 test_rehearse.

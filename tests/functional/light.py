@@ -125,10 +125,10 @@ class Laptop:
     ) -> tuple[Outcome, ...]:
         self.folder.mkdir(exist_ok=True)
         made = rendered(self.folder, tasks, variables, **given)
-        members = [member(self.folder, made, one) for one in on or self.fleet.instance_ids[:1]]
-        for each in members:
-            if not self.new_itself and each.store.find() is None:
-                each.store.save(State())
+        members = [member(self.folder, made, instance_id) for instance_id in on or self.fleet.instance_ids[:1]]
+        for fleet_member in members:
+            if not self.new_itself and fleet_member.store.find() is None:
+                fleet_member.store.save(State())
         return self.runner().run(members, selection)
 
 

@@ -56,7 +56,7 @@ os.stat(os.environ["OUTSIDE"])'""",
     "makes the kernel's settings writable again and changes this machine's": """
         mount -o remount,bind,rw /proc/sys; umount /proc/sys
         for setting in $SETTINGS; do if true >>/proc/sys/$setting; then exit 0; fi; done; exit 1""",
-    "mounts the kernel's settings anew and changes this machine's": """
+    "mounts the kernel's settings again and changes this machine's": """
         mount -t proc none /mnt && for setting in $SETTINGS; do if true >>/mnt/sys/$setting; then exit 0; fi; done
         exit 1""",
     "asks this machine's kernel for a reset by its trigger": """
