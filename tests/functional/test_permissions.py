@@ -1,6 +1,6 @@
-"""Commands run by a user who has nothing but their policy, and it allows no more than can be said why.
+"""Each command runs with its own policy only, and uses everything that the policy allows.
 
-Those that run Terraform are in tests/e2e/test_permissions.py.
+Commands that run Terraform are in tests/e2e/test_permissions.py.
 """
 
 import json
@@ -20,35 +20,35 @@ from torchneuron.core import tags as project_tags
 from torchneuron.setup.document import NAME_PREFIX
 
 ACCOUNT, REGION = "123456789012", "sa-east-1"
-# Checked by AWS inside another operation, which is all that a rehearsal sees of them: tags given to what is made.
-INSIDE_ANOTHER = {"ec2:CreateTags", "ssm:AddTagsToResource", "s3:PutBucketOwnershipControls"}
-# Terraform's way to read a parameter; putting back what a save that failed half way has overwritten; a document that
-# is not active at once; the endpoints of a VPC whose subnets have no other way out.
-SELDOM = {"ssm:GetParameter", "ssm:DeleteParameter", "ssm:DescribeDocument", "ec2:DescribeVpcEndpoints"}
+# AWS checks these as part of another operation, such as tags of a new resource; a rehearsal sees only that operation.
+IMPLICIT = {"ec2:CreateTags", "ssm:AddTagsToResource", "s3:PutBucketOwnershipControls"}
+# Called in rare cases only: Terraform reading a parameter, undoing a save that failed part-way, a document that is not
+# active at once, the endpoints of a VPC without a default route.
+RARE = {"ssm:GetParameter", "ssm:DeleteParameter", "ssm:DescribeDocument", "ec2:DescribeVpcEndpoints"}
 
 
 @pytest.fixture
 def under(client, control, invoke, monkeypatch):
-    """Makes calls as a user with the policy of a command; the actions behind all that they ask for."""
+    """Makes calls as a user with the policy of a command, and returns the IAM actions that they used."""
 
-    def go(command, *calls):
+    def run(command, *calls):
         keys = user_with(client("iam"), command.replace(".", "-"), invoke("doctor", "--policy", command).out)
         with monkeypatch.context() as patch:
             for name, value in keys.items():
                 patch.setenv(name, value)
             return {action for call in calls for action in asked(lambda: control("calls"), call)}
 
-    return go
+    return run
 
 
 @pytest.fixture
 def exactly(under):
-    """Whether a command goes well under its policy, and asks for all that it allows but for what is named above."""
+    """Checks that a command works with its policy and uses all that it allows, except for the actions above."""
 
-    def check(command, *calls, more=frozenset()):
-        seen = under(command, *calls) | more
-        assert seen - allowed(command) == set()
-        assert allowed(command) - seen - INSIDE_ANOTHER - SELDOM == set()
+    def check(command, *calls, others=frozenset()):
+        used = under(command, *calls) | others
+        assert used - allowed(command) == set()
+        assert allowed(command) - used - IMPLICIT - RARE == set()
 
     return check
 
@@ -71,7 +71,7 @@ def test_extending(exactly, invoke, bought):
     exactly("cb.extend", lambda: invoke("cb.extend", *words, "--dry-run"), lambda: invoke("cb.extend", *words))
 
 
-def test_looking(exactly, invoke, bought):
+def test_listing(exactly, invoke, bought):
     exactly("cb.list", lambda: invoke("cb.list", "-r", REGION))
     exactly("cb.describe", lambda: invoke("cb.describe", "--reservation-id", bought, "-r", REGION))
 
@@ -100,19 +100,19 @@ def test_saving_and_loading(exactly, invoke, bought, ssm):
     exactly("cb.load-params", lambda: invoke("cb.load-params", "-r", REGION))
 
 
-def test_making_the_state_bucket(exactly, invoke):
+def test_creating_the_state_bucket(exactly, invoke):
     exactly("bootstrap", lambda: invoke("bootstrap", "-r", REGION))
 
 
-def test_the_doctor(exactly, invoke):
+def test_doctor(exactly, invoke):
     exactly("doctor", lambda: invoke("doctor", "-r", REGION, status=1))
 
 
 @pytest.fixture
 def instance(ec2, ssm, client, machines, config):
-    """An instance whose role lets it register, and where every script goes well but those that `go-wrong`."""
+    """An instance whose role lets it register, and where every script succeeds except for those with `go-wrong`."""
 
-    def agreeable(machine):
+    def succeeding(machine):
         def run(script):
             if "openssl req" in script.text:
                 return ScriptResult(0, certificate(), "", "exited")
@@ -122,7 +122,7 @@ def instance(ec2, ssm, client, machines, config):
 
         machine.run = run
 
-    machines.prepare = agreeable
+    machines.prepare = succeeding
     made = ec2.run_instances(
         ImageId=ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"],
         InstanceType="inf2.xlarge",
@@ -139,7 +139,7 @@ def instance(ec2, ssm, client, machines, config):
 
 @pytest.fixture
 def unreached(ec2, ssm, client):
-    """One in a subnet that nothing leads out of, with policies of the user's own that do not let it register."""
+    """An instance in a subnet without a default route, whose customer managed policies do not let it register."""
     iam = client("iam")
     document = json.dumps(
         {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
@@ -160,7 +160,7 @@ def unreached(ec2, ssm, client):
 
 
 def test_setting_up(under, invoke, instance, client, config):
-    """Where the instance and the secret are named: else it looks them up first, as `info` does."""
+    """With the instance and the secret named; otherwise setup looks them up first, like `info`."""
     secret = client("secretsmanager").create_secret(
         Name=f"{config.project_name}-some", SecretString="quite-a-long-password"
     )["ARN"]
@@ -170,37 +170,37 @@ def test_setting_up(under, invoke, instance, client, config):
 
 def test_running_tasks(exactly, invoke, instance, unreached, tmp_path, ssm, client, config):
     file = tmp_path / "tasks.json"
-    one = {"id": "01-one", "name": "One", "description": "", "commands": ["true"]}
-    other = {**one, "id": "02-two", "commands": ["go-wrong"]}
-    file.write_text(json.dumps({"tasks": [one, other]}))
+    task = {"id": "01-one", "name": "One", "description": "", "commands": ["true"]}
+    failing = {**task, "id": "02-two", "commands": ["go-wrong"]}
+    file.write_text(json.dumps({"tasks": [task, failing]}))
     words = ["run-tasks", "--file", str(file), "-r", REGION]
     secret = client("secretsmanager").create_secret(Name="some-secret", SecretString="some text")["ARN"]
 
     def with_secrets():
         two = {"STORED": {"secret": True}, "KEPT": {"secret": True, "value": "ssm:/team/token"}}
-        use = {**one, "commands": ['[ "$STORED" = "$KEPT" ]']}
+        use = {**task, "commands": ['[ "$STORED" = "$KEPT" ]']}
         file.write_text(json.dumps({"variables": two, "tasks": [use]}))
         invoke(*words, "-i", instance, "--var", f"STORED=secretsmanager:{secret}")
 
-    def from_another_laptop():
+    def from_another_machine():
         shutil.rmtree(config.state_dir)
         invoke(*words, "-i", instance, "--clean-state", status=1)
 
-    def with_a_document_that_was_left():
+    def with_an_orphaned_document():
         name = f"{NAME_PREFIX}{config.project_name}-left"
         content = {"schemaVersion": "2.2", "mainSteps": [{"action": "aws:runShellScript", "name": "s", "inputs": {}}]}
         tags = project_tags.to_aws(project_tags.for_project(config.project_name))
         ssm.create_document(Name=name, Content=json.dumps(content), DocumentType="Command", Tags=tags)
         (left,) = (documents for key, documents in ssm_backends[ACCOUNT][REGION]._documents.items() if key == name)
         left.get_default_version().created_date -= timedelta(days=8)
-        file.write_text(json.dumps({"tasks": [one]}))
+        file.write_text(json.dumps({"tasks": [task]}))
         invoke(*words, "-i", instance, "--clean-state")
         assert name not in ssm_backends[ACCOUNT][REGION]._documents
 
     def one_by_one():
         invoke(*words, "-i", instance, "--clean-state", "--mode", "step")
 
-    def with_one_under_way():
+    def with_a_running_command():
         ssm.send_command(
             InstanceIds=[instance],
             DocumentName="AWS-RunShellScript",
@@ -214,19 +214,19 @@ def test_running_tasks(exactly, invoke, instance, unreached, tmp_path, ssm, clie
         "run-tasks",
         lambda: invoke(*words, "-i", instance, status=1),
         lambda: invoke(*words, "-i", unreached, status=2),
-        from_another_laptop,
+        from_another_machine,
         lambda: invoke(*words, "-i", instance, "--clean-state", status=1),
         with_secrets,
-        with_a_document_that_was_left,
+        with_an_orphaned_document,
         one_by_one,
-        with_one_under_way,
-        more=allowed("info") & allowed("run-tasks"),
+        with_a_running_command,
+        others=allowed("info") & allowed("run-tasks"),
     )
 
 
 @pytest.fixture
 def ann(client, invoke, rehearsal_endpoint):
-    """Clients of a user who may run every command of this project: `ann("ec2")`."""
+    """Clients of a user with the policy of all commands: `ann("ec2")`."""
     return clients_of(
         rehearsal_endpoint, user_with(client("iam"), "ann", invoke("doctor", "--policy", "all").out), REGION
     )
@@ -234,13 +234,13 @@ def ann(client, invoke, rehearsal_endpoint):
 
 @pytest.fixture
 def foreign(launch):
-    """Somebody else's machine, under Systems Manager."""
+    """An instance of another project, managed by Systems Manager."""
     (made,) = launch(tags={"Project": "other"})
     return made
 
 
 @pytest.mark.attack("ends, stops, changes or tags somebody else's machine with the policy of this project's commands")
-def test_machines_of_others_are_left_alone(ann, ec2, foreign):
+def test_instances_of_others_cannot_be_changed(ann, ec2, foreign):
     volume = ec2.create_volume(AvailabilityZone="sa-east-1a", Size=1)["VolumeId"]
     mine = ann("ec2")
     for attack in (
@@ -260,7 +260,7 @@ def test_machines_of_others_are_left_alone(ann, ec2, foreign):
 
 
 @pytest.mark.attack("runs commands, or opens a session, on somebody else's machine with this project's policy")
-def test_nothing_runs_on_machines_of_others(ann, ssm, foreign):
+def test_commands_cannot_run_on_instances_of_others(ann, ssm, foreign):
     mine = ann("ssm")
     name = f"{NAME_PREFIX}torchneuron-code-server-mine"
     step = {"action": "aws:runShellScript", "name": "step", "inputs": {"runCommand": ["true"]}}
@@ -279,7 +279,7 @@ def test_nothing_runs_on_machines_of_others(ann, ssm, foreign):
 
 
 @pytest.mark.attack("opens a root shell on the project's machine with a policy that is for forwarding ports")
-def test_ports_are_forwarded_and_no_shell_is_opened(ann, instance):
+def test_sessions_forward_ports_only(ann, instance):
     with denied("AccessDeniedException", "document/SSM-SessionManagerRunShell"):
         ann("ssm").start_session(Target=instance)
     with denied("AccessDeniedException", "document/AWS-StartSSHSession"):
@@ -287,7 +287,7 @@ def test_ports_are_forwarded_and_no_shell_is_opened(ann, instance):
 
 
 @pytest.mark.attack("reads or deletes another project's secret or documents, or makes one of another name")
-def test_secrets_and_documents_of_others_are_left_alone(ann, client, document):
+def test_secrets_and_documents_of_others_are_denied(ann, client, document):
     other = document(("step", ["out done"]), name=f"{NAME_PREFIX}other-project-1")
     arn = client("secretsmanager").create_secret(Name="database", SecretString="secret")["ARN"]
     for attack in (
@@ -305,7 +305,7 @@ def test_secrets_and_documents_of_others_are_left_alone(ann, client, document):
 
 
 @pytest.mark.attack("gives a machine, or a profile, a role with more permissions than the user has")
-def test_no_other_role_is_passed(ann, ec2, client, ssm):
+def test_no_other_role_can_be_passed(ann, ec2, client, ssm):
     iam, tags = client("iam"), project_tags.to_aws(project_tags.for_project("torchneuron-code-server"))
     make_profile(iam, "admin")
     specifications = [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")]
@@ -334,7 +334,7 @@ def test_no_other_role_is_passed(ann, ec2, client, ssm):
 
 
 @pytest.mark.attack("deletes or reads another bucket, or has the state written to a bucket of another account")
-def test_buckets_of_others_are_left_alone(ann, client):
+def test_buckets_of_others_are_denied(ann, client):
     s3, mine = client("s3"), ann("s3")
     s3.create_bucket(Bucket="other", CreateBucketConfiguration={"LocationConstraint": REGION})
     taken = "torchneuron-code-server-999999999999-sa-east-1"
