@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks import help_pages, programs, report, setup_runs, synth
+from benchmarks import deploys, help_pages, programs, report, setup_runs, synth
 from benchmarks.pairs import Measured, Pair, measure
 from torchneuron.core import display
 from torchneuron.core.errors import TorchNeuronError
@@ -21,7 +21,12 @@ from torchneuron.core.errors import TorchNeuronError
 Claim = Callable[[Path, Mapping[str, str], ExitStack], Sequence[Pair]]
 """Gets an empty folder to work in, the environment for its programs, and where to put what has to be ended."""
 
-CLAIMS: Mapping[str, Claim] = {"synth": synth.pairs, "help": help_pages.pairs, "setup": setup_runs.pairs}
+CLAIMS: Mapping[str, Claim] = {
+    "synth": synth.pairs,
+    "help": help_pages.pairs,
+    "setup": setup_runs.pairs,
+    "deploy": deploys.pairs,
+}
 _ROUNDS = 5
 _INTERRUPTED = 130
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from torchneuron.core.errors import TorchNeuronError
 
-Work = Callable[[], None]
-"""Does the work once; raises BenchmarkError if that fails. A program most often: see `programs`."""
+Work = Callable[[], float | None]
+"""Does the work once, and returns its seconds if those are not its duration. Raises BenchmarkError if it fails."""
 
 
 class BenchmarkError(TorchNeuronError):
@@ -109,5 +109,5 @@ def measure(
 
 def _timed(work: Work, clock: Callable[[], float]) -> float:
     begin = clock()
-    work()
-    return clock() - begin
+    seconds = work()
+    return clock() - begin if seconds is None else seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -49,5 +50,17 @@ def program(arguments: Sequence[str], variables: Mapping[str, str]) -> Work:
                 f"{shlex.join(arguments)} ended with status {done.returncode}.",
                 why="\n".join(said[-_LINES_OF_A_FAILURE:]) or "It said nothing on standard error.",
             )
+
+    return run
+
+
+def cpu_seconds(work: Work) -> Work:
+    """Work whose seconds are the CPU time of the programs that it runs, and of all that they start."""
+
+    def run() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        work()
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
 
     return run

@@ -8,59 +8,26 @@ send-command and `wait command-executed` for each task.
 from __future__ import annotations
 
 import json
-import shlex
-import subprocess
-import sys
-import sysconfig
 import time
-import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from benchmarks.pairs import BenchmarkError, Pair, Work
+from benchmarks import rehearsed
+from benchmarks.pairs import Pair, Work
 from benchmarks.programs import program
-from torchneuron.core.config import CONFIG_VARIABLE, PROJECT_ROOT
+from benchmarks.rehearsed import REGION, Rehearsal, script
 
-REGION = "sa-east-1"
 TASKS = 17
 STEP_SECONDS = 0.5
 FLEET = 64
 OVERHEAD_SECONDS = 5.0
 FLEET_AT_MOST = 1.3
-_START_SECONDS = 60
 _LATENCY = "The rehearsal takes 0.1 s a call, 1.5 s to deliver a command, 1 s until a status shows."
 _AMI = "/aws/service/neuron/dlami/multi-framework/ubuntu-24.04/latest/image_id"
 _MANAGED = "InstanceInformationList[].InstanceId"
 _TRUST = '{"Version": "2012-10-17", "Statement": []}'
 _POLICY = "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """An AWS on this machine, and the environment for programs that ask it."""
-
-    endpoint: str
-    token: str
-    variables: Mapping[str, str]
-
-    def aws(self, *words: str) -> str:
-        """What the AWS CLI answers."""
-        command = [_script("aws"), *words, "--region", REGION, "--output", "text"]
-        done = subprocess.run(command, env=self.variables, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise BenchmarkError(f"{shlex.join(command)} failed.", why=done.stderr)
-        return done.stdout.strip()
-
-    def calls(self) -> dict[str, int]:
-        """How often each operation of SSM was asked for."""
-        headers = {"Authorization": f"Bearer {self.token}"}
-        request = urllib.request.Request(f"{self.endpoint}/_rehearsal/calls", headers=headers)
-        with urllib.request.urlopen(request) as answer:
-            counted: dict[str, Any] = json.load(answer)
-        return dict(counted.get("ssm", {}))
 
 
 def pairs(folder: Path, environment: Mapping[str, str], endings: ExitStack) -> list[Pair]:
@@ -101,31 +68,8 @@ def pairs(folder: Path, environment: Mapping[str, str], endings: ExitStack) -> l
 
 
 def _rehearse(folder: Path, environment: Mapping[str, str], endings: ExitStack) -> Rehearsal:
-    ready, settings = folder / "ready.json", folder / "config.json"
-    document = json.loads((PROJECT_ROOT / "config.json").read_text())
-    settings.write_text(json.dumps({**document, "stateDir": str(folder / "state")}))
     options = ["--host-suite", "tests.hosts.timed:create", "--latency", "aws"]
-    options += ["--ready-file", str(ready), "--with-parent"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rehearsal", *options],
-        cwd=PROJECT_ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    endings.callback(process.wait)
-    endings.callback(process.terminate)
-    end = time.monotonic() + _START_SECONDS
-    while not ready.exists():
-        if process.poll() is not None or time.monotonic() > end:
-            raise BenchmarkError("The rehearsal did not start.")
-        time.sleep(0.05)
-    access = json.loads(ready.read_text())
-    keys = {"AWS_ACCESS_KEY_ID": access["access_key_id"], "AWS_SECRET_ACCESS_KEY": access["secret_access_key"]}
-    where = {"AWS_ENDPOINT_URL": access["endpoint"], "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1"}
-    variables = {**environment, **keys, **where, CONFIG_VARIABLE: str(settings)}
-    return Rehearsal(access["endpoint"], access["token"], variables)
+    return rehearsed.start(folder, environment, endings, options)
 
 
 def _launch(rehearsal: Rehearsal, count: int) -> list[str]:
@@ -157,16 +101,16 @@ def _task_file(folder: Path) -> Path:
 
 def _ours(rehearsal: Rehearsal, file: Path, machines: Sequence[str]) -> Work:
     words = ["run-tasks", "--file", str(file), *machines, "-r", REGION, "--clean-state"]
-    return program([_script("invoke"), *words], rehearsal.variables)
+    return program([script("invoke"), *words], rehearsal.variables)
 
 
 def _counting(rehearsal: Rehearsal, work: Work, counted: list[str]) -> Work:
     """The work, with what it asked SSM for said after it."""
 
     def run() -> None:
-        before, begun = rehearsal.calls(), time.monotonic()
+        before, begun = rehearsal.calls("ssm"), time.monotonic()
         work()
-        seconds, after = time.monotonic() - begun, rehearsal.calls()
+        seconds, after = time.monotonic() - begun, rehearsal.calls("ssm")
         made = {name: count - before.get(name, 0) for name, count in after.items() if count > before.get(name, 0)}
         listed = ", ".join(f"{count} {name}" for name, count in sorted(made.items()))
         counted.append(f"{sum(made.values())} calls to SSM, {sum(made.values()) / seconds:.1f} a second: {listed}")
@@ -180,7 +124,3 @@ def _one_by_one(rehearsal: Rehearsal, file: Path, instance_id: str) -> None:
         words = ["--instance-ids", instance_id, "--document-name", "AWS-RunShellScript", "--parameters", parameters]
         command_id = rehearsal.aws("ssm", "send-command", *words, "--query", "Command.CommandId")
         rehearsal.aws("ssm", "wait", "command-executed", "--command-id", command_id, "--instance-id", instance_id)
-
-
-def _script(name: str) -> str:
-    return str(Path(sysconfig.get_path("scripts")) / name)
