@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from inspect import Parameter, Signature
+from typing import Any, TypeVar
 
 from invoke import Exit, Task, task
 
 from torchneuron.core.errors import TorchNeuronError
+
+_Options = TypeVar("_Options")
 
 # Invoke would make one of every option's first free letter: -r the reservation in one command and the region in the
 # next, -d a dry run here and there the end of the machine. A letter means one thing, or nothing.
@@ -31,6 +35,15 @@ class _Command(Task):  # type: ignore[misc] # Invoke's own types are not read
         letter = _LETTERS.get(name)
         options["names"] = [options["names"][0], *([letter] if letter else [])]
         return options
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Any]:
+        """Invoke takes the help texts out of the task here, and calls this once more before it shows them."""
+        texts: dict[str, str] = dict(self.help)  # type: ignore[has-type] # as above
+        try:
+            arguments: list[Any] = super().get_arguments(ignore_unknown_help)
+            return arguments
+        finally:
+            self.help = texts
 
 
 def exit_with(error: TorchNeuronError) -> Exit:
@@ -70,5 +83,29 @@ def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
                 raise Exit(message="Interrupted. The same command takes up where it stopped.", code=130) from None
 
         return task(klass=_Command, **options)(told)
+
+    return wrap
+
+
+def command_with(options: type[_Options]) -> Callable[[Callable[[_Options], None]], Any]:
+    """An Invoke task whose options are the fields of a dataclass, and their help the fields' metadata.
+
+    The function gets an instance. A field that is a tuple is an option that can be repeated.
+    """
+    known = dataclasses.fields(options)  # type: ignore[arg-type] # a TypeVar cannot be bound to dataclasses
+    repeated = [field.name for field in known if field.default == ()]
+
+    def wrap(body: Callable[[_Options], None]) -> Any:
+        @functools.wraps(body)
+        def run(_context: Any, **given: Any) -> None:
+            body(options(**{name: tuple(value or ()) if name in repeated else value for name, value in given.items()}))
+
+        parameters = [
+            Parameter(field.name, Parameter.KEYWORD_ONLY, default=None if field.name in repeated else field.default)
+            for field in known
+        ]
+        context = Parameter("context", Parameter.POSITIONAL_OR_KEYWORD)
+        run.__signature__ = Signature([context, *parameters])  # type: ignore[attr-defined] # what Invoke reads
+        return command(iterable=repeated, help={field.name: field.metadata["help"] for field in known})(run)
 
     return wrap

@@ -1,5 +1,6 @@
 """One command at a time in one region's folder, with a synthesis and a Terraform of a few lines."""
 
+import dataclasses
 import json
 
 import pytest
@@ -18,7 +19,7 @@ from torchneuron.core.errors import (
     TorchNeuronError,
 )
 from torchneuron.deploy import deploy, destroy, workspace
-from torchneuron.deploy.deploy import Permissions
+from torchneuron.deploy.options import DeployOptions
 from torchneuron.deploy.terraform_failures import LockedError
 
 MAIN = """\
@@ -50,7 +51,7 @@ esac
 """
 
 
-ON_DEMAND = {"useCapacityBlock": False}
+ON_DEMAND = DeployOptions(on_demand=True)
 SEEN = {
     "describe_instances": [{"Reservations": []}],
     "describe_instance_type_offerings": [{"InstanceTypeOfferings": [{"Location": "sa-east-1b"}]}],
@@ -197,7 +198,7 @@ def look(settings, region):
 
 def test_each_region_has_a_folder_of_its_own_beside_what_cdktf_writes(settings):
     for region in ("sa-east-1", "us-east-2"):
-        deploy.try_out(settings, FakeAws(region), ON_DEMAND, Permissions())
+        deploy.try_out(settings, FakeAws(region), ON_DEMAND)
     for region in ("sa-east-1", "us-east-2"):
         folder = stack(settings, f"{region}-dry-run")
         assert json.loads((folder / "cdk.tf.json").read_text())["context"]["region"] == region
@@ -214,7 +215,7 @@ def test_reading_never_synthesizes_and_connects_once(settings, tmp_path):
 
 def test_first_deploy_runs_terraform_four_times(settings):
     with pytest.raises(SetupError):  # the fake region has no such machine
-        deploy.deploy(settings, FakeAws(), ON_DEMAND, Permissions(yes=True))
+        deploy.deploy(settings, FakeAws(), dataclasses.replace(ON_DEMAND, yes=True))
     assert (stack(settings, "sa-east-1") / "ran").read_text().split() == ["init", "state", "plan", "apply"]
 
 
@@ -231,7 +232,7 @@ def test_what_fails_after_the_launch_names_the_machine_and_the_command_that_goes
     ran = stack(settings, "sa-east-1") / "ran"
     expiring = FakeAws(expired=lambda: ran.exists() and "apply" in ran.read_text().split())
     with pytest.raises(SetupError, match="credentials have expired") as failed:
-        deploy.deploy(settings, expiring, ON_DEMAND, Permissions(yes=True))
+        deploy.deploy(settings, expiring, dataclasses.replace(ON_DEMAND, yes=True))
     assert failed.value.exit_status == 1
     assert "invoke setup -i i-1 -r sa-east-1" in failed.value.do
 
@@ -239,7 +240,7 @@ def test_what_fails_after_the_launch_names_the_machine_and_the_command_that_goes
 @pytest.mark.attack("start a machine on demand without an answer")
 def test_on_demand_machine_is_not_launched_without_an_answer(settings, capsys):
     with pytest.raises(InputError, match="Nothing was started"):
-        deploy.deploy(settings, FakeAws(), ON_DEMAND, Permissions())
+        deploy.deploy(settings, FakeAws(), ON_DEMAND)
     assert "on demand in sa-east-1: price unknown." in capsys.readouterr().err
     assert "apply" not in (stack(settings, "sa-east-1") / "ran").read_text().split()
 
@@ -249,7 +250,7 @@ def test_launch_beside_a_free_block_is_refused_before_anything_is_planned(settin
     block = reservation("cr-1", "active", AvailableInstanceCount=1)
     monkeypatch.setitem(SEEN, "describe_capacity_reservations", [dated({"CapacityReservations": [block]})])
     with pytest.raises(InputError, match="You have a Capacity Block for trn2") as refused:
-        deploy.deploy(settings, FakeAws(), {}, Permissions(yes=True))
+        deploy.deploy(settings, FakeAws(), DeployOptions(yes=True))
     assert "--use-capacity-block" in refused.value.do
     assert "--on-demand" in refused.value.do
     assert (stack(settings, "sa-east-1") / "ran").read_text().split() == ["init", "state"]

@@ -11,6 +11,7 @@ from torchneuron.core import config
 from torchneuron.core.errors import InputError
 from torchneuron.deploy import lifecycle
 from torchneuron.deploy.machine_setup import Targets, resume_run_tasks, resume_setup
+from torchneuron.deploy.options import DeployOptions
 from torchneuron.setup import code_server, definition
 from torchneuron.setup.passwords import PasswordSource
 from torchneuron.setup.plan import TaskSelection
@@ -89,9 +90,7 @@ def test_deploy_asks_the_setup_before_terraform(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(code_server, "TASK_FILE", write_task_file(tmp_path, [task("01-a")], {**PATTERNS, "MORE": {}}))
     with pytest.raises(InputError, match="MORE: has no value"):
-        lifecycle.deploy_and_set_up(
-            {"region": "sa-east-1"}, skip_setup=False, allow_replace=False, release_data=False, yes=False
-        )
+        lifecycle.deploy(DeployOptions(region="sa-east-1"))
     assert not (tmp_path / "cdktf.out").exists()
 
 

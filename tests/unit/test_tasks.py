@@ -38,9 +38,9 @@ ROOT = Path(__file__).resolve().parents[2]
         (["deploy", "--volume-size", "3"], "volumeSize: 3 is less than the minimum"),
         (["deploy", "--allowed-ip", "1.2.3.4/8"], "not a CIDR block"),
         (["deploy"], "There is no state bucket yet"),
-        (["deploy", "--show-info", "--destroy"], "--destroy has no use for --show-info"),
-        (["deploy", "--show-info", "--closed"], "--show-info has no use for --closed"),
-        (["deploy", "--delete-data"], "without --destroy has no use for --delete-data"),
+        (["deploy", "--show-info", "--destroy"], "--destroy cannot be combined with --show-info"),
+        (["deploy", "--show-info", "--closed"], "--show-info cannot be combined with --closed"),
+        (["deploy", "--delete-data"], "--delete-data requires --destroy"),
         (["deploy", "--closed", "--allowed-ip", "203.0.113.7"], "--closed and --allowed-ip are both given"),
         (["deploy", "--on-demand", "--use-capacity-block"], "--on-demand and a Capacity Block are both given"),
         (["deploy", "--allowed-ip", "0.0.0.0/0"], "would open the machine to everyone"),
@@ -77,6 +77,11 @@ def test_what_cannot_be_is_refused(arguments, told, tmp_path, monkeypatch, capfd
     assert told in shown.err
     assert ended.value.code == 2
     assert shown.out == ""
+
+
+def test_help_explains_each_option(capsys):
+    program.run(["invoke", "destroy", "--help"], exit=False)
+    assert "Remove the data volumes as well" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", sorted(tasks.namespace.task_names))

@@ -23,6 +23,7 @@ from torchneuron.deploy import adoption, inventory, on_demand, preflight
 from torchneuron.deploy import memory as deploy_memory
 from torchneuron.deploy.inventory import Deployed
 from torchneuron.deploy.memory import Choices
+from torchneuron.deploy.options import DeployOptions
 from torchneuron.deploy.state import State
 from torchneuron.deploy.terraform import Terraform
 from torchneuron.deploy.terraform_failures import LockedError
@@ -30,16 +31,17 @@ from torchneuron.deploy.terraform_plan import ATTACHMENT, DATA_VOLUME, MACHINE, 
 from torchneuron.deploy.workspace import Workspace, connected, copied, read_state, refuse_without_state
 
 
-def deploy(config: Config, aws: Aws, given: Mapping[str, Any], permissions: Permissions) -> Deployed:
-    """Deploy what the settings, the deployment's memory and `given` say, and return what is deployed then.
+def deploy(config: Config, aws: Aws, options: DeployOptions) -> Deployed:
+    """Deploy what the settings, the deployment's memory and the options say, and return what is deployed then.
 
     Asks before it launches on demand. Raises InputError, AccessError and NotFoundError before anything is changed,
     Declined for a no, ReplacementRefusedError when the plan would lose a machine, TerraformError when Terraform fails,
     SetupError when what was deployed cannot be described.
     """
+    given = options.settings()
     _check(config, aws, given)
     with connected(config, aws.region) as workspace:
-        prepared = _prepare(workspace, config, aws, given, permissions)
+        prepared = _prepare(workspace, config, aws, given, options)
         outputs = _apply(workspace, prepared, home=config.home_folder)
         if prepared.plan.launches and prepared.place:
             block_choice.save_current(aws, config.project_name, prepared.place)
@@ -51,26 +53,15 @@ def deploy(config: Config, aws: Aws, given: Mapping[str, Any], permissions: Perm
         return inventory.from_outputs(aws, outputs)
 
 
-def try_out(config: Config, aws: Aws, given: Mapping[str, Any], permissions: Permissions) -> Plan:
+def try_out(config: Config, aws: Aws, options: DeployOptions) -> Plan:
     """Run a deploy up to its plan, on a copy of the state: nothing is changed, locked or asked.
 
     Returns what a deploy would change. Raises as `deploy` does before it changes anything.
     """
+    given = options.settings()
     _check(config, aws, given)
     with copied(config, aws.region) as workspace:
-        return _prepare(workspace, config, aws, given, dataclasses.replace(permissions, yes=True)).plan
-
-
-@dataclass(frozen=True)
-class Permissions:
-    """What a deploy may do: replace machines and volumes, release data volumes, launch on demand without asking.
-
-    Released data volumes stay in AWS and leave the deployment.
-    """
-
-    allow_replace: bool = False
-    release_data: bool = False
-    yes: bool = False
+        return _prepare(workspace, config, aws, given, dataclasses.replace(options, yes=True)).plan
 
 
 @dataclass(frozen=True)
@@ -90,7 +81,7 @@ def _check(config: Config, aws: Aws, given: Mapping[str, Any]) -> None:
 
 
 def _prepare(
-    workspace: Workspace, config: Config, aws: Aws, given: Mapping[str, Any], permissions: Permissions
+    workspace: Workspace, config: Config, aws: Aws, given: Mapping[str, Any], options: DeployOptions
 ) -> _Prepared:
     """Everything before the apply: what is deployed, what is wanted, the plan, and whether it may be applied."""
     terraform, state = workspace.terraform, workspace.state()
@@ -101,7 +92,7 @@ def _prepare(
     adoption.refuse_others(aws, untracked, assigned, project=config.project_name)
     ids = [machine.instance_id for machine in (*untracked.in_state, *assigned.values())]
     running = existing_instances(aws.ec2(), [*inventory.instance_ids(state.outputs), *ids])
-    allow_replace = permissions.allow_replace
+    allow_replace = options.allow_replace
     wanted = _settle(aws, config, memory, given, wanted, running=running, allow_replace=allow_replace)
     workspace.synthesize(wanted)
     if not allow_replace:
@@ -109,11 +100,11 @@ def _prepare(
     state = _import(workspace, aws, state, assigned)
     guard = functools.partial(refuse_losses, allow_replace=allow_replace, refresh_ami=bool(given.get("refreshAmi")))
     plan = _plan(terraform, aws, state, assigned)
-    guard([change for change in plan.changes if not (permissions.release_data and change.type == DATA_VOLUME)])
+    guard([change for change in plan.changes if not (options.release_data and change.type == DATA_VOLUME)])
     deployment = config.deployment(wanted)
     if plan.launches and not wanted.get("useCapacityBlock"):
-        on_demand.confirm(aws, deployment.instance_type, plan.launches, yes=permissions.yes)
-    if permissions.release_data:
+        on_demand.confirm(aws, deployment.instance_type, plan.launches, yes=options.yes)
+    if options.release_data:
         # What else would be lost has to be known before the volumes are forgotten.
         if deployment.data_volume_size:
             _refuse_to_release_what_is_in_use(running, plan.changes, aws.region)
