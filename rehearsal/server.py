@@ -35,7 +35,7 @@ from rehearsal.aws.ssm.command_engine import CommandEngine
 from rehearsal.aws.ssm.command_history import CommandHistory
 from rehearsal.client import Access
 from rehearsal.clock import Clock
-from rehearsal.conformance.violations import Misfits
+from rehearsal.conformance.violations import Violations
 from rehearsal.control import PREFIX, Control
 from rehearsal.faults.injection import is_served
 from rehearsal.faults.latency import Delays, Latency
@@ -178,7 +178,7 @@ class _Application:
         self.access = Access.generate(f"http://{host}:{port}")
         self._machine_factory = host_factory
         # Kept over a reset: a defect stays a defect.
-        self._misfits = Misfits()
+        self._misfits = Violations()
         make_moto_strict()
         moto_api_backend.reset()
         try:

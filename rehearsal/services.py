@@ -32,7 +32,7 @@ from rehearsal.aws.ssm.service import RehearsalSSM
 from rehearsal.calls import operation_of
 from rehearsal.conformance.checking import checked
 from rehearsal.conformance.freshness import stale_answer
-from rehearsal.faults.injection import meeting
+from rehearsal.faults.injection import with_faults
 from rehearsal.state_folder import StateError, may_change
 from rehearsal.world import World
 
@@ -68,7 +68,7 @@ def application(service: Any, world: World, save: Callable[[], None]) -> Any:
             app.view_functions[endpoint] = convert_to_flask_response(bound.dispatch)
     for endpoint, view in app.view_functions.items():
         checking = checked(world.misfits, service, _RESPONSE_CLASSES.get(service), authorized(world, service, view))
-        app.view_functions[endpoint] = meeting(world.faults, service, checking)
+        app.view_functions[endpoint] = with_faults(world.faults, service, checking)
     app.before_request(_read_body)
     app.before_request(lambda: authentication.refusal(world.keys, service))
     app.before_request(lambda: stale_answer(service))

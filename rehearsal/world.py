@@ -16,7 +16,7 @@ from rehearsal.aws.iam.access_keys import AccessKeys
 from rehearsal.aws.ssm.command_engine import CommandEngine
 from rehearsal.calls import Calls
 from rehearsal.clock import Clock
-from rehearsal.conformance.violations import Misfits
+from rehearsal.conformance.violations import Violations
 from rehearsal.faults.latency import Latency
 from rehearsal.faults.settings import Faults
 from rehearsal.hosts.fleet import Fleet
@@ -51,7 +51,7 @@ class World:
     faults: Faults = field(default_factory=Faults)
     volumes: Volumes = field(default_factory=Volumes)
     calls: Calls = field(default_factory=Calls)
-    misfits: Misfits = field(default_factory=Misfits)
+    misfits: Violations = field(default_factory=Violations)
     launching: threading.RLock = field(default_factory=threading.RLock)
     launches_by_token: dict[tuple[str, str], Any] = field(default_factory=dict)
 

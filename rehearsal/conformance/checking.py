@@ -1,4 +1,4 @@
-"""Where requests and answers are checked, whichever service they are of: before it has them, before they leave."""
+"""Validation of requests before the service gets them, and of responses before they are sent, for every service."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from werkzeug.wrappers import Response
 from rehearsal.calls import operation_of
 from rehearsal.conformance import requests
 from rehearsal.conformance.refusals import refused
-from rehearsal.conformance.violations import Answer, Misfits, misfits
+from rehearsal.conformance.violations import SentResponse, Violations, violations
 from rehearsal.errors import AwsError
 
 View = Callable[..., Response]
 
 
-def checked(found: Misfits, service: str, ours: type[Any] | None, view: View) -> View:
-    """A view that refuses what is no request, and whose misfitting answers are noted.
+def checked(recorded: Violations, service: str, response_class: type[Any] | None, view: View) -> View:
+    """A view that refuses invalid requests and records responses that violate the model.
 
-    `ours`: the rehearsal's class behind the service, None for moto's. A misfitting answer of an operation of its own is
-    not given: it is a defect, and better seen at once.
+    `response_class`: the rehearsal's class of the service, None for moto's. For its own operations a violation is a
+    defect, so an error is returned instead of the response.
     """
 
-    def answer(operation: str, arguments: Any, named: Any) -> Response:
+    def respond(operation: str, arguments: Any, named: Any) -> Response:
         try:
             requests.check(service, operation, request)
             return view(*arguments, **named)
@@ -38,31 +38,31 @@ def checked(found: Misfits, service: str, ours: type[Any] | None, view: View) ->
         except NotImplementedError as error:
             return _unsupported(service, operation, f"The rehearsal does not model this: {error}")
         except Exception as error:
-            # A 500 would have every client retry for minutes; a defect of the rehearsal is better seen at once.
+            # Clients would retry a 500 for minutes and hide a defect of the rehearsal.
             logging.getLogger(__name__).exception("%s %s failed", service, operation)
             return _unsupported(service, operation, f"The rehearsal failed: {error!r}; see its log.")
 
-    def view_checked(*arguments: Any, **named: Any) -> Response:
+    def checked_view(*arguments: Any, **named: Any) -> Response:
         operation = operation_of(service, request)
-        response = answer(operation, arguments, named)
+        response = respond(operation, arguments, named)
         headers = {name.lower(): value for name, value in response.headers.items()}
-        wrong = misfits(service, operation, Answer(response.status_code, headers, response.get_data()))
-        if not wrong:
+        found = violations(service, operation, SentResponse(response.status_code, headers, response.get_data()))
+        if not found:
             return response
-        found.note(service, operation, wrong)
-        told = f"an answer that the model does not have: {'; '.join(wrong)}"
-        logging.getLogger(__name__).warning("%s %s: %s", service, operation, told)
-        if not _is_ours(ours, operation):
+        recorded.note(service, operation, found)
+        message = f"the response violates the model: {'; '.join(found)}"
+        logging.getLogger(__name__).warning("%s %s: %s", service, operation, message)
+        if not _is_own_operation(response_class, operation):
             return response
-        return _unsupported(service, operation, f"The rehearsal failed: {told}")
+        return _unsupported(service, operation, f"The rehearsal failed: {message}")
 
-    return view_checked
-
-
-def _unsupported(service: str, operation: str, told: str) -> Response:
-    return refused(service, operation, AwsError("UnsupportedOperation", told))
+    return checked_view
 
 
-def _is_ours(ours: type[Any] | None, operation: str) -> bool:
-    method = getattr(ours, camelcase_to_underscores(operation), None) if operation else None
+def _unsupported(service: str, operation: str, message: str) -> Response:
+    return refused(service, operation, AwsError("UnsupportedOperation", message))
+
+
+def _is_own_operation(response_class: type[Any] | None, operation: str) -> bool:
+    method = getattr(response_class, camelcase_to_underscores(operation), None) if operation else None
     return method is not None and method.__module__.startswith("rehearsal.")

@@ -1,7 +1,6 @@
-"""Refuses requests whose signature is too old or from the future, as AWS does for a client whose clock is off.
+"""Refuses requests whose signature is too old or in the future, as AWS does for a client with a wrong clock.
 
-The signature's date is compared with this machine's time, not with the rehearsal's clock: clients sign by the former,
-and moving the latter is what a rehearsal is for.
+The signature's date is compared with this machine's time, by which clients sign, and not with the rehearsal's clock.
 
 Sources
 -------
@@ -24,16 +23,16 @@ from rehearsal.conformance.refusals import refused
 from rehearsal.errors import AwsError
 
 _FORMAT = "%Y%m%dT%H%M%SZ"
-_DEFAULT, _LONGER = timedelta(minutes=5), timedelta(minutes=15)
+_MAX_SKEW, _MAX_SKEW_EC2_S3 = timedelta(minutes=5), timedelta(minutes=15)
 _QUERY_SERVICES = ("iam", "sts")
 
 
 def stale_answer(service: str) -> Response | None:
-    """AWS's refusal of the request there is now, if its signature's date is too far off; else None."""
+    """AWS's error response to the current request when its signature's date is too far off; else None."""
     signed = request.headers.get("X-Amz-Date", "")
     try:
         date = datetime.strptime(signed, _FORMAT).replace(tzinfo=timezone.utc)
-    except ValueError:  # not signed, or a presigned URL, which has its own end
+    except ValueError:  # not signed, or a presigned URL, which has its own expiry
         return None
     error = refusal(service, date, datetime.now(timezone.utc))
     operation = operation_of(service, request)
@@ -41,9 +40,9 @@ def stale_answer(service: str) -> Response | None:
 
 
 def refusal(service: str, date: datetime, now: datetime) -> AwsError | None:
-    """What the service answers at `now` to a request that was signed at `date`; None when that is in time."""
-    most = _LONGER if service in ("ec2", "s3") else _DEFAULT
-    if abs(now - date) <= most:
+    """The service's error at `now` for a request that was signed at `date`; None when the difference is allowed."""
+    max_skew = _MAX_SKEW_EC2_S3 if service in ("ec2", "s3") else _MAX_SKEW
+    if abs(now - date) <= max_skew:
         return None
     if service == "ec2":
         return AwsError("RequestExpired", "Request has expired.", 400)
@@ -52,10 +51,10 @@ def refusal(service: str, date: datetime, now: datetime) -> AwsError | None:
             "RequestTimeTooSkewed", "The difference between the request time and the current time is too large.", 403
         )
     if date < now:
-        limit = f"{now - most:{_FORMAT}} ({now:{_FORMAT}} - 5 min.)"
+        limit = f"{now - max_skew:{_FORMAT}} ({now:{_FORMAT}} - 5 min.)"
         text = f"Signature expired: {date:{_FORMAT}} is now earlier than {limit}"
     else:
-        limit = f"{now + most:{_FORMAT}} ({now:{_FORMAT}} + 5 min.)"
+        limit = f"{now + max_skew:{_FORMAT}} ({now:{_FORMAT}} + 5 min.)"
         text = f"Signature not yet current: {date:{_FORMAT}} is still later than {limit}"
     if service in _QUERY_SERVICES:
         return AwsError("SignatureDoesNotMatch", text, 403)

@@ -1,6 +1,6 @@
-"""botocore's service models as it ships them: what requests and answers are held to.
+"""botocore's own service models, against which requests and responses are validated.
 
-moto has a copy of its own with additions; a check of what moto wrote has to do without those.
+moto has a copy with additions, which a check of moto must not use.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def service_model(service: str) -> ServiceModel:
 
 
 def operation_model(service: str, operation: str) -> OperationModel | None:
-    """None for what is no operation of the service."""
+    """The model of an operation; None when the service does not have it."""
     try:
         return service_model(service).operation_model(operation)
     except OperationNotFoundError:

@@ -1,8 +1,8 @@
-"""The parameters of EC2's protocol, and of its sibling that IAM and STS speak, read by the shape of a request.
+"""Parsing of requests in the EC2 protocol and in the query protocol of IAM and STS, by the shape of the request.
 
-Both put a tree of structures and lists into flat names, `BlockDeviceMapping.1.Ebs.VolumeSize`. How members are named,
-and that EC2's lists have numbers only where the sibling's have `.member.`, is botocore's `serialize`. What does not
-fit is told, not raised: what to make of it is the service's.
+Both encode structures and lists as flat names, `BlockDeviceMapping.1.Ebs.VolumeSize`. The names of members, and that
+lists have `.member.` in the query protocol only, are as in botocore's `serialize`. Invalid parameters are collected,
+not raised, because each service has its own errors for them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from botocore.utils import parse_timestamp
 
-# What every request has, and what signatures in a URL add.
+# Parameters of every request, and those of signatures in a URL.
 _COMMON = {
     "Action",
     "Version",
@@ -32,7 +32,7 @@ _COMMON = {
 
 @dataclass(frozen=True)
 class Malformed:
-    """A parameter that is no value of its type. `name` as the model has it."""
+    """A parameter whose text is not a value of its type. `name`: in the model."""
 
     name: str
     text: str
@@ -41,7 +41,7 @@ class Malformed:
 
 @dataclass
 class Reading:
-    """A request as a client's library would have it. `unknown`: parameters, or members of them, that there are not."""
+    """A parsed request. `unknown`: parameters, or members of them, that the model lacks."""
 
     values: dict[str, Any] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
@@ -49,19 +49,19 @@ class Reading:
 
 
 def read(shape: Shape | None, parameters: Mapping[str, str], *, is_ec2: bool) -> Reading:
-    """What the parameters say of a request with that shape; None for an operation without input."""
+    """Parse the parameters of a request. `shape`: None for an operation without input."""
     tree: dict[str, Any] = {}
     for name, text in parameters.items():
         if name not in _COMMON and not name.startswith("X-Amz-"):
-            _hang(tree, name, text)
+            _insert(tree, name, text)
     reading = Reading()
     nothing = StructureShape("Nothing", {"type": "structure", "members": {}})
     reading.values = _Reader(reading, is_ec2).value(shape or nothing, tree, "")
     return reading
 
 
-def _hang(tree: dict[str, Any], name: str, text: str) -> None:
-    """Put a parameter into the tree. The text of a node is at its empty name."""
+def _insert(tree: dict[str, Any], name: str, text: str) -> None:
+    """Insert a parameter into the tree; the text of a node has the key ""."""
     node = tree
     for part in name.split("."):
         node = node.setdefault(part, {})
@@ -83,7 +83,7 @@ class _Reader:
         if isinstance(shape, StructureShape):
             return self._structure(shape, node)
         if isinstance(shape, ListShape):
-            return [self.value(shape.member, one, name) for one in self._items(shape, node)]
+            return [self.value(shape.member, item, name) for item in self._items(shape, node)]
         if isinstance(shape, MapShape):
             return dict(self._entries(shape, node, name))
         self._into.unknown += [part for part in node if part]
@@ -107,7 +107,7 @@ class _Reader:
         return str(member.serialization.get("name", name))
 
     def _items(self, shape: ListShape, node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        """By their numbers; any numbers will do. An empty list is a name without a number."""
+        """The items, sorted by their numbers, which may have gaps. An empty list is a name without a number."""
         if not self._is_ec2 and not shape.serialization.get("flattened"):
             inner = shape.member.serialization.get("name", "member")
             self._into.unknown += [part for part in node if part not in ("", inner)]
@@ -118,13 +118,13 @@ class _Reader:
 
     def _entries(self, shape: MapShape, node: Mapping[str, Any], name: str) -> Iterator[tuple[Any, Any]]:
         entries = node if shape.serialization.get("flattened") else node.get("entry", {})
-        for one in (entries[number] for number in entries if number.isdecimal()):
-            key = one.get(shape.key.serialization.get("name", "key"), {})
-            value = one.get(shape.value.serialization.get("name", "value"), {})
+        for entry in (entries[number] for number in entries if number.isdecimal()):
+            key = entry.get(shape.key.serialization.get("name", "key"), {})
+            value = entry.get(shape.value.serialization.get("name", "value"), {})
             yield self.value(shape.key, key, name), self.value(shape.value, value, name)
 
     def _scalar(self, shape: Shape, text: str, name: str) -> Any:
-        """Left as text where it is empty: clients send that for what they have no value for."""
+        """The value of a text. Empty text, which clients send for a missing value, is None or "" by type."""
         if not text:
             return None if shape.type_name in _READ else text
         try:
@@ -134,14 +134,14 @@ class _Reader:
             return None
 
 
-def _truth(text: str) -> bool:
+def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError(text)
     return text.lower() == "true"
 
 
 _READ: Mapping[str, Any] = {
-    "boolean": _truth,
+    "boolean": _boolean,
     "integer": int,
     "long": int,
     "float": float,

@@ -1,4 +1,4 @@
-"""An error of any service, in the service's own protocol, for what is refused outside of its response class."""
+"""Error responses in a service's protocol, for requests that are refused outside of its response class."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rehearsal.errors import AwsError
 
 
 class _Refusal(ServiceException):  # type: ignore[misc] # moto has no types
-    """moto's own exceptions are written as those of the service whose module they come from."""
+    """moto writes its own exceptions as errors of the service in whose module they are defined."""
 
 
 def refused(service: str, operation: str, error: AwsError) -> Response:
-    """The error as the answer to the request there is now; `operation` "" for none. Without a status, it is 400."""
+    """The error as a response to the current Flask request. `operation`: "" for none. The default status is 400."""
     model = get_service_model(service_name_from_moto_package_name(service))
     protocol = determine_request_protocol(model, request.content_type)
     serializer = get_serializer_class(model.service_name, protocol)(

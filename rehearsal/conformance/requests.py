@@ -1,15 +1,15 @@
-"""Requests to the services that are moto's, as AWS checks them by the service's model before it looks at anything else.
+"""Validation of requests against the service's model, before moto gets them.
 
-EC2 and Systems Manager have limits on how often they are asked, which come first: their classes check for themselves.
+EC2 and Systems Manager check rate limits first, so their response classes validate requests themselves.
 
 Sources
 -------
-- IAM and STS: a ValidationError in AWS's common words (eks-hybrid 113, aws-credentials-service 7). That a number or
-  truth value which isn't one is MalformedInput, and that unknown parameters are passed over, is assumed.
-- KMS: ValidationException in the same words (mu 382), for all that its model does not list it (fakecloud 1380).
-- Secrets Manager: ValidationException (aws-sdk-js-v3 1215). Those of Pricing and Service Quotas are assumed. All are
-  taken to pass over unknown members, as AWS's JSON services do.
-- S3: see `s3_requests`.
+- IAM and STS: a ValidationError with AWS's common texts (eks-hybrid 113, aws-credentials-service 7). That a malformed
+  number or boolean is MalformedInput, and that unknown parameters are ignored, is assumed.
+- KMS: ValidationException with the same texts (mu 382), although its model does not list it (fakecloud 1380).
+- Secrets Manager: ValidationException (aws-sdk-js-v3 1215). Those of Pricing and Service Quotas are assumed, and that
+  all ignore unknown members, as AWS's JSON services do.
+- S3: see `aws.s3.requests`.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from rehearsal.errors import AwsError
 
 
 def check(service: str, operation: str, request: Any) -> None:
-    """AwsError when the service, by moto's name for it, would not take a Flask request as one for the operation."""
+    """AwsError when a Flask request is not valid for the operation. `service`: moto's name for it."""
     model = operation_model(service, operation)
     if model is not None and service in _CHECKS:
         _CHECKS[service](model, request)
 
 
 def members(body: str | bytes) -> dict[str, Any]:
-    """The members of a request in JSON; AwsError for what isn't that."""
+    """The members of a JSON request; AwsError when it is not a JSON object."""
     try:
-        given = json.loads(body or "{}")
+        content = json.loads(body or "{}")
     except ValueError as error:
         raise AwsError("SerializationException", f"The request is not JSON: {error}") from error
-    if not isinstance(given, dict):
+    if not isinstance(content, dict):
         raise AwsError("SerializationException", "The request is not a JSON object")
-    return given
+    return content
 
 
 def _check_json(model: OperationModel, request: Any) -> None:
@@ -51,8 +51,8 @@ def _check_json(model: OperationModel, request: Any) -> None:
 
 def _check_query(model: OperationModel, request: Any) -> None:
     reading = read(model.input_shape, request.values.to_dict(), is_ec2=False)
-    for one in reading.malformed:
-        raise AwsError("MalformedInput", f"{one.text} is not a value of {one.name}")
+    for parameter in reading.malformed:
+        raise AwsError("MalformedInput", f"{parameter.text} is not a value of {parameter.name}")
     check_request(model.input_shape, reading.values, code="ValidationError")
 
 

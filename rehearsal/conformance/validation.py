@@ -1,7 +1,7 @@
-"""Requests and answers against botocore's service model, as AWS checks them and clients need not.
+"""Validation of values against a shape of botocore's service model, with the texts of AWS's ValidationException.
 
-botocore checks types and some lengths before it sends; other clients, and patterns and sets of values, are AWS's to
-refuse. The words are those of AWS's common ValidationException.
+botocore validates types and some lengths on the client; other clients may not, and patterns and enums are validated by
+AWS only.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 from rehearsal.errors import AwsError
 
-# Java's classes of characters, near enough for names and tags.
+# Java's character classes, approximated for names and tags.
 _CLASSES = {r"\p{L}": "a-zA-Z\u00aa-\uffff", r"\p{Z}": r"\s", r"\p{N}": "0-9", r"\p{IsLetter}": "a-zA-Z\u00aa-\uffff"}
 _ENUM = "satisfy enum value set"
 _NULL = "Member must not be null"
 _Failures = Iterator[str]
 
 
-def check_request(shape: Shape | None, given: Mapping[str, Any], *, code: str = "ValidationException") -> None:
-    """AwsError (with that code, or SerializationException for a wrong type) when it is no such request."""
+def check_request(shape: Shape | None, members: Mapping[str, Any], *, code: str = "ValidationException") -> None:
+    """AwsError for an invalid request, with `code`, or SerializationException for a wrong type."""
     if shape is None:
         return
-    failures = list(_failures(shape, given, ""))
+    failures = list(_failures(shape, members, ""))
     if failures:
         count = f"{len(failures)} validation error{'s' if len(failures) > 1 else ''} detected"
         raise AwsError(code, f"{count}: {'; '.join(failures)}")
 
 
-def not_as_modelled(shape: Shape, answer: Mapping[str, Any]) -> list[str]:
-    """What of an answer that botocore has read is missing, of another type or not one of the values the model knows.
+def not_as_modelled(shape: Shape, response: Mapping[str, Any]) -> list[str]:
+    """Missing members, wrong types and unknown enum values in a response that botocore has parsed.
 
-    Lengths and patterns are for requests: AWS's own answers don't keep to them.
+    Lengths and patterns apply to requests only: AWS's own responses violate them.
     """
     try:
-        return [one for one in _failures(shape, answer, "") if _ENUM in one or _NULL in one]
+        return [failure for failure in _failures(shape, response, "") if _ENUM in failure or _NULL in failure]
     except AwsError as error:
         return [str(error)]
 
@@ -63,15 +63,15 @@ def _of_structure(shape: StructureShape, value: Mapping[str, Any], at: str) -> _
 
 def _of_list(shape: ListShape, value: list[Any], at: str) -> _Failures:
     yield from _within(shape, len(value), value, at, "length")
-    for number, one in enumerate(value, 1):
-        yield from _failures(shape.member, one, f"{at}.{number}.member")
+    for number, item in enumerate(value, 1):
+        yield from _failures(shape.member, item, f"{at}.{number}.member")
 
 
 def _of_map(shape: MapShape, value: Mapping[str, Any], at: str) -> _Failures:
     yield from _within(shape, len(value), value, at, "length")
-    for name, one in value.items():
+    for name, item in value.items():
         yield from _failures(shape.key, name, at)
-        yield from _failures(shape.value, one, f"{at}.{name}.member")
+        yield from _failures(shape.value, item, f"{at}.{name}.member")
 
 
 def _of_string(shape: Shape, value: str, at: str) -> _Failures:
@@ -116,7 +116,7 @@ def _path(at: str, name: str) -> str:
 
 @functools.cache
 def _compiled(pattern: str) -> re.Pattern[str] | None:
-    """None for a pattern of Java's that Python has no word for: it is not checked."""
+    """The pattern; None for a Java pattern that Python can't express, which is then not checked."""
     for name, characters in _CLASSES.items():
         pattern = pattern.replace(name, characters)
     try:

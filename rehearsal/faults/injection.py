@@ -1,4 +1,4 @@
-"""Where a request meets a fault that was asked for: before its service sees it, whichever service that is."""
+"""Injection of faults into requests, before their service gets them."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from rehearsal.faults.settings import Fault, Faults
 
 View = Callable[..., Any]
 SERVICES = ("ec2", "iam", "kms", "pricing", "s3", "secretsmanager", "servicequotas", "ssm", "sts")
-"""Those a fault can be asked for, by moto's name, as `GET calls` has them."""
+"""The services that can have faults, by moto's name, as in `GET calls`."""
 
 
 def is_served(operation: str) -> bool:
-    """Whether there is such an operation, `PutObject` in any of the services or `s3:PutObject` in one."""
+    """Whether the operation exists: `PutObject` in any service, or `s3:PutObject` in one."""
     service, _, name = operation.rpartition(":")
-    return any(operation_model(one, name) for one in SERVICES if service in ("", one))
+    return any(operation_model(candidate, name) for candidate in SERVICES if service in ("", candidate))
 
 
-def meeting(faults: Faults, service: str, view: View) -> View:
-    """A view that has requests to the service meet the faults that are to come."""
+def with_faults(faults: Faults, service: str, view: View) -> View:
+    """A view that applies the faults to requests."""
 
-    def met(*arguments: Any, **named: Any) -> Any:
+    def faulty_view(*arguments: Any, **named: Any) -> Any:
         operation = operation_of(service, request)
         fault = faults.meet(service, operation)
         if fault is None:
             return view(*arguments, **named)
-        answer = view(*arguments, **named) if fault.takes_effect else None
-        return answer if fault.kind == "delay" else _spoilt(service, operation, fault)
+        response = view(*arguments, **named) if fault.takes_effect else None
+        return response if fault.kind == "delay" else _faulty_response(service, operation, fault)
 
-    return met
+    return faulty_view
 
 
-def _spoilt(service: str, operation: str, fault: Fault) -> Response:
-    """What is answered in place of AWS's answer. A lost one is an error that `server` cuts the connection at."""
+def _faulty_response(service: str, operation: str, fault: Fault) -> Response:
+    """The response that replaces AWS's. A lost one is an exception, on which `server` closes the connection."""
     if fault.kind.startswith("lost"):
-        raise ConnectionAbortedError(f"{fault.operation}: {fault.kind}, as asked for")
+        raise ConnectionAbortedError(f"{fault.operation}: {fault.kind}, an injected fault")
     if fault.kind == "error":
         return refused(service, operation, AwsError(fault.code, fault.message, fault.status))
     if fault.kind.startswith("server-error"):

@@ -1,8 +1,8 @@
-"""How long AWS takes: for any answer, until a command reaches its instance, until what has happened can be seen.
+"""AWS's latency: of calls, of the delivery of commands, and until changes are visible.
 
-`none` waits only as long as it takes a client to meet an invocation that is not visible yet. `aws` is for measuring
-what a design costs on AWS, where each call crosses a continent and Run Command is eventually consistent. Its numbers
-are assumed, of the order people report; docs/rehearsal.md says so.
+`none` only delays new invocations, so that clients meet one that is not visible yet. `aws` is for measuring what a
+design costs on AWS, where calls cross continents and Run Command is eventually consistent. Its values are assumed; see
+docs/rehearsal.md.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 
 from rehearsal.errors import SettingsError
 
-_LONGEST = 600
+_MAX_SECONDS = 600
 
 
 @dataclass(frozen=True)
 class Delays:
-    """Seconds. `visible`: from SendCommand until its invocations can be seen. `delivery`: until an agent has it.
+    """Delays in seconds.
 
-    `request`: added to every call. `lag`: how far what is shown of invocations lies behind. `wave`: between handing a
-    command to some of its instances and to the next. `given_up`: how long an
-    agent that starts again waits for the worker of a command that was under way.
+    `visible`: from SendCommand until its invocations are visible. `delivery`: until an agent has the command.
+    `request`: added to every call. `lag`: age of the shown state of invocations. `wave`: between the waves of a
+    command. `given_up`: how long a restarted agent waits for the worker of a running command.
     """
 
     visible: float = 0.2
@@ -41,7 +41,7 @@ PRESETS: Mapping[str, Delays] = {
 
 
 class Latency:
-    """The delays there are now. Safe to use from any thread."""
+    """The current delays. Thread-safe."""
 
     def __init__(self, delays: Delays) -> None:
         self._lock = threading.Lock()
@@ -53,21 +53,21 @@ class Latency:
             return self._delays
 
     def change(self, body: Mapping[str, Any]) -> None:
-        """Set them to a preset, `{"preset": "aws"}`, or those named in seconds; SettingsError, and nothing, else."""
-        read = asdict(self.now)
+        """Set a preset, `{"preset": "aws"}`, or some delays in seconds. SettingsError, without a change, if invalid."""
+        delays = asdict(self.now)
         if body.keys() == {"preset"} and body["preset"] in PRESETS:
-            read = asdict(PRESETS[body["preset"]])
-        elif body and body.keys() <= read.keys():
-            read.update(body)
+            delays = asdict(PRESETS[body["preset"]])
+        elif body and body.keys() <= delays.keys():
+            delays.update(body)
         else:
             raise SettingsError(
-                f'send {{"preset": one of {", ".join(PRESETS)}}} or seconds for some of {", ".join(read)}'
+                f'send {{"preset": one of {", ".join(PRESETS)}}} or seconds for some of {", ".join(delays)}'
             )
-        for name, value in read.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LONGEST:
-                raise SettingsError(f"{name} is a number of seconds from 0 to {_LONGEST}, not {value!r}")
+        for name, value in delays.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MAX_SECONDS:
+                raise SettingsError(f"{name} is a number of seconds from 0 to {_MAX_SECONDS}, not {value!r}")
         with self._lock:
-            self._delays = Delays(**read)
+            self._delays = Delays(**delays)
 
     def shown(self) -> dict[str, Any]:
         return asdict(self.now)

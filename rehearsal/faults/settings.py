@@ -1,13 +1,12 @@
-"""What goes wrong because somebody asked for it: `POST faults`, see docs/rehearsal.md.
+"""The faults that `POST faults` sets, see docs/rehearsal.md. `injection` applies them to requests.
 
-A fault belongs to an operation, not to a client: whoever calls it next meets it. Which faults there are is decided
-here; `mishaps` is where a request meets one.
+A fault belongs to an operation, not to a client: it applies to the next calls of the operation.
 
 Sources
 -------
-- InternalFailure, status 500, for a fault of AWS's own: EC2 API reference, "Error codes", and the common errors of
+- InternalFailure, status 500, for internal errors of AWS: EC2 API reference, "Error codes", and the common errors of
   the other services' references; S3's InternalError: S3 API reference, "Error responses".
-- That a lost answer says nothing about the request's effect: Amazon Builders' Library, "Making retries safe".
+- A lost response says nothing about the request's effect: Amazon Builders' Library, "Making retries safe".
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from rehearsal.errors import SettingsError
 
 Kind = Literal["lost-before", "lost-after", "server-error", "server-error-after", "bad-gateway-after", "error", "delay"]
 
-_MOST_SECONDS = 600
-_MOST_TIMES = 1_000_000
+_MAX_SECONDS = 600
+_MAX_TIMES = 1_000_000
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What becomes of an operation's next requests, after the first `skip` of them: `times` of them, or all (None).
+    """A fault of an operation's next `times` requests (None for all), after the first `skip` of them.
 
-    `operation`: of any service that has it, or of one: `s3:PutObject`.
-    With a `probability` below 1 each of them meets it that likely, and `times` counts those that do.
-    `kind`: the connection is cut before or after the request takes effect; AWS answers with a fault of its own,
-    before or after; something between here and AWS answers 502 in place of AWS, after; AWS refuses it as `code`,
-    `message` and `status` say; or it is carried out late, whether or not anybody still waits. `seconds`: how long each
-    request waits first, at most until the faults are replaced.
+    `operation`: of any service that has it, or of one: `s3:PutObject`. `probability`: below 1, each request is affected
+    with this probability, and `times` counts those that are.
+    `kind`: lost-before and lost-after: the connection is closed before or after the request takes effect.
+    server-error and server-error-after: an internal error of AWS, before or after. bad-gateway-after: a proxy's 502,
+    after. error: AWS's error with `code`, `message` and `status`. delay: the request takes effect late, even if no
+    client waits. `seconds`: how long each request waits first, at most until the faults are replaced.
     """
 
     operation: str
@@ -50,56 +49,56 @@ class Fault:
 
     @property
     def takes_effect(self) -> bool:
-        """Whether the request is carried out all the same."""
+        """Whether the request takes effect despite the fault."""
         return self.kind == "delay" or self.kind.endswith("-after")
 
 
 @dataclass(frozen=True)
-class _Coming:
-    """A fault with what is left of it. `number`: its place in the list; `asked`: how often its odds were tried."""
+class _Pending:
+    """A fault with its remaining `times` and `skip`. `number`: its index in the list. `draws`: random draws so far."""
 
     fault: Fault
     number: int
-    asked: int = 0
+    draws: int = 0
 
-    def strikes(self, seed: int) -> bool:
-        """Whether the request whose turn it is meets it: always the same for the same seed, list and turn."""
-        odds = random.Random(f"{seed} {self.number} {self.asked}").random()
-        return odds < self.fault.probability
+    def is_drawn(self, seed: int) -> bool:
+        """Whether the fault affects the current request: deterministic by seed, list and number of draws."""
+        draw = random.Random(f"{seed} {self.number} {self.draws}").random()
+        return draw < self.fault.probability
 
 
 class Faults:
-    """The faults still to come, in the order they were asked for. Safe to use from any thread."""
+    """The pending faults, in the order of the request that set them. Thread-safe."""
 
     def __init__(self, is_served: Callable[[str], bool] = lambda _: True, *, seed: int = 0) -> None:
-        """`is_served`: whether a fault of this operation can ever be met. `seed`: decides what is left to chance."""
+        """`is_served`: whether an operation can have faults. `seed`: for faults with a probability."""
         self._is_served = is_served
         self._seed = seed
         self._lock = threading.Lock()
-        self._coming: list[_Coming] = []
+        self._pending: list[_Pending] = []
         self._replaced = threading.Event()
 
     def set(self, body: Mapping[str, Any]) -> None:
-        """Replace them by those of `body`, `{"faults": [...]}`: all of them or, with a SettingsError, none."""
-        given = body.get("faults")
-        if body.keys() != {"faults"} or not isinstance(given, list):
+        """Replace all faults by those of `body`, `{"faults": [...]}`. SettingsError, without a change, if invalid."""
+        faults = body.get("faults")
+        if body.keys() != {"faults"} or not isinstance(faults, list):
             raise SettingsError('send {"faults": [{"operation": "PurchaseCapacityBlock", "kind": "lost-after"}]}')
-        read = [_Coming(_read(one, self._is_served), number) for number, one in enumerate(given)]
+        pending = [_Pending(_parse(fault, self._is_served), number) for number, fault in enumerate(faults)]
         with self._lock:
-            self._coming = read
+            self._pending = pending
             self._replaced.set()
             self._replaced = threading.Event()
 
     def shown(self) -> dict[str, Sequence[dict[str, Any]]]:
-        """Those still to come, as `set` takes them; `times` and `skip` are what is left of them."""
+        """The pending faults in the format of `set`, with their remaining `times` and `skip`."""
         with self._lock:
-            return {"faults": [asdict(one.fault) for one in self._coming]}
+            return {"faults": [asdict(pending.fault) for pending in self._pending]}
 
     def meet(self, service: str, operation: str) -> Fault | None:
-        """The fault that a request for a service meets now, which it uses up; None when all goes well.
+        """Take the fault that affects a request now; None for no fault.
 
-        Returns after the fault's `seconds`, or once the faults are replaced. One that the request is spared by chance
-        leaves it to the next in the list.
+        Returns after the fault's `seconds`, or once the faults are replaced. If a fault spares the request by its
+        probability, the next one in the list can affect it.
         """
         with self._lock:
             fault, replaced = self._next(service, operation), self._replaced
@@ -108,51 +107,52 @@ class Faults:
         return fault
 
     def _next(self, service: str, operation: str) -> Fault | None:
-        for index, one in enumerate(self._coming):
-            if one.fault.operation not in (operation, f"{service}:{operation}"):
+        for index, pending in enumerate(self._pending):
+            fault, draws = pending.fault, pending.draws + 1
+            if fault.operation not in (operation, f"{service}:{operation}"):
                 continue
-            if one.fault.skip:
-                self._coming[index] = replace(one, fault=replace(one.fault, skip=one.fault.skip - 1))
+            if fault.skip:
+                self._pending[index] = replace(pending, fault=replace(fault, skip=fault.skip - 1))
                 return None
-            if not one.strikes(self._seed):
-                self._coming[index] = replace(one, asked=one.asked + 1)
+            if not pending.is_drawn(self._seed):
+                self._pending[index] = replace(pending, draws=draws)
                 continue
-            left = _once_less(one.fault)
-            self._coming[index : index + 1] = [replace(one, fault=left, asked=one.asked + 1)] if left else []
-            return one.fault
+            rest = _without_one(fault)
+            self._pending[index : index + 1] = [replace(pending, fault=rest, draws=draws)] if rest else []
+            return fault
         return None
 
 
-def _once_less(fault: Fault) -> Fault | None:
+def _without_one(fault: Fault) -> Fault | None:
     if fault.times is None:
         return fault
     return replace(fault, times=fault.times - 1) if fault.times > 1 else None
 
 
-def _read(given: Any, is_served: Callable[[str], bool]) -> Fault:
+def _parse(content: Any, is_served: Callable[[str], bool]) -> Fault:
     fields = Fault.__dataclass_fields__
-    if not isinstance(given, dict) or not {"operation", "kind"} <= given.keys() <= fields.keys():
-        raise SettingsError(f"a fault has operation, kind and maybe {', '.join([*fields][2:])}; not {given!r}")
-    fault = Fault(**given)
+    if not isinstance(content, dict) or not {"operation", "kind"} <= content.keys() <= fields.keys():
+        raise SettingsError(f"a fault has operation, kind and maybe {', '.join([*fields][2:])}; not {content!r}")
+    fault = Fault(**content)
     checks = {
         "operation is one that is served here, such as RunInstances or s3:PutObject": isinstance(fault.operation, str)
         and is_served(fault.operation),
         f"kind is one of {', '.join(get_args(Kind))}": fault.kind in get_args(Kind),
-        "times is null or a whole number from 1": fault.times is None or _is_whole(fault.times, 1, _MOST_TIMES),
-        "skip is a whole number from 0": _is_whole(fault.skip, 0, _MOST_TIMES),
+        "times is null or a whole number from 1": fault.times is None or _is_whole(fault.times, 1, _MAX_TIMES),
+        "skip is a whole number from 0": _is_whole(fault.skip, 0, _MAX_TIMES),
         "code and message are text": isinstance(fault.code, str) and isinstance(fault.message, str),
         "an error has a code": fault.kind != "error" or bool(fault.code),
         "status is from 400 to 599": _is_whole(fault.status, 400, 599),
-        f"seconds is a number from 0 to {_MOST_SECONDS}": not isinstance(fault.seconds, bool)
+        f"seconds is a number from 0 to {_MAX_SECONDS}": not isinstance(fault.seconds, bool)
         and isinstance(fault.seconds, int | float)
-        and 0 <= fault.seconds <= _MOST_SECONDS,
+        and 0 <= fault.seconds <= _MAX_SECONDS,
         "probability is a number above 0, up to 1": not isinstance(fault.probability, bool)
         and isinstance(fault.probability, int | float)
         and 0 < fault.probability <= 1,
     }
     for rule, holds in checks.items():
         if not holds:
-            raise SettingsError(f"{rule}: {given!r} is no fault that can be had")
+            raise SettingsError(f"{rule}: invalid fault {content!r}")
     return fault
 
 

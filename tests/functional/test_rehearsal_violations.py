@@ -1,4 +1,4 @@
-"""Answers against botocore's service model: what is told of one that does not fit, and what becomes of it."""
+"""Responses that violate botocore's service model are recorded, and are errors for the rehearsal's own operations."""
 
 import json
 
@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 
 from rehearsal.aws.ec2.service import RehearsalEC2
 from rehearsal.conformance.checking import checked
-from rehearsal.conformance.violations import Answer, Misfits, misfits
+from rehearsal.conformance.violations import SentResponse, Violations, violations
 from tests.functional.support import AMI_PARAMETER
 
 DATED = "<createTime>2026-01-31T11:30:00{zone}</createTime>"
@@ -51,12 +51,12 @@ ERROR = (
         ("ec2", "NoOperation", "anything"),
     ],
 )
-def test_what_fits(service, operation, body):
-    assert misfits(service, operation, Answer(200, {}, body.encode())) == []
+def test_responses_that_match_the_model(service, operation, body):
+    assert violations(service, operation, SentResponse(200, {}, body.encode())) == []
 
 
 @pytest.mark.parametrize(
-    ("service", "operation", "body", "told"),
+    ("service", "operation", "body", "message"),
     [
         ("ec2", "DescribeVpcs", vpcs("<item><colour>red</colour></item>"), "<colour> is not in the model"),
         ("ec2", "DescribeVpcs", vpcs("<vpc/>"), "<vpc> where the model has <item>"),
@@ -80,12 +80,12 @@ def test_what_fits(service, operation, body):
         ("s3", "GetBucketVersioning", "<R><Status>Maybe</Status></R>", "satisfy enum value set"),
     ],
 )
-def test_what_does_not_fit(service, operation, body, told):
-    assert told in "\n".join(misfits(service, operation, Answer(200, {}, body.encode())))
+def test_responses_that_violate_the_model(service, operation, body, message):
+    assert message in "\n".join(violations(service, operation, SentResponse(200, {}, body.encode())))
 
 
 @pytest.mark.parametrize(
-    ("service", "operation", "status", "body", "fits"),
+    ("service", "operation", "status", "body", "is_valid"),
     [
         ("ec2", "DescribeVpcs", 400, ERROR, True),
         ("ec2", "DescribeVpcs", 400, "<Response/>", False),
@@ -96,11 +96,11 @@ def test_what_does_not_fit(service, operation, body, told):
         ("ssm", "GetParameter", 400, "{}", False),
     ],
 )
-def test_an_error_has_a_code(service, operation, status, body, fits):
-    assert (misfits(service, operation, Answer(status, {}, body.encode())) == []) == fits
+def test_errors_must_have_a_code(service, operation, status, body, is_valid):
+    assert (violations(service, operation, SentResponse(status, {}, body.encode())) == []) == is_valid
 
 
-def test_what_moto_is_known_to_write_otherwise_is_known(client, server):
+def test_known_violations_of_moto_are_ignored(client, server):
     vpc = client("ec2").describe_vpcs()["Vpcs"][0]["VpcId"]
     client("ec2").create_vpc_endpoint(VpcId=vpc, ServiceName="com.amazonaws.sa-east-1.s3")
     client("ec2").describe_vpc_endpoints()
@@ -116,25 +116,25 @@ def test_what_moto_is_known_to_write_otherwise_is_known(client, server):
     assert server.world.misfits.shown() == {"misfits": []}
 
 
-def test_an_image_made_of_another_is_backed_by_ebs(ec2, ssm):
+def test_a_copied_image_is_backed_by_ebs(ec2, ssm):
     image = ssm.get_parameter(Name=AMI_PARAMETER)["Parameter"]["Value"]
-    made = ec2.copy_image(Name="mine", SourceImageId=image, SourceRegion="sa-east-1")["ImageId"]
-    (shown,) = ec2.describe_images(ImageIds=[made])["Images"]
+    copy = ec2.copy_image(Name="mine", SourceImageId=image, SourceRegion="sa-east-1")["ImageId"]
+    (shown,) = ec2.describe_images(ImageIds=[copy])["Images"]
     assert shown["RootDeviceType"] == "ebs"
 
 
-@pytest.mark.parametrize(("ours", "status"), [(None, 200), (RehearsalEC2, 400)])
-def test_what_the_rehearsal_itself_writes_wrong_is_not_given_and_both_are_noted(ours, status):
-    found = Misfits()
+@pytest.mark.parametrize(("response_class", "status"), [(None, 200), (RehearsalEC2, 400)])
+def test_violations_are_recorded_and_are_errors_for_own_operations(response_class, status):
+    found = Violations()
     wrong = "<DescribeRegionsResponse><colour/></DescribeRegionsResponse>"
-    view = checked(found, "ec2", ours, lambda: Response(wrong))
+    view = checked(found, "ec2", response_class, lambda: Response(wrong))
     with Flask("test").test_request_context("/", data={"Action": "DescribeRegions"}, method="POST"):
         for _ in range(2):
-            answer = view()
-    assert answer.status_code == status
-    assert ("<Code>UnsupportedOperation</Code>" in answer.get_data(as_text=True)) == (ours is not None)
-    (one,) = found.shown()["misfits"]
-    assert one == {
+            response = view()
+    assert response.status_code == status
+    assert ("<Code>UnsupportedOperation</Code>" in response.get_data(as_text=True)) == (response_class is not None)
+    (recorded,) = found.shown()["misfits"]
+    assert recorded == {
         "service": "ec2",
         "operation": "DescribeRegions",
         "misfit": ": <colour> is not in the model",
@@ -142,7 +142,7 @@ def test_what_the_rehearsal_itself_writes_wrong_is_not_given_and_both_are_noted(
     }
 
 
-def test_the_control_api_has_them_and_a_reset_keeps_them(server, control):
+def test_the_control_api_shows_violations_and_a_reset_keeps_them(server, control):
     assert control("misfits") == {"misfits": []}
     server.world.misfits.note("ec2", "DescribeVpcs", ["as noted by the test"])
     control("reset", {})
