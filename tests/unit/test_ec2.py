@@ -76,6 +76,7 @@ def test_an_instance_is_read_whole():
         "cr-1",
         is_windows=True,
         has_metadata_service=False,
+        launched=NOW - timedelta(minutes=3),
         uptime=timedelta(minutes=3),
         tags={"aws:ec2launchtemplate:id": "lt-1"},
     )

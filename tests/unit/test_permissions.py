@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tasks
 from tests.unit.stack_support import GOLDEN
-from torchneuron.aws.iam_policies import LONGEST, Scope, policies
+from torchneuron.aws.iam_policies import MAX_LENGTH, Scope, policies
 from torchneuron.deploy import state_bucket
 from torchneuron.doctor.permissions import NEEDED, needed_by
 
@@ -81,7 +81,7 @@ def test_a_policy_allows_exactly_the_grants_and_is_valid(commands, scope):
     documents = policies(grants, scope)
     assert {document["Version"] for document in documents} == {"2012-10-17"}
     assert set().union(*map(actions, documents)) == {action for grant in grants for action in grant.actions}
-    assert all(size(document) <= LONGEST for document in documents)
+    assert all(size(document) <= MAX_LENGTH for document in documents)
     for statement in (statement for document in documents for statement in document["Statement"]):
         assert statement["Resource"]
         assert all(arn == "*" or arn.startswith("arn:aws:") for arn in statement["Resource"])
@@ -174,4 +174,4 @@ def test_long_grants_are_split_into_several_policies():
     grants = needed_by(NEEDED)
     documents = policies(grants, LONG)
     assert len(documents) > 1
-    assert all(size(document) <= LONGEST for document in documents)
+    assert all(size(document) <= MAX_LENGTH for document in documents)

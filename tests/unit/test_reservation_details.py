@@ -28,7 +28,7 @@ def test_list_of_ended_blocks_makes_one_call():
 
 def test_only_instances_on_the_reservation_count():
     found = details.describe(everything(), REGION, ID)
-    assert [(instance.id[-2:], instance.state) for instance in found.instances] == [
+    assert [(instance.instance_id[-2:], instance.state) for instance in found.instances] == [
         ("03", "pending"),
         ("14", "running"),
     ]

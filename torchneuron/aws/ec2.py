@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from torchneuron.aws.errors import aws_time, reading, utc
@@ -25,7 +25,7 @@ LOST_STATES = frozenset({"shutting-down", "terminated"})
 
 @dataclass(frozen=True)
 class Instance:
-    """An instance. `uptime` is the time since its last start, by AWS's clock; empty text stands for what it lacks."""
+    """An instance. `launched` is its last start, in UTC, and `uptime` the time since then, by AWS's clock."""
 
     instance_id: str
     instance_type: str = ""
@@ -41,6 +41,7 @@ class Instance:
     reservation_id: str = ""
     is_windows: bool = False
     has_metadata_service: bool = True
+    launched: datetime | None = None
     uptime: timedelta = timedelta(0)
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
 
@@ -143,6 +144,7 @@ def _instance(raw: InstanceTypeDef, response: Mapping[str, Any]) -> Instance:
         reservation_id=raw.get("CapacityReservationId", ""),
         is_windows=raw.get("Platform", "").lower() == "windows",
         has_metadata_service=raw.get("MetadataOptions", {}).get("HttpEndpoint") != "disabled",
+        launched=utc(launched) if launched else None,
         uptime=aws_time(response) - utc(launched) if launched else timedelta(0),
         tags=_tags(raw.get("Tags", [])),
     )

@@ -1,4 +1,4 @@
-"""IAM policies made of what is granted: for a project's names and tags, each as short as IAM wants it."""
+"""IAM policies built from grants, for one project, within IAM's size limit."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from torchneuron.core import tags
 
-LONGEST = 6144
-"""The characters of a managed policy, white space aside (IAM user guide, "IAM and AWS STS quotas")."""
+MAX_LENGTH = 6144
+"""Characters of a managed policy, without white space (IAM user guide, "IAM and AWS STS quotas")."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """The names a policy is for. `bucket` may have wildcards: the state bucket's name before there is one."""
+    """The names that a policy is for. `bucket` may have wildcards, for a bucket that does not exist yet."""
 
     project: str
     bucket: str
@@ -24,10 +24,10 @@ class Scope:
 
 @dataclass(frozen=True)
 class Grant:
-    """Actions that belong together: one statement of a policy. `name` is its Sid, letters and digits only.
+    """Actions with one purpose: a statement of a policy. `name` is its Sid, letters and digits only.
 
-    `resources` are ARNs with {project}, {role}, {bucket}, and {ami} for each of the AMI parameters. `condition` has
-    values by operator and key, with the same names in them.
+    `resources` are ARNs with the placeholders {project}, {role} and {bucket}, or {ami} for the AMI parameters.
+    `condition` has values by operator and key, with the same placeholders.
     """
 
     name: str
@@ -38,24 +38,24 @@ class Grant:
 
 
 def policies(grants: Iterable[Grant], scope: Scope) -> list[dict[str, Any]]:
-    """The IAM policies that together allow `grants`, for what `scope` names: a statement each, named by its grant.
+    """The IAM policies that together allow `grants`: a statement per grant, with its name.
 
-    Where that is longer than IAM takes, statements about the same resources become one, and have no name then; where
-    that is still too long, there are several policies.
+    If that exceeds IAM's limit, statements about the same resources are merged and lose their names; if it still does,
+    there are several policies.
     """
     statements = [_statement(grant, scope) for grant in grants]
     if _fits(statements):
         return [_document(statements)]
-    made: list[list[dict[str, Any]]] = [[]]
-    for statement in _joined(statements):
-        if not _fits([*made[-1], statement]):
-            made.append([])
-        made[-1].append(statement)
-    return [_document(part) for part in made]
+    parts: list[list[dict[str, Any]]] = [[]]
+    for statement in _merged(statements):
+        if not _fits([*parts[-1], statement]):
+            parts.append([])
+        parts[-1].append(statement)
+    return [_document(part) for part in parts]
 
 
 def _fits(statements: list[dict[str, Any]]) -> bool:
-    return len(json.dumps(_document(statements), separators=(",", ":"))) <= LONGEST
+    return len(json.dumps(_document(statements), separators=(",", ":"))) <= MAX_LENGTH
 
 
 def _document(statements: list[dict[str, Any]]) -> dict[str, Any]:
@@ -63,10 +63,10 @@ def _document(statements: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _statement(grant: Grant, scope: Scope) -> dict[str, Any]:
-    resources = [resource for template in grant.resources for resource in _filled(template, scope)]
+    resources = [resource for template in grant.resources for resource in _resources(template, scope)]
     condition = {
         operator: {
-            key: _named(value, scope) if isinstance(value, str) else [_named(one, scope) for one in value]
+            key: _fill(value, scope) if isinstance(value, str) else [_fill(each, scope) for each in value]
             for key, value in keys.items()
         }
         for operator, keys in grant.condition.items()
@@ -75,20 +75,20 @@ def _statement(grant: Grant, scope: Scope) -> dict[str, Any]:
     return {**statement, "Condition": condition} if condition else statement
 
 
-def _joined(statements: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    made: dict[str, dict[str, Any]] = {}
+def _merged(statements: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    merged: dict[str, dict[str, Any]] = {}
     for statement in statements:
-        same = {name: value for name, value in statement.items() if name not in ("Sid", "Action")}
-        one = made.setdefault(json.dumps(same), {"Effect": "Allow", "Action": [], **same})
-        one["Action"] = sorted({*one["Action"], *statement["Action"]})
-    return list(made.values())
+        limits = {name: value for name, value in statement.items() if name not in ("Sid", "Action")}
+        target = merged.setdefault(json.dumps(limits), {"Effect": "Allow", "Action": [], **limits})
+        target["Action"] = sorted({*target["Action"], *statement["Action"]})
+    return list(merged.values())
 
 
-def _filled(template: str, scope: Scope) -> list[str]:
+def _resources(template: str, scope: Scope) -> list[str]:
     if template == "{ami}":
         return [f"arn:aws:ssm:*:*:parameter/{name.lstrip('/')}" for name in dict.fromkeys(scope.ami_parameters)]
-    return [_named(template, scope)]
+    return [_fill(template, scope)]
 
 
-def _named(template: str, scope: Scope) -> str:
+def _fill(template: str, scope: Scope) -> str:
     return template.format(project=scope.project, role=tags.role_prefix(scope.project), bucket=scope.bucket)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from torchneuron.aws.errors import reading, utc
+from torchneuron.aws.ec2 import Instance, find_instances
+from torchneuron.aws.errors import reading
 from torchneuron.capacity_blocks import extensions, reservations
 from torchneuron.capacity_blocks.extensions import EXTENDABLE_STATES, Extension
 from torchneuron.capacity_blocks.reservations import GONE, Reservation
@@ -21,7 +22,6 @@ from torchneuron.core.errors import AwsError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
 T = TypeVar("T")
 
@@ -34,16 +34,6 @@ class Unreadable:
 
     def __str__(self) -> str:
         return f"not readable: {self.why}"
-
-
-@dataclass(frozen=True)
-class Instance:
-    """An instance that runs on a reservation. `state` is EC2's, `launched` aware, in UTC."""
-
-    id: str
-    reservation_id: str
-    state: str
-    launched: datetime | None
 
 
 @dataclass(frozen=True)
@@ -128,29 +118,14 @@ def _join(
 def _instances(ec2: EC2Client, reservation_ids: Sequence[str]) -> dict[str, list[Instance]]:
     """The instances on these reservations by reservation, sorted by id, without terminated ones."""
     found: defaultdict[str, list[Instance]] = defaultdict(list)
-    with reading("list the instances on it"):
-        pages = ec2.get_paginator("describe_instances").paginate(
-            Filters=[{"Name": "capacity-reservation-id", "Values": list(reservation_ids)}]
-        )
-        for raw in (raw for page in pages for group in page["Reservations"] for raw in group["Instances"]):
-            instance = _instance(raw)
-            if instance.state != "terminated":
-                found[instance.reservation_id].append(instance)
+    for instance in find_instances(ec2, {"capacity-reservation-id": reservation_ids}):
+        if instance.state != "terminated":
+            found[instance.reservation_id].append(instance)
     return {
-        reservation_id: sorted(group, key=lambda instance: instance.id)
+        reservation_id: sorted(group, key=lambda instance: instance.instance_id)
         for reservation_id, group in found.items()
         if reservation_id in reservation_ids
     }
-
-
-def _instance(raw: InstanceTypeDef) -> Instance:
-    launched = raw.get("LaunchTime")
-    return Instance(
-        id=raw["InstanceId"],
-        reservation_id=raw.get("CapacityReservationId", ""),
-        state=raw.get("State", {}).get("Name", ""),
-        launched=utc(launched) if launched else None,
-    )
 
 
 def _health(ec2: EC2Client, block_id: str = "") -> dict[str, Health]:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from torchneuron.capacity_blocks.details import Details, Health, Instance, Unreadable
+from torchneuron.aws.ec2 import Instance
+from torchneuron.capacity_blocks.details import Details, Health, Unreadable
 from torchneuron.capacity_blocks.extensions import Extension
 from torchneuron.capacity_blocks.reservations import GONE, NEVER_PAID, PAYMENT_PENDING, Fee, Reservation
 from torchneuron.core import display, options
@@ -216,7 +217,7 @@ def _price(block: Reservation) -> str:
 
 def _instance(instance: Instance) -> str:
     launched = f", launched {when(instance.launched)}" if instance.launched else ""
-    return f"{instance.id} {instance.state}{launched}"
+    return f"{instance.instance_id} {instance.state}{launched}"
 
 
 def _extension(extension: Extension) -> str:
@@ -297,7 +298,7 @@ def _price_row(fee: Fee | None) -> dict[str, Any]:
 
 
 def _instance_row(instance: Instance) -> dict[str, Any]:
-    return {"id": instance.id, "state": instance.state, "launched": iso_or_none(instance.launched)}
+    return {"id": instance.instance_id, "state": instance.state, "launched": iso_or_none(instance.launched)}
 
 
 def _extension_row(extension: Extension) -> dict[str, Any]:
