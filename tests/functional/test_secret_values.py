@@ -81,7 +81,7 @@ def everything_in_ssm(fleet):
 
 @pytest.mark.attack("read a secret given by the operator in SSM's commands, outputs and documents")
 @pytest.mark.parametrize("mode", ["document", "step"])
-def test_a_given_value_arrives_whole_on_each_machine_and_ssm_never_sees_it(fleet, use, tmp_path, mode):
+def test_secret_value_arrives_on_each_machine_and_ssm_never_sees_it(fleet, use, tmp_path, mode):
     (tmp_path / "value").write_text(f"{VALUE}\n")
     use(SAVE, "--var", f"TOKEN=@{tmp_path / 'value'}", "--mode", mode, on=fleet.instance_ids)
     # A checksum, for reading the value by a command would itself put it into SSM's history.
@@ -97,7 +97,7 @@ def test_a_given_value_arrives_whole_on_each_machine_and_ssm_never_sees_it(fleet
 
 
 @pytest.mark.attack("open the messages that SSM keeps with what is left on the machine")
-def test_neither_the_key_nor_the_value_outlives_the_run(fleet, use):
+def test_key_and_value_are_gone_after_the_run(fleet, use):
     use(SAVE, "--var", "TOKEN=env:MINE", MINE="some value")
     assert fleet.shell(f"find {GIVEN} -mindepth 1 2>/dev/null; cat /var/tmp/token") == "some value"
     broken = [*SAVE, task("02-fails", "exit 7"), task("03-never", ': "$TOKEN"')]
@@ -106,7 +106,7 @@ def test_neither_the_key_nor_the_value_outlives_the_run(fleet, use):
 
 
 @pytest.mark.attack("list the arguments of processes while a task with a secret runs")
-def test_no_process_has_the_value_among_its_arguments(fleet, use):
+def test_value_is_not_an_argument_of_a_process(fleet, use):
     watch = "until [ -e /var/tmp/stop ]; do cat /proc/[0-9]*/cmdline; sleep 0.02; done"
     fleet.shell(f"rm -f /var/tmp/stop; nohup sh -c '{watch}' >/var/tmp/arguments 2>/dev/null &")
     tasks = [task("01-use", 'printf %s "$TOKEN" >/var/tmp/token', "sleep 1"), task("02-end", ': "$TOKEN"')]
@@ -116,19 +116,19 @@ def test_no_process_has_the_value_among_its_arguments(fleet, use):
     assert {"sleep", "1"} <= set(seen)
 
 
-def test_a_value_in_the_command_line_works_and_is_warned_of(use, fleet):
+def test_value_on_the_command_line_works_with_a_warning(use, fleet):
     told = use(SAVE, "--var", "TOKEN=plain-value")
-    assert "the value of TOKEN is seen by others on this machine" in told
+    assert "other users of this machine can see the value of TOKEN on the command line" in told
     assert fleet.shell("cat /var/tmp/token") == "plain-value"
 
 
-def test_a_secret_without_a_value_is_refused_where_nobody_can_be_asked(use):
+def test_secret_without_a_value_is_refused_without_a_terminal(use):
     told = use(SAVE, status=2)
     assert "TOKEN: has no value" in told
     told = use(SAVE, "--var", "TOKEN=@/nowhere", status=2)
-    assert "The file with the value of TOKEN cannot be read." in told
+    assert "Cannot read the file with the value of TOKEN." in told
     told = use(SAVE, "--var", "TOKEN=env:NOT_SET", status=2)
-    assert "There is no value for the secret TOKEN." in told
+    assert "The secret TOKEN has no value." in told
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def stored(fleet):
     return made
 
 
-def test_a_reference_is_read_by_the_machine_and_a_new_version_runs_its_tasks_again(fleet, use, stored):
+def test_machine_reads_a_reference_and_a_new_version_runs_its_tasks_again(fleet, use, stored):
     variables = {
         "TOKEN": {"secret": True, "value": f"secretsmanager:{stored['own']}"},
         "KEPT": {"secret": True, "value": "ssm:/team/token"},
@@ -161,7 +161,7 @@ def test_a_reference_is_read_by_the_machine_and_a_new_version_runs_its_tasks_aga
 
 
 @pytest.mark.attack("name a secret in a task file that the machine's role may not read")
-def test_a_secret_that_the_role_may_not_read_fails_the_task_and_says_why(use, stored):
+def test_secret_that_the_role_may_not_read_fails_the_task(use, stored):
     told = use(SAVE, "--var", f"TOKEN=secretsmanager:{stored['foreign']}", status=1)
     assert "no value for TOKEN" in told
     assert "is not authorized to perform: secretsmanager:GetSecretValue" in told
@@ -170,7 +170,7 @@ def test_a_secret_that_the_role_may_not_read_fails_the_task_and_says_why(use, st
     assert "no value for TOKEN" in told
 
 
-def test_digests_and_states_hold_nothing_of_a_given_value(use, tmp_path):
+def test_digests_and_state_files_do_not_depend_on_a_secret_value(use, tmp_path):
     first, second = (use(SAVE, "--var", "TOKEN=env:MINE", MINE="the same") for _ in range(2))
     assert "01-save" in first
     assert " done " in second

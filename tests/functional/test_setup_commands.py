@@ -1,4 +1,4 @@
-"""`invoke run-tasks` and `setup.logs` as a user runs them, on machines that really run the tasks."""
+"""`invoke run-tasks` and `setup.logs` on machines that execute the tasks."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def fleet():
 
 @pytest.fixture
 def invoke(fleet, tmp_path):
-    """`invoke(…)` in a process of its own, as from a laptop that has no state of the machines."""
+    """Runs `invoke …` in a process of its own, from a laptop without state files."""
     fleet.shell(f"rm -rf {RAN} {RAN}-on /var/lib/torchneuron /var/log/torchneuron", *fleet.instance_ids)
     settings = json.loads((fleet.sandbox.folder / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**settings, "stateDir": str(tmp_path / "state")}))
@@ -62,7 +62,7 @@ def faults(fleet):
 
 @pytest.fixture
 def file(tmp_path, request):
-    """A task file with ids that no other test has: SSM remembers those."""
+    """Writes a task file with ids that are unique to the test, because SSM keeps the history."""
     unique = re.sub(r"\W+", "-", request.node.name)[-30:]
 
     def write(*tasks, variables=None):
@@ -81,7 +81,7 @@ def until_ran(fleet, what):
 
 
 def attach(fleet, invoke, *words):
-    """Run a command that attaches to a run whose task is held, and let that task go on then."""
+    """Run a command that attaches to a run whose task is held, and then release that task."""
     process = invoke.start(*words)
     told = ""
     while "Attached to the setup under way" not in told:
@@ -93,7 +93,7 @@ def attach(fleet, invoke, *words):
     assert process.returncode == 0, told + rest
 
 
-def test_events_for_programs_are_all_there_is_on_standard_output(fleet, invoke, file):
+def test_standard_output_has_only_json_events(fleet, invoke, file):
     tasks = [task("01", note("a")), task("02", "false", optional=True), task("03", note("c"))]
     out, _ = invoke("run-tasks", "--file", file(*tasks), *where(fleet), "-o", "json")
     events = [json.loads(line) for line in out.splitlines()]
@@ -103,7 +103,7 @@ def test_events_for_programs_are_all_there_is_on_standard_output(fleet, invoke, 
     assert (events[-1]["succeeded"], len(events[-1]["failedOptional"])) == (True, 1)
 
 
-def test_without_the_right_to_make_documents_it_goes_on_one_by_one_and_says_so(fleet, invoke, file, faults):
+def test_tasks_are_sent_one_by_one_without_permission_to_create_documents(fleet, invoke, file, faults):
     faults({"operation": "CreateDocument", "kind": "error", "code": "AccessDeniedException", "times": 10})
     _, err = invoke("run-tasks", "--file", file(task("01", note("a")), task("02", note("b"))), *where(fleet))
     assert "sending tasks one by one" in err
@@ -112,7 +112,7 @@ def test_without_the_right_to_make_documents_it_goes_on_one_by_one_and_says_so(f
     assert "ssm:CreateDocument" in err or "CreateDocument is missing" in err
 
 
-def test_a_network_that_comes_back_and_one_that_asks_too_often_stop_nothing(fleet, invoke, file, faults):
+def test_lost_responses_do_not_stop_the_run(fleet, invoke, file, faults):
     faults(
         {"operation": "ListCommandInvocations", "kind": "lost-after", "times": 3, "skip": 3},
         {"operation": "SendCommand", "kind": "lost-after", "times": 1},
@@ -121,7 +121,7 @@ def test_a_network_that_comes_back_and_one_that_asks_too_often_stop_nothing(flee
     assert fleet.ran() == ["a", "b"]
 
 
-def test_credentials_that_expire_end_the_watching_and_not_the_run(fleet, invoke, file, faults):
+def test_expired_credentials_end_the_watching_and_not_the_run(fleet, invoke, file, faults):
     written = file(task("01", note("a"), HELD), task("02", note("b")))
     process = invoke.start("run-tasks", "--file", written, *where(fleet))
     until_ran(fleet, "a")
@@ -147,7 +147,7 @@ def test_ctrl_c_detaches_and_the_same_command_attaches_again(fleet, invoke, file
     assert fleet.ran() == ["a", "b"]
 
 
-def test_cancelled_from_elsewhere_it_stops_and_the_same_command_goes_on(fleet, invoke, file):
+def test_run_cancelled_from_elsewhere_stops(fleet, invoke, file):
     written = file(task("01", note("a")), task("02", note("b"), HELD))
     process = invoke.start("run-tasks", "--file", written, *where(fleet))
     until_ran(fleet, "b")
@@ -175,7 +175,7 @@ def test_command_that_waits_for_a_lost_agent_is_cancelled_and_does_not_run(fleet
     assert fleet.ran() == []
 
 
-def test_a_dry_run_sends_nothing_hides_secrets_and_knows_what_has_finished(fleet, invoke, file, tmp_path):
+def test_dry_run_sends_nothing_hides_secrets_and_knows_what_has_finished(fleet, invoke, file, tmp_path):
     variables = {"TOKEN": {"secret": True}}
     written = file(task("01", note("a")), task("02", '[ -n "$TOKEN" ]', note("b")), variables=variables)
     words = ["run-tasks", "--file", written, *where(fleet), "--var", "TOKEN=ssm:/team/token"]
@@ -191,7 +191,7 @@ def test_a_dry_run_sends_nothing_hides_secrets_and_knows_what_has_finished(fleet
     assert "(AWS-RunShellScript) for each task" in step
 
 
-def test_a_fleet_by_tag_and_what_failed_on_which(fleet, invoke, file):
+def test_fleet_by_tag_reports_which_machine_failed(fleet, invoke, file):
     broken = fleet.instance_ids[1]
     tasks = [task("01", note("a")), task("02", f'[ "$AWS_SSM_INSTANCE_ID" != {broken} ]', note("b"))]
     written = file(*tasks)
@@ -205,13 +205,13 @@ def test_a_fleet_by_tag_and_what_failed_on_which(fleet, invoke, file):
     assert "There are several machines." in err
 
 
-def test_logs_of_what_never_ran(fleet, invoke):
+def test_logs_of_a_task_that_never_ran(fleet, invoke):
     _, err = invoke("setup.logs", "nothing", *where(fleet), status=2)
     assert "No task has run" in err
 
 
 @pytest.mark.parametrize("mode", ["document", "step"])
-def test_a_machine_that_reboots_in_the_middle_is_taken_up_where_it_was(fleet, invoke, file, mode):
+def test_run_is_resumed_after_a_reboot(fleet, invoke, file, mode):
     once = f"if mkdir {RAN}-on 2>/dev/null; then sleep 600; fi"
     written = file(task("01", note("a")), task("02", note("b"), once), task("03", note("c")))
     words = ["run-tasks", "--file", written, *where(fleet), "--mode", mode]
@@ -225,7 +225,7 @@ def test_a_machine_that_reboots_in_the_middle_is_taken_up_where_it_was(fleet, in
     assert fleet.ran() == ["a", "b", "b", "c"]
 
 
-def test_a_machine_out_of_reach_for_a_while_goes_on_and_tells_later(fleet, invoke, file):
+def test_machine_out_of_reach_for_a_while_finishes_and_reports_later(fleet, invoke, file):
     written = file(task("01", note("a"), "sleep 2"), task("02", note("b")))
     process = invoke.start("run-tasks", "--file", written, *where(fleet))
     until_ran(fleet, "a")

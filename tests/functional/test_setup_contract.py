@@ -1,4 +1,4 @@
-"""What every run of tasks does, as one document or as a command for each task: on machines that really run them."""
+"""Runs of tasks on machines that execute them, as one document or as a command for each task."""
 
 import json
 import threading
@@ -28,7 +28,7 @@ def fleet():
 
 @pytest.fixture(params=["document", "step"])
 def laptop(request, fleet, tmp_path):
-    """A laptop of somebody who sends as one document or task by task, and machines that know nothing yet."""
+    """A laptop that sends one document or task by task, and machines without marks."""
     fleet.shell(f"rm -rf {RAN} {RAN}-on /var/lib/torchneuron /var/log/torchneuron", *fleet.instance_ids)
     return Laptop(fleet, tmp_path / "laptop", DispatchOptions(request.param))
 
@@ -37,7 +37,7 @@ def ids(*names):
     return [task(f"task-{name}", note(name)) for name in names]
 
 
-def test_tasks_run_in_order_once_and_a_second_run_has_nothing_to_do(fleet, laptop):
+def test_tasks_run_once_in_order_and_a_second_run_has_nothing_to_do(fleet, laptop):
     (outcome,) = laptop.run(ids("a", "b", "c"))
     assert outcome.ran == ("task-a", "task-b", "task-c")
     assert fleet.ran() == ["a", "b", "c"]
@@ -46,7 +46,7 @@ def test_tasks_run_in_order_once_and_a_second_run_has_nothing_to_do(fleet, lapto
     assert fleet.ran() == []
 
 
-def test_a_failing_line_fails_the_task_and_what_is_after_it_waits_for_the_next_run(fleet, laptop):
+def test_failing_line_fails_the_task_and_the_next_run_resumes_there(fleet, laptop):
     broken = task("task-b", note("b"), "cat /nowhere", "true")
     (failed,) = laptop.run([*ids("a"), broken, *ids("c")])
     assert "Task task-b failed with status 1" in failed.failure.what
@@ -57,13 +57,13 @@ def test_a_failing_line_fails_the_task_and_what_is_after_it_waits_for_the_next_r
     assert fleet.ran() == ["b", "c"]
 
 
-def test_texts_arrive_as_they_were_written(fleet, laptop):
+def test_texts_arrive_unchanged(fleet, laptop):
     lines = ["cat >/var/tmp/text <<'END'", "two  blanks, a 'quote', $HOME and {{.Names}}", "  {{{ 1 }}", "END"]
     laptop.run([task("task-a", *lines)])
     assert fleet.shell("cat /var/tmp/text") == "\n".join(lines[1:3]) + "\n"
 
 
-def test_values_arrive_whole_whatever_their_names(fleet, laptop):
+def test_values_arrive_unchanged_with_any_name(fleet, laptop):
     value = 'it\'s "quoted" $HOME {{x}} `id` \\'
     variables = {"marks": "x", "task": "y", "retries": "0"}
     show = 'printf "%s\\n" "$marks" "$task" "$retries" >/var/tmp/values'
@@ -72,7 +72,7 @@ def test_values_arrive_whole_whatever_their_names(fleet, laptop):
     assert fleet.shell("cat /var/tmp/values") == f"{value}\ny\n0\n"
 
 
-def test_a_task_whose_test_does_not_hold_is_skipped_and_reported_so(fleet, laptop):
+def test_task_whose_test_is_false_is_skipped(fleet, laptop):
     tasks = [
         task("task-a", note("a"), onlyIf="[ -e /nowhere ]"),
         task("task-b", note("b"), onlyIf='[ "$WANTED" = yes ]'),
@@ -84,7 +84,7 @@ def test_a_task_whose_test_does_not_hold_is_skipped_and_reported_so(fleet, lapto
     assert words == {"task-a": StepState.SKIPPED, "task-b": StepState.DONE, "task-c": StepState.DONE}
 
 
-def test_a_test_that_is_no_shell_fails_the_task(fleet, laptop):
+def test_invalid_shell_in_a_test_fails_the_task(fleet, laptop):
     (outcome,) = laptop.run([task("task-a", note("a"), onlyIf="[ -e /nowhere")])
     assert outcome.failure is None  # `[` is a program: a false one
     (outcome,) = laptop.run([task("task-b", note("b"), onlyIf="if then")])
@@ -92,7 +92,7 @@ def test_a_test_that_is_no_shell_fails_the_task(fleet, laptop):
     assert fleet.ran() == []
 
 
-def test_a_task_is_tried_again_as_often_as_it_may(fleet, laptop):
+def test_task_is_retried_up_to_its_limit(fleet, laptop):
     twice = ["echo try >>/var/tmp/tries", "[ $(wc -l </var/tmp/tries) -ge 2 ]"]
     (outcome,) = laptop.run([task("task-a", "rm -f /var/tmp/tries"), task("task-b", *twice, retries=1), *ids("c")])
     assert outcome.failure is None
@@ -103,7 +103,7 @@ def test_a_task_is_tried_again_as_often_as_it_may(fleet, laptop):
     assert fleet.ran() == ["d", "d"]
 
 
-def test_an_optional_task_that_fails_stops_nothing(fleet, laptop):
+def test_failed_optional_task_does_not_stop_the_run(fleet, laptop):
     tasks = [*ids("a"), task("task-b", note("b"), "exit 3", optional=True), *ids("c")]
     (outcome,) = laptop.run(tasks)
     assert (outcome.failure, outcome.failed_optional) == (None, ("task-b",))
@@ -112,27 +112,27 @@ def test_an_optional_task_that_fails_stops_nothing(fleet, laptop):
     assert fleet.ran() == ["b"]
 
 
-def test_nothing_runs_after_a_task_that_ran_out_of_time(fleet, laptop):
+def test_nothing_runs_after_a_task_that_timed_out(fleet, laptop):
     (outcome,) = laptop.run([task("task-a", "sleep 60", timeoutSeconds=5), *ids("b")])
     assert "Task task-a timed out" in outcome.failure.what
     assert fleet.ran() == []
 
 
 @pytest.mark.parametrize("status", [137, 168, 169])
-def test_an_exit_status_that_means_something_to_the_agent_is_a_plain_failure(fleet, laptop, status):
+def test_exit_status_with_a_meaning_for_the_agent_is_a_failure(fleet, laptop, status):
     (outcome,) = laptop.run([task("task-a", f"exit {status}"), *ids("b")])
     assert "Task task-a failed with status 1" in outcome.failure.what
     assert f"the task ended with status {status}" in outcome.failure.why
     assert fleet.ran() == []
 
 
-def test_a_background_job_does_not_hold_up_later_tasks(fleet, laptop):
+def test_background_job_does_not_block_later_tasks(fleet, laptop):
     (outcome,) = laptop.run([task("task-a", "nohup sleep 30 >/dev/null 2>&1 &"), *ids("b")])
     assert outcome.failure is None
     assert fleet.ran() == ["b"]
 
 
-def test_from_another_laptop_ssm_tells_what_has_finished(fleet, laptop, tmp_path):
+def test_another_laptop_reads_finished_tasks_from_ssm(fleet, laptop, tmp_path):
     name = f"{laptop.dispatch.mode}-{tmp_path.name}"[-40:].replace("_", "-")
     tasks = [task(f"{name}-{part}", note(part)) for part in "abc"]
     laptop.run([tasks[0], task(tasks[1]["id"], "false"), tasks[2]])
@@ -143,8 +143,8 @@ def test_from_another_laptop_ssm_tells_what_has_finished(fleet, laptop, tmp_path
     assert fleet.ran() == ["a", "b", "c"]
 
 
-def test_where_nobody_remembers_the_machine_does(fleet, laptop, tmp_path):
-    """Several at once are not looked up: a task that finds its own mark ends at once."""
+def test_marks_on_the_machine_count_without_state_or_history(fleet, laptop, tmp_path):
+    """A fleet's history is not read: a task that finds its own mark ends at once."""
     machines = fleet.instance_ids[:2]
     laptop.run(ids("a", "b"), on=machines[:1])
     other = Laptop(fleet, tmp_path / "other", laptop.dispatch)
@@ -156,7 +156,7 @@ def test_where_nobody_remembers_the_machine_does(fleet, laptop, tmp_path):
     assert other.monitor.states[machines[1], "task-a"] is StepState.DONE
 
 
-def test_a_clean_start_runs_all_again_and_the_marks_on_the_machine_do_not_count(fleet, laptop):
+def test_selected_tasks_run_again_despite_marks_on_the_machine(fleet, laptop):
     laptop.run(ids("a", "b", "c"))
     laptop.run(ids("a", "b", "c"), selection=TaskSelection(clean=True))
     assert fleet.ran() == ["a", "b", "c"] * 2
@@ -166,8 +166,8 @@ def test_a_clean_start_runs_all_again_and_the_marks_on_the_machine_do_not_count(
     assert fleet.ran() == ["b"]
 
 
-def test_two_laptops_at_once_do_not_interleave_and_nothing_runs_twice(fleet, laptop, tmp_path):
-    """Both send before either can see the other's command: the lock on the machine and its marks decide."""
+def test_concurrent_laptops_do_not_interleave_or_run_tasks_twice(fleet, laptop, tmp_path):
+    """Both send before either can see the other's command, so the machine's lock and marks decide."""
     slow = [
         task(f"task-{part}", f"echo '{part}<' >>{RAN}", "sleep 0.5", f"echo '{part}>' >>{RAN}") for part in ("a", "b")
     ]
@@ -182,7 +182,7 @@ def test_two_laptops_at_once_do_not_interleave_and_nothing_runs_twice(fleet, lap
     assert fleet.ran() == ["a<", "a>", "b<", "b>"]
 
 
-def test_cancelled_it_stops_and_the_next_run_takes_up_behind_what_had_finished(fleet, laptop):
+def test_cancelled_run_stops_and_the_next_run_resumes(fleet, laptop):
     tasks = [*ids("a"), task("task-b", note("b"), "sleep 600"), *ids("c")]
     (instance_id,) = fleet.instance_ids[:1]
     commands = laptop.commands()
@@ -274,7 +274,7 @@ def test_cancelling_command_is_under_way_until_the_agent_confirms_it(fleet, lapt
     assert commands.under_way(instance_ids) == {}
 
 
-def test_a_fleet_is_one_command_a_document_and_each_machine_its_own_outcome(fleet, laptop):
+def test_fleet_shares_one_command_a_document_with_an_outcome_for_each_machine(fleet, laptop):
     tasks = [*ids("a"), task("task-b", '[ "$AWS_SSM_INSTANCE_ID" != "$BROKEN" ]'), *ids("c")]
     broken = fleet.instance_ids[1]
     outcomes = laptop.run(tasks, on=fleet.instance_ids, variables={"BROKEN": broken})
@@ -284,7 +284,7 @@ def test_a_fleet_is_one_command_a_document_and_each_machine_its_own_outcome(flee
     assert len(sent) == {"document": 1, "step": 3}[laptop.dispatch.mode]
 
 
-def test_a_fleet_goes_by_its_tag_at_the_rate_asked_for(fleet, laptop):
+def test_fleet_is_targeted_by_tag_at_the_given_rate(fleet, laptop):
     laptop.dispatch = DispatchOptions(laptop.dispatch.mode, ("tag:Team", "ml"), "1", "0")
     failing = [task("task-a", note("a"), "false")]
     outcomes = laptop.run(failing, on=fleet.instance_ids)
@@ -294,7 +294,7 @@ def test_a_fleet_goes_by_its_tag_at_the_rate_asked_for(fleet, laptop):
     assert (command["Targets"], command["MaxConcurrency"]) == ([{"Key": "tag:Team", "Values": ["ml"]}], "1")
 
 
-def test_the_whole_output_stays_on_the_machine_and_is_read_from_there(fleet, laptop):
+def test_whole_output_is_read_from_the_machine(fleet, laptop):
     (instance_id,) = fleet.instance_ids[:1]
     noise = "for i in $(seq 4000); do echo line $i $RANDOM; done; echo end >&2"
     laptop.run([task("task-noise", noise), *ids("b")])
@@ -324,7 +324,7 @@ def test_following_a_log_ends_with_the_run(fleet, laptop):
     assert b"".join(pieces).decode().splitlines()[1:] == ["line 1", "line 2"]
 
 
-def test_a_log_that_has_grown_large_is_rotated_when_a_task_starts(fleet, laptop):
+def test_large_log_is_rotated_when_a_task_starts(fleet, laptop):
     folder = "/var/log/torchneuron"
     laptop.run(ids("a"))
     fleet.shell(f"for log in task-a all; do head -c 11000000 /dev/zero >>{folder}/$log.log; done")
@@ -336,7 +336,7 @@ def test_a_log_that_has_grown_large_is_rotated_when_a_task_starts(fleet, laptop)
     assert [line.split()[2] for line in everything.splitlines()] == ["task-b", "task-a"]
 
 
-def test_a_log_that_is_rotated_while_it_is_followed_is_read_from_its_beginning(fleet, laptop):
+def test_log_that_is_rotated_while_followed_is_read_from_its_start(fleet, laptop):
     instance_id, log = fleet.instance_ids[0], "/var/log/torchneuron/all.log"
     laptop.run([task("task-a", "echo before, and long enough")])
     looks = iter([True, False])
@@ -348,8 +348,8 @@ def test_a_log_that_is_rotated_while_it_is_followed_is_read_from_its_beginning(f
     assert b"".join(pieces).decode().splitlines()[-2:] == ["before, and long enough", "after"]
 
 
-@pytest.mark.attack("reads, as another account of the machine, what tasks printed")
-def test_logs_are_closed_to_others(fleet, laptop):
+@pytest.mark.attack("reads the output of tasks as another account of the machine")
+def test_other_accounts_cannot_read_logs(fleet, laptop):
     laptop.run(ids("a"))
     modes = fleet.shell("stat -c '%U %a' /var/log/torchneuron /var/log/torchneuron/*").splitlines()
     assert modes == ["root 2750", "root 640", "root 640"]
@@ -361,7 +361,7 @@ def own_documents(fleet):
 
 
 @pytest.mark.attack("reads what a run did from its documents, after it has ended")
-def test_no_document_stays_of_a_run_that_has_ended(fleet, laptop):
+def test_run_that_has_ended_leaves_no_document(fleet, laptop):
     laptop.run(ids("a"))
     assert own_documents(fleet) == []
     laptop.run([task("task-a", "false")], selection=TaskSelection(clean=True))
@@ -372,7 +372,7 @@ def test_no_document_stays_of_a_run_that_has_ended(fleet, laptop):
 
 
 def before_sending(laptop, change):
-    """Have `change` called with SSM, the document and its content, between its creation and the first command."""
+    """Call `change` with SSM, the document and its content after its creation and before the first command."""
     commands, ssm = laptop.commands(), laptop.fleet.client("ssm")
     create = commands.create_document
 
@@ -394,8 +394,8 @@ EVIL = {
 }
 
 
-@pytest.mark.attack("updates a run's document, and makes that the default, before the command is sent")
-def test_an_updated_document_does_not_run(fleet, laptop):
+@pytest.mark.attack("updates a run's document and its default version before the command is sent")
+def test_updated_document_does_not_run(fleet, laptop):
     def update(ssm, name, content):
         made = ssm.update_document(Name=name, Content=json.dumps(EVIL), DocumentVersion="$LATEST")
         version = made["DocumentDescription"]["DocumentVersion"]
@@ -408,8 +408,8 @@ def test_an_updated_document_does_not_run(fleet, laptop):
     assert own_documents(fleet) == []
 
 
-@pytest.mark.attack("replaces a run's document by another of its name before the command is sent")
-def test_a_replaced_document_does_not_run(fleet, laptop):
+@pytest.mark.attack("replaces a run's document by another with its name before the command is sent")
+def test_replaced_document_does_not_run(fleet, laptop):
     def replace(ssm, name, content):
         ssm.delete_document(Name=name)
         ssm.create_document(Name=name, Content=json.dumps(EVIL), DocumentType="Command")
@@ -420,8 +420,8 @@ def test_a_replaced_document_does_not_run(fleet, laptop):
     assert fleet.ran() == ["a"]
 
 
-@pytest.mark.attack("makes documents of the names that documents had, made from their contents, ahead of a run")
-def test_nobody_knows_a_documents_name_ahead(fleet, laptop):
+@pytest.mark.attack("creates documents with predicted names before a run")
+def test_document_names_cannot_be_predicted(fleet, laptop):
     names = []
     for _ in range(2):
         before_sending(laptop, lambda ssm, name, content: names.append(name))
@@ -430,15 +430,15 @@ def test_nobody_knows_a_documents_name_ahead(fleet, laptop):
     assert fleet.ran() == ["a", "a"]
 
 
-def test_a_document_that_somebody_cleared_away_is_made_again(fleet, laptop):
+def test_document_that_was_deleted_is_recreated(fleet, laptop):
     before_sending(laptop, lambda ssm, name, content: ssm.delete_document(Name=name))
     (outcome,) = laptop.run(ids("a"))
     assert outcome.failure is None
     assert fleet.ran() == ["a"]
 
 
-def test_attaching_from_another_laptop_needs_no_document_and_deletes_it(fleet, laptop, tmp_path):
-    """The first laptop is closed for good while the command is under way."""
+def test_attaching_from_another_laptop_deletes_the_document(fleet, laptop, tmp_path):
+    """The first laptop dies while the command is under way."""
     name = f"{laptop.dispatch.mode}-{tmp_path.name}"[-40:].replace("_", "-")
     slow = [task(f"{name}-a", note("a"), "sleep 5"), task(f"{name}-b", note("b"))]
     commands, (instance_id,) = laptop.commands(), fleet.instance_ids[:1]
@@ -461,7 +461,7 @@ def test_attaching_from_another_laptop_needs_no_document_and_deletes_it(fleet, l
     assert other.commands().under_way([instance_id]) == {}
 
 
-def test_a_failure_says_where_the_rest_is(fleet, laptop):
+def test_failure_shows_where_to_read_the_whole_output(fleet, laptop):
     (outcome,) = laptop.run([task("task-a", "echo out", "echo err >&2", "false")])
     assert isinstance(outcome.failure, SetupError)
     for part in ("err\n", "Its standard output ended with:\nout", "invoke setup.logs task-a", "get-command-invocation"):

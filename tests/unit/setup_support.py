@@ -47,7 +47,7 @@ def member(folder: Path, tasks: Sequence[RenderedTask], instance_id: str = INSTA
 
 @dataclass
 class Sent:
-    """A command that a test's Run Command took."""
+    """A command that was sent to the fake."""
 
     command_id: str
     request: Request
@@ -63,10 +63,10 @@ class Sent:
 
 @dataclass
 class FakeRunCommand:
-    """Run Command that ends each step as `fails` says, and remembers what it was asked.
+    """A fake of `RunCommand` that records its calls.
 
-    `watched` polls pass before a command has ended; the process "dies" (KeyboardInterrupt) at the poll numbered
-    `interrupt_at`. `fails` has tasks, or (instance, task) for one instance only.
+    A command ends after `watched` polls; the poll numbered `interrupt_at` raises KeyboardInterrupt. `fails` has tasks
+    that fail, or (instance, task) pairs.
     """
 
     fails: set[Any] = field(default_factory=set)
@@ -127,7 +127,7 @@ class FakeRunCommand:
         return Invocation(status, status.value, steps)
 
     def _steps(self, sent: Sent, instance_id: str, ended: bool) -> Iterator[StepStatus]:
-        """The first step is finished while the command still runs; the others wait for its end."""
+        """The first step is done while the command still runs; the others end with it."""
         stopped = False
         for number, one in enumerate(sent.request.tasks):
             word = StepState.DONE  # as SSM reports a step that was skipped
@@ -142,7 +142,7 @@ class FakeRunCommand:
 
 
 class Recorder:
-    """A monitor that keeps what it is told."""
+    """A monitor that records its calls."""
 
     def __init__(self) -> None:
         self.plans: list[dict[str, Plan]] = []

@@ -27,7 +27,7 @@ def values(settings):
     return code_server.variables(settings, code_server.NO_PASSWORD)
 
 
-def test_the_first_sum_is_what_further_machines_are_given(settings):
+def test_later_machines_get_the_first_sum(settings):
     assert values(settings)["FIRST_SHA256"] == ""
     code_server.record_sums(settings, [installed(FIRST), installed(OTHER, architecture="arm64")])
     assert values(settings)["FIRST_SHA256"] == f"amd64={FIRST} arm64={OTHER}"
@@ -37,8 +37,8 @@ def test_the_first_sum_is_what_further_machines_are_given(settings):
     assert values(dataclasses.replace(settings, code_server_version="4.140.0"))["FIRST_SHA256"] == f"amd64={OTHER}"
 
 
-@pytest.mark.attack("serves a further machine another package of code-server than the first one got")
-def test_another_sum_is_an_error_with_both_sums_and_changes_nothing(settings):
+@pytest.mark.attack("serves a later machine a different package of code-server")
+def test_different_sum_is_an_error_and_not_recorded(settings):
     code_server.record_sums(settings, [installed(FIRST)])
     with pytest.raises(SetupError, match="i-2 has a different code-server") as refused:
         code_server.record_sums(settings, [installed(FIRST, "i-3"), installed(OTHER, "i-2")])
@@ -47,19 +47,19 @@ def test_another_sum_is_an_error_with_both_sums_and_changes_nothing(settings):
 
 
 @pytest.mark.attack("serves the machines of one fleet different packages of code-server")
-def test_machines_that_are_set_up_together_are_compared_too(settings):
+def test_machines_of_one_run_are_compared(settings):
     with pytest.raises(SetupError, match="i-2 has a different code-server"):
         code_server.record_sums(settings, [installed(FIRST), installed(OTHER, "i-2")])
 
 
 @pytest.mark.parametrize("said", ["", "code-server 4.139.1 is installed", f"code-server is installed {FIRST}"])
-def test_what_says_no_sum_is_passed_over(settings, said):
+def test_output_without_a_sum_is_ignored(settings, said):
     code_server.record_sums(settings, [Outcome("i-1", last_lines={code_server.INSTALL_TASK: said}), Outcome("i-2")])
     assert not settings.state_dir.exists()
 
 
 @pytest.mark.parametrize("held", ["[]", json.dumps({"4.139.1": FIRST}), "{"])
-def test_a_file_that_holds_something_else_is_refused(settings, held):
+def test_damaged_file_is_refused(settings, held):
     settings.state_dir.mkdir()
     (settings.state_dir / "code-server-packages.json").write_text(held)
     with pytest.raises(InputError, match=r"code-server-packages\.json"):

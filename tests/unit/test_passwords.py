@@ -40,14 +40,14 @@ def test_random_passwords_are_strong_and_differ():
         passwords.check_strength(password)
 
 
-def test_the_version_in_force_is_known_without_reading_the_password():
+def test_current_version_is_found_without_reading_the_password():
     labels = {"old": ["AWSPREVIOUS"], "new": ["AWSCURRENT"]}
     assert secret_values.current_version(FakeSecrets(labels), "arn") == "new"
     with pytest.raises(InputError, match="has no value"):
         secret_values.current_version(FakeSecrets({}), "arn")
 
 
-def test_the_version_that_terraform_made_is_labelled_so_that_it_stays():
+def test_version_created_by_terraform_is_labelled():
     client = FakeSecrets({"terraform-2026": ["AWSPREVIOUS"], "other": ["AWSCURRENT"]})
     for text in ("correct-horse-battery", "correct-horse-staple"):
         assert passwords.store(client, "arn", text)

@@ -44,13 +44,13 @@ def request_(tmp_path):
     return request
 
 
-def test_a_command_whose_answer_was_lost_is_found_again(request_):
+def test_command_whose_response_was_lost_is_found_by_its_comment(request_):
     ssm = FakeSsm(takes=True, shown_after=1)
     assert RunCommand(ssm, ssm, "p").send(request_, DOCUMENT_OF_OURS, CommandTargets(("i-1",))) == "command-0"
     assert len(ssm.sent) == 1
 
 
-def test_one_that_cannot_be_found_is_said_to_be_unknown(request_, monkeypatch):
+def test_command_that_cannot_be_found_is_an_error(request_, monkeypatch):
     monkeypatch.setattr("torchneuron.setup.run_command._LOOKS", (0.0, 0.0))
     ssm = FakeSsm(takes=False)
     with pytest.raises(SetupError, match="it first looks for a command under way"):
@@ -67,9 +67,9 @@ class ForgetfulSsm:
         raise ClientError({"Error": {"Code": "InvalidCommandId"}}, "ListCommandInvocations")
 
 
-@pytest.mark.attack("leaves a state file with a command's id that SSM, or botocore, refuses")
+@pytest.mark.attack("leaves a state file with an invalid command id")
 @pytest.mark.parametrize(("ssm", "command_id"), [(None, "no id"), (ForgetfulSsm(), "0" * 36)], ids=["botocore", "SSM"])
-def test_nothing_is_known_of_a_command_whose_id_is_refused(ssm, command_id):
+def test_invalid_command_id_has_no_invocations(ssm, command_id):
     ssm = ssm or boto3.client("ssm", region_name="sa-east-1", aws_access_key_id="a", aws_secret_access_key="b")
     assert RunCommand(ssm, ssm, "p").invocations(command_id, []) == {}
 
@@ -84,11 +84,11 @@ def test_nothing_is_known_of_a_command_whose_id_is_refused(ssm, command_id):
         (("", "1.5%"), "--max-errors '1.5%'"),
     ],
 )
-def test_rates_that_ssm_would_refuse_are_refused_first(rates, told):
+def test_invalid_rates_are_refused(rates, told):
     with pytest.raises(InputError, match=told):
         check_rates(*rates)
 
 
-def test_rates_that_ssm_takes():
+def test_valid_rates_are_accepted():
     for rates in (("", ""), ("1", "0"), ("100%", "0%"), ("64", "10%")):
         check_rates(*rates)

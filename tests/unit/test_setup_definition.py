@@ -7,7 +7,7 @@ from torchneuron.setup import definition
 REFERENCE = "ssm:/team/token"
 
 
-def test_the_users_own_example_loads(tmp_path):
+def test_users_example_loads(tmp_path):
     path = write_task_file(
         tmp_path,
         [
@@ -25,7 +25,7 @@ def test_the_users_own_example_loads(tmp_path):
     assert loaded.variables["PASSWORD"].value == ""
 
 
-def test_every_problem_is_named_at_once(tmp_path):
+def test_all_problems_are_reported_at_once(tmp_path):
     path = write_task_file(
         tmp_path,
         [
@@ -50,13 +50,13 @@ def test_unknown_keys_are_refused_by_name(tmp_path):
         definition.load(write_task_file(tmp_path, [{"id": "task-a", "name": "a", "comands": ["true"]}]))
 
 
-def test_an_id_too_short_for_ssm_is_refused(tmp_path):
+def test_id_too_short_for_ssm_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"tasks\[0\]\.id: 'one' is not allowed here: .*at least 4"):
         definition.load(write_task_file(tmp_path, [task("one")]))
 
 
 @pytest.mark.attack("ends a task's id or a variable's name with a newline")
-def test_no_id_or_name_ends_with_a_newline(tmp_path):
+def test_ids_and_names_that_end_with_a_newline_are_refused(tmp_path):
     path = write_task_file(tmp_path, [task("task-a\n")], {"USER\n": "coder"})
     with pytest.raises(InputError) as refused:
         definition.load(path)
@@ -66,7 +66,7 @@ def test_no_id_or_name_ends_with_a_newline(tmp_path):
 
 
 @pytest.mark.attack("gives a variable with a pattern a value that ends with a newline")
-def test_no_value_ends_with_a_newline(tmp_path):
+def test_value_that_ends_with_a_newline_is_refused(tmp_path):
     loaded = definition.load(write_task_file(tmp_path, [task("task-a")], {"USER": {"pattern": "^[a-z]+$"}}))
     with pytest.raises(InputError, match="USER: must be one line"):
         definition.fill(loaded, {"USER": "coder\n"})
@@ -76,9 +76,9 @@ def scripted(name):
     return {"id": "task-a", "name": "a", "script": name}
 
 
-@pytest.mark.attack("has a task file send a file from elsewhere on the laptop, by a symbolic link")
+@pytest.mark.attack("makes a task file send another file of the laptop through a symbolic link")
 @pytest.mark.parametrize("link", ["a.sh", "scripts"])
-def test_a_script_does_not_leave_the_folder_by_a_link(tmp_path, link):
+def test_script_linked_from_outside_the_folder_is_refused(tmp_path, link):
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "a.sh").write_text("echo the private key")
     folder = tmp_path / "tasks"
@@ -89,7 +89,7 @@ def test_a_script_does_not_leave_the_folder_by_a_link(tmp_path, link):
         definition.load(write_task_file(folder, [scripted(script)]))
 
 
-def test_a_link_within_the_folder_is_followed_and_so_is_one_to_the_folder(tmp_path):
+def test_links_within_the_folder_and_to_the_folder_are_followed(tmp_path):
     folder = tmp_path / "tasks"
     folder.mkdir()
     (folder / "b.sh").write_text("echo b")
@@ -111,7 +111,7 @@ def test_a_link_within_the_folder_is_followed_and_so_is_one_to_the_folder(tmp_pa
         ({"TOKEN": "secretsmanager:arn:aws:secretsmanager:x"}, "TOKEN: its value is not a reference"),
     ],
 )
-def test_values_are_checked_and_secret_ones_not_shown(tmp_path, given, told):
+def test_invalid_values_are_refused_and_secrets_not_shown(tmp_path, given, told):
     loaded = definition.load(
         write_task_file(
             tmp_path,
@@ -125,7 +125,7 @@ def test_values_are_checked_and_secret_ones_not_shown(tmp_path, given, told):
     assert "wrong" not in str(refused.value)
 
 
-def test_shell_texts_that_no_shell_reads_and_names_bash_keeps_are_refused(tmp_path):
+def test_unreadable_shell_texts_and_read_only_variables_are_refused(tmp_path):
     (tmp_path / "empty.sh").write_text("\n")
     (tmp_path / "latin.sh").write_bytes(b"echo \xe4")
     tasks = [

@@ -20,7 +20,7 @@ def finished(*tasks):
     return {one.id: one.digest for one in tasks}
 
 
-def test_start_from_takes_an_id_or_an_unambiguous_prefix(tasks):
+def test_start_from_accepts_an_id_or_a_unique_prefix(tasks):
     assert pending(make_plan(tasks, {}, TaskSelection(start_from="02"))) == ["02-b", "03-c"]
     assert pending(make_plan(tasks, {}, TaskSelection(start_from="03-c"))) == ["03-c"]
     with pytest.raises(InputError, match=r"matches 3 tasks(.|\n)*01-a(.|\n)*03-c(.|\n)*--start-from"):
@@ -37,16 +37,16 @@ def test_contradicting_selections_are_refused(selection):
         selection.check()
 
 
-def test_the_first_unfinished_task_and_all_after_it_run(tasks):
+def test_first_unfinished_task_and_all_after_it_run(tasks):
     assert pending(make_plan(tasks, finished(tasks[1], tasks[2]))) == ["01-a", "02-b", "03-c"]
     assert pending(make_plan(tasks, finished(tasks[0], tasks[1]))) == ["03-c"]
 
 
-def test_an_unfinished_optional_task_runs_without_those_after_it(tasks):
+def test_unfinished_optional_task_runs_alone(tasks):
     assert pending(make_plan(tasks, finished(tasks[0], tasks[2]))) == ["02-b"]
 
 
-def test_what_is_chosen_runs_again_unless_the_run_resumes_one_that_chose_it(tasks):
+def test_selected_tasks_run_again_unless_the_run_resumes_one_with_the_same_selection(tasks):
     everything = finished(*tasks)
     assert pending(make_plan(tasks, everything, TaskSelection(clean=True))) == ["01-a", "02-b", "03-c"]
     assert pending(make_plan(tasks, everything, TaskSelection(start_from="02", resumes=True))) == []
@@ -54,12 +54,12 @@ def test_what_is_chosen_runs_again_unless_the_run_resumes_one_that_chose_it(task
     assert not make_plan(tasks, everything).again
 
 
-def test_machines_with_the_same_tasks_are_one_group_with_all_that_is_pending_on_any(tasks):
+def test_machines_with_the_same_tasks_share_a_group_with_everything_pending(tasks):
     plans = {"i-1": make_plan(tasks, finished(tasks[0])), "i-2": make_plan(tasks, {}), "i-3": make_plan(tasks[:1], {})}
     both, other = grouped(plans)
     assert (both.instance_ids, pending(both.plan)) == (("i-1", "i-2"), ["01-a", "02-b", "03-c"])
     assert (other.instance_ids, pending(other.plan)) == (("i-3",), ["01-a"])
 
 
-def test_a_machine_with_nothing_pending_is_in_no_group(tasks):
+def test_machine_with_nothing_pending_is_in_no_group(tasks):
     assert grouped({"i-1": make_plan(tasks, finished(*tasks))}) == ()

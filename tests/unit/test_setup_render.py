@@ -14,7 +14,7 @@ def documents(tasks, mode=DOCUMENT):
     return compile_plan(make_plan(tasks, {}), mode)
 
 
-def test_values_arrive_quoted_and_in_the_text(tmp_path):
+def test_values_are_exported_quoted_and_replaced_in_the_text(tmp_path):
     (one,) = rendered(
         tmp_path, [task("task-a", 'echo "$GREETING" {{USER}}')], {"GREETING": "it's $HOME", "USER": "coder"}
     )
@@ -23,7 +23,7 @@ def test_values_arrive_quoted_and_in_the_text(tmp_path):
     assert 'echo "$GREETING" coder\n' in script
 
 
-def test_a_task_is_given_only_the_variables_it_names(tmp_path):
+def test_task_gets_only_the_variables_it_names(tmp_path):
     first, second = rendered(
         tmp_path, [task("task-a", "echo $ONE"), task("task-b", "echo ${TWO}")], {"ONE": "1", "TWO": "2"}
     )
@@ -31,7 +31,7 @@ def test_a_task_is_given_only_the_variables_it_names(tmp_path):
     assert "ONE" not in second.script(after=first)
 
 
-def test_a_volatile_value_arrives_and_changes_no_digest(tmp_path):
+def test_volatile_value_does_not_change_the_digest(tmp_path):
     variables = {"SUM": {"value": "", "volatile": True}, "OTHER": ""}
     tasks = [task("task-a", 'echo "$SUM" "$OTHER"')]
     (one,), (same,), (another,) = (
@@ -41,13 +41,13 @@ def test_a_volatile_value_arrives_and_changes_no_digest(tmp_path):
     assert one.digest == same.digest != another.digest
 
 
-def test_an_unsafe_value_in_the_text_is_refused(tmp_path):
+def test_unsafe_value_in_the_text_is_refused(tmp_path):
     with pytest.raises(InputError, match=r'is not safe(.|\n)*"\$NAME"'):
         rendered(tmp_path, [task("task-a", "echo {{USER}}")], {"USER": "a; rm -rf /"})
 
 
 @pytest.mark.attack("read a secret variable's value from the document of a run")
-def test_a_secret_is_a_reference_and_never_put_into_the_text(tmp_path):
+def test_secret_is_a_reference_and_not_replaced_in_the_text(tmp_path):
     secret = {"TOKEN": {"secret": True}}
     (one,) = rendered(tmp_path, [task("task-a", 'echo "$TOKEN"')], secret, TOKEN="given:0123456789")
     script = one.script(after=None)
@@ -59,7 +59,7 @@ def test_a_secret_is_a_reference_and_never_put_into_the_text(tmp_path):
         rendered(tmp_path, [task("task-a", 'echo "$TOKEN"')], secret, TOKEN="hush")
 
 
-def test_another_version_of_a_secret_is_another_digest_and_the_same_one_is_not(tmp_path):
+def test_digest_changes_with_the_version_of_a_secret(tmp_path):
     def digest(version):
         reference = f"secretsmanager:arn:aws:secretsmanager:sa-east-1:123456789012:secret:a-b#{version * 32}"
         variables = {"TOKEN": {"secret": True}}
@@ -68,7 +68,7 @@ def test_another_version_of_a_secret_is_another_digest_and_the_same_one_is_not(t
     assert digest("1") == digest("1") != digest("2")
 
 
-def test_values_given_for_a_run_are_removed_by_what_fails_or_ends_it(tmp_path):
+def test_secret_values_are_removed_by_a_failed_task_and_by_the_last(tmp_path):
     variables = {"TOKEN": {"secret": True}}
     tasks = [task("task-a", 'echo "$TOKEN"'), task("task-b", optional=True), task("task-c", optional=True)]
     made = rendered(tmp_path, tasks, variables, TOKEN="given:0123456789")
@@ -76,13 +76,13 @@ def test_values_given_for_a_run_are_removed_by_what_fails_or_ends_it(tmp_path):
     assert drops == ["drop=0123456789 last=", "drop= last=", "drop=0123456789 last=1"]
 
 
-def test_braces_meant_for_another_tool_never_reach_ssm(tmp_path):
+def test_braces_in_the_text_are_encoded(tmp_path):
     tasks = rendered(tmp_path, [task("task-a", "docker ps --format '{{.Names}}'")])
     (document,) = documents(tasks)
     assert "{{" not in document.content
 
 
-def test_braces_in_a_value_never_reach_ssm_and_arrive_whole(tmp_path):
+def test_braces_in_a_value_are_quoted_apart(tmp_path):
     value = "{{{.Names}}} it's"
     (one,) = rendered(tmp_path, [task("task-a", 'echo "$FORMAT"')], {"FORMAT": value})
     script = one.script(after=None)
@@ -94,7 +94,7 @@ def test_braces_in_a_value_never_reach_ssm_and_arrive_whole(tmp_path):
     assert echoed.stdout == value
 
 
-def test_a_digest_covers_the_text_the_values_used_and_all_before(tmp_path):
+def test_digest_covers_text_used_values_and_earlier_tasks(tmp_path):
     def digests(*tasks, **variables):
         return [one.digest for one in rendered(tmp_path, tasks, variables)]
 
@@ -108,7 +108,7 @@ def test_a_digest_covers_the_text_the_values_used_and_all_before(tmp_path):
     assert changed_text[1] != base[1]
 
 
-def test_a_document_stops_at_the_first_failure(tmp_path):
+def test_document_stops_at_the_first_failure(tmp_path):
     tasks = rendered(tmp_path, [task("task-a", timeoutSeconds=60), task("task-b")])
     (document,) = documents(tasks)
     content = json.loads(document.content)
@@ -119,7 +119,7 @@ def test_a_document_stops_at_the_first_failure(tmp_path):
     assert content["mainSteps"][0]["inputs"]["runCommand"][0] == "#!/bin/bash"
 
 
-def test_a_step_asks_for_the_mark_of_the_one_before_it_in_its_document_only(tmp_path):
+def test_step_requires_the_mark_of_the_step_before_it_in_the_same_document(tmp_path):
     tasks = rendered(tmp_path, [task("task-a"), task("task-b"), task("task-c")])
     (document,) = documents(tasks[1:])
     first, second = ("\n".join(s["inputs"]["runCommand"]) for s in json.loads(document.content)["mainSteps"])
@@ -135,7 +135,7 @@ def test_many_tasks_become_several_documents_in_order(tmp_path):
     assert [one.id for document in made for one in document.tasks] == [one.id for one in tasks]
 
 
-def test_a_task_too_large_for_a_document_is_refused(tmp_path):
+def test_task_too_large_for_a_document_is_refused(tmp_path):
     large = [task("task-a", "#" + "x" * 70_000), task("task-b"), task("task-c", "#" + "x" * 80_000)]
     for mode in (DOCUMENT, STEP):
         with pytest.raises(InputError, match=r"larger(.|\n)*task-a: \d+ KB(.|\n)*task-c: \d+ KB"):
@@ -148,7 +148,7 @@ def size(request):
     return sum(len(text.encode()) for text in (request.content, *values))
 
 
-def test_one_by_one_amazons_own_document_takes_some_of_the_room(tmp_path):
+def test_step_mode_reserves_room_for_amazons_document(tmp_path):
     (least,) = documents(rendered(tmp_path, [task("task-a", "#")]))
     rest = MAX_BYTES - size(least)
     nearly = rendered(tmp_path, [task("task-a", "#" + "x" * rest)])
@@ -157,13 +157,13 @@ def test_one_by_one_amazons_own_document_takes_some_of_the_room(tmp_path):
         documents(nearly, STEP)
 
 
-def test_every_unsafe_place_is_named_at_once(tmp_path):
+def test_all_unsafe_places_are_reported_at_once(tmp_path):
     tasks = [task("task-a", "echo {{USER}}"), task("task-b", onlyIf="[ {{USER}} ]"), task("task-c", "echo {{T}}")]
     with pytest.raises(InputError, match=r"tasks\[0\](.|\n)*tasks\[1\](.|\n)*tasks\[2\].*secret T"):
         rendered(tmp_path, tasks, {"USER": "a b", "T": {"secret": True}}, T="given:0123456789")
 
 
-def test_what_does_not_change_a_finished_task_is_not_in_its_digest(tmp_path):
+def test_digest_leaves_out_what_does_not_affect_a_finished_task(tmp_path):
     def digest(**more):
         return rendered(tmp_path, [task("task-a", "echo a", **more)])[0].digest
 
@@ -171,7 +171,7 @@ def test_what_does_not_change_a_finished_task_is_not_in_its_digest(tmp_path):
     assert digest() != digest(onlyIf="true")
 
 
-def test_an_optional_step_stops_nothing_and_nobody_waits_for_its_mark(tmp_path):
+def test_optional_step_does_not_stop_the_run_and_later_steps_do_not_require_it(tmp_path):
     tasks = rendered(tmp_path, [task("task-a"), task("task-b", optional=True), task("task-c")])
     (document,) = documents(tasks)
     first, second, third = (step["inputs"] for step in json.loads(document.content)["mainSteps"])
@@ -179,7 +179,7 @@ def test_an_optional_step_stops_nothing_and_nobody_waits_for_its_mark(tmp_path):
     assert any(line.startswith("after=task-a ") for line in third["runCommand"])
 
 
-def test_one_by_one_each_task_is_amazons_own_document_with_the_same_script(tmp_path):
+def test_step_mode_sends_the_same_scripts_by_amazons_document(tmp_path):
     tasks = rendered(tmp_path, [task("task-a", timeoutSeconds=60), task("task-b", "echo '{{.Names}}'")])
     (document,) = documents(tasks)
     steps = [step["inputs"]["runCommand"] for step in json.loads(document.content)["mainSteps"]]
@@ -189,7 +189,7 @@ def test_one_by_one_each_task_is_amazons_own_document_with_the_same_script(tmp_p
     assert not any("{{" in line for request in made for line in request.parameters["commands"])
 
 
-def test_which_tasks_a_command_was_is_read_from_its_parameters(tmp_path):
+def test_tasks_of_a_command_are_read_from_its_parameters(tmp_path):
     tasks = rendered(tmp_path, [task("task-a"), task("task-b")])
     (document,) = documents(tasks)
     assert identities(document.parameters) == {one.id: one.digest for one in tasks}
@@ -198,7 +198,7 @@ def test_which_tasks_a_command_was_is_read_from_its_parameters(tmp_path):
     assert identities({"commands": ["echo hello"]}) == identities({}) == {}
 
 
-def test_the_first_script_alone_brings_the_library_and_a_run_again_forgets_marks(tmp_path):
+def test_only_the_first_script_installs_the_library_and_removes_marks(tmp_path):
     tasks = rendered(tmp_path, [task("task-a"), task("task-b")])
     first, second = (script for _, script in make_plan(tasks, {}, TaskSelection(clean=True)).scripts())
     assert "run-task-" in first.partition("task=task-a")[0]

@@ -65,7 +65,7 @@ def run(tmp_path, commands):
     return Run(tmp_path, commands)
 
 
-def test_all_tasks_go_as_one_command_and_nothing_is_left_for_a_second_run(run, commands, tasks):
+def test_all_tasks_are_one_command_and_a_second_run_has_nothing_to_do(run, commands, tasks):
     assert run.on(tasks).ran == ("01-a", "02-b", "03-c")
     assert [sent.tasks for sent in commands.commands] == [["01-a", "02-b", "03-c"]]
     assert run.state().digests == {one.id: one.digest for one in tasks}
@@ -73,7 +73,7 @@ def test_all_tasks_go_as_one_command_and_nothing_is_left_for_a_second_run(run, c
     assert len(commands.commands) == 1
 
 
-def test_a_failure_names_task_output_command_and_way_on_and_the_next_run_takes_up_there(run, commands, tasks):
+def test_failure_shows_output_and_commands_and_the_next_run_resumes_there(run, commands, tasks):
     commands.fails = {"02-b"}
     with pytest.raises(SetupError) as failed:
         run.on(tasks)
@@ -85,7 +85,7 @@ def test_a_failure_names_task_output_command_and_way_on_and_the_next_run_takes_u
     assert run.on(tasks).ran == ("02-b", "03-c")
 
 
-def test_what_failed_after_start_from_is_taken_up_where_it_failed(tmp_path, commands, tasks):
+def test_failure_after_start_from_is_resumed_at_the_failed_task(tmp_path, commands, tasks):
     commands.fails = {"03-c"}
     words = dataclasses.replace(WORDS, start_from="02-b")
     runner = Runner(commands, Recorder(), words)
@@ -93,7 +93,7 @@ def test_what_failed_after_start_from_is_taken_up_where_it_failed(tmp_path, comm
     assert outcome.failure.do.endswith("resume with: invoke setup 03-c")
 
 
-def test_an_optional_task_that_fails_stops_nothing_and_is_tried_again_alone(tmp_path, run, commands):
+def test_failed_optional_task_does_not_stop_the_run_and_is_retried_alone(tmp_path, run, commands):
     tasks = rendered(tmp_path, [task("01-a"), task("02-b", optional=True), task("03-c")])
     commands.fails = {"02-b"}
     outcome = run.on(tasks)
@@ -103,7 +103,7 @@ def test_an_optional_task_that_fails_stops_nothing_and_is_tried_again_alone(tmp_
     assert run.on(tasks).ran == ("02-b",)
 
 
-def test_the_command_id_is_kept_before_anything_waits_on_it(run, commands, tasks):
+def test_command_id_is_saved_before_anything_waits_for_the_command(run, commands, tasks):
     commands.interrupt_at = 1
     with pytest.raises(Detached, match="The setup goes on") as detached:
         run.on(tasks)
@@ -114,7 +114,7 @@ def test_the_command_id_is_kept_before_anything_waits_on_it(run, commands, tasks
     assert running.tasks == {one.id: one.digest for one in tasks}
 
 
-def test_a_run_that_lost_its_watcher_is_attached_to_not_sent_again(run, commands, tasks):
+def test_interrupted_run_is_attached_to_and_not_sent_again(run, commands, tasks):
     commands.watched = commands.interrupt_at = 2
     with pytest.raises(Detached, match="The setup goes on"):
         run.on(tasks)
@@ -124,7 +124,7 @@ def test_a_run_that_lost_its_watcher_is_attached_to_not_sent_again(run, commands
     assert run.monitor.commands == [("command-1", False), ("command-1", True)]
 
 
-def test_attaching_to_a_run_from_a_task_on_does_not_run_it_twice(run, commands, tasks):
+def test_attaching_with_start_from_does_not_run_tasks_twice(run, commands, tasks):
     commands.interrupt_at = 1
     with pytest.raises(Detached):
         run.on(tasks, selection=TaskSelection(start_from="02"))
@@ -134,13 +134,13 @@ def test_attaching_to_a_run_from_a_task_on_does_not_run_it_twice(run, commands, 
     assert run.on(tasks, selection=TaskSelection(start_from="02")).ran == ("02-b", "03-c")
 
 
-def test_a_run_of_someone_elses_is_watched_to_its_end_first(run, commands, tasks):
+def test_run_of_another_laptop_is_watched_to_its_end_first(run, commands, tasks):
     commands.foreign = {INSTANCE: SentCommand("theirs", "torchneuron-setup-x")}
     run.on(tasks)
     assert run.monitor.commands == [("theirs", True), ("command-1", False)]
 
 
-def test_a_second_run_on_this_machine_is_refused(tmp_path, run, tasks):
+def test_second_run_on_the_same_machine_is_refused(tmp_path, run, tasks):
     with (
         StateStore(tmp_path, INSTANCE).locked(),
         pytest.raises(TorchNeuronError, match=f"at work on the setup of {INSTANCE}"),
@@ -148,13 +148,13 @@ def test_a_second_run_on_this_machine_is_refused(tmp_path, run, tasks):
         run.on(tasks)
 
 
-def test_a_changed_task_and_all_after_it_run_again(tmp_path, run, tasks):
+def test_changed_task_and_all_after_it_run_again(tmp_path, run, tasks):
     run.on(tasks)
     changed = rendered(tmp_path, [task("01-a", "echo a"), task("02-b", "echo B"), task("03-c", "echo c")])
     assert run.on(changed).ran == ("02-b", "03-c")
 
 
-def test_the_outcome_has_the_last_line_of_what_succeeded(run, commands, tasks):
+def test_outcome_has_the_last_lines_of_tasks_that_succeeded(run, commands, tasks):
     commands.fails = {(INSTANCE, "03-c")}
     broken, well = run.on(tasks, INSTANCE, OTHER)
     assert broken.last_lines == {"01-a": "01-a is well", "02-b": "02-b is well"}
@@ -163,7 +163,7 @@ def test_the_outcome_has_the_last_line_of_what_succeeded(run, commands, tasks):
     assert run.on(tasks).last_lines == {"03-c": "03-c is well"}
 
 
-def test_clean_state_begins_again_on_the_machine_too(run, commands, tasks):
+def test_clean_state_also_removes_marks_on_the_machine(run, commands, tasks):
     run.on(tasks)
     assert run.on(tasks, selection=TaskSelection(clean=True)).ran == ("01-a", "02-b", "03-c")
     first, again = (json.loads(sent.request.content)["mainSteps"][0]["inputs"] for sent in commands.commands)
@@ -171,13 +171,13 @@ def test_clean_state_begins_again_on_the_machine_too(run, commands, tasks):
     assert any("forget='01-a 02-b 03-c'" in line for line in again["runCommand"])
 
 
-def test_only_one_task_and_the_others_stay_as_they_are(run, tasks):
+def test_only_runs_one_task_and_others_stay_finished(run, tasks):
     run.on(tasks)
     assert run.on(tasks, selection=TaskSelection(only="02")).ran == ("02-b",)
     assert run.on(tasks).ran == ()
 
 
-def test_without_the_right_to_make_documents_tasks_go_one_by_one(run, commands, tasks):
+def test_tasks_are_sent_one_by_one_without_permission_to_create_documents(run, commands, tasks):
     commands.may_document = False
     assert run.on(tasks).ran == ("01-a", "02-b", "03-c")
     assert [sent.tasks for sent in commands.commands] == [["01-a"], ["02-b"], ["03-c"]]
@@ -186,7 +186,7 @@ def test_without_the_right_to_make_documents_tasks_go_one_by_one(run, commands, 
     assert "one by one" in run.monitor.notes[0]
 
 
-def test_one_by_one_stops_at_a_failure_and_the_command_to_see_it_needs_no_plugin(tmp_path, commands, tasks):
+def test_step_mode_stops_at_a_failure_and_shows_a_command_without_plugin(tmp_path, commands, tasks):
     commands.fails = {"02-b"}
     run = Run(tmp_path, commands, DispatchOptions("step"))
     with pytest.raises(SetupError) as failed:
@@ -199,7 +199,7 @@ def test_one_by_one_stops_at_a_failure_and_the_command_to_see_it_needs_no_plugin
 RUNNING = {"commandId": "c", "document": "d", "tasks": {}}
 
 
-@pytest.mark.attack("leaves a state file that holds something else than a state")
+@pytest.mark.attack("leaves a state file with other content")
 @pytest.mark.parametrize(
     "text",
     [
@@ -210,7 +210,7 @@ RUNNING = {"commandId": "c", "document": "d", "tasks": {}}
         *(json.dumps({"version": 1, "finished": {}, "running": RUNNING | {name: 7}}) for name in RUNNING),
     ],
 )
-def test_a_damaged_state_file_is_set_aside_not_trusted_not_deleted(tmp_path, text, capsys):
+def test_damaged_state_file_is_renamed(tmp_path, text, capsys):
     store = StateStore(tmp_path, INSTANCE)
     store.path.write_text(text)
     assert store.load().digests == {}
@@ -219,7 +219,7 @@ def test_a_damaged_state_file_is_set_aside_not_trusted_not_deleted(tmp_path, tex
     assert f"{store.path.name} cannot be read. It was renamed to {aside.name}" in capsys.readouterr().err
 
 
-def test_the_state_file_is_the_users_alone(tmp_path, run, tasks):
+def test_only_the_user_can_read_the_state_file(tmp_path, run, tasks):
     run.on(tasks)
     path = StateStore(tmp_path, INSTANCE).path
     assert path.name == f"task-state-{INSTANCE}.json"
@@ -227,7 +227,7 @@ def test_the_state_file_is_the_users_alone(tmp_path, run, tasks):
     assert json.loads(path.read_text())["instanceId"] == INSTANCE
 
 
-def test_what_ssm_calls_a_success_after_a_failure_is_not_taken_for_done():
+def test_success_after_a_failed_step_counts_as_not_run():
     def step(name, word):
         return StepStatus(name, word, 0, 0.1, "skipped due to prior step with an exit condition")
 
@@ -240,7 +240,7 @@ def test_what_ssm_calls_a_success_after_a_failure_is_not_taken_for_done():
     ]
 
 
-def test_a_command_that_ssm_does_not_show_yet_is_waited_for_when_attaching(run, commands, tasks):
+def test_attaching_waits_for_a_command_that_ssm_does_not_list_yet(run, commands, tasks):
     commands.interrupt_at = 1
     with pytest.raises(Detached):
         run.on(tasks)
@@ -250,7 +250,7 @@ def test_a_command_that_ssm_does_not_show_yet_is_waited_for_when_attaching(run, 
 
 
 @pytest.mark.attack("leaves a state file with a command that SSM does not know")
-def test_a_state_with_a_command_that_ssm_does_not_know_is_set_aside(tmp_path, run, tasks, capsys):
+def test_state_file_with_a_command_unknown_to_ssm_is_renamed(tmp_path, run, tasks, capsys):
     store = StateStore(tmp_path, INSTANCE)
     finished = State().with_finished("01-a", tasks[0].digest, "long-ago")
     store.save(finished.with_running(Running("long-ago", "torchneuron-setup-x", {})))
@@ -261,19 +261,19 @@ def test_a_state_with_a_command_that_ssm_does_not_know_is_set_aside(tmp_path, ru
     assert run.on(tasks).ran == ()
 
 
-def test_a_machine_that_is_gone_is_not_waited_for_for_ever(run, commands, tasks):
+def test_watching_ends_when_the_machine_is_gone(run, commands, tasks):
     commands.watched, commands.alive = 10**9, False
     with pytest.raises(SetupError, match=r"Lost contact with i-.* during the setup"):
         run.on(tasks)
     assert run.state().running is not None
 
 
-def test_a_long_step_is_waited_for_as_long_as_the_machine_is_there(run, commands, tasks):
+def test_long_step_is_waited_for_while_the_machine_is_online(run, commands, tasks):
     commands.watched = 5000
     assert run.on(tasks).ran == ("01-a", "02-b", "03-c")
 
 
-def test_a_fleet_is_one_command_and_a_failure_on_one_stops_nobody_else(run, commands, tasks):
+def test_fleet_shares_one_command_and_a_failure_on_one_machine_stops_no_other(run, commands, tasks):
     commands.fails = {(OTHER, "02-b")}
     well, broken = run.on(tasks, INSTANCE, OTHER)
     assert well.failure is None
@@ -286,14 +286,14 @@ def test_a_fleet_is_one_command_and_a_failure_on_one_stops_nobody_else(run, comm
     assert commands.commands[-1].targets.instance_ids == (OTHER,)
 
 
-def test_machines_that_are_not_equally_far_share_the_command_all_the_same(run, commands, tasks):
+def test_machines_with_different_progress_share_one_command(run, commands, tasks):
     run.on(tasks[:1], INSTANCE)
     run.on(tasks, INSTANCE, OTHER)
     assert commands.commands[-1].tasks == ["01-a", "02-b", "03-c"]
     assert commands.commands[-1].targets.instance_ids == (INSTANCE, OTHER)
 
 
-def test_a_fleet_with_a_tag_is_sent_by_tag_and_with_its_rates(tmp_path, commands, tasks):
+def test_fleet_with_a_tag_is_targeted_by_tag_with_its_rates(tmp_path, commands, tasks):
     run = Run(tmp_path, commands, DispatchOptions("document", ("tag:Team", "a"), "10", "25%"))
     run.on(tasks, INSTANCE, OTHER)
     assert commands.commands[0].targets.as_arguments() == {
@@ -303,7 +303,7 @@ def test_a_fleet_with_a_tag_is_sent_by_tag_and_with_its_rates(tmp_path, commands
     }
 
 
-def test_more_than_a_command_may_name_go_as_several_that_share_the_rates(tmp_path, commands, tasks):
+def test_more_than_50_instances_are_several_commands_that_share_the_rates(tmp_path, commands, tasks):
     ids = [f"i-{number:017x}" for number in range(120)]
     Run(tmp_path, commands, DispatchOptions("document", None, "30", "10%")).on(tasks, *ids)
     assert [len(sent.targets.instance_ids) for sent in commands.commands] == [50, 50, 20]
@@ -311,7 +311,7 @@ def test_more_than_a_command_may_name_go_as_several_that_share_the_rates(tmp_pat
     assert len({sent.document.name for sent in commands.commands}) == 1
 
 
-def test_machines_with_values_of_their_own_have_commands_of_their_own_side_by_side(tmp_path, commands):
+def test_machines_with_different_values_have_concurrent_commands(tmp_path, commands):
     first, second = (rendered(tmp_path, [task("01-a", "echo $V")], {"V": "x"}, V=value) for value in "ab")
     members = [member(tmp_path, first, INSTANCE), member(tmp_path, second, OTHER)]
     Run(tmp_path, commands).runner.run(members)
@@ -319,7 +319,7 @@ def test_machines_with_values_of_their_own_have_commands_of_their_own_side_by_si
     assert [sent.polls for sent in commands.commands] == [2, 2]
 
 
-def test_with_too_many_errors_no_further_command_is_sent(tmp_path, commands):
+def test_no_command_is_sent_after_too_many_errors(tmp_path, commands):
     one, two = (rendered(tmp_path, [task("01-a", "echo $V")], {"V": "x"}, V=value) for value in "ab")
     commands.fails = {"01-a"}
     members = [member(tmp_path, one, INSTANCE), member(tmp_path, two, OTHER)]
@@ -329,7 +329,7 @@ def test_with_too_many_errors_no_further_command_is_sent(tmp_path, commands):
     assert "Task 01-a failed" in failed.failure.what
 
 
-def test_a_runs_documents_are_deleted_when_it_has_ended_however_it_ends(run, commands, tasks):
+def test_documents_are_deleted_when_the_run_succeeds_or_fails(run, commands, tasks):
     run.on(tasks)
     assert commands.deleted == commands.documents != []
     commands.fails = {"01-a"}
@@ -339,7 +339,7 @@ def test_a_runs_documents_are_deleted_when_it_has_ended_however_it_ends(run, com
     assert len(commands.documents) == 2
 
 
-def test_of_a_run_that_is_left_only_the_document_under_way_stays(run, commands, tmp_path):
+def test_detached_run_keeps_only_the_document_under_way(run, commands, tmp_path):
     large = [task(f"{number}-task", "#" + "x" * 40_000) for number in range(3)]
     commands.interrupt_at = 1
     with pytest.raises(Detached):
@@ -350,13 +350,13 @@ def test_of_a_run_that_is_left_only_the_document_under_way_stays(run, commands, 
     assert commands.commands[0].document.name == under_way
 
 
-def test_the_document_of_a_run_that_was_attached_to_is_deleted_too(run, commands, tasks):
+def test_document_of_an_attached_run_is_deleted(run, commands, tasks):
     commands.foreign = {INSTANCE: SentCommand("theirs", f"{NAME_PREFIX}theirs")}
     run.on(tasks)
     assert f"{NAME_PREFIX}theirs" in commands.deleted
 
 
-def test_a_document_that_may_still_be_delivered_stays(run, commands, tasks):
+def test_document_that_may_still_be_delivered_is_kept(run, commands, tasks):
     commands.alive, commands.watched = False, 10**9
     with pytest.raises(SetupError, match="Lost contact"):
         run.on(tasks)

@@ -66,7 +66,7 @@ def text_of(script):
 
 @settings(max_examples=150, deadline=None)
 @given(document=FILES)
-def test_what_is_taken_arrives_as_it_was_written(document, tmp_path_factory):
+def test_texts_and_values_of_a_valid_file_arrive_unchanged(document, tmp_path_factory):
     try:
         task_file = load(tmp_path_factory.getbasetemp(), document)
         tasks = render(task_file, definition.fill(task_file, {}))
@@ -94,7 +94,7 @@ def test_what_is_taken_arrives_as_it_was_written(document, tmp_path_factory):
 
 @settings(max_examples=300, deadline=None)
 @given(document=ANYTHING)
-def test_whatever_is_no_task_file_is_refused_with_its_problems(document, tmp_path_factory):
+def test_invalid_file_is_refused_with_its_problems(document, tmp_path_factory):
     problems = ""
     try:
         load(tmp_path_factory.getbasetemp(), document)
@@ -106,7 +106,7 @@ def test_whatever_is_no_task_file_is_refused_with_its_problems(document, tmp_pat
 
 @settings(max_examples=100, deadline=None)
 @given(document=FILES, number=st.integers(0, 5), change=st.sampled_from(["commands", "onlyIf"]))
-def test_a_change_is_noticed_from_its_task_on_and_not_before(document, number, change, tmp_path_factory):
+def test_change_affects_digests_from_its_task_on(document, number, change, tmp_path_factory):
     folder = tmp_path_factory.getbasetemp()
     number %= len(document["tasks"])
     changed = json.loads(json.dumps(document))

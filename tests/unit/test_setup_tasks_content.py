@@ -67,15 +67,15 @@ def matches(name: str, value: str) -> bool:
     return Draft202012Validator(schema).is_valid(value)
 
 
-def test_schema_is_a_schema():
+def test_schema_is_valid():
     Draft202012Validator.check_schema(SCHEMA)
 
 
-def test_task_file_holds_by_its_schema():
+def test_task_file_is_valid():
     assert [error.message for error in VALIDATOR.iter_errors(TASK_FILE)] == []
 
 
-def test_the_users_own_example_holds_by_the_schema():
+def test_users_example_is_valid():
     assert [error.message for error in VALIDATOR.iter_errors(USERS_EXAMPLE)] == []
 
 
@@ -111,11 +111,11 @@ def test_schema_refuses(wrong):
     assert not VALIDATOR.is_valid(wrong)
 
 
-def test_the_tasks_are_the_products_in_its_order():
+def test_tasks_are_in_the_products_order():
     assert [task["id"] for task in TASK_FILE["tasks"]] == IDS
 
 
-def test_every_script_is_used_once_by_the_task_of_its_name():
+def test_each_script_is_used_by_the_task_of_its_name():
     assert [task["script"] for task in TASK_FILE["tasks"]] == [f"scripts/{name}.sh" for name in IDS]
     assert [script.name for script in SCRIPTS] == [f"{name}.sh" for name in IDS]
 
@@ -125,7 +125,7 @@ def test_no_secret_has_a_value_in_the_file():
     assert secret == {"PASSWORD"}
 
 
-def test_every_value_passes_its_own_pattern():
+def test_default_values_match_their_patterns():
     values = {name: rules["value"] for name, rules in TASK_FILE["variables"].items() if "value" in rules}
     assert len(values) == 13
     assert [name for name, value in values.items() if not matches(name, value)] == []
@@ -176,19 +176,19 @@ def test_script_is_executable_and_strict(script):
 
 
 @by_name
-def test_script_ends_with_its_verdict_on_stderr(script):
+def test_script_ends_with_a_summary_on_stderr(script):
     last = script.read_text().splitlines()[-1]
     assert last.startswith('echo "')
     assert last.endswith('" >&2')
 
 
 @by_name
-def test_ssm_would_leave_the_text_alone(script):
+def test_script_has_no_braces_that_ssm_would_replace(script):
     assert "{{" not in script.read_text()
 
 
 @by_name
-def test_no_password_is_an_argument_of_a_program(script):
+def test_password_is_not_an_argument_of_a_program(script):
     """Only the shell's own constructs may touch it, and nothing that is run inherits it."""
     inside_the_shell = ("chpasswd <<<", "printf '%s\\n' ", "if [[ ", "export -n PASSWORD")
     lines = [line for line in script.read_text().splitlines() if "PASSWORD" in line]
@@ -202,7 +202,7 @@ def test_no_password_is_an_argument_of_a_program(script):
     [["bash", "-n"], ["shellcheck", "--shell=bash", "--severity=style"]],
     ids=lambda words: words[0],
 )
-def test_scripts_pass(command):
+def test_scripts_pass_the_linter(command):
     assert shutil.which(command[0]), f"{command[0]} is missing: apt-get install {command[0]}"
     checks = [subprocess.run([*command, script], capture_output=True, text=True) for script in SCRIPTS]
     assert "".join(check.stdout + check.stderr for check in checks) == ""
@@ -210,7 +210,7 @@ def test_scripts_pass(command):
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS, *library.FILES], ids=lambda path: path.stem)
-def test_a_script_without_its_comments_is_the_same_program(script):
+def test_script_without_comments_parses_the_same(script):
     def parsed(text):
         done = subprocess.run(["bash", "--pretty-print", "/dev/stdin"], input=text, capture_output=True, text=True)
         return [line for line in done.stdout.splitlines() if line]
@@ -220,7 +220,7 @@ def test_a_script_without_its_comments_is_the_same_program(script):
     assert len(library.without_comments(text)) < len(text)
 
 
-def test_all_steps_fit_one_command_document_with_room_to_spare():
+def test_all_steps_fit_into_one_command_document():
     task_file = definition.load(code_server.TASK_FILE)
     settings = config.load(config.PROJECT_ROOT / "config.json")
     # The longest values in use: a name with the provider's 26 digits, a data volume, a certificate's paths.
@@ -233,5 +233,5 @@ def test_all_steps_fit_one_command_document_with_room_to_spare():
     assert len(request.content.encode()) < 60_000
 
 
-def test_the_extensions_alone_are_optional():
+def test_only_the_extensions_are_optional():
     assert [task["id"] for task in TASK_FILE["tasks"] if task.get("optional")] == ["15-install-vscode-extensions"]

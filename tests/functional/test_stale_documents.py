@@ -1,4 +1,4 @@
-"""Command documents that runs left: deleted by the next run and by `destroy`, unless a command under way uses them."""
+"""Documents that runs left behind are deleted, unless a command under way uses them."""
 
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ AT_ONCE = timedelta(0)
 
 @pytest.fixture
 def left(document, ssm):
-    """A document that a run of a project left."""
+    """Creates a document that a run of a project left behind."""
 
     def make(name, project="ours", *lines, tags=None):
         made = document(("task-a", list(lines) or ["out done"]), name=f"{NAME_PREFIX}{name}")
@@ -35,8 +35,8 @@ def there(ssm):
     return names
 
 
-@pytest.mark.attack("reads the tasks of a run from a document that a laptop which died left")
-def test_what_a_run_left_is_deleted_once_its_command_has_ended(ssm, left, there, instance):
+@pytest.mark.attack("reads the tasks of a run from a document that a dead laptop left")
+def test_document_is_deleted_once_its_command_has_ended(ssm, left, there, instance):
     ended, unsent = left("ended"), left("unsent")
     run(ssm, instance, ended)
     assert delete_stale_documents(ssm, "ours") == [ended]
@@ -44,14 +44,14 @@ def test_what_a_run_left_is_deleted_once_its_command_has_ended(ssm, left, there,
     assert delete_stale_documents(ssm, "ours", unsent=AT_ONCE) == [unsent]
 
 
-def test_those_of_others_stay_and_those_of_older_versions_do_not(ssm, left, there):
+def test_documents_of_others_are_kept_and_those_of_older_versions_deleted(ssm, left, there):
     ours, older = left("ours"), left("older", tags=project_tags.MANAGED)
     foreign = {left("foreign", "theirs"), left("untagged", tags={"Other": "tag"})}
     assert set(delete_stale_documents(ssm, "ours", unsent=AT_ONCE)) == {ours, older}
     assert there() == foreign
 
 
-def test_one_that_a_command_under_way_uses_stays_unless_its_machine_is_gone(ssm, left, instance):
+def test_document_in_use_is_kept_unless_its_machine_is_gone(ssm, left, instance):
     used = left("used", "ours", "wait")
     ssm.send_command(InstanceIds=[instance], DocumentName=used)
     eventually(lambda: ssm.list_command_invocations(Filters=[{"key": "Status", "value": "InProgress"}]))
