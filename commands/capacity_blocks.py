@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from invoke import Context
 
-from commands.command import command
+from commands.command import command_of_arguments
 
 _REGION = "AWS region (default: the settings' default region)"
 _DRY_RUN = "show what would happen, and change nothing"
 _RESERVATION = "the reservation's id, cr-…"
 
 
-@command(
+@command_of_arguments(
     help={
         "type": "instance types, separated by commas (default: the settings' default type)",
         "duration": "hours, separated by commas: 24 to 336 in steps of 24, then to 4368 in steps of 168 (default: 24)",
@@ -55,7 +55,7 @@ def search(
     )
 
 
-@command(
+@command_of_arguments(
     help={
         "offering_id": "the offering, as cb.search shows it",
         "start_time": "ISO 8601; refused when it is not the offering's",
@@ -103,7 +103,7 @@ def purchase(
     )
 
 
-@command(
+@command_of_arguments(
     help={
         "reservation_id": _RESERVATION,
         "duration": "hours more: 24 to 336 in steps of 24, then to 4368 in steps of 168",
@@ -139,7 +139,7 @@ def extend(
     )
 
 
-@command(help={"region": _REGION, "output": "table or json"})
+@command_of_arguments(help={"region": _REGION, "output": "table or json"})
 def list_(context: Context, region: str = "", output: str = "table") -> None:
     """Show the Capacity Blocks bought: what comes next, what runs on them, until when they can be extended."""
     from torchneuron.capacity_blocks import workflows
@@ -147,7 +147,7 @@ def list_(context: Context, region: str = "", output: str = "table") -> None:
     workflows.list_blocks(region, output)
 
 
-@command(help={"reservation_id": _RESERVATION, "region": _REGION, "output": "table or json"})
+@command_of_arguments(help={"reservation_id": _RESERVATION, "region": _REGION, "output": "table or json"})
 def describe(context: Context, reservation_id: str = "", region: str = "", output: str = "table") -> None:
     """Show one reservation in full."""
     from torchneuron.capacity_blocks import workflows
@@ -155,7 +155,9 @@ def describe(context: Context, reservation_id: str = "", region: str = "", outpu
     workflows.describe(reservation_id, region, output)
 
 
-@command(help={"reservation_id": _RESERVATION, "region": _REGION, "yes": "do not ask", "dry_run": _DRY_RUN})
+@command_of_arguments(
+    help={"reservation_id": _RESERVATION, "region": _REGION, "yes": "do not ask", "dry_run": _DRY_RUN}
+)
 def cancel(
     context: Context, reservation_id: str = "", region: str = "", yes: bool = False, dry_run: bool = False
 ) -> None:
@@ -165,7 +167,7 @@ def cancel(
     workflows.cancel(reservation_id, region, yes=yes, dry_run=dry_run)
 
 
-@command(
+@command_of_arguments(
     help={
         "reservation_id": _RESERVATION,
         "subnet_id": "a subnet in its zone (default: one with many free addresses is found)",
@@ -188,7 +190,7 @@ def save_params(
     workflows.save_params(reservation_id, subnet_id, region, vpc_id=vpc_id, dry_run=dry_run)
 
 
-@command(help={"region": _REGION, "output": "table, shell (for eval) or json"})
+@command_of_arguments(help={"region": _REGION, "output": "table, shell (for eval) or json"})
 def load_params(context: Context, region: str = "", output: str = "table") -> None:
     """Show what Parameter Store keeps for a region."""
     from torchneuron.capacity_blocks import workflows
@@ -196,7 +198,7 @@ def load_params(context: Context, region: str = "", output: str = "table") -> No
     workflows.load_params(region, output)
 
 
-@command(
+@command_of_arguments(
     help={
         "until": "active, or ending: 10 minutes before AWS terminates the instances",
         "reservation_id": f"{_RESERVATION} (default: the one saved for the region)",

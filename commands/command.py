@@ -1,21 +1,22 @@
-"""What every command has in common: its short options, and how its failures are told."""
+"""What every command shares: how its options are declared, and how its failures are shown."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from inspect import Parameter, Signature
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from invoke import Exit, Task, task
 
 from torchneuron.core.errors import TorchNeuronError
 
-_Options = TypeVar("_Options")
+Options = TypeVar("Options")
 
-# Invoke would make one of every option's first free letter: -r the reservation in one command and the region in the
-# next, -d a dry run here and there the end of the machine. A letter means one thing, or nothing.
+# Invoke would give each option the first free letter of its name, so that -r means a reservation in one command and a
+# region in the next. Here a letter means the same option in every command.
 _LETTERS = {
     "duration": "d",
     "instance_id": "i",
@@ -27,7 +28,7 @@ _LETTERS = {
 }
 
 
-class _Command(Task):  # type: ignore[misc] # Invoke's own types are not read
+class _Command(Task):  # type: ignore[misc] # Invoke is not typed
     """A task whose options have the letters above, and no others."""
 
     def arg_opts(self, name: str, default: Any, taken_names: set[str]) -> dict[str, Any]:
@@ -37,8 +38,8 @@ class _Command(Task):  # type: ignore[misc] # Invoke's own types are not read
         return options
 
     def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Any]:
-        """Invoke takes the help texts out of the task here, and calls this once more before it shows them."""
-        texts: dict[str, str] = dict(self.help)  # type: ignore[has-type] # as above
+        """Invoke removes the help texts from the task here, and calls this once more before it shows them."""
+        texts: dict[str, str] = dict(self.help)  # type: ignore[has-type] # Invoke is not typed
         try:
             arguments: list[Any] = super().get_arguments(ignore_unknown_help)
             return arguments
@@ -46,66 +47,109 @@ class _Command(Task):  # type: ignore[misc] # Invoke's own types are not read
             self.help = texts
 
 
+def command(options_class: type[Options]) -> Callable[[Callable[[Options], None]], Any]:
+    """Make an Invoke task of a function that takes its options as one frozen dataclass.
+
+    1. Declare the dataclass in the library, in a module that imports nothing heavy, with the fields of
+       `torchneuron.core.options`: `region: str = option("AWS region [default: …]")`, `yes: bool = flag("Do not ask")`.
+       The field `dry_run` becomes `--dry-run`; `parse=whole_number` makes a field an int.
+    2. Write `@command(SearchOptions)`, then `def search(options: SearchOptions) -> None:`.
+    3. The docstring is the help: one sentence for `invoke --list`, then "Example: invoke …".
+    4. Import the library in the body, and pass `options` whole to one function.
+
+    Every failure becomes one message and an exit status: 2 for what was refused before anything changed, 3 for a
+    purchase whose outcome is unknown, 130 for Ctrl-C, 1 otherwise.
+    """
+    fields = dataclasses.fields(options_class)  # type: ignore[arg-type] # a type variable cannot be bound to dataclasses
+
+    def decorate(body: Callable[[Options], None]) -> Any:
+        @functools.wraps(body)
+        def run(_: Any, **given: Any) -> None:
+            with _failures_shown():
+                body(options_class(**_values(fields, given)))
+
+        run.__signature__ = _signature(fields)  # type: ignore[attr-defined] # Invoke reads the options from it
+        return task(
+            klass=_Command,
+            help={field.name: field.metadata["help"] for field in fields},
+            iterable=[field.name for field in fields if isinstance(field.default, tuple)],
+            optional=[field.name for field in fields if field.metadata.get("value_is_optional")],
+        )(run)
+
+    return decorate
+
+
+def command_of_arguments(**options: Any) -> Callable[[Callable[..., None]], Any]:
+    """The same for a function that takes each option as an argument."""
+
+    def decorate(body: Callable[..., None]) -> Any:
+        @functools.wraps(body)
+        def run(*args: Any, **kwargs: Any) -> None:
+            with _failures_shown():
+                body(*args, **kwargs)
+
+        return task(klass=_Command, **options)(run)
+
+    return decorate
+
+
+@contextmanager
+def _failures_shown() -> Iterator[None]:
+    try:
+        yield
+    except TorchNeuronError as error:
+        raise exit_with(error) from None
+    except OSError as error:
+        if isinstance(error, ConnectionError):
+            raise
+        raise exit_with(_unusable(error)) from None
+    except KeyboardInterrupt:
+        raise Exit(message="Interrupted. Run the same command again to resume.", code=130) from None
+
+
 def exit_with(error: TorchNeuronError) -> Exit:
-    """Tell what failed; the end of this process, with the exit status for it."""
+    """Show the error; returns the exception that ends the process with its exit status."""
     from torchneuron.core import display
 
     display.show_error(error)
     return Exit(code=error.exit_status)
 
 
+def _signature(fields: Iterable[dataclasses.Field[Any]]) -> inspect.Signature:
+    """The signature from which Invoke makes the options, by the type of each default."""
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    options = [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=_invoke_default(field))
+        for field in fields
+    ]
+    return inspect.Signature([context, *options])
+
+
+def _invoke_default(field: dataclasses.Field[Any]) -> Any:
+    if isinstance(field.default, tuple):
+        return None
+    return False if field.default is False else ""
+
+
+def _values(fields: Iterable[dataclasses.Field[Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the fields whose option was given, parsed."""
+    values = {}
+    for field in fields:
+        value, parse = given[field.name], field.metadata.get("parse")
+        if not value:
+            continue
+        if isinstance(field.default, tuple):
+            value = tuple(value)
+        elif parse:
+            value = parse(f"--{field.name.replace('_', '-')}", value)
+        values[field.name] = value
+    return values
+
+
 def _unusable(error: OSError) -> TorchNeuronError:
-    """What is told of a full disk or a file that cannot be used; standard output is given up if it is the one."""
+    """The error for a full disk or an unusable file. Where standard output is the file, nothing more goes there."""
     from torchneuron.core import display, files
 
     if error.filename is None:
         display.give_up_stdout()
     return files.unusable(error)
-
-
-def command(**options: Any) -> Callable[[Callable[..., None]], Any]:
-    """An Invoke task. Everything it can fail with ends here, as one message and an exit status: 2 for what was
-    refused before anything changed, 3 for a purchase whose outcome is unknown, 130 for Ctrl-C, 1 otherwise.
-    """
-
-    def wrap(body: Callable[..., None]) -> Any:
-        @functools.wraps(body)
-        def told(*args: Any, **kwargs: Any) -> None:
-            try:
-                body(*args, **kwargs)
-            except TorchNeuronError as error:
-                raise exit_with(error) from None
-            except OSError as error:
-                if isinstance(error, ConnectionError):
-                    raise
-                raise exit_with(_unusable(error)) from None
-            except KeyboardInterrupt:
-                raise Exit(message="Interrupted. The same command takes up where it stopped.", code=130) from None
-
-        return task(klass=_Command, **options)(told)
-
-    return wrap
-
-
-def command_with(options: type[_Options]) -> Callable[[Callable[[_Options], None]], Any]:
-    """An Invoke task whose options are the fields of a dataclass, and their help the fields' metadata.
-
-    The function gets an instance. A field that is a tuple is an option that can be repeated.
-    """
-    known = dataclasses.fields(options)  # type: ignore[arg-type] # a TypeVar cannot be bound to dataclasses
-    repeated = [field.name for field in known if field.default == ()]
-
-    def wrap(body: Callable[[_Options], None]) -> Any:
-        @functools.wraps(body)
-        def run(_context: Any, **given: Any) -> None:
-            body(options(**{name: tuple(value or ()) if name in repeated else value for name, value in given.items()}))
-
-        parameters = [
-            Parameter(field.name, Parameter.KEYWORD_ONLY, default=None if field.name in repeated else field.default)
-            for field in known
-        ]
-        context = Parameter("context", Parameter.POSITIONAL_OR_KEYWORD)
-        run.__signature__ = Signature([context, *parameters])  # type: ignore[attr-defined] # what Invoke reads
-        return command(iterable=repeated, help={field.name: field.metadata["help"] for field in known})(run)
-
-    return wrap

@@ -127,7 +127,7 @@ def take_over() -> None:
 
 def _told(error: ParseError, commands: Iterable[str]) -> InputError:
     """Invoke's error in our words; in its own where it is none of the two that people make."""
-    from torchneuron.core.schema import unknown_name
+    from torchneuron.core.text import unknown_name
 
     context = error.context
     name = context.name if context else ""

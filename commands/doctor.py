@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from invoke import Context
-
 from commands.command import command
+from torchneuron.doctor.options import DoctorOptions
 
 
-@command(
-    help={
-        "region": "AWS region to look at (default: the settings' default region)",
-        "output": "table or json",
-        "policy": "print the IAM policy that commands need instead: their names, separated by commas, or all",
-    }
-)
-def doctor(context: Context, region: str = "", output: str = "table", policy: str = "") -> None:
-    """Check this machine and the AWS account, or print the permissions that commands need."""
+@command(DoctorOptions)
+def doctor(options: DoctorOptions) -> None:
+    """Check this machine and the AWS account, or print the permissions that commands need.
+
+    Example: invoke doctor --region sa-east-1
+    Example: invoke doctor --policy deploy,setup
+    """
     from torchneuron.doctor import doctor as checks
 
-    if policy:
-        checks.print_policy(policy)
-    else:
-        checks.run_checks(region, output)
+    checks.run(options)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from invoke import Context
 
-from commands.command import command, command_with
+from commands.command import command, command_of_arguments
 from torchneuron.deploy.options import BootstrapOptions, DeployOptions, DestroyOptions, InfoOptions, PasswordOptions
 
 
-@command_with(BootstrapOptions)
+@command(BootstrapOptions)
 def bootstrap(options: BootstrapOptions) -> None:
     """Create the S3 bucket for Terraform's state, and write its name into the settings."""
     from torchneuron.deploy import lifecycle
@@ -16,7 +16,7 @@ def bootstrap(options: BootstrapOptions) -> None:
     lifecycle.bootstrap(options)
 
 
-@command_with(DeployOptions)
+@command(DeployOptions)
 def deploy(options: DeployOptions) -> None:
     """Deploy the machine, then set code-server up on it. Options left out keep the previous deploy's values."""
     from torchneuron.deploy import lifecycle
@@ -24,7 +24,7 @@ def deploy(options: DeployOptions) -> None:
     lifecycle.deploy(options)
 
 
-@command_with(InfoOptions)
+@command(InfoOptions)
 def info(options: InfoOptions) -> None:
     """Show what is deployed and how to connect to it."""
     from torchneuron.deploy import lifecycle
@@ -32,7 +32,7 @@ def info(options: InfoOptions) -> None:
     lifecycle.info(options)
 
 
-@command_with(PasswordOptions)
+@command(PasswordOptions)
 def password(options: PasswordOptions) -> None:
     """Print the deployment's password, from Secrets Manager."""
     from torchneuron.deploy import lifecycle
@@ -40,7 +40,7 @@ def password(options: PasswordOptions) -> None:
     lifecycle.password(options)
 
 
-@command_with(DestroyOptions)
+@command(DestroyOptions)
 def destroy(options: DestroyOptions) -> None:
     """Remove what is deployed, after showing it and asking. Data volumes stay for the next deploy."""
     from torchneuron.deploy import lifecycle
@@ -48,7 +48,7 @@ def destroy(options: DestroyOptions) -> None:
     lifecycle.destroy(options)
 
 
-@command(
+@command_of_arguments(
     help={
         "scenario": "the story to play: happy (the default), step-fails, laptop-dies, block-not-active, wrong-zone, "
         "capacity-gone, payment-fails or block-ends",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from invoke import Context
 
-from commands.command import command
+from commands.command import command_of_arguments
 
 if TYPE_CHECKING:
     from torchneuron.deploy.machine_setup import Targets
@@ -29,7 +29,7 @@ _RUN_HELP = {
 }
 
 
-@command(
+@command_of_arguments(
     iterable=["instance_id"],
     optional=["password"],
     help={
@@ -74,7 +74,7 @@ def setup(
     machine_setup.set_up(machines, options, PasswordSource(secret_arn, password, random_password))
 
 
-@command(
+@command_of_arguments(
     iterable=["instance_id", "var"],
     help={
         **_RUN_HELP,
@@ -116,7 +116,7 @@ def run_tasks(
     machine_setup.run_tasks(machines, options, file, list(var or ()))
 
 
-@command(
+@command_of_arguments(
     iterable=["instance_id"],
     help={
         "task": "the task's id, or what its id alone starts with (default: all tasks)",

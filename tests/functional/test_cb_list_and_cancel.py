@@ -114,7 +114,7 @@ def test_pending_or_failed_payment_says_what_it_means(invoke, control, ec2, offe
     [
         (UNKNOWN, f"Capacity reservation {UNKNOWN} does not exist in {REGION}."),
         ("vpc-0123456789abcdef0", "is not an id for --reservation-id"),
-        ("", "--reservation-id is missing"),
+        ("", "Missing option: --reservation-id"),
     ],
 )
 def test_invalid_id_gets_one_message(invoke, command, reservation_id, message):

@@ -266,7 +266,7 @@ def test_ctrl_c_ends_a_search_without_response(rehearsal_endpoint, config, monke
             silent.accept()
             process.send_signal(signal.SIGINT)
             _, told = process.communicate(timeout=120)
-    assert (process.returncode, told.strip()) == (130, "Interrupted. The same command takes up where it stopped.")
+    assert (process.returncode, told.strip()) == (130, "Interrupted. Run the same command again to resume.")
 
 
 def test_closed_pipe_is_not_an_error(rehearsal_endpoint, config):

@@ -1,13 +1,18 @@
 import contextlib
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from invoke import Collection
+from invoke.program import Program
 
+from commands.command import command
 from torchneuron.core import options
 from torchneuron.core.errors import InputError
+from torchneuron.core.options import flag, option, repeatable, whole_number
 
 
 def test_what_is_left_out_is_nothing():
@@ -67,7 +72,7 @@ def test_an_id_that_is_none_is_refused(text):
 
 
 def test_a_missing_id_is_named():
-    with pytest.raises(InputError, match="--reservation-id is missing"):
+    with pytest.raises(InputError, match="Missing option: --reservation-id"):
         options.aws_id("--reservation-id", "", "cr")
 
 
@@ -82,3 +87,44 @@ def test_any_text_is_understood_or_refused(text):
     for parse in (options.whole_number, options.amount, options.moment, options.several):
         with contextlib.suppress(InputError):
             parse("--the-option", text)
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    count: int = option("Count", default=1, parse=whole_number)
+    dry_run: bool = flag("Change nothing")
+    tag: tuple[str, ...] = repeatable("A tag")
+    password: str | bool = option("Password", value_is_optional=True)
+
+
+def values_of(*arguments):
+    received = []
+
+    @command(SampleOptions)
+    def sample(options: SampleOptions) -> None:
+        received.append(options)
+
+    Program(namespace=Collection(sample)).run(["invoke", "sample", *arguments])
+    return received[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], SampleOptions()),
+        (["--count", ""], SampleOptions(count=1)),
+        (["--count", "3", "--dry-run"], SampleOptions(count=3, dry_run=True)),
+        (["--tag", "a", "--tag", "b"], SampleOptions(tag=("a", "b"))),
+        (["--password"], SampleOptions(password=True)),
+        (["--password", "secret"], SampleOptions(password="secret")),
+    ],
+)
+def test_command_line_becomes_the_options_of_the_command(arguments, expected):
+    assert values_of(*arguments) == expected
+
+
+def test_option_that_cannot_be_parsed_is_refused_by_name(capsys):
+    with pytest.raises(SystemExit) as ended:
+        values_of("--count", "many")
+    assert ended.value.code == 2
+    assert "Give --count as one to nine digits." in capsys.readouterr().err

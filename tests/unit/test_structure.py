@@ -111,7 +111,7 @@ def test_listing_and_help_import_no_slow_package(arguments):
         "import sys; from invoke import program, Collection\n"
         "from invoke.main import program\n"
         f"program.run(['invoke', *{arguments!r}], exit=False)\n"
-        "print('LOADED', sorted({'boto3', 'botocore', 'cdktf', 'pydantic', 'rich'} & set(sys.modules)))"
+        "print('LOADED', sorted({'boto3', 'botocore', 'cdktf', 'jsonschema', 'pydantic', 'rich'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "LOADED []" in done.stdout

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (["cb.search", "--count", "-1"], "'-1' is not a whole number"),
         (["cb.search", "-r", "xx-east-9"], "AWS has no region 'xx-east-9'"),
         (["cb.purchase"], "Missing option: --offering-id"),
-        (["cb.describe"], "--reservation-id is missing"),
+        (["cb.describe"], "Missing option: --reservation-id"),
         (["cb.extend", "--reservation-id", "cr-0123456789abcdef0"], "Missing option: --duration"),
         (["cb.serch"], "did you mean 'cb.search'"),
         (["cb.serch", "--help"], "There is no command 'cb.serch'"),

@@ -16,7 +16,7 @@ from botocore.config import Config as ClientConfig
 
 from torchneuron.aws.errors import SEARCH_LIMIT, calling
 from torchneuron.core.errors import InputError
-from torchneuron.core.schema import unknown_name
+from torchneuron.core.text import unknown_name
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

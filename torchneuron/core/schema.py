@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ import jsonschema
 from jsonschema.exceptions import ValidationError, best_match
 
 from torchneuron.core.errors import InputError
+from torchneuron.core.text import unknown_name
 
 # A `$` that is neither escaped nor in a set of characters; what it could be mistaken for comes first.
 _DOLLAR = re.compile(r"(\\.|\[(?:\\.|[^\]\\])*\])|\$")
@@ -90,11 +90,3 @@ def _explain(error: ValidationError) -> Iterator[Problem]:
         yield Problem(path, f"{error.instance!r} is not allowed here: {hint}")
     else:
         yield Problem(path, error.message)
-
-
-def unknown_name(name: str, known: list[str]) -> str:
-    """What to say of a name that is not known: the nearest one that is, else all of them."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if near:
-        return f"unknown name {name!r}; did you mean {near[0]!r}?"
-    return f"unknown name {name!r}; known are {', '.join(known)}"

@@ -7,6 +7,7 @@ controls, Unicode Standard Annex 9.
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 from collections.abc import Sequence
@@ -136,3 +137,11 @@ def duration(span: timedelta) -> str:
                 words += f" {rest // smaller_seconds} {smaller}"
         return words
     return "less than a minute"
+
+
+def unknown_name(name: str, known: Sequence[str]) -> str:
+    """Says that `name` is unknown, with the nearest known name, else with all of them."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if near:
+        return f"unknown name {name!r}; did you mean {near[0]!r}?"
+    return f"unknown name {name!r}; known are {', '.join(known)}"

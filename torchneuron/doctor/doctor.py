@@ -9,6 +9,15 @@ from torchneuron.core.errors import NotReadyError
 from torchneuron.core.text import plain
 from torchneuron.doctor import findings, programs, python
 from torchneuron.doctor.findings import Finding
+from torchneuron.doctor.options import DoctorOptions
+
+
+def run(options: DoctorOptions) -> None:
+    """Print the policy that `options` asks for, else run the checks."""
+    if options.policy:
+        print_policy(options.policy)
+    else:
+        run_checks(options.region, options.output)
 
 
 def run_checks(region: str, output: str) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 from torchneuron.core.config import PROJECT_ROOT
 from torchneuron.core.errors import InputError
-from torchneuron.core.schema import Problem, find_problems, read_json, unknown_name
+from torchneuron.core.schema import Problem, find_problems, read_json
+from torchneuron.core.text import unknown_name
 from torchneuron.setup import library
 from torchneuron.setup.references import Reference
 
