@@ -147,8 +147,8 @@ def _in_xml(model: OperationModel, protocol: str, root: Element) -> Iterator[str
     if protocol == "rest-xml":
         yield from _in_rest_xml(model, root)
         return
-    if written.tag(root) != f"{model.name}SentResponse":
-        yield f"<{written.tag(root)}> where there should be <{model.name}SentResponse>"
+    if written.tag(root) != f"{model.name}Response":
+        yield f"<{written.tag(root)}> where there should be <{model.name}Response>"
     extra = frozenset({"requestId"} if protocol == "ec2" else {"ResponseMetadata"})
     wrapper = shape.serialization.get("resultWrapper") if shape is not None else None
     if wrapper:
