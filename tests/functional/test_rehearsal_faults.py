@@ -219,12 +219,12 @@ def test_without_a_number_it_never_ends_until_reset(ec2, fail, control):
         "DescribeVpcs",
     ],
 )
-def test_a_fault_that_makes_no_sense_is_refused_and_the_others_stay(ec2, fail, faults, control, fault):
+def test_invalid_faults_are_refused_without_a_change(ec2, fail, faults, control, fault):
     fail("DescribeVpcs", "error", code="Before")
     with pytest.raises(urllib.error.HTTPError) as refused:
         faults({"operation": "DescribeSubnets", "kind": "lost-after"}, fault)
     assert refused.value.code == 400
-    assert "is no fault" in (told := json.load(refused.value)["error"]) or "a fault has" in told
+    assert "invalid fault" in (told := json.load(refused.value)["error"]) or "a fault has" in told
     assert [one["code"] for one in control("faults")["faults"]] == ["Before"]
 
 
