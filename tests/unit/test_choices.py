@@ -3,7 +3,7 @@
 import pytest
 
 from torchneuron.core.errors import InputError
-from torchneuron.deploy.memory import in_words, merged, of_kept_data, remembered, without_place
+from torchneuron.deploy.memory import merged, of_kept_data, remembered, summary, without_place
 
 ON_BLOCK = {
     "instanceType": "trn2.3xlarge",
@@ -65,7 +65,7 @@ def test_after_a_removal_only_what_the_kept_data_is_bound_to_counts():
 
 
 def test_what_a_deploy_goes_by_is_said_in_a_line():
-    assert in_words({**ON_BLOCK, "allowedIps": ["203.0.113.7/32"]}) == (
+    assert summary({**ON_BLOCK, "allowedIps": ["203.0.113.7/32"]}) == (
         "2 x trn2.3xlarge, on cr-1, a data volume of 100 GiB, open to 203.0.113.7/32"
     )
-    assert in_words({"useCapacityBlock": True}) == "on the saved Capacity Block"
+    assert summary({"useCapacityBlock": True}) == "on the saved Capacity Block"

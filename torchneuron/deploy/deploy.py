@@ -1,4 +1,4 @@
-"""From settings to running machines: synth, plan, guard, apply. The way back: `removal`."""
+"""From settings to running machines: read the state, synthesize, plan, check the plan, apply. Back: `destroy`."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def info(config: Config, aws: Aws) -> Deployed:
 
 @dataclass(frozen=True)
 class _Memory:
-    """What a deployment was made with, and the zone its data volumes are bound to where they are all there is of it."""
+    """The choices that a deployment remembers. `zone` is that of its data volumes if nothing else is left of it."""
 
     choices: Choices
     zone: str = ""
@@ -193,13 +193,13 @@ def _remembered(aws: Aws, state: State) -> _Memory:
 
 
 def _refuse_to_release_what_is_in_use(running: Sequence[Instance], changes: Sequence[Change], region: str) -> None:
-    """A machine that stays has its volume where the new one is to be attached: EC2 would refuse that, each time."""
+    """Raise InputError while a machine uses a volume: EC2 refuses to attach another in its place."""
     ending = [change for change in changes if change.type == MACHINE and "delete" in change.actions]
     if len(running) > len(ending):
         raise InputError(
-            f"{', '.join(one.instance_id for one in running)} runs with the data volumes. Nothing was changed.",
-            why="A new volume would have to be where the machine has its volume now.",
-            do="To go on without data volumes, add --data-volume-size 0. To begin with empty ones, end the machine"
+            f"{', '.join(machine.instance_id for machine in running)} runs with the data volumes. Nothing was changed.",
+            why="A new volume cannot be attached while the machine has its volume.",
+            do="To continue without data volumes, add --data-volume-size 0. To start with empty ones, remove it"
             f" first: invoke destroy -r {region}",
         )
 
@@ -226,7 +226,7 @@ def _apply(workspace: Workspace, prepared: _Prepared, *, home: str) -> Mapping[s
         # Outputs include what the deployment remembers.
         return terraform.apply() if plan.outputs else prepared.state.outputs
     display.note(f"Applying: {_summary(plan.changes)}")
-    if any(change.type == MACHINE for change in plan.changes):
+    if plan.launches:
         workspace.launch_record.begin(prepared.launch)
     outputs = terraform.apply()
     workspace.launch_record.succeed()
@@ -241,9 +241,9 @@ def _apply(workspace: Workspace, prepared: _Prepared, *, home: str) -> Mapping[s
 
 @contextmanager
 def launched(instance_ids: Sequence[str], again: str) -> Iterator[None]:
-    """What fails from here on leaves machines running: SetupError says which, and that `again` goes on with them.
+    """Turn errors of the block into SetupError: machines run now, and the command `again` resumes.
 
-    The kinds that elsewhere mean "nothing was changed" would be wrong here, and so would their exit status.
+    The errors that mean "nothing was changed" elsewhere would be wrong here, and so would their exit status.
     """
     try:
         yield
@@ -252,8 +252,8 @@ def launched(instance_ids: Sequence[str], again: str) -> Iterator[None]:
     except TorchNeuronError as error:
         if isinstance(error, SetupError) and again in error.do:
             raise
-        on = f"{', '.join(instance_ids)}: deployed all the same. This goes on with it: {again}"
-        raise SetupError(error.what, why=error.why, do="\n".join(filter(None, (error.do, on)))) from error
+        resume = f"{', '.join(instance_ids)} is deployed. Resume with: {again}"
+        raise SetupError(error.what, why=error.why, do="\n".join(filter(None, (error.do, resume)))) from error
 
 
 def _settle(
@@ -266,9 +266,9 @@ def _settle(
     running: Sequence[Instance],
     allow_replace: bool,
 ) -> Choices:
-    """All choices of this deploy, checked as far as can be known before Terraform plans.
+    """All choices of this deploy, checked as far as possible before Terraform plans.
 
-    `merged` are those given laid over those remembered; `running` are its machines.
+    `merged` are the remembered choices, overridden by those given; `running` are the deployment's machines.
     """
     before, wanted = memory.choices, {**merged, "region": aws.region}
     block = wanted.get("capacityReservationId")
@@ -281,14 +281,14 @@ def _settle(
         instance_type = wanted.get("instanceType") or config.default_instance_type
         wanted["subnetId"] = preflight.find_subnet(aws, instance_type, running, memory.zone)
     deployment = config.deployment(wanted)
-    # Without a memory of a place, what runs was launched by a deploy that did not finish: here.
+    # If no place is remembered, a deploy that did not finish launched what runs, in this place.
     elsewhere = "useCapacityBlock" in before and any(
         wanted.get(name) != before.get(name) for name in deploy_memory.PLACE
     )
-    # In another place all of them are new; in the same one, those that are replaced make room for those that come.
+    # In another place every machine is new; in the same one, replaced machines make room for new ones.
     launching = deployment.count if elsewhere else max(deployment.count - len(running), 0)
     if launching and before:
-        display.note(f"As at the deploy before, but for what was given now: {deploy_memory.in_words(wanted)}.")
+        display.note(f"Keeping settings from the previous deploy: {deploy_memory.summary(wanted)}.")
     if not (launching or allow_replace or given.get("refreshAmi")):
         return wanted
     launch = Launch(

@@ -1,4 +1,4 @@
-"""From running machines back to nothing: what is removed, what is kept, and what is left that no state knows."""
+"""Removes a deployment: what is removed, what is kept, and what remains in AWS that no state has."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from torchneuron.setup.stale_documents import delete_stale_documents
 
 
 def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -> None:
-    """Remove the deployment in the region, after a yes that follows the list of what goes.
+    """Remove the deployment in the region, after listing what is removed and asking, unless `yes`.
 
-    Data volumes stay, and the next deploy uses them, unless `delete_data`. What is removed is what was listed:
-    nobody else gets at the plan while the question stands. Raises Declined after a no.
+    Data volumes stay for the next deploy, unless `delete_data`. The plan is locked while the question is open, so what
+    is removed is what was listed. Raises Declined after a no.
     """
     refuse_without_state(config, aws.region)
     account.announce(aws)
@@ -48,7 +48,7 @@ def destroy(config: Config, aws: Aws, *, yes: bool, delete_data: bool = False) -
 
 
 def try_out(config: Config, aws: Aws, *, delete_data: bool = False) -> None:
-    """Show what `destroy` would remove and what would stay; on a copy of the state, so nothing is changed or locked."""
+    """Show what `destroy` would remove and keep. It works on a copy of the state: nothing is changed or locked."""
     refuse_without_state(config, aws.region)
     account.announce(aws)
     with copied(config, aws.region) as workspace:
@@ -101,7 +101,7 @@ def _show(removal: _Removal) -> None:
 
 
 def _delete_documents(aws: Aws, project: str, *, gone: Collection[str]) -> None:
-    """Delete the command documents that setups have left, but for those of setups under way on other machines."""
+    """Delete the command documents of setups, except those of setups that run on other machines."""
     try:
         delete_stale_documents(aws.ssm(), project, terminated=gone, unsent=timedelta(0))
     except AwsError as error:
@@ -109,8 +109,9 @@ def _delete_documents(aws: Aws, project: str, *, gone: Collection[str]) -> None:
 
 
 def _warn_of_the_rest(aws: Aws, project: str, removal: _Removal) -> None:
-    """Say what has the project's tags and is in no state. What is in use cannot be told from what is not, where any
-    of its machines run: then only those are named. What goes or is kept needs no word.
+    """Name what has the project's tags and is in no state, except what was removed or kept.
+
+    While a foreign machine runs, what it uses cannot be told from orphans: then only the machine is named.
     """
     adoption.warn_of(removal.foreign, project, aws.region)
     if not removal.foreign:
@@ -120,7 +121,7 @@ def _warn_of_the_rest(aws: Aws, project: str, removal: _Removal) -> None:
 
 def _question(changes: Sequence[Change]) -> str:
     lost = [change for change in changes if change.type == DATA_VOLUME]
-    return "Remove all of this, the data on the volumes, too?" if lost else "Remove all of this?"
+    return "Remove all of this, including the data on the volumes?" if lost else "Remove all of this?"
 
 
 def _kept(volumes: Sequence[str], region: str) -> str:
@@ -128,5 +129,5 @@ def _kept(volumes: Sequence[str], region: str) -> str:
         return ""
     return (
         f" The data stays in {', '.join(volumes)}, which costs money; the next invoke deploy uses it."
-        f" To remove it, too: invoke destroy --delete-data -r {region}"
+        f" To remove it as well: invoke destroy --delete-data -r {region}"
     )

@@ -1,8 +1,7 @@
-"""What a deployment remembers of how it was made, and what a new deploy makes of that and of its own options.
+"""The choices that a deployment remembers from its previous deploy, merged with the options of a new one.
 
-The memory is in Terraform's state itself, as the output `choices` (`stacks.code_server`): it is there for every
-person and machine that deploys, and none of a shell's history, of changed defaults or of a newly saved Capacity
-Block replaces a machine that someone works on.
+They are in Terraform's state, as the output `choices` (`stacks.code_server`), so everyone who deploys has them.
+Neither an option left out, nor a changed default, nor a newly saved Capacity Block replaces a machine in use.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ _IDS = PLACE[1:]
 
 
 def remembered(outputs: Mapping[str, Any]) -> Choices:
-    """What the deployment with these outputs was made with; empty when there is none."""
+    """The choices in Terraform's outputs; empty before the first deploy."""
     return dict(outputs.get("choices") or {})
 
 
 def merged(before: Mapping[str, Any], given: Mapping[str, Any]) -> Choices:
-    """`given` laid over what the deployment remembers.
+    """The remembered choices, overridden by those `given`.
 
-    A block that is named, or asked for anew, brings its own subnet: the one remembered belongs to another place.
-    Raises InputError for a data volume that would have to shrink, which no volume can.
+    Another block brings its own subnet: the remembered one belongs to another place. Raises InputError for a data
+    volume that would have to shrink.
     """
     kept = dict(before)
     if given.get("useCapacityBlock") is False:
@@ -46,14 +45,14 @@ def merged(before: Mapping[str, Any], given: Mapping[str, Any]) -> Choices:
 
 
 def of_kept_data(volumes: Sequence[Mapping[str, Any]]) -> Choices:
-    """What still holds once the machines were removed on purpose: what the kept volumes, as the state has them, are."""
+    """The choices that follow from data volumes kept after a removal, given as the state's attributes."""
     if not volumes:
         return {}
-    return {"dataVolumeSize": max(one["size"] for one in volumes), "count": len(volumes)}
+    return {"dataVolumeSize": max(volume["size"] for volume in volumes), "count": len(volumes)}
 
 
-def in_words(choices: Mapping[str, Any]) -> str:
-    """The choices in a line: what a deploy that was given few options goes by."""
+def summary(choices: Mapping[str, Any]) -> str:
+    """The choices in one line."""
     parts = [f"{choices.get('count', 1)} x {choices['instanceType']}"] if "instanceType" in choices else []
     if choices.get("useCapacityBlock"):
         parts.append(f"on {choices.get('capacityReservationId', 'the saved Capacity Block')}")
@@ -65,12 +64,12 @@ def in_words(choices: Mapping[str, Any]) -> str:
 
 
 def without_place(choices: Mapping[str, Any], given: Mapping[str, Any]) -> Choices:
-    """The choices for another Capacity Block, the saved one: without a place that was only remembered."""
+    """The choices for the saved Capacity Block: without a block and subnet that were only remembered."""
     return {name: value for name, value in choices.items() if name not in _IDS or name in given}
 
 
 def place_of(running: Sequence[Instance]) -> Choices:
-    """Where the machines of a deploy that did not finish run: their block and its subnet; empty off any block."""
+    """The block and the subnet where machines of an unfinished deploy run; empty if they run on no block."""
     on_block = next((machine for machine in running if machine.reservation_id), None)
     if on_block is None:
         return {}

@@ -1,4 +1,4 @@
-"""What can be known to fail before Terraform tries it, for minutes or for money."""
+"""The subnet for a data volume, found before Terraform plans."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ if TYPE_CHECKING:
 
 
 def needs_subnet(config: Config, choices: Mapping[str, Any]) -> bool:
-    """Whether a data volume is asked for, and nothing says in which zone."""
+    """Whether there is to be a data volume, and nothing names its zone."""
     size = choices.get("dataVolumeSize", config.data_volume_size)
     return bool(size) and not (choices.get("subnetId") or choices.get("useCapacityBlock"))
 
 
 def find_subnet(aws: Aws, instance_type: str, running: Sequence[Instance], zone: str = "") -> str:
-    """The subnet where the machines `running` are; else one of the default VPC, in `zone` where one is named, else in a
-    zone that offers the type.
+    """The subnet of the `running` machines; else one of the default VPC, in `zone` or a zone that offers the type.
 
     Raises InputError and NotFoundError.
     """

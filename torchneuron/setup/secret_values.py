@@ -20,10 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.hazmat.primitives.ciphers.algorithms import AES256
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
-
 from torchneuron.aws.errors import calling
 from torchneuron.core import display
 from torchneuron.core.errors import AwsError, InputError, SetupError
@@ -188,6 +184,11 @@ def deliver(
 
 def encrypt(value: str, certificate: str) -> bytes:
     """A CMS message in DER for the owner of the certificate. Raises SetupError for an invalid certificate."""
+    # Only here: it takes as long to import as a short command takes.
+    from cryptography import x509
+    from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+    from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+
     try:
         recipient = x509.load_pem_x509_certificate(certificate.encode())
     except ValueError as error:
