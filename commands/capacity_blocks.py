@@ -4,55 +4,23 @@ from __future__ import annotations
 
 from invoke import Context
 
-from commands.command import command_of_arguments
+from commands.command import command, command_of_arguments
+from torchneuron.capacity_blocks.query import SearchOptions
 
 _REGION = "AWS region (default: the settings' default region)"
 _DRY_RUN = "show what would happen, and change nothing"
 _RESERVATION = "the reservation's id, cr-…"
 
 
-@command_of_arguments(
-    help={
-        "type": "instance types, separated by commas (default: the settings' default type)",
-        "duration": "hours, separated by commas: 24 to 336 in steps of 24, then to 4368 in steps of 168 (default: 24)",
-        "region": "AWS regions, separated by commas, or all (default: the settings' default region)",
-        "count": "instances in the block, at most 64 (default: 1)",
-        "start_after": "earliest start of the block, in ISO 8601",
-        "start_before": "latest start of the block, in ISO 8601",
-        "max_price": "leave out blocks that cost more than this in total",
-        "all_zones": "include Local Zones",
-        "output": "table, json or csv",
-        "suggest": "if nothing is on sale, also search nearby durations, smaller counts and other regions",
-    }
-)
-def search(
-    context: Context,
-    type: str = "",
-    duration: str = "24",
-    region: str = "",
-    count: str = "1",
-    start_after: str = "",
-    start_before: str = "",
-    max_price: str = "",
-    all_zones: bool = False,
-    output: str = "table",
-    suggest: bool = False,
-) -> None:
-    """Find Capacity Blocks on sale that `invoke deploy` can use."""
+@command(SearchOptions)
+def search(options: SearchOptions) -> None:
+    """Find Capacity Blocks on sale that `invoke deploy` can use.
+
+    Example: invoke cb.search -t trn2.3xlarge -d 24,48 -r all
+    """
     from torchneuron.capacity_blocks import workflows
 
-    workflows.search(
-        output=output,
-        suggest=suggest,
-        all_zones=all_zones,
-        instance_type=type,
-        duration=duration,
-        region=region,
-        count=count,
-        start_after=start_after,
-        start_before=start_before,
-        max_price=max_price,
-    )
+    workflows.search(options)
 
 
 @command_of_arguments(

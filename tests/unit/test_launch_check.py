@@ -121,7 +121,7 @@ def test_type_must_be_offered_in_the_zone_of_the_subnet():
     error = refused(FakeAws(), dataclasses.replace(ON_DEMAND, subnet_id=ELSEWHERE))
     assert f"not offered in sa-east-1c, where the subnet {ELSEWHERE} is" in error.what
     assert f"subnet in {ZONE}" in error.do
-    found = problems(FakeAws(), SETTINGS, [Launch("trn9.large")])
+    found = problems(FakeAws(), SETTINGS, Launch("trn9.large"))
     assert found[0].what == "AWS does not offer trn9.large in sa-east-1."
 
 
@@ -214,7 +214,7 @@ def test_all_problems_are_reported_together():
     assert error.what == "trn2.3xlarge cannot be launched in sa-east-1. Nothing was changed."
     for part in ("- The AMI parameter", "- sa-east-1 has no default VPC", "may run 0 on Capacity Blocks"):
         assert part in error.why
-    assert format_problems(problems(aws, SETTINGS, [BLOCK, BLOCK])) == error.why
+    assert format_problems(problems(aws, SETTINGS, BLOCK)) == error.why
 
 
 def test_unreachable_service_is_an_error_not_a_problem():

@@ -78,7 +78,7 @@ def check(aws: Aws, config: Config, launch: Launch) -> list[Result]:
 
 def refuse(aws: Aws, config: Config, launch: Launch) -> None:
     """Raise InputError with every problem that would make the launch fail."""
-    found = problems(aws, config, [launch])
+    found = problems(aws, config, launch)
     if len(found) == 1:
         raise found[0]
     if found:
@@ -88,9 +88,9 @@ def refuse(aws: Aws, config: Config, launch: Launch) -> None:
         )
 
 
-def problems(aws: Aws, config: Config, launches: Iterable[Launch]) -> list[TorchNeuronError]:
-    """The problems that would make any of the launches fail, without duplicates."""
-    found = [result.problem for launch in launches for result in check(aws, config, launch) if result.problem]
+def problems(aws: Aws, config: Config, launch: Launch) -> list[TorchNeuronError]:
+    """The problems that would make the launch fail, without duplicates."""
+    found = [result.problem for result in check(aws, config, launch) if result.problem]
     return list({(problem.what, problem.why): problem for problem in found}.values())
 
 

@@ -21,14 +21,34 @@ from torchneuron.capacity_blocks.rules import (
     days,
     is_ultraserver,
 )
-from torchneuron.core import options, text
+from torchneuron.core import text
 from torchneuron.core.errors import InputError
+from torchneuron.core.options import amount, flag, moment, option, several, whole_number
 from torchneuron.core.text import either, iso
 
 ALL = "all"
 # Searches of one region are limited to one every two seconds (see `multi_region_search.TokenBucket`).
 _MAX_PER_REGION = 12
 _INSTANCE_TYPE = re.compile(r"[a-z][a-z0-9-]*\.[a-z0-9-]+")
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """The options of `cb.search`."""
+
+    type: str = option("Instance types, separated by commas [default: the settings' default type]")
+    duration: str = option(
+        "Hours, separated by commas: 24 to 336 in steps of 24, then to 4368 in steps of 168 [default: 24]",
+        default=str(DEFAULT_HOURS),
+    )
+    region: str = option("AWS regions, separated by commas, or all [default: the settings' default region]")
+    count: int = option("Instances in the block, at most 64 [default: 1]", default=1, parse=whole_number)
+    start_after: datetime | None = option("Earliest start of the block, in ISO 8601", default=None, parse=moment)
+    start_before: datetime | None = option("Latest start of the block, in ISO 8601", default=None, parse=moment)
+    max_price: Decimal | None = option("Leave out blocks that cost more than this in total", default=None, parse=amount)
+    all_zones: bool = flag("Include Local Zones")
+    output: str = option("Output format: table, json or csv [default: table]", default="table")
+    suggest: bool = flag("If nothing is on sale, also search nearby durations, smaller counts and other regions")
 
 
 @dataclass(frozen=True)
@@ -89,42 +109,28 @@ class Query:
         return text.command("invoke cb.search", *words)
 
 
-def read(
-    *,
-    default_type: str,
-    default_region: str,
-    now: datetime,
-    instance_type: str = "",
-    duration: str = "",
-    region: str = "",
-    count: str = "",
-    start_after: str = "",
-    start_before: str = "",
-    max_price: str = "",
-    all_zones: bool = False,
-) -> Query:
-    """The query for the options of `cb.search`, empty if not given. `now` is aware.
+def read(options: SearchOptions, *, default_type: str, default_region: str, now: datetime) -> Query:
+    """The query for `options`. `now` is aware.
 
     Raises InputError for options that are invalid or that AWS never sells. `Aws` checks whether the regions exist.
     """
-    durations = [options.whole_number("--duration", part) for part in options.several("--duration", duration)]
-    after, before = options.moment("--start-after", start_after), options.moment("--start-before", start_before)
-    _check_dates(after, before, now)
-    regions = [name.lower() for name in options.several("--region", region)] or [default_region]
+    _check_dates(options.start_after, options.start_before, now)
+    hours = [whole_number("--duration", part) for part in several("--duration", options.duration)]
+    regions = [name.lower() for name in several("--region", options.region)] or [default_region]
     query = Query(
         regions=() if ALL in regions else tuple(dict.fromkeys(regions)),
-        instance_types=options.several("--type", instance_type) or (default_type,),
-        hours=tuple(dict.fromkeys(durations)) or (DEFAULT_HOURS,),
-        count=options.whole_number("--count", count) if count else 1,
-        start_after=after,
-        start_before=before,
-        all_zones=all_zones,
-        max_price=options.amount("--max-price", max_price),
+        instance_types=several("--type", options.type) or (default_type,),
+        hours=tuple(dict.fromkeys(hours)),
+        count=options.count,
+        start_after=options.start_after,
+        start_before=options.start_before,
+        all_zones=options.all_zones,
+        max_price=options.max_price,
     )
     for name in query.instance_types:
         check_type(name)
-    for hours in query.hours:
-        check_duration(hours)
+    for duration in query.hours:
+        check_duration(duration)
     check_count(query.count)
     searches = len(query.requests([ALL]))
     if searches > _MAX_PER_REGION:

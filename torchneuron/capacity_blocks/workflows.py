@@ -31,6 +31,7 @@ from torchneuron.capacity_blocks.extensions import PENDING, Extension
 from torchneuron.capacity_blocks.launch_check import Launch
 from torchneuron.capacity_blocks.offerings import Offering
 from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
+from torchneuron.capacity_blocks.query import SearchOptions
 from torchneuron.capacity_blocks.reservations import Reservation
 from torchneuron.core import config, display, options
 from torchneuron.core.config import Config
@@ -38,21 +39,20 @@ from torchneuron.core.errors import PurchaseError, TorchNeuronError
 from torchneuron.core.text import quoted
 
 
-def search(*, output: str, suggest: bool, all_zones: bool, **given: str) -> None:
-    """`cb.search`. `given` are the options of `query.read`."""
-    form = show_offerings.form(output, suggest=suggest)
+def search(options: SearchOptions) -> None:
+    """`cb.search`."""
+    output = show_offerings.form(options.output, suggest=options.suggest)
     settings = config.load()
     request = query.read(
+        options,
         default_type=settings.default_instance_type,
         default_region=settings.default_region,
         now=once.utc_now(),
-        all_zones=all_zones,
-        **given,
     )
     # For `all`, any region can list the enabled ones.
     aws = Aws(request.regions[0] if request.regions else settings.default_region)
-    results = searching.search_all(aws, request, suggest=suggest)
-    shown.remember(settings.state_dir, show_offerings.show(results, form), once.utc_now())
+    results = searching.search_all(aws, request, suggest=options.suggest)
+    shown.remember(settings.state_dir, show_offerings.show(results, output), once.utc_now())
 
 
 def purchase(
@@ -196,7 +196,7 @@ def _launch_problems(aws: Aws, settings: Config, offering: Offering) -> list[Tor
     """What would keep instances from being launched on the block."""
     launch = Launch(offering.instance_type, max(offering.count, 1), zone=offering.zone, on_block=True)
     with display.waiting("Checking whether an instance can be launched there"):
-        return launch_check.problems(aws, settings, [launch])
+        return launch_check.problems(aws, settings, launch)
 
 
 def _save_bought(aws: Aws, block: Reservation, *, yes: bool) -> None:
