@@ -4,12 +4,17 @@ import pytest
 
 from torchneuron.capacity_blocks import offerings, purchase, reservations, shown
 from torchneuron.capacity_blocks.once import SETTLE_TIME
+from torchneuron.capacity_blocks.options import PurchaseOptions
 from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
 from torchneuron.capacity_blocks.rules import SearchRequest
 from torchneuron.core.errors import InputError, NotFoundError, PurchaseUnknownError
 
 REGION = "sa-east-1"
 REQUEST = SearchRequest("trn2.3xlarge", 48, 1, REGION)
+
+
+def request_for(config, offering_id, **options):
+    return PurchaseRequest.from_options(config, PurchaseOptions(offering_id=offering_id, region=REGION, **options))
 
 
 @pytest.fixture
@@ -38,7 +43,7 @@ def first(aws, config):
 
 
 def test_shown_offering_is_bought_by_its_id_alone(buy, aws, config, first):
-    wanted = PurchaseRequest.from_options(config, REGION, first.id, start_time=first.start)
+    wanted = request_for(config, first.id, start_time=first.start)
     reservation = buy(aws, wanted)
     assert reservation.state == "scheduled"
     assert (reservation.start, reservation.end) == (first.start, first.end)
@@ -50,13 +55,13 @@ def test_shown_offering_is_bought_by_its_id_alone(buy, aws, config, first):
 def test_id_from_elsewhere_needs_its_duration(buy, aws, config):
     block = offerings.search(aws.ec2(), REQUEST)[0]
     with pytest.raises(NotFoundError, match="not on sale") as missing:
-        buy(aws, PurchaseRequest.from_options(config, REGION, block.id))
+        buy(aws, request_for(config, block.id))
     assert "--duration" in missing.value.do
-    assert buy(aws, PurchaseRequest.from_options(config, REGION, block.id, duration_hours=48)).start == block.start
+    assert buy(aws, request_for(config, block.id, duration=48)).start == block.start
 
 
 def test_same_command_twice_buys_once(buy, aws, config, first):
-    wanted = PurchaseRequest.from_options(config, REGION, first.id)
+    wanted = request_for(config, first.id)
     assert buy(aws, wanted).id == buy(aws, wanted).id
     assert len(reservations.list_blocks(aws.ec2(), REGION)) == 1
 
@@ -64,21 +69,21 @@ def test_same_command_twice_buys_once(buy, aws, config, first):
 def test_other_start_time_buys_nothing(buy, aws, config, first):
     later = first.start + timedelta(days=1)
     with pytest.raises(InputError, match="does not start at"):
-        buy(aws, PurchaseRequest.from_options(config, REGION, first.id, start_time=later))
+        buy(aws, request_for(config, first.id, start_time=later))
     assert reservations.list_blocks(aws.ec2(), REGION) == []
 
 
 @pytest.mark.parametrize("kind", ["lost-after", "server-error-after", "bad-gateway-after"])
 def test_purchase_is_not_repeated_when_the_response_is_lost(buy, aws, config, first, fail, kind):
     fail("PurchaseCapacityBlock", kind)
-    reservation = buy(aws, PurchaseRequest.from_options(config, REGION, first.id))
+    reservation = buy(aws, request_for(config, first.id))
     assert reservation.state == "scheduled"
     # The fault applies once: a repeated request would have bought a second block.
     assert len(reservations.list_blocks(aws.ec2(), REGION)) == 1
 
 
 def test_unknown_purchase_is_sent_again_only_after_the_settle_time(buy, aws, config, first, fail):
-    wanted = PurchaseRequest.from_options(config, REGION, first.id)
+    wanted = request_for(config, first.id)
     fail("PurchaseCapacityBlock", "lost-before")
     with pytest.raises(PurchaseUnknownError, match="It is not known whether"):
         buy(aws, wanted)

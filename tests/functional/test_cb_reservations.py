@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from torchneuron.capacity_blocks import offerings, purchase, reservations, saved_block
+from torchneuron.capacity_blocks.options import PurchaseOptions
 from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
 from torchneuron.capacity_blocks.rules import SearchRequest
 from torchneuron.core.errors import InputError, NotFoundError
@@ -19,7 +20,7 @@ def block(aws, config, pass_time):
     return purchase.purchase(
         aws.ec2(),
         aws.ec2_once(),
-        PurchaseRequest.from_options(config, REGION, offering.id),
+        PurchaseRequest.from_options(config, PurchaseOptions(offering_id=offering.id, region=REGION)),
         approve=lambda _: True,
         sleep=pass_time,
     )

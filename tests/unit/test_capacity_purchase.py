@@ -11,6 +11,7 @@ from tests.unit.offerings_support import block
 from tests.unit.purchase_support import LOST, REQUEST, Approval, bought_times, buy, noted
 from torchneuron.capacity_blocks import offerings, shown
 from torchneuron.capacity_blocks import purchase as purchasing
+from torchneuron.capacity_blocks.options import PurchaseOptions
 from torchneuron.capacity_blocks.purchase import try_out
 from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
 from torchneuron.core import config
@@ -330,7 +331,7 @@ def test_shown_offering_that_deploy_cannot_use_is_refused_before_any_call():
     unsupported = block(unsupported_reason="It has several segments.")
     shown.remember(settings.state_dir, [unsupported], NOW)
     with pytest.raises(InputError, match="was not bought: invoke deploy cannot use it") as refused:
-        PurchaseRequest.from_options(settings, "", unsupported.id)
+        PurchaseRequest.from_options(settings, PurchaseOptions(offering_id=unsupported.id))
     assert refused.value.why == "It has several segments."
     assert refused.value.exit_status == 2
 

@@ -11,9 +11,11 @@ from typing import Any
 
 from torchneuron.capacity_blocks import offerings, shown
 from torchneuron.capacity_blocks.offerings import Offering
+from torchneuron.capacity_blocks.options import PurchaseOptions
 from torchneuron.capacity_blocks.rules import DEFAULT_HOURS, SearchRequest
 from torchneuron.core.config import Config
 from torchneuron.core.errors import InputError
+from torchneuron.core.options import aws_id
 from torchneuron.core.text import iso, price
 
 
@@ -35,26 +37,17 @@ class PurchaseRequest:
     max_price: Decimal | None = None
 
     @classmethod
-    def from_options(
-        cls,
-        config: Config,
-        region: str,
-        offering_id: str,
-        *,
-        start_time: datetime | None = None,
-        max_price: Decimal | None = None,
-        instance_type: str = "",
-        duration_hours: int = 0,
-        count: int = 0,
-    ) -> PurchaseRequest:
-        """The checked options of `cb.purchase`.
+    def from_options(cls, config: Config, options: PurchaseOptions) -> PurchaseRequest:
+        """The request for the options of `cb.purchase`.
 
         Options that are not given default to the search that showed the offering, else to the default region and
-        type, one day and one instance. Raises InputError without an id, for another region than the offering's, and
-        for an offering that `invoke deploy` cannot use.
+        type, one day and one instance. Raises InputError for a missing or malformed id, for another region than the
+        offering's, and for an offering that `invoke deploy` cannot use.
         """
+        offering_id, region, start_time = options.offering_id, options.region, options.start_time
         if not offering_id:
             raise InputError("Missing option: --offering-id.", do="Find an offering and its id with invoke cb.search.")
+        aws_id("--offering-id", offering_id, "cb")
         seen = shown.recall(config.state_dir, offering_id)
         if seen:
             offerings.refuse_unsupported(seen)
@@ -73,10 +66,10 @@ class PurchaseRequest:
             start_after=start_time,
             start_before=start_time,
         )
-        options: dict[str, Any] = {"instance_type": instance_type, "duration_hours": duration_hours, "count": count}
-        given = {name: value for name, value in options.items() if value}
-        search = dataclasses.replace(seen.search if seen else default, **given)
-        return cls(offering_id, search, config.project_name, config.state_dir, start_time, seen, max_price)
+        given = {"instance_type": options.type, "duration_hours": options.duration, "count": options.count}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value}
+        search = dataclasses.replace(seen.search if seen else default, **changes)
+        return cls(offering_id, search, config.project_name, config.state_dir, start_time, seen, options.max_price)
 
     def check(self, offering: Offering) -> None:
         """Raise InputError unless `offering`, as quoted now, is what the user asked for and costs no more."""

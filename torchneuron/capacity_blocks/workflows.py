@@ -30,12 +30,23 @@ from torchneuron.capacity_blocks.extend import ExtensionRequest
 from torchneuron.capacity_blocks.extensions import PENDING, Extension
 from torchneuron.capacity_blocks.launch_check import Launch
 from torchneuron.capacity_blocks.offerings import Offering
+from torchneuron.capacity_blocks.options import (
+    CancelOptions,
+    DescribeOptions,
+    ExtendOptions,
+    ListOptions,
+    LoadOptions,
+    PurchaseOptions,
+    SaveOptions,
+    WaitOptions,
+)
 from torchneuron.capacity_blocks.purchase_request import PurchaseRequest
 from torchneuron.capacity_blocks.query import SearchOptions
 from torchneuron.capacity_blocks.reservations import Reservation
-from torchneuron.core import config, display, options
+from torchneuron.core import config, display
 from torchneuron.core.config import Config
 from torchneuron.core.errors import PurchaseError, TorchNeuronError
+from torchneuron.core.options import aws_id
 from torchneuron.core.text import quoted
 
 
@@ -55,105 +66,80 @@ def search(options: SearchOptions) -> None:
     shown.remember(settings.state_dir, show_offerings.show(results, output), once.utc_now())
 
 
-def purchase(
-    offering_id: str,
-    start_time: str,
-    region: str,
-    *,
-    yes: bool,
-    save: bool,
-    dry_run: bool,
-    anyway: bool,
-    max_price: str,
-    instance_type: str,
-    duration_hours: int,
-    count: int,
-) -> None:
+def purchase(options: PurchaseOptions) -> None:
     """`cb.purchase`."""
-    if offering_id:  # a missing one is refused below, with how to find it
-        options.aws_id("--offering-id", offering_id, "cb")
     settings = config.load()
-    request = PurchaseRequest.from_options(
-        settings,
-        region,
-        offering_id,
-        start_time=options.moment("--start-time", start_time),
-        max_price=options.amount("--max-price", max_price),
-        instance_type=instance_type,
-        duration_hours=duration_hours,
-        count=count,
-    )
+    request = PurchaseRequest.from_options(settings, options)
     aws = Aws(request.search.region)
     payer = account.current(aws)
     find_problems = functools.partial(_launch_problems, aws, settings)
-    if dry_run:
+    if options.dry_run:
         if offering := purchasing.try_out(aws.ec2(), aws.ec2_once(), request):
             show_purchase.show_purchase_dry_run(offering, payer, find_problems)
         return
-    approve = show_purchase.confirm_purchase(payer, yes=yes, anyway=anyway, find_problems=find_problems)
+    approve = show_purchase.confirm_purchase(payer, yes=options.yes, anyway=options.anyway, find_problems=find_problems)
     block = purchasing.purchase(aws.ec2(), aws.ec2_once(), request, approve=approve, sleep=time.sleep)
     show_purchase.show_bought(block)
-    if save:
-        _save_bought(aws, block, yes=yes)
+    if not options.no_save:
+        _save_bought(aws, block, yes=options.yes)
 
 
-def extend(
-    reservation_id: str, duration_hours: int, region: str, *, yes: bool, save: bool, dry_run: bool, max_price: str
-) -> None:
+def extend(options: ExtendOptions) -> None:
     """`cb.extend`."""
-    block_id = options.aws_id("--reservation-id", reservation_id, "cr")
-    settings, aws = _start(region)
-    price = options.amount("--max-price", max_price)
-    request = ExtensionRequest(block_id, aws.region, duration_hours, settings.state_dir, price)
+    aws_id("--reservation-id", options.reservation_id, "cr")
+    settings, aws = _start(options.region)
+    request = ExtensionRequest(
+        options.reservation_id, aws.region, options.duration, settings.state_dir, options.max_price
+    )
     request.check_hours()
     payer = account.current(aws)
-    if dry_run:
+    if options.dry_run:
         if offering := extending.try_out(aws.ec2(), aws.ec2_once(), request):
             show_purchase.show_extension_dry_run(offering, payer)
         return
 
     def report(extension: Extension, block: Reservation) -> None:
         show_purchase.show_extended(extension, block)
-        if save and extension.status != PENDING:
+        if not options.no_save and extension.status != PENDING:
             _save_new_end(aws, extension)
 
-    approve = show_purchase.confirm_extension(payer, yes=yes)
+    approve = show_purchase.confirm_extension(payer, yes=options.yes)
     extending.extend(aws.ec2(), aws.ec2_once(), request, approve=approve, report=report, sleep=time.sleep)
 
 
-def list_blocks(region: str, output: str) -> None:
+def list_blocks(options: ListOptions) -> None:
     """`cb.list`."""
-    show_reservations.check_output(output)
-    _, aws = _start(region)
+    output = show_reservations.check_output(options.output)
+    _, aws = _start(options.region)
     show_reservations.show_list(details.list_blocks(aws.ec2(), aws.region), aws.region, output)
 
 
-def describe(reservation_id: str, region: str, output: str) -> None:
+def describe(options: DescribeOptions) -> None:
     """`cb.describe`."""
-    show_reservations.check_output(output)
-    options.aws_id("--reservation-id", reservation_id, "cr")
-    _, aws = _start(region)
+    output = show_reservations.check_output(options.output)
+    reservation_id = aws_id("--reservation-id", options.reservation_id, "cr")
+    _, aws = _start(options.region)
     show_reservations.show_one(details.describe(aws.ec2(), aws.region, reservation_id), output)
 
 
-def cancel(reservation_id: str, region: str, *, yes: bool, dry_run: bool) -> None:
+def cancel(options: CancelOptions) -> None:
     """`cb.cancel`."""
-    options.aws_id("--reservation-id", reservation_id, "cr")
-    _, aws = _start(region)
-    if dry_run:
+    reservation_id = aws_id("--reservation-id", options.reservation_id, "cr")
+    _, aws = _start(options.region)
+    if options.dry_run:
         show_reservations.show_dry_run(cancelling.try_out(aws.ec2(), aws.region, reservation_id))
         return
-    approve = show_reservations.confirm_cancellation(yes=yes)
+    approve = show_reservations.confirm_cancellation(yes=options.yes)
     show_reservations.show_cancelled(*cancelling.cancel(aws.ec2(), aws.region, reservation_id, approve=approve))
 
 
-def save_params(reservation_id: str, subnet_id: str, region: str, *, vpc_id: str = "", dry_run: bool = False) -> None:
+def save_params(options: SaveOptions) -> None:
     """`cb.save-params`."""
-    options.aws_id("--reservation-id", reservation_id, "cr")
-    subnet = options.aws_id("--subnet-id", subnet_id, "subnet") if subnet_id else ""
-    vpc = options.aws_id("--vpc-id", vpc_id, "vpc") if vpc_id else ""
-    settings, aws = _start(region)
-    if dry_run:
+    reservation_id = aws_id("--reservation-id", options.reservation_id, "cr")
+    subnet = aws_id("--subnet-id", options.subnet_id, "subnet") if options.subnet_id else ""
+    vpc = aws_id("--vpc-id", options.vpc_id, "vpc") if options.vpc_id else ""
+    settings, aws = _start(options.region)
+    if options.dry_run:
         block, _ = saved_block.look_up(aws.ec2(), aws.ssm(), aws.region, reservation_id, subnet, vpc_id=vpc)
         show_saved.show_dry_run(block)
         return
@@ -165,29 +151,29 @@ def save_params(reservation_id: str, subnet_id: str, region: str, *, vpc_id: str
         show_saved.show_replaced(block)
 
 
-def load_params(region: str, output: str) -> None:
+def load_params(options: LoadOptions) -> None:
     """`cb.load-params`."""
-    output = show_saved.check_output(output)
+    output = show_saved.check_output(options.output)
     try:
-        _, aws = _start(region)
+        _, aws = _start(options.region)
         block = saved_block.load(aws.ssm(), aws.region)
     except (TorchNeuronError, KeyboardInterrupt):
-        show_saved.show_failure(region, output)
+        show_saved.show_failure(options.region, output)
         raise
     show_saved.show(block, output)
 
 
-def wait(until: str, reservation_id: str, region: str) -> None:
+def wait(options: WaitOptions) -> None:
     """`cb.wait`."""
-    show_waiting.check_goal(until)
-    if reservation_id:
-        options.aws_id("--reservation-id", reservation_id, "cr")
-    _, aws = _start(region)
-    reservation_id = reservation_id or block_choice.current_id(aws)
-    with show_waiting.reporting(reservation_id, until) as report:
+    goal = show_waiting.check_goal(options.until)
+    if options.reservation_id:
+        aws_id("--reservation-id", options.reservation_id, "cr")
+    _, aws = _start(options.region)
+    block_id = options.reservation_id or block_choice.current_id(aws)
+    with show_waiting.reporting(block_id, goal) as report:
         # The client without retries: botocore would retry for minutes without output when the network is down.
         block = waiting.wait(
-            aws.ec2_once(), aws.region, reservation_id, until, sleep=time.sleep, now=once.utc_now, report=report
+            aws.ec2_once(), aws.region, block_id, goal, sleep=time.sleep, now=once.utc_now, report=report
         )
     show_waiting.show_reached(block)
 
@@ -208,7 +194,7 @@ def _save_bought(aws: Aws, block: Reservation, *, yes: bool) -> None:
         if kept := block_choice.saved_block_to_keep(aws, block):
             show_saved.show_kept(kept, block)
         elif yes or _confirm_save(aws, block):
-            save_params(block.id, "", block.region)
+            save_params(SaveOptions(reservation_id=block.id, region=block.region))
     except TorchNeuronError as error:
         raise PurchaseError(
             f"{block.id} is bought, but was not saved to Parameter Store. {error.what}",
