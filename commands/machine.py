@@ -50,10 +50,10 @@ def destroy(options: DestroyOptions) -> None:
 
 @command_of_arguments(
     help={
-        "scenario": "the story to play: happy (the default), step-fails, laptop-dies, block-not-active, wrong-zone, "
+        "scenario": "scenario to play: happy (the default), step-fails, laptop-dies, block-not-active, wrong-zone, "
         "capacity-gone, payment-fails or block-ends",
-        "once": "happy: verify the login and end, instead of staying up until Ctrl-C",
-        "state": "happy: a folder to keep the rehearsal in; the same again takes it up",
+        "once": "happy: check the login and stop, instead of staying up until Ctrl-C",
+        "state": "happy: folder to keep the rehearsal in, and to resume it from",
         "region": "AWS region to rehearse in (default: sa-east-1)",
     }
 )

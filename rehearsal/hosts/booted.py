@@ -145,7 +145,7 @@ class SystemdContainer(Container):
 
     def _state(self, leader: int, deadline: float) -> str:
         try:
-            asked = subprocess.run(
+            done = subprocess.run(
                 self.enter(leader, "systemctl is-system-running --wait"),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -157,7 +157,7 @@ class SystemdContainer(Container):
             )
         except subprocess.TimeoutExpired:
             return ""
-        return asked.stdout.strip()
+        return done.stdout.strip()
 
     def _read_console(self, console: IO[bytes]) -> None:
         with console:
@@ -185,20 +185,8 @@ class BootedHost(ContainerHost):
         self._serve_sites(user_namespace.network, authority)
         container = SystemdContainer(self._name, self._rootfs, user_namespace, devices)
         self._begin_with(container)
-        container.start(self._seed(authority), self._disk)
+        container.start(self._seed(seed.archive, self._rootfs.tree, authority), self._disk)
         container.ready_leader(_BOOT_TIMEOUT)
-
-    def _seed(self, authority: Authority) -> bytes:
-        volumes = self._slots.plug_all()
-        if self._disk.used:
-            return seed.archive_of_volumes(volumes)
-        return seed.archive(
-            name=self._name,
-            region=self._region,
-            tree=self._rootfs.tree,
-            authority=authority.certificate,
-            volumes=volumes,
-        )
 
     def _serve_sites(self, network: NetworkNamespace, authority: Authority) -> None:
         packages = cache.directory() / "debian-packages"

@@ -15,6 +15,7 @@ from pathlib import Path
 from rehearsal.hosts import seed
 from rehearsal.hosts.agent_process import run_script
 from rehearsal.hosts.aws_sites import SiteAnswer, SiteRequest, Sites
+from rehearsal.hosts.certificates import Authority
 from rehearsal.hosts.container import Container
 from rehearsal.hosts.devices import Devices
 from rehearsal.hosts.disk import Disk
@@ -140,6 +141,15 @@ class ContainerHost(ABC):
         self._cleanup.append(self._slots.remove_all)
         self._cleanup.append(container.stop)
         self._container = container
+
+    def _seed(self, archive: Callable[..., bytes], tree: Path, authority: Authority) -> bytes:
+        """Plug the volumes in, and return the tar archive to boot with."""
+        volumes = self._slots.plug_all()
+        if self._disk.used:
+            return seed.archive_of_volumes(volumes)
+        return archive(
+            name=self._name, region=self._region, tree=tree, authority=authority.certificate, volumes=volumes
+        )
 
     def _serve(
         self, listener: socket.socket, handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None = None

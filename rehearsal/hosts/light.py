@@ -139,15 +139,7 @@ class LightHost(ContainerHost):
         self._serve_aws(user_namespace.network, authority.server)
         container = LightContainer(self._name, self._tree, user_namespace, devices)
         self._begin_with(container)
-        volumes = self._slots.plug_all()
-        first = seed.light_archive(
-            name=self._name,
-            region=self._region,
-            tree=self._tree,
-            authority=authority.certificate,
-            volumes=volumes,
-        )
-        container.start(seed.archive_of_volumes(volumes) if self._disk.used else first, self._disk)
+        container.start(self._seed(seed.light_archive, self._tree, authority), self._disk)
 
     def _serve_aws(self, network: NetworkNamespace, tls: ssl.SSLContext) -> None:
         """On loopback, as there is no other network. Nothing in the host can bind these ports at all addresses."""
