@@ -1,4 +1,4 @@
-"""Which IAM actions AWS would have checked for what a command asked of it."""
+"""The IAM actions that AWS checks for the API calls of a command."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from torchneuron.doctor import permissions
 
 Counts = Mapping[str, Mapping[str, int]]
 
-# Operations that IAM knows under another name (Service Authorization Reference, Amazon S3).
-OTHERWISE = {
+# Operations whose action has another name (Service Authorization Reference, Amazon S3).
+ACTION_NAMES = {
     "s3:ListObjectsV2": "s3:ListBucket",
     "s3:ListObjects": "s3:ListBucket",
     "s3:HeadBucket": "s3:ListBucket",
@@ -20,11 +20,11 @@ OTHERWISE = {
     "s3:PutBucketEncryption": "s3:PutEncryptionConfiguration",
 }
 # STS API reference: "No permissions are required to perform this operation."
-NEEDS_NONE = {"sts:GetCallerIdentity"}
+UNCHECKED = {"sts:GetCallerIdentity"}
 
 
 def asked(counts: Callable[[], Counts], command: Callable[[], object]) -> set[str]:
-    """The actions behind what was asked while `command` ran. `counts` is the rehearsal's `GET calls`."""
+    """The actions of the calls made while `command` ran. `counts` returns the rehearsal's call counts (`GET calls`)."""
     before = counts()
     command()
     operations = {
@@ -33,9 +33,9 @@ def asked(counts: Callable[[], Counts], command: Callable[[], object]) -> set[st
         for operation, count in times.items()
         if count > before.get(service, {}).get(operation, 0)
     }
-    return {OTHERWISE.get(operation, operation) for operation in operations - NEEDS_NONE}
+    return {ACTION_NAMES.get(operation, operation) for operation in operations - UNCHECKED}
 
 
 def allowed(command: str) -> set[str]:
-    """The actions that the policy of a command allows."""
+    """The actions that a command's policy allows."""
     return {action for grant in permissions.NEEDED[command] for action in grant.actions}
