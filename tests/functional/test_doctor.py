@@ -105,7 +105,7 @@ def test_unreachable_network_takes_seconds(doctor, monkeypatch):
     began = time.monotonic()
     found = doctor(status=1)
     assert time.monotonic() - began < 100
-    assert found["AWS credentials"]["found"] == "no answer from AWS"
+    assert found["AWS credentials"]["found"] == "no response from AWS"
     assert found["region in the account"]["verdict"] == "warning"
 
 

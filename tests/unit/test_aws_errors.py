@@ -14,7 +14,7 @@ from botocore.exceptions import (
     UnauthorizedSSOTokenError,
 )
 
-from torchneuron.aws.errors import SEARCH_LIMIT, calling, is_about_sign_in
+from torchneuron.aws.errors import SEARCH_LIMIT, calling, is_about_sign_in, reading, utc
 from torchneuron.aws.session import Aws
 from torchneuron.core.errors import AccessError, AwsError, InputError, TorchNeuronError, UnreachableError
 
@@ -37,24 +37,24 @@ def client_error(code, message="", status=400, operation="RunInstances"):
             "permission ssm:SendCommand is missing",
         ),
         (client_error("UnauthorizedOperation", None), AccessError, 2, "permission ec2:RunInstances is missing"),
-        (client_error("RequestLimitExceeded", "Too fast.", status=503), AwsError, 1, "takes no more requests"),
-        (client_error(None, None, status=502), UnreachableError, 1, "fault of its own"),
-        (client_error("InternalError", status=500), UnreachableError, 1, "fault of its own"),
+        (client_error("RequestLimitExceeded", "Too fast.", status=503), AwsError, 1, "throttles requests"),
+        (client_error(None, None, status=502), UnreachableError, 1, "internal error"),
+        (client_error("InternalError", status=500), UnreachableError, 1, "internal error"),
         (client_error("InvalidParameterValue", "bad"), AwsError, 1, "InvalidParameterValue: bad"),
         (NoCredentialsError(), AccessError, 2, "no usable AWS credentials"),
         (CredentialRetrievalError(provider="process", error_msg="it failed"), AccessError, 2, "no usable AWS"),
-        (LoginRefreshRequired(), AccessError, 2, "sign-in has ended"),
+        (LoginRefreshRequired(), AccessError, 2, "sign-in has expired"),
         (UnauthorizedSSOTokenError(), AccessError, 2, "aws sso login"),
-        (ProfileNotFound(profile="x"), InputError, 2, "configuration of this machine"),
-        (ConfigParseError(path="x"), InputError, 2, "configuration of this machine"),
+        (ProfileNotFound(profile="x"), InputError, 2, "configuration is not usable"),
+        (ConfigParseError(path="x"), InputError, 2, "configuration is not usable"),
         (
             InvalidRetryModeError(provided_retry_mode="x", valid_modes=[]),
             InputError,
             2,
-            "configuration of this machine",
+            "configuration is not usable",
         ),
-        (EndpointConnectionError(endpoint_url="https://x"), UnreachableError, 1, "no answer"),
-        (ReadTimeoutError(endpoint_url="https://x"), UnreachableError, 1, "no answer"),
+        (EndpointConnectionError(endpoint_url="https://x"), UnreachableError, 1, "no response"),
+        (ReadTimeoutError(endpoint_url="https://x"), UnreachableError, 1, "no response"),
     ],
 )
 def test_each_error_of_botocores_becomes_one_of_ours(raised, kind, status, told):
@@ -64,6 +64,26 @@ def test_each_error_of_botocores_becomes_one_of_ours(raised, kind, status, told)
     assert caught.value.exit_status == status
     assert caught.value.what.startswith("Could not do the thing")
     assert told in str(caught.value)
+
+
+def test_our_own_attribute_error_is_not_a_response_of_aws():
+    with pytest.raises(AttributeError), reading("do the thing"):
+        raise AttributeError("'Block' object has no attribute 'ends'")
+
+
+@pytest.mark.parametrize("value", [None, "2026-01-31T11:30:00Z"])
+def test_time_of_another_type_is_an_unexpected_response(value):
+    with pytest.raises(AwsError, match="unexpected response from AWS"), reading("do the thing"):
+        utc(value)
+
+
+def test_sessions_share_the_service_models(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    first, second = cast(Any, Aws("sa-east-1")), cast(Any, Aws("us-east-2"))
+    assert first._session._loader is second._session._loader
+    monkeypatch.setenv("AWS_DATA_PATH", "/models")
+    assert "/models" in cast(Any, Aws("sa-east-1"))._session._loader.search_paths
 
 
 def test_a_purchase_is_sent_once_and_lookups_are_repeated(monkeypatch):

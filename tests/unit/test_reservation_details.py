@@ -58,9 +58,9 @@ def test_missing_permission_is_named_in_place_of_the_data():
 @pytest.mark.parametrize(
     ("error", "why"),
     [
-        (refusal("RequestLimitExceeded", "Too fast."), "AWS takes no more requests of this kind for now"),
-        (refusal("InternalError", "Oops.", 500), "AWS answered with a fault of its own"),
-        (KeyError("Reservations"), "AWS's answer makes no sense"),
+        (refusal("RequestLimitExceeded", "Too fast."), "AWS throttles requests of this kind"),
+        (refusal("InternalError", "Oops.", 500), "AWS reported an internal error"),
+        (KeyError("Reservations"), "unexpected response from AWS"),
     ],
 )
 def test_error_of_an_extra_call_is_shown_in_place_of_the_data(error, why):

@@ -166,7 +166,7 @@ def test_lost_network_is_reported_once_and_survived():
 
 def test_wait_gives_up_after_a_minute_without_a_first_response():
     world = World(lost=[(NOW, END)])
-    with pytest.raises(UnreachableError, match="no answer from AWS"):
+    with pytest.raises(UnreachableError, match="no response from AWS"):
         world.wait(ACTIVE)
     assert world.time - NOW < 3 * MINUTE
 

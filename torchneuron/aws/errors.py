@@ -1,4 +1,4 @@
-"""What AWS's errors are called here, decided in one place: whatever botocore raises becomes one of `errors`."""
+"""Translates what botocore raises into the errors of `torchneuron.core.errors`."""
 
 from __future__ import annotations
 
@@ -38,30 +38,30 @@ from botocore.parsers import ResponseParserError
 from torchneuron.core.errors import AccessError, AwsError, ClockError, InputError, UnreachableError
 
 SEARCH_LIMIT = "CapacityBlockDescribeLimitExceeded"
-"""EC2's code for searches of Capacity Blocks that come too fast, which botocore takes for an ordinary refusal."""
+"""EC2's code for throttled Capacity Block searches. botocore does not know that it may be retried."""
 _SET_THE_CLOCK = "Set the clock (sudo timedatectl set-ntp true; on a Mac: sudo sntp -sS time.apple.com)"
 _CLOCK_TOLERANCE = timedelta(minutes=4)
-"""Less than what any service accepts (5 minutes, EC2 and S3 15: IAM user guide, "Troubleshoot Signature Version 4")."""
+"""Below what any service accepts: 5 minutes, EC2 and S3 15 (IAM user guide, "Troubleshoot Signature Version 4")."""
 
 
 def is_about_sign_in(error: AwsError) -> bool:
-    """Whether no credentials, expired ones or a clock that is off are the cause: no other call fares better then."""
+    """Whether every other call would fail as well: missing, invalid or expired credentials, or a wrong clock."""
     return isinstance(error, ClockError) or (
         isinstance(error, AccessError) and (not error.code or error.code in _EXPIRED)
     )
 
 
 def is_denied(error: AwsError) -> bool:
-    """Whether the credentials are good and a permission is missing."""
+    """Whether the credentials work and a permission is missing."""
     return error.code in _DENIED
 
 
 def may_pass(error: AwsError) -> bool:
-    """Whether the same call may succeed later by itself: no answer came, or calls came too fast."""
+    """Whether the same call may succeed later: AWS did not respond, or throttled it."""
     return isinstance(error, UnreachableError) or error.code in _THROTTLED
 
 
-# All of them raised before anything is sent.
+# botocore raises these before it sends anything.
 _NO_CREDENTIALS = (
     CredentialRetrievalError,
     MetadataRetrievalError,
@@ -86,10 +86,10 @@ _MISCONFIGURED = (
 
 @contextmanager
 def calling(doing: str) -> Iterator[None]:
-    """Turn what botocore raises into our errors. `doing` completes "Could not …".
+    """Translate what botocore raises in the block. `doing` completes "Could not …".
 
     Raises AccessError (credentials, permissions), ClockError (this machine's clock), InputError (AWS configuration on
-    this machine), UnreachableError (no answer) and AwsError (any other refusal, with AWS's code).
+    this machine), UnreachableError (no response) or AwsError (any other error, with AWS's code).
     """
     try:
         yield
@@ -97,25 +97,25 @@ def calling(doing: str) -> Iterator[None]:
         raise _refusal(error, doing) from error
     except _NO_CREDENTIALS as error:
         raise AccessError(
-            f"Could not {doing}: this machine has no usable AWS credentials.",
+            f"Could not {doing}: no usable AWS credentials on this machine.",
             why=str(error),
             do="Sign in (aws sso login, aws configure) or set AWS_PROFILE, then run the command again.",
         ) from error
     except _SIGN_IN_ENDED as error:
         raise AccessError(
-            f"Could not {doing}: the AWS sign-in has ended.",
+            f"Could not {doing}: the AWS sign-in has expired.",
             why=str(error),
             do="Sign in again (aws sso login, aws login), then run the command again.",
         ) from error
     except _MISCONFIGURED as error:
         raise InputError(
-            f"Could not {doing}: the AWS configuration of this machine can't be used.",
+            f"Could not {doing}: the AWS configuration is not usable.",
             why=str(error),
-            do="Check the AWS_… variables, and the file ~/.aws/config (aws configure list).",
+            do="Check the AWS_… environment variables and ~/.aws/config (aws configure list).",
         ) from error
     except (ConnectionError, HTTPClientError, ResponseParserError) as error:
         raise UnreachableError(
-            f"Could not {doing}: no answer from AWS.", why=str(error), do="Check the network and try again."
+            f"Could not {doing}: no response from AWS.", why=str(error), do="Check the network and try again."
         ) from error
     except BotoCoreError as error:
         raise AwsError(f"Could not {doing}.", why=str(error)) from error
@@ -123,22 +123,25 @@ def calling(doing: str) -> Iterator[None]:
 
 @contextmanager
 def reading(doing: str) -> Iterator[None]:
-    """`calling`, and AwsError for an answer that cannot be understood as well: one that lacks what it always has."""
+    """`calling` for a block that also parses the response. Raises AwsError where the response lacks a field, or has an
+    unexpected value. An AttributeError is not translated: it is a bug of ours.
+    """
     try:
         with calling(doing):
             yield
-    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        raise AwsError(f"Could not {doing}: AWS's answer makes no sense.", why=repr(error), do="Try again.") from error
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+        raise AwsError(f"Could not {doing}: unexpected response from AWS.", why=repr(error), do="Try again.") from error
 
 
 def utc(time: datetime) -> datetime:
-    """A time of botocore's, which is aware, in UTC."""
+    """A time of a response in UTC. Raises TypeError for a value that is not a time."""
+    if not isinstance(time, datetime):
+        raise TypeError(f"{time!r} is not a time")
     return time.astimezone(timezone.utc)
 
 
-# Codes differ by service and protocol for the same thing, and a region that is not enabled is answered as if the
-# credentials were wrong; these are the ones the EC2, SSM, S3, STS
-# and Secrets Manager API references list under common errors.
+# The common errors of the EC2, SSM, S3, STS and Secrets Manager API references: services use different codes for the
+# same error. A region that is not enabled also answers with one of the second set.
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _BAD_CREDENTIALS = {
     "AuthFailure",
@@ -150,17 +153,17 @@ _BAD_CREDENTIALS = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
-# AWS refuses a request by these when its date is too far off. SigV4's two are a wrong key's as well, hence the text.
+# Codes for a request whose date is too far off. SigV4 uses its two for wrong keys as well, hence the texts.
 _SKEWED = {"RequestExpired", "RequestTimeTooSkewed"}
 _SKEWED_SIGNATURE = re.compile(r"Signature expired|Signature not yet current")
 _DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "403"}
-# Some of them come with a server error's status, but they are refusals: nothing took effect.
+# Some come with a 5xx status, but nothing took effect.
 _THROTTLED = {"RequestLimitExceeded", "Throttling", "ThrottlingException"}
 _SERVER = {"InternalError", "InternalFailure", "InternalServerError", "ServiceUnavailable", "Unavailable"}
 
 
 def _refusal(error: ClientError, doing: str) -> AwsError:
-    # botocore makes None of an empty element.
+    # botocore returns None for an empty element.
     code = error.response.get("Error", {}).get("Code") or ""
     message = error.response.get("Error", {}).get("Message") or ""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -168,9 +171,9 @@ def _refusal(error: ClientError, doing: str) -> AwsError:
     is_skewed = abs(offset) > _CLOCK_TOLERANCE
     if is_skewed and (code in _SKEWED or _SKEWED_SIGNATURE.search(message)):
         return ClockError(
-            f"Could not {doing}: this machine's clock is {_in_words(offset)}.",
+            f"Could not {doing}: this machine's clock is {_skew_text(offset)}.",
             code=code,
-            why=f"AWS refuses requests with a date that is more than 5 minutes off ({code}: {message})",
+            why=f"AWS refuses requests whose date is more than 5 minutes off ({code}: {message})",
             do=f"{_SET_THE_CLOCK}, then run the same command again.",
         )
     if code in _EXPIRED:
@@ -178,7 +181,7 @@ def _refusal(error: ClientError, doing: str) -> AwsError:
             f"Could not {doing}: the AWS credentials have expired.",
             code=code,
             why=message,
-            do="Sign in again, then run the same command: it takes up where it stopped.",
+            do="Sign in again, then run the same command to resume.",
         )
     if code in _BAD_CREDENTIALS:
         return AccessError(
@@ -187,7 +190,7 @@ def _refusal(error: ClientError, doing: str) -> AwsError:
             why=message,
             do="Check AWS_PROFILE, or the access key in use (aws sts get-caller-identity). If they work elsewhere, the"
             " account has not enabled this region: aws account enable-region --region-name REGION."
-            + (f"\nThis machine's clock is {_in_words(offset)}, which may be the cause. {_SET_THE_CLOCK}." * is_skewed),
+            + (f"\nThis machine's clock is {_skew_text(offset)}, a possible cause. {_SET_THE_CLOCK}." * is_skewed),
         )
     if code in _DENIED:
         return AccessError(
@@ -199,18 +202,18 @@ def _refusal(error: ClientError, doing: str) -> AwsError:
         )
     if code in _THROTTLED:
         return AwsError(
-            f"Could not {doing}: AWS takes no more requests of this kind for now.",
+            f"Could not {doing}: AWS throttles requests of this kind.",
             code=code,
             why=f"{code}: {message}",
             do="Wait a minute, then run the same command again.",
         )
     if code in _SERVER or status >= 500:
-        return UnreachableError(f"Could not {doing}: AWS answered with a fault of its own.", code=code, why=message)
+        return UnreachableError(f"Could not {doing}: AWS reported an internal error.", code=code, why=message)
     return AwsError(f"Could not {doing}.", code=code, why=f"{code}: {message}")
 
 
 def clock_offset(answer: Mapping[str, Any]) -> timedelta:
-    """How far this machine's clock is ahead of AWS's, by the `Date` of an answer; zero where it has none."""
+    """How far this machine's clock is ahead of AWS's, by a response's `Date` header; zero without one."""
     date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
     try:
         return datetime.now(timezone.utc) - utc(parsedate_to_datetime(date))
@@ -218,22 +221,22 @@ def clock_offset(answer: Mapping[str, Any]) -> timedelta:
         return timedelta(0)
 
 
-def _in_words(offset: timedelta) -> str:
+def _skew_text(offset: timedelta) -> str:
     minutes = round(abs(offset) / timedelta(minutes=1))
     return f"{minutes} minutes {'fast' if offset > timedelta(0) else 'slow'}"
 
 
 def _missing_action(code: str, message: str, operation: str) -> str:
-    """The IAM action AWS names in its message, else the operation that was called."""
+    """The IAM action that AWS's message names, else the operation that was called."""
     named = re.search(r"not authorized to perform: ([\w-]+:\w+)", message)
     if named:
         return named.group(1)
-    # Of the services used here only EC2 has messages without the action, and a code of its own for them.
+    # Only EC2 has messages without the action; it has a code of its own for them.
     return f"ec2:{operation}" if code == "UnauthorizedOperation" else operation
 
 
 def aws_time(answer: Mapping[str, Any]) -> datetime:
-    """When AWS gave this answer, by its own clock: a laptop's may be wrong, and blocks end on the minute."""
+    """The time of a response by AWS's clock: this machine's may be wrong, and blocks end on the minute."""
     date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
     try:
         return utc(parsedate_to_datetime(date))

@@ -151,7 +151,7 @@ def _reason(refusal: Refusal) -> tuple[str, str]:
     if isinstance(error, AccessError):
         return ("Not searched", f" ({error.what})")
     if isinstance(error, UnreachableError):
-        return ("Not searched", " (no answer from AWS)")
+        return ("Not searched", " (no response from AWS)")
     return (f"Search for {instance_type} refused", f" ({error.why or error.what})")
 
 
