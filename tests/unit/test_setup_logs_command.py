@@ -5,20 +5,21 @@ from invoke.main import program
 
 from torchneuron.core.config import PROJECT_ROOT
 from torchneuron.deploy import machine_setup
+from torchneuron.setup.options import LogsOptions
 
 ID = "i-0123456789abcdef0"
 
 
 @pytest.fixture
 def shown(monkeypatch):
-    calls = []
+    calls: list[LogsOptions] = []
     monkeypatch.chdir(PROJECT_ROOT)
-    monkeypatch.setattr(machine_setup, "show_logs", lambda targets, task, **more: calls.append((targets, task, more)))
+    monkeypatch.setattr(machine_setup, "show_logs", calls.append)
 
     def run(*words):
         program.run(["invoke", "setup.logs", *words], exit=False)
-        ((targets, task, more),) = calls
-        return targets.instance_ids, targets.region, task, more["follow"]
+        (options,) = calls
+        return options.instance_id, options.region, options.task, options.follow
 
     return run
 

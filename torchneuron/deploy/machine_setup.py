@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torchneuron.aws.ec2 import find_instances
 from torchneuron.aws.session import Aws
-from torchneuron.core import config, display
+from torchneuron.core import config, display, options
 from torchneuron.core.config import Config
 from torchneuron.core.errors import AwsError, InputError, NotFoundError, SetupError
 from torchneuron.deploy import deploy, ingress, inventory
@@ -19,8 +19,11 @@ from torchneuron.setup import code_server, definition, logs, passwords, secret_v
 from torchneuron.setup.definition import TaskFile
 from torchneuron.setup.document import AUTO, NAME_PREFIX
 from torchneuron.setup.failures import ResumeCommands, summary
+from torchneuron.setup.options import LogsOptions, RunTasksOptions, SetupOptions, TargetOptions, TaskRunOptions
 from torchneuron.setup.passwords import PasswordSource
+from torchneuron.setup.plan import TaskSelection
 from torchneuron.setup.references import Reference, is_reference
+from torchneuron.setup.run import DispatchOptions
 from torchneuron.setup.run_command import RunCommand, SentCommand
 from torchneuron.setup.secret_values import SecretValues
 from torchneuron.setup.task_runs import RunOptions
@@ -35,6 +38,13 @@ class Targets:
     instance_ids: tuple[str, ...] = ()
     tag: str = ""
     region: str = ""
+
+    @classmethod
+    def of(cls, given: TargetOptions) -> Targets:
+        """The machines that a command's options select. Raises InputError for an empty id."""
+        ids = (instance_id for text in given.instance_id for instance_id in options.several("--instance-id", text))
+        tag = given.tag if isinstance(given, TaskRunOptions) else ""
+        return cls(tuple(dict.fromkeys(ids)), tag, given.region)
 
     def check(self) -> None:
         """Raises InputError for both ids and a tag, and for a malformed tag."""
@@ -56,21 +66,32 @@ class Targets:
         return (f"tag:{key}", value) if self.tag else None
 
 
-def set_up(targets: Targets, options: RunOptions, source: PasswordSource) -> None:
+def set_up(given: SetupOptions) -> None:
     """Run `invoke setup`."""
+    targets, run_options = Targets.of(given), _run_options(given)
+    if given.cancel:
+        _cancel(targets, dry_run=given.dry_run)
+        return
+    source = PasswordSource(given.secret_arn, given.password, given.random_password)
     source.check()
-    settings, aws, targets, deployment_secret = _resolve(targets, options, needs_secret=True, source=source)
+    settings, aws, targets, deployment_secret = _resolve(targets, run_options, needs_secret=True, source=source)
     own = bool(deployment_secret) and _all_deployed(settings, aws, targets.instance_ids)
-    password, values = passwords.prepare(source, deployment_secret, aws, own=own, dry_run=options.dry_run)
-    resume = resume_setup(targets, options, source, own=own)
-    set_up_machines(settings, aws, targets, options, password, resume, values)
+    password, values = passwords.prepare(source, deployment_secret, aws, own=own, dry_run=given.dry_run)
+    resume = resume_setup(targets, run_options, source, own=own)
+    set_up_machines(settings, aws, targets, run_options, password, resume, values)
+
+
+def _run_options(given: TaskRunOptions) -> RunOptions:
+    selection = TaskSelection(given.start_from, given.only, given.clean_state)
+    dispatch = DispatchOptions(given.mode, Targets.of(given).as_ssm_target, given.max_concurrency, given.max_errors)
+    return RunOptions(selection, dispatch, given.dry_run, given.wait, given.output)
 
 
 def set_up_machines(
     settings: Config,
     aws: Aws,
     targets: Targets,
-    options: RunOptions,
+    run_options: RunOptions,
     password: Reference,
     resume: ResumeCommands,
     secret_values: SecretValues | None = None,
@@ -81,7 +102,7 @@ def set_up_machines(
         settings,
         aws,
         ids,
-        options,
+        run_options,
         resume,
         password=password,
         secret_values=secret_values,
@@ -90,22 +111,26 @@ def set_up_machines(
     )
 
 
-def run_tasks(targets: Targets, options: RunOptions, file: str, pairs: Sequence[str]) -> None:
-    """Run `invoke run-tasks`. `pairs` are the NAME=VALUE arguments of `--var`."""
-    if not file:
+def run_tasks(given: RunTasksOptions) -> None:
+    """Run `invoke run-tasks`."""
+    targets, run_options = Targets.of(given), _run_options(given)
+    if given.cancel:
+        _cancel(targets, dry_run=given.dry_run)
+        return
+    if not given.file:
         raise InputError("Missing option: --file.", do="Give a task file (JSON): --file NAME")
-    given = task_runs.parse_variables(pairs)
-    task_file = definition.load(Path(file))
-    variables, values_to_deliver = secret_values.read(task_file, given, ask=not options.dry_run)
+    pairs = task_runs.parse_variables(given.var)
+    task_file = definition.load(Path(given.file))
+    variables, values_to_deliver = secret_values.read(task_file, pairs, ask=not given.dry_run)
     definition.fill(task_file, variables)
-    settings, aws, targets, _ = _resolve(targets, options, needs_secret=False)
-    resume = resume_run_tasks(targets, options, task_file, given)
+    settings, aws, targets, _ = _resolve(targets, run_options, needs_secret=False)
+    resume = resume_run_tasks(targets, run_options, task_file, pairs)
     variables = secret_values.with_versions(aws, task_file, variables)
     by_instance = dict.fromkeys(targets.instance_ids, variables)
-    task_runs.run_task_file(settings, aws, task_file, by_instance, options, resume, values_to_deliver)
+    task_runs.run_task_file(settings, aws, task_file, by_instance, run_options, resume, values_to_deliver)
 
 
-def cancel(targets: Targets, *, dry_run: bool) -> None:
+def _cancel(targets: Targets, *, dry_run: bool) -> None:
     """Cancel the commands of this project that are under way, and wait until they have stopped."""
     settings, aws, targets, _ = _resolve(targets, RunOptions(), needs_secret=False)
     run_command = RunCommand(aws.ssm(), aws.ssm_once(), settings.project_name)
@@ -153,23 +178,25 @@ def _still_running(run_command: RunCommand, by_command: Mapping[SentCommand, Seq
     return running
 
 
-def show_logs(targets: Targets, task: str, *, follow: bool) -> None:
-    """Print the log of a task, or of all tasks, from one machine."""
-    settings, aws, targets, _ = _resolve(targets, RunOptions(), needs_secret=False)
+def show_logs(given: LogsOptions) -> None:
+    """Run `invoke setup.logs`."""
+    settings, aws, targets, _ = _resolve(Targets.of(given), RunOptions(), needs_secret=False)
     if len(targets.instance_ids) > 1:
         listed = "\n".join(f"  {instance_id}" for instance_id in targets.instance_ids)
         raise InputError("There are several machines.", why=listed, do="Choose one: -i ID.")
     (instance_id,) = targets.instance_ids
     ssm, run_command = aws.ssm(), RunCommand(aws.ssm(), aws.ssm_once(), settings.project_name)
-    task = task or logs.EVERYTHING
-    if follow:
+    task = given.task or logs.EVERYTHING
+    if given.follow:
         pieces = logs.follow(ssm, instance_id, task, goes_on=lambda: bool(run_command.under_way([instance_id])))
     else:
         pieces = logs.read(ssm, instance_id, task)
     display.stream(pieces)
 
 
-def resume_setup(targets: Targets, options: RunOptions, source: PasswordSource, *, own: bool = True) -> ResumeCommands:
+def resume_setup(
+    targets: Targets, run_options: RunOptions, source: PasswordSource, *, own: bool = True
+) -> ResumeCommands:
     """The `invoke setup` command lines that resume or cancel this one. They contain no password.
 
     `own`: the password is in the deployment's secret, where the next run reads it.
@@ -178,11 +205,13 @@ def resume_setup(targets: Targets, options: RunOptions, source: PasswordSource, 
     if not own and source.is_new:
         given.append("--password")
     note = "\n(At the prompt, enter the password shown above.)" if source.random and not own else ""
-    return _resume_commands(["invoke", "setup", *targets.as_options], targets.region, options, shlex.join(given) + note)
+    return _resume_commands(
+        ["invoke", "setup", *targets.as_options], targets.region, run_options, shlex.join(given) + note
+    )
 
 
 def resume_run_tasks(
-    targets: Targets, options: RunOptions, task_file: TaskFile, given: Mapping[str, str]
+    targets: Targets, run_options: RunOptions, task_file: TaskFile, given: Mapping[str, str]
 ) -> ResumeCommands:
     """The `invoke run-tasks` command lines that resume or cancel this one, with `…` for secret values."""
     words = ["invoke", "run-tasks", "--file", str(task_file.path), *targets.as_options]
@@ -193,14 +222,14 @@ def resume_run_tasks(
     }
     values = [f"--var {name}=…" if name in secret else shlex.join(["--var", f"{name}={given[name]}"]) for name in given]
     note = "\n(Replace … with the secret values.)" if secret else ""
-    return _resume_commands(words, targets.region, options, " ".join(values) + note)
+    return _resume_commands(words, targets.region, run_options, " ".join(values) + note)
 
 
-def _resume_commands(words: Sequence[str], region: str, options: RunOptions, rest: str) -> ResumeCommands:
+def _resume_commands(words: Sequence[str], region: str, run_options: RunOptions, rest: str) -> ResumeCommands:
     """The command lines that start with `words`. --clean-state is left out: a resumed run keeps its results."""
-    dispatch = options.dispatch
+    dispatch = run_options.dispatch
     kept = {
-        "--only": options.selection.only,
+        "--only": run_options.selection.only,
         "--mode": "" if dispatch.mode == AUTO else dispatch.mode,
         "--max-concurrency": dispatch.max_concurrency,
         "--max-errors": dispatch.max_errors,
@@ -211,18 +240,18 @@ def _resume_commands(words: Sequence[str], region: str, options: RunOptions, res
         given = [word for option, value in values.items() if value for word in (option, value)]
         return f"{shlex.join([*words, *given])} {rest}".replace(" \n", "\n").rstrip()
 
-    return ResumeCommands(region, resume_from, shlex.join([*words, "--cancel"]), options.selection.start_from)
+    return ResumeCommands(region, resume_from, shlex.join([*words, "--cancel"]), run_options.selection.start_from)
 
 
 def _resolve(
-    targets: Targets, options: RunOptions, *, needs_secret: bool, source: PasswordSource | None = None
+    targets: Targets, run_options: RunOptions, *, needs_secret: bool, source: PasswordSource | None = None
 ) -> tuple[Config, Aws, Targets, str]:
     """The settings, AWS in the targets' region, the targets by id, and the deployment's secret if it is needed.
 
     The secret is empty for machines outside the deployment whose password comes from elsewhere (`source`).
     """
     targets.check()
-    options.check()
+    run_options.check()
     settings = config.load()
     is_explicit = bool(targets.instance_ids or targets.tag)
     # Given machines may be in any region; a deployment is in a configured one.

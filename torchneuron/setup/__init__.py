@@ -1,5 +1,6 @@
 """The setup runner: task file, plan for each machine, command documents, run.
 
+options          options of the commands                                 pure
 definition       read and check a task file                              file
 references       where the values of secret variables are                pure
 render           a task as the script for the machine                    pure; bash for its syntax
