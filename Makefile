@@ -67,6 +67,13 @@ programs:
 	@.tools/checkov/bin/pip install -qq --require-hashes -r tools/checkov.txt
 	@touch $@
 
+# A separate environment: where cdktf is not installed, the stack uses CDK Terrain.
+.tools/cdktn/.synced: tools/cdktn.txt | programs
+	@echo "Installing CDK Terrain (a minute)"
+	@$(PYTHON) -m venv .tools/cdktn
+	@.tools/cdktn/bin/pip install -qq --require-hashes -r tools/cdktn.txt
+	@touch $@
+
 node_modules/.synced: package.json package-lock.json | programs
 	@echo "Installing cdktf-cli (npm ci)"
 	@npm ci --silent
@@ -95,7 +102,7 @@ check: .venv/.synced
 .PHONY: test
 test: programs
 	@tools/debian-packages.sh $(HOST_PACKAGES) $(TEST_PACKAGES)
-	@$(MAKE) -s --no-print-directory -j3 .venv/.synced node_modules/.synced .tools/checkov/.synced images-all
+	@$(MAKE) -s --no-print-directory -j3 .venv/.synced node_modules/.synced .tools/checkov/.synced .tools/cdktn/.synced images-all
 	@$(MAKE) -s --no-print-directory check
 	@$(RUN)python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(PYTEST)
 

@@ -30,15 +30,14 @@ def main() -> int:
 
 def synthesize(deployment: config.Deployment, outdir: Path) -> None:
     """Write `deployment` as Terraform's JSON into `outdir`."""
-    # Imported here because cdktf starts Node: after what Node needs to be told, and only for settings
-    # that are not refused.
+    # Imported here because cdktf starts Node: after Node's options are set, and only for settings that
+    # are accepted.
     node.prepare(os.environ)
-    from cdktf import App
-
+    from stacks.cdk import create_app
     from stacks.code_server import CodeServerStack
 
     outdir.mkdir(parents=True, exist_ok=True)
-    app = App(outdir=str(outdir))
+    app = create_app(outdir)
     CodeServerStack(app, deployment=deployment)
     app.synth()
 

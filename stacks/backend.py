@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from cdktf import CloudBackend, LocalBackend, NamedCloudWorkspace, S3Backend, TerraformStack
-
+from stacks.cdk import CloudBackend, LocalBackend, NamedCloudWorkspace, S3Backend, TerraformStack
 from torchneuron.core import config
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from cdktf import Precondition, TerraformOutput, TerraformResource, TerraformStack
 from constructs import Construct
 
 from stacks.backend import keep_state
+from stacks.cdk import Precondition, TerraformOutput, TerraformResource, TerraformStack
 from stacks.data_volume import DataVolumes
 from stacks.firewall import Firewall
 from stacks.identity import MachineIdentity

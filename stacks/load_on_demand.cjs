@@ -1,11 +1,12 @@
-// Required into the Node process behind cdktf (see node.py). The provider's index.js loads all of its
-// 1,400 modules; here each becomes a property that loads its module when a class of it is first made.
+// Required into the Node process behind the CDK (see node.py). The provider's index.js loads all of its 1,400 modules;
+// here each export becomes a property that loads its module on first use.
 "use strict";
 
 const Module = require("node:module");
 
-const INDEX = /[\\/]@cdktf[\\/]provider-aws[\\/]lib[\\/]index\.js$/;
-const EXPORT = /^exports\.(\w+) = require\("(\.\/[\w-]+)"\);$/gm;
+const INDEX = /[\\/]@(cdktf|cdktn)[\\/]provider-aws[\\/]lib[\\/]index\.js$/;
+// cdktf's package has `require("./x")`, CDK Terrain's `__importStar(require("./x"))`, which copies what it loads.
+const EXPORT = /^exports\.(\w+) = (?:__importStar\()?require\("(\.\/[\w-]+)"\)\)?;$/gm;
 const ON_DEMAND =
   'Object.defineProperty(exports, "$1", { enumerable: true, configurable: true, get: () => require("$2") });';
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cdktf import ITerraformDependable, Precondition, TerraformResource, TerraformResourceLifecycle, Token
 from constructs import Construct
 
+from stacks.cdk import ITerraformDependable, Precondition, TerraformResource, TerraformResourceLifecycle, Token
 from stacks.image import MachineImage
 from stacks.provider import (
     Instance,

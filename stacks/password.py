@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cdktf import TerraformStack
 from constructs import Construct
 
+from stacks.cdk import TerraformStack
 from stacks.provider import SecretsmanagerSecret, SecretsmanagerSecretVersion
 from torchneuron.core import tags
 

@@ -7,9 +7,9 @@ a launch that EC2 would have no capacity for.
 
 from __future__ import annotations
 
-from cdktf import IResolvable, Op, Postcondition, Precondition, TerraformResourceLifecycle
 from constructs import Construct
 
+from stacks.cdk import IResolvable, Op, Postcondition, Precondition, TerraformResourceLifecycle
 from stacks.provider import DataAwsSsmParameter, DataAwsSubnet
 
 

@@ -17,7 +17,7 @@ lock["_meta"]["sources"] = []
 path.write_text(json.dumps(lock, indent=4, sort_keys=True) + "\n")
 PYTHON
 
-for tool in pipenv checkov; do
+for tool in pipenv checkov cdktn; do
   .tools/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate \
     --upgrade "tools/$tool.in" -o "tools/$tool.txt"
 done

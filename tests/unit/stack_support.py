@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -78,3 +79,13 @@ def _without_notes(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_notes(inner) for inner in value]
     return value
+
+
+def main_program() -> None:
+    """Print every variant as JSON, by name: for a CDK that is installed elsewhere."""
+    with tempfile.TemporaryDirectory() as folder:
+        print(json.dumps({name: synthesized(variant, Path(folder) / name) for name, variant in VARIANTS.items()}))
+
+
+if __name__ == "__main__":
+    main_program()

@@ -117,7 +117,7 @@ def test_listing_and_help_import_no_slow_package(arguments):
     assert "LOADED []" in done.stdout
 
 
-@pytest.mark.parametrize("tool", ["pipenv", "checkov"])
+@pytest.mark.parametrize("tool", ["pipenv", "checkov", "cdktn"])
 def test_a_tool_is_installed_by_version_and_hash(tool):
     text = (ROOT / "tools" / f"{tool}.txt").read_text()
     packages = text.replace(" \\\n", " ").splitlines()

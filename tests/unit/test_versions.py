@@ -15,6 +15,8 @@ from torchneuron.core.config import PROJECT_ROOT
     [
         ("Pipfile", f'cdktf = "=={versions.CDKTF}"'),
         ("Pipfile", f'cdktf-cdktf-provider-aws = "=={versions.CDKTF_AWS_PROVIDER}"'),
+        ("tools/cdktn.in", f"cdktn=={versions.CDKTN}"),
+        ("tools/cdktn.in", f"cdktn-provider-aws=={versions.CDKTN_AWS_PROVIDER}"),
         ("package.json", f'"cdktf-cli": "{versions.CDKTF}"'),
         ("tools/check-programs.sh", f"need Terraform {versions.MINIMUM_TERRAFORM} "),
         ("README.md", f"Terraform {versions.MINIMUM_TERRAFORM} or newer"),

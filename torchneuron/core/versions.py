@@ -13,6 +13,9 @@ CDKTF_AWS_PROVIDER = "20.1.0"
 
 AWS_PROVIDER = "5.100.0"
 """The release of Terraform's AWS provider that the synthesized configuration requires."""
+CDKTN = "0.24.0"
+CDKTN_AWS_PROVIDER = "25.8.1"
+"""CDK Terrain, which the tests synthesize with as well (tools/cdktn.in)."""
 
 
 def numbers(version: str) -> tuple[int, ...]:
