@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 
@@ -206,13 +207,14 @@ def test_cancelled_run_stops_and_the_next_run_resumes(fleet, laptop):
 
 @pytest.fixture
 def agent(fleet):
-    """Controls the SSM agent of the first machine, and restores it at the end."""
+    """Controls the SSM agent of the first machine. Restores it at the end, and deletes what dead laptops left."""
 
     def do(action):
         fleet.sandbox.control("host", {"instance_id": fleet.instance_ids[0], "do": action})
 
     yield do
     do("restore-agent")
+    delete_stale_documents(fleet.client("ssm"), "tests", unsent=timedelta(0))
 
 
 def send(laptop, tasks):
