@@ -1,4 +1,4 @@
-"""What holds for all tests: Ctrl-C works, and how they are shared out when several run at once (`make test`)."""
+"""Settings for all tests: signals, distribution over workers (`make test`), and the report of attacks."""
 
 import os
 import re
@@ -11,68 +11,66 @@ from xdist.scheduler import LoadScopeScheduling
 
 
 def pytest_configure():
-    """A background job of a shell, and every process it starts, ignores Ctrl-C: tests that send it would hang."""
+    """Restore SIGINT. Background jobs of a shell ignore it, and so would the processes that tests send it to."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# The one abandons hosts on purpose, the other looks for abandoned hosts.
-_ABOUT_TRACES = (
+# Some of these abandon hosts on purpose, others look for abandoned hosts: they must not run at the same time.
+_HOST_TRACE_MODULES = (
     "tests/functional/test_hosts_traces.py",
     "tests/functional/test_rehearsal_killed.py",
     "tests/e2e/test_rehearse.py",
 )
 
 
-# Its tests share nothing, and each takes a minute or three.
-_APART = "tests/e2e/test_scenarios.py"
+# Its tests share no fixture and take one to three minutes each, so they run on any worker.
+_INDEPENDENT_MODULE = "tests/e2e/test_scenarios.py"
 
 
-class _Together(LoadScopeScheduling):
-    """A module's tests stay on one worker, in their order, and those on one machine do: what they share is made once.
+class _ModuleScheduling(LoadScopeScheduling):
+    """Run the tests of a module, and of a deployed machine, in order on one worker, so that fixtures are created once.
 
-    Only the stories, which share nothing, go wherever there is room.
-
-    xdist's own `loadgroup` would be told by marks, but has no effect with pytest 9.2 (it writes a name that pytest no
-    longer reads), and nothing says so.
+    xdist's `loadgroup`, which reads marks, silently has no effect with pytest 9.2: it sets an attribute that pytest no
+    longer reads.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         module, _, test = nodeid.partition("::")
-        if module == _APART:
+        if module == _INDEPENDENT_MODULE:
             return nodeid
         machine = re.search(r"\[(?:.+-)?(trixie|bookworm)(?:-.+)?\]$", test)
         if machine and module.startswith("tests/e2e/"):
             return machine[1]
-        return "traces" if module in _ABOUT_TRACES else module
+        return "traces" if module in _HOST_TRACE_MODULES else module
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    return _Together(config, log)
+    return _ModuleScheduling(config, log)
 
 
 def pytest_collection_modifyitems(config, items):
-    """Carry what an attack does into its report; leave long attacks to `make check-attacks`."""
+    """Add the description of an attack to its report, and deselect long attacks unless `make check-attacks` runs."""
     thorough = bool(os.environ.get("TORCHNEURON_THOROUGH"))
-    left_out = []
+    deselected = []
     for item in items:
         for mark in item.iter_markers("attack"):
             item.user_properties.append(("attack", mark.args[0]))
             if mark.kwargs.get("long") and not thorough:
-                left_out.append(item)
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+                deselected.append(item)
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in deselected]
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Print one row for each attack, when attacks were asked for by `-m attack`."""
+    """Print one row per attack with `-m attack`."""
     if config.getoption("markexpr") != "attack":
         return
     table = Table("Attack", "Test", "Held", title="Attacks")
     for outcome, held in (("failed", "NO"), ("error", "not run"), ("skipped", "not run"), ("passed", "yes")):
         for report in terminalreporter.stats.get(outcome, []):
-            if what := dict(report.user_properties).get("attack"):
-                table.add_row(what, report.nodeid.rpartition("/")[2], held)
+            if attack := dict(report.user_properties).get("attack"):
+                table.add_row(attack, report.nodeid.rpartition("/")[2], held)
     Console(width=160).print(table)

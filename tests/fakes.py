@@ -1,4 +1,4 @@
-"""What fakes of AWS's clients derive from, so that mypy lets a test pass them where a client is expected."""
+"""The base class of fake AWS clients: mypy accepts them where a client is expected."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""Sandboxes for tests: at the end, no response may have violated AWS's service model."""
+"""Sandboxes for tests, which fail at the end when a response has violated AWS's service model."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Processes that a test starts in a session of their own, and their end."""
+"""Processes that tests start in their own session, and end with it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def await_end(process: subprocess.Popen[Any]) -> None:
 
 @contextmanager
 def session(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[Any]]:
-    """Start a command in a session of its own, and kill what is left of the session at the end."""
+    """Start a command in its own session, and kill all processes of the session at the end."""
     with subprocess.Popen(arguments, start_new_session=True, **options) as process:
         try:
             yield process

@@ -1,6 +1,6 @@
-"""What happens when anything fails at any moment, tried out at random: `make check-faults`; in short in `make test`.
+"""Fault injection at random moments: `make check-faults`; a short form runs in `make test`.
 
-One module a part. Each plays runs with the commands a user types, counts what was done to them and what came of it
-(`tally`), and looks for what must never be. A run's chances come from the seed, the part and its number alone, so one
-that went wrong can be played again by itself.
+Each test module is a part. It repeats user commands under injected faults, counts the faults and the outcomes
+(`tally`), and checks for violations, such as a block bought twice. The random numbers of a run depend only on the seed,
+the part and the run's number, so that a failed run can be repeated alone.
 """

@@ -1,4 +1,4 @@
-"""A command as a user types it, in a process of its own that can be killed at any moment."""
+"""A user command in its own process, which can be killed at any moment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _real_sleep = time.sleep
 
 @contextlib.contextmanager
 def laptop(sandbox: Sandbox) -> Iterator[Path]:
-    """A folder with the sandbox's settings and a state of its own: a laptop that nobody has worked on yet."""
+    """A new folder with the sandbox's settings and an empty state, like a laptop that was never used."""
     with tempfile.TemporaryDirectory(prefix="torchneuron-faults-") as name:
         settings = {**sandbox.settings(), "stateDir": str(Path(name) / "state")}
         (Path(name) / "config.json").write_text(json.dumps(settings))
@@ -32,10 +32,10 @@ def laptop(sandbox: Sandbox) -> Iterator[Path]:
 
 
 class Command:
-    """`invoke …`, started.
+    """A running `invoke …` command.
 
-    As a rule it is a fork of this process, which has imported everything already; `fresh`, it is a new Python. In a
-    fork the pauses between attempts take `pace` of their time.
+    It is a fork of this process, which saves the imports; with `fresh`, a new Python process. A fork multiplies its
+    sleeps by `pace`.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Command:
         fresh: bool = False,
         pace: float = 1.0,
     ) -> None:
-        self._told = folder / "told.txt"
+        self._output = folder / "output.txt"
         self._status: int | None = None
         self.killed = False
         self.pid = os.fork()
         if self.pid == 0:
-            _become(arguments, environment, self._told, fresh=fresh, pace=pace)
+            _become(arguments, environment, self._output, fresh=fresh, pace=pace)
 
     @property
     def has_ended(self) -> bool:
@@ -62,58 +62,60 @@ class Command:
         return self._status is not None
 
     def wait(self, seconds: float) -> bool:
-        """Whether it ended within the time."""
+        """Wait for the end of the command; returns whether it ended in time."""
         end = time.monotonic() + seconds
         while not self.has_ended and time.monotonic() < end:
             _real_sleep(_POLL_SECONDS)
         return self.has_ended
 
     def kill(self, number: int = signal.SIGKILL, *, alone: bool = False) -> None:
-        """Send a signal to it and what it has started, or to it alone; unless it has ended."""
+        """Send a signal to the command's process group, or to the command `alone`, unless it has ended."""
         if not self.has_ended:
             self.killed = True
             (os.kill if alone else os.killpg)(self.pid, number)
 
     def kill_all(self) -> None:
-        """SIGKILL to it and to all it has started, also what is in a group of its own."""
+        """Send SIGKILL to all processes of the command's session, in any process group."""
         self.killed = self.killed or not self.has_ended
-        for pid in self.at_work():
+        for pid in self.running_processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def at_work(self) -> list[int]:
-        """The processes of its session: it and what it has started, as long as they run."""
+    def running_processes(self) -> list[int]:
+        """The running processes of the command's session."""
         return running_in_session(self.pid)
 
     @property
     def status(self) -> int:
-        """Its exit status once it has ended, negative for the signal that ended it."""
+        """The exit status of the ended command, or the negative number of the signal that ended it."""
         assert self._status is not None
         return os.waitstatus_to_exitcode(self._status)
 
     @property
-    def told(self) -> str:
-        """All it printed, to standard output and error."""
-        return self._told.read_text(errors="replace")
+    def output(self) -> str:
+        """Standard output and standard error."""
+        return self._output.read_text(errors="replace")
 
 
-def _become(arguments: Sequence[str], environment: Mapping[str, str], told: Path, *, fresh: bool, pace: float) -> None:
-    """Never returns: what this process is a copy of must not go on in it."""
+def _become(
+    arguments: Sequence[str], environment: Mapping[str, str], output: Path, *, fresh: bool, pace: float
+) -> None:
+    """Run the command in the forked process. Never returns, so that the parent's code does not continue here."""
     status = 70
     try:
         os.setsid()
-        # Whoever plays this may be stopped; nobody would look after it then.
+        # End with the test process: nothing else would stop this command.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        output = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        for here, there in ((nothing, 0), (output, 1), (output, 2)):
-            os.dup2(here, there)
+        file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((null, 0), (file, 1), (file, 2)):
+            os.dup2(source, target)
         os.chdir(ROOT)
         if fresh:
             os.execve(sys.executable, [sys.executable, "-m", "invoke", *arguments], dict(environment))
         os.environ.clear()
         os.environ.update(environment)
-        # Copies of this process's: pytest's own are not what a terminal is.
+        # Replace pytest's captured streams.
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
         time.sleep = lambda seconds: _real_sleep(float(seconds) * pace)
         status = _invoke(arguments)
@@ -140,21 +142,21 @@ def _invoke(arguments: Sequence[str]) -> int:
 
 
 def warm_up() -> None:
-    """Import what commands import, once for all forks."""
+    """Import the commands' modules once for all forks."""
     from torchneuron.capacity_blocks import workflows
     from torchneuron.deploy import lifecycle, machine_setup
 
     assert lifecycle, (machine_setup, workflows)
 
 
-def meanwhile(command: Command, events: Sequence[tuple[float, Callable[[], None]]], *, most_seconds: float) -> None:
-    """Let it run to its end, with what happens after so many seconds, if it gets that far. It has to end in time."""
-    begun = time.monotonic()
-    for after, happens in sorted(events, key=lambda event: event[0]):
-        if command.wait(begun + after - time.monotonic()):
+def run_with_events(command: Command, events: Sequence[tuple[float, Callable[[], None]]], *, timeout: float) -> None:
+    """Wait for the end of the command, calling each event after its seconds. Fails when the command does not end."""
+    started = time.monotonic()
+    for after, event in sorted(events, key=lambda pair: pair[0]):
+        if command.wait(started + after - time.monotonic()):
             return
-        happens()
-    if not command.wait(begun + most_seconds - time.monotonic()):
+        event()
+    if not command.wait(started + timeout - time.monotonic()):
         command.kill()
         command.wait(10)
-        raise AssertionError(f"it did not end within {most_seconds} s:\n{command.told[-3000:]}")
+        raise AssertionError(f"the command did not end within {timeout} s:\n{command.output[-3000:]}")

@@ -1,4 +1,4 @@
-"""The parts' tallies, and the table of them at the end of a thorough run."""
+"""The tallies of all parts, printed as a table at the end of a thorough run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _WIDTH = 150
 
 @pytest.fixture
 def tally(request):
-    """Makes a part's tally: `tally("setup", harms=["ran twice", "lost"])`."""
+    """Creates the tally of a part: `tally("setup", violations=["ran twice", "lost"])`."""
 
-    def make(part, *, harms, what=""):
-        made = Tally(part, harms, what)
+    def make(part, *, violations, what=""):
+        made = Tally(part, violations, what)
         request.config.stash.setdefault(_TALLIES, []).append(made)
         return made
 

@@ -1,4 +1,4 @@
-"""What a process holds, read from /proc: for telling whether it leaks."""
+"""The resources that a process uses, read from /proc to find leaks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Held:
-    """What a process and its children hold at a moment. `memory`: the process's own resident memory, MiB."""
+class Usage:
+    """Resources of a process and its descendants. `memory` is the process's own resident memory in MiB."""
 
     processes: int
     threads: int
@@ -17,16 +17,16 @@ class Held:
     mounts: int
     memory: int
 
-    def beyond(self, other: Held) -> dict[str, int]:
-        """How much more there is than at another moment, of all but memory."""
+    def growth_since(self, other: Usage) -> dict[str, int]:
+        """The increase of each count, without memory."""
         counted = ("processes", "threads", "files", "mounts")
         return {name: max(getattr(self, name) - getattr(other, name), 0) for name in counted}
 
 
-def held(pid: int) -> Held:
+def usage(pid: int) -> Usage:
     own = Path("/proc") / str(pid)
     pages = int((own / "statm").read_text().split()[1])
-    return Held(
+    return Usage(
         processes=len(_family(pid)),
         threads=len([*(own / "task").iterdir()]),
         files=len([*(own / "fd").iterdir()]),
@@ -36,11 +36,11 @@ def held(pid: int) -> Held:
 
 
 def _family(pid: int) -> list[int]:
-    """The process and all that descend from it."""
+    """The process and its descendants."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError):
-            # What stands in brackets may hold anything.
+            # The name in parentheses may contain anything.
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(entry.name))
     found, waiting = [], [pid]

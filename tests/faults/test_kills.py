@@ -1,8 +1,8 @@
-"""Killed anywhere, a run loses nothing and does nothing twice: the watching process dies, the machine goes on.
+"""A setup that is killed at any moment loses no task and runs none twice.
 
-A process is killed outright (SIGKILL) at a moment of its own choosing: before or after any call to AWS, before or after
-any write of the state, or at a random time. Then the same command is run again, and may be killed again, until one run
-gets to its end. What tasks noted on the machine decides.
+The process gets SIGKILL before or after a call to AWS or a write of the state, or at a random time, while the machine
+continues. The command is repeated, and may be killed again, until it succeeds. Then the records on the machine are
+checked.
 """
 
 import contextlib
@@ -14,8 +14,8 @@ from collections import Counter
 
 import pytest
 
-from tests.faults.lanes import play
-from tests.faults.tally import THOROUGH, Found, chance_of, numbers
+from tests.faults.tally import THOROUGH, RunResult, random_for, run_numbers
+from tests.faults.workers import do_runs
 from tests.functional.light import dies, light_fleet, note
 from tests.unit.setup_support import WORDS, Recorder, rendered, task
 from torchneuron.setup.run import DispatchOptions, Member, Runner
@@ -23,10 +23,10 @@ from torchneuron.setup.run_command import RunCommand
 from torchneuron.setup.state import StateStore
 
 TASKS = "abcd" if THOROUGH else "ab"
-# Long enough for some looks at each, between which a process can die.
+# Long enough to poll each task several times, with kills in between.
 TASK_SECONDS = 0.3
 SETUPS = 60 if THOROUGH else 4
-LANES = 3 if THOROUGH else 2
+WORKERS = 3 if THOROUGH else 2
 
 
 def die():
@@ -34,7 +34,7 @@ def die():
 
 
 class Countdown:
-    """Kills this process at its `last` step, counted from 0; never when that is None."""
+    """Kills this process at step `last`, counted from 0; never when that is None."""
 
     def __init__(self, last):
         self.left, self.steps = last, 0
@@ -47,7 +47,7 @@ class Countdown:
 
 
 class DyingCommands(RunCommand):
-    """Run Command for a process that may die before or after each call."""
+    """A Run Command client that may kill the process before or after each call."""
 
     def __init__(self, ssm, countdown):
         super().__init__(ssm, ssm, "tests")
@@ -65,12 +65,12 @@ class DyingCommands(RunCommand):
 
 
 def briefly(seconds):
-    """A sleep of the same length whatever the runner asks for."""
+    """Sleep for a fixed short time, whatever the argument."""
     threading.Event().wait(0.1)
 
 
 class DyingStore(StateStore):
-    """A state file whose process may die before or after each write."""
+    """A state store that may kill the process before or after each write."""
 
     def __init__(self, folder, instance_id, countdown):
         super().__init__(folder, instance_id)
@@ -90,30 +90,30 @@ def around(call, countdown):
 @pytest.fixture(scope="module")
 def fleets():
     with contextlib.ExitStack() as stack:
-        made = [stack.enter_context(light_fleet(1)) for _ in range(LANES)]
-        for one in made:
-            unused_client(one)
+        made = [stack.enter_context(light_fleet(1)) for _ in range(WORKERS)]
+        for fleet in made:
+            unused_client(fleet)
         yield made
 
 
 @functools.cache
 def unused_client(fleet):
-    """Made once, and used in child processes only: what a connection is in is not shared between processes."""
+    """A cached client for child processes only, since processes must not share a connection."""
     return fleet.client("ssm")
 
 
 class Trial:
-    """One setup of tasks of its own, run until it is done."""
+    """One setup with its own tasks, repeated until it succeeds."""
 
     def __init__(self, fleet, folder, mode, name):
         self.fleet, self.folder, self.mode = fleet, folder / name, mode
         self.folder.mkdir()
         tasks = [task(f"{name}-{part}", note(f"{name}-{part}"), f"sleep {TASK_SECONDS}") for part in TASKS]
         self.tasks = rendered(self.folder, tasks)
-        self.expected = [one.id for one in self.tasks]
+        self.expected = [task.id for task in self.tasks]
 
     def run(self, countdown):
-        """A run in this process, that ends as `countdown` says."""
+        """Run the setup in this process; `countdown` may kill it."""
         commands = DyingCommands(unused_client(self.fleet), countdown)
         (instance_id,) = self.fleet.instance_ids
         store = DyingStore(self.folder, instance_id, countdown)
@@ -122,25 +122,25 @@ class Trial:
         assert outcome.failure is None, outcome.failure
 
     def dies_at(self, last):
-        """Whether a run that is to die at step `last` did, rather than get to its end."""
+        """Run with a kill at step `last`; returns whether the run reached it."""
         status = dies(lambda: self.run(Countdown(last)))
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the run failed"
         return os.WIFSIGNALED(status)
 
     def steps(self):
-        """How many steps there are to die at: those of a run that does not die."""
-        told = self.folder / "steps"
+        """The number of steps of an undisturbed run."""
+        path = self.folder / "steps"
 
         def child():
             countdown = Countdown(None)
             self.run(countdown)
-            told.write_text(str(countdown.steps))
+            path.write_text(str(countdown.steps))
 
         assert dies(child) == 0
-        return int(told.read_text())
+        return int(path.read_text())
 
     def dies_after(self, seconds):
-        """The same with a time."""
+        """Run with a kill after some seconds; returns whether the run was killed."""
 
         def child():
             threading.Timer(seconds, die).start()
@@ -151,71 +151,71 @@ class Trial:
         assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the run failed"
         return os.WIFSIGNALED(status)
 
-    def harms(self):
-        """What of it is not so: it is done, each task has run once, in order, and the state says so."""
+    def violations(self):
+        """Count violations: each task must have run once, in order, and be finished in the state."""
         ran = self.fleet.ran()
         (instance_id,) = self.fleet.instance_ids
         state = StateStore(self.folder, instance_id).load()
-        known = {one.id: one.digest for one in self.tasks}
+        known = {task.id: task.digest for task in self.tasks}
         return {
             "ran twice": len(ran) - len(set(ran)),
             "lost": len(set(self.expected) - set(ran)),
-            "in the wrong order": int(list(dict.fromkeys(ran)) != self.expected),
+            "out of order": int(list(dict.fromkeys(ran)) != self.expected),
             "not finished by the state": int(state.running is not None or state.digests != known),
         }
 
 
 @pytest.fixture
 def counted(tally):
-    """Makes the tally of one of the tests."""
-    harms = ("ran twice", "lost", "in the wrong order", "not finished by the state")
-    return lambda what: tally("kills", harms=harms, what=what)
+    """Creates the tally of a test."""
+    violations = ("ran twice", "lost", "out of order", "not finished by the state")
+    return lambda what: tally("kills", violations=violations, what=what)
 
 
 @pytest.mark.parametrize("mode", ["document", "step"])
-def test_killed_at_calls_and_writes(fleets, tmp_path, mode, counted):
-    """One setup for each call and write to die at (for some, where not thorough); the next process lives."""
-    counts, chance = counted(f"at calls, by {mode}"), chance_of(f"kills at calls {mode}", 0)
+def test_setup_killed_at_each_call_or_write_resumes(fleets, tmp_path, mode, counted):
+    """One setup per call and write (a sample unless thorough), killed once."""
+    counts, rng = counted(f"at calls, by {mode}"), random_for(f"kills at calls {mode}", 0)
     steps = Trial(fleets[0], tmp_path, mode, f"{mode}-counted").steps()
     fleets[0].ran()
     assert steps > 25
 
     def one_run(fleet, number):
         trial = Trial(fleet, tmp_path, mode, f"{mode}-{number}")
-        # How often it looks for the end of a task is not the same each time, so the last may not be reached.
+        # The number of polls varies, so the last steps may not be reached.
         died = trial.dies_at(number - 1)
         assert not trial.dies_at(None)
         done = Counter({"kill -9 before or after a call or write": int(died)})
-        return Found(done, harms=Counter(trial.harms()), again=int(died))
+        return RunResult(done, violations=Counter(trial.violations()), retries=int(died))
 
-    played = numbers(steps) if THOROUGH else sorted(chance.sample(range(1, steps + 1), 12))
-    play(counts, played, fleets, one_run)
+    played = run_numbers(steps) if THOROUGH else sorted(rng.sample(range(1, steps + 1), 12))
+    do_runs(counts, played, fleets, one_run)
     counts.check()
 
 
 @pytest.mark.parametrize("mode", ["document", "step"])
-def test_killed_again_and_again(fleets, tmp_path, mode, counted):
-    """Each process of a setup dies, at random calls and times, until one has nothing left to die at."""
+def test_setup_killed_repeatedly_resumes(fleets, tmp_path, mode, counted):
+    """Up to five processes of a setup are killed, at random calls and times."""
     counts = counted(f"at random, by {mode}")
 
     def one_run(fleet, number):
-        chance, found = chance_of(f"kills at random {mode}", number), Found()
+        rng, result = random_for(f"kills at random {mode}", number), RunResult()
         trial = Trial(fleet, tmp_path, mode, f"again-{mode}-{number}")
-        for _ in range(chance.randrange(1, 6)):
-            by_time = chance.random() < 0.5
-            died = trial.dies_after(chance.uniform(0, 0.8)) if by_time else trial.dies_at(chance.randrange(40))
-            found.again += died
-            found.did["kill -9 at a time" if by_time else "kill -9 at a call or write"] += died
+        for _ in range(rng.randrange(1, 6)):
+            by_time = rng.random() < 0.5
+            died = trial.dies_after(rng.uniform(0, 0.8)) if by_time else trial.dies_at(rng.randrange(40))
+            result.retries += died
+            result.injected["kill -9 at a time" if by_time else "kill -9 at a call or write"] += died
         assert not trial.dies_at(None)
-        found.harms.update(trial.harms())
-        return found
+        result.violations.update(trial.violations())
+        return result
 
-    play(counts, numbers(SETUPS), fleets, one_run)
+    do_runs(counts, run_numbers(SETUPS), fleets, one_run)
     counts.check()
 
 
-def test_one_that_dies_without_ever_having_kept_a_state_is_known_to_ssm_and_the_machine(fleets, tmp_path):
-    """Another laptop, each time."""
+def test_killed_setup_without_saved_state_resumes_from_ssm_and_the_machine(fleets, tmp_path):
+    """As when the setup is resumed on another laptop."""
     fleet = fleets[0]
     for number, last in enumerate((8, 9, 10, 11, 12)):
         trial = Trial(fleet, tmp_path, "document", f"laptop-{number}")

@@ -17,23 +17,23 @@ from typing import Any
 import pytest
 
 from rehearsal.scenarios.sandbox import Sandbox
-from tests.faults.command import Command, laptop, meanwhile, warm_up
-from tests.faults.lanes import play
-from tests.faults.tally import THOROUGH, Found, chance_of, numbers
-from tests.faults.trouble import Trouble
+from tests.faults.command import Command, laptop, run_with_events, warm_up
+from tests.faults.injection import FaultInjection
+from tests.faults.tally import THOROUGH, RunResult, random_for, run_numbers
+from tests.faults.workers import do_runs
 from tests.sandboxes import open_sandbox
 from torchneuron.capacity_blocks.once import SETTLE_TIME
 
 REGION = "sa-east-1"
 RUNS = 200 if THOROUGH else 4
-LANES = 4 if THOROUGH else 2
-HARMS = ("bought twice", "bought without approval", "lost", "wrongly reported", "left in the journal")
+WORKERS = 4 if THOROUGH else 2
+VIOLATIONS = ("bought twice", "bought without approval", "lost", "wrongly reported", "left in the journal")
 OPERATIONS = (
     *("ec2:DescribeCapacityBlockOfferings", "ec2:DescribeCapacityReservations", "ec2:DescribeSubnets"),
     *("ec2:DescribeCapacityBlocks", "ec2:PurchaseCapacityBlock", "ssm:PutParameter", "ssm:GetParameters"),
 )
-MOST_COMMANDS = 14
-MOST_SECONDS = 120
+MAX_COMMANDS = 14
+MAX_SECONDS = 120
 # Waits that are only our own run faster than real time.
 PACE = 0.02
 
@@ -56,32 +56,32 @@ class Run:
 
     sandbox: Sandbox
     folder: Path
-    chance: random.Random
-    found: Found = field(default_factory=Found)
+    rng: random.Random
+    result: RunResult = field(default_factory=RunResult)
     reports: list[Report] = field(default_factory=list)
 
-    def play(self) -> Found:
+    def run(self) -> RunResult:
         self.sandbox.control("reset", {})
-        unseen, payment = self.chance.choice((0, 0, 2, 100)), self.chance.choice((0, 0, 1, 4))
+        unseen, payment = self.rng.choice((0, 0, 2, 100)), self.rng.choice((0, 0, 1, 4))
         market = {"visible_after_seconds": unseen, "payment_seconds": payment}
         self.sandbox.control("market", {**market, "searches": None})
         wanted = self._wanted()
-        self.sandbox.control("market", {"searches": self.chance.choice((None, {"burst": 2, "per_second": 0.5}))})
-        trouble = Trouble(self.sandbox, self.chance, [*OPERATIONS, "ec2:PurchaseCapacityBlock"], 0.4)
+        self.sandbox.control("market", {"searches": self.rng.choice((None, {"burst": 2, "per_second": 0.5}))})
+        faults = FaultInjection(self.sandbox, self.rng, [*OPERATIONS, "ec2:PurchaseCapacityBlock"], 0.4)
         try:
-            bought = [self._buy(offering, trouble) for offering in wanted]
+            bought = [self._buy(offering, faults) for offering in wanted]
         finally:
-            self.found.did += trouble.end()
+            self.result.injected += faults.end()
         # Once everything shows, the same commands change nothing and clear the journal.
         self.sandbox.control("clock", {"advance_seconds": 600})
         self._check(bought)
         for offering, block_id in zip(wanted, bought, strict=True):
             again = Command(self._words(offering), self._environment, self.folder, pace=PACE)
-            meanwhile(again, [], most_seconds=MOST_SECONDS)
-            assert again.status == 0, again.told
-            self.found.harms["wrongly reported"] += f"bought already: {block_id}, " not in again.told
-        self.found.harms["left in the journal"] += len([*(self.folder / "state").glob("purchase-*.json")])
-        return self.found
+            run_with_events(again, [], timeout=MAX_SECONDS)
+            assert again.status == 0, again.output
+            self.result.violations["wrongly reported"] += f"bought already: {block_id}, " not in again.output
+        self.result.violations["left in the journal"] += len([*(self.folder / "state").glob("purchase-*.json")])
+        return self.result
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -106,29 +106,29 @@ class Run:
             more = {"StartDateRange": today + timedelta(days=days), "EndDateRange": today + timedelta(days=days + 6)}
             for offering in self._ec2().describe_capacity_block_offerings(**asked, **more)["CapacityBlockOfferings"]:
                 by_start[offering["StartDate"]] = offering
-        return self.chance.sample([by_start[start] for start in sorted(by_start)], self.chance.choice((1, 1, 2)))
+        return self.rng.sample([by_start[start] for start in sorted(by_start)], self.rng.choice((1, 1, 2)))
 
-    def _buy(self, offering, trouble) -> str:
+    def _buy(self, offering, faults) -> str:
         """Run the command until it reports a reservation; its id."""
-        words = self._words(offering) + self.chance.choice(([], ["--no-save"]))
-        self.found.seen["approvals"] += 1
-        for given in range(MOST_COMMANDS):
-            if given == MOST_COMMANDS - 4:
-                self.found.did += trouble.end()
+        words = self._words(offering) + self.rng.choice(([], ["--no-save"]))
+        self.result.outcomes["approvals"] += 1
+        for attempt in range(MAX_COMMANDS):
+            if attempt == MAX_COMMANDS - 4:
+                self.result.injected += faults.end()
             sent = self._sent()
-            command = self._give(words)
-            if named := re.search(r"(cr-\w+) is (?:yours|bought)", command.told):
+            command = self._run_command(words)
+            if named := re.search(r"(cr-\w+) is (?:yours|bought)", command.output):
                 self._note(offering, named[1])
-            elif "Nothing was bought" in command.told and self._sent() > sent:
+            elif "Nothing was bought" in command.output and self._sent() > sent:
                 self._note(offering, DENIED)
             if command.status == 0:
-                assert named, command.told
-                self.found.again += given
+                assert named, command.output
+                self.result.retries += attempt
                 return named[1]
             if command.status == 3:
                 self._note(offering, UNKNOWN)
-                self._look(command, patient=given > MOST_COMMANDS // 2 or self.chance.random() < 0.5)
-        raise AssertionError(f"{MOST_COMMANDS} commands did not buy it:\n{command.told[-3000:]}")
+                self._look(command, patient=attempt > MAX_COMMANDS // 2 or self.rng.random() < 0.5)
+        raise AssertionError(f"{MAX_COMMANDS} commands did not buy it:\n{command.output[-3000:]}")
 
     def _note(self, offering, outcome: str) -> None:
         self.reports.append(Report(offering["StartDate"], outcome, self._clock()))
@@ -137,10 +137,12 @@ class Run:
 
     def _look(self, command, *, patient: bool) -> None:
         """The command names the lookup command; the user repeats the purchase at once, or once it is settled."""
-        assert re.search(r"^ +aws ec2 describe-capacity-reservations ", command.told, flags=re.MULTILINE), command.told
+        assert re.search(r"^ +aws ec2 describe-capacity-reservations ", command.output, flags=re.MULTILINE), (
+            command.output
+        )
         if not patient:
             return
-        self.found.did["twenty minutes waited"] += 1
+        self.result.injected["twenty minutes waited"] += 1
         seconds = SETTLE_TIME.total_seconds() + 1
         for entry in (self.folder / "state").glob("purchase-*.json"):
             read = json.loads(entry.read_text())
@@ -150,43 +152,43 @@ class Run:
             entry.write_text(json.dumps(read))
         self.sandbox.control("clock", {"advance_seconds": seconds})
 
-    def _give(self, words) -> Command:
-        fresh = self.chance.random() < 0.08
+    def _run_command(self, words) -> Command:
+        fresh = self.rng.random() < 0.08
         command = Command(words, self._environment, self.folder, fresh=fresh, pace=PACE)
         events = []
-        if self.chance.random() < 0.4:
-            events.append((self.chance.uniform(0.05, 3 if fresh else 1.2), lambda: self._kill(command)))
-        meanwhile(command, events, most_seconds=MOST_SECONDS)
-        assert "Traceback" not in command.told, command.told[-3000:]
-        self.found.seen["killed" if command.status < 0 else f"status {command.status}"] += 1
-        assert command.status in (0, 1, 3) or command.killed, (command.status, command.told[-3000:])
+        if self.rng.random() < 0.4:
+            events.append((self.rng.uniform(0.05, 3 if fresh else 1.2), lambda: self._kill(command)))
+        run_with_events(command, events, timeout=MAX_SECONDS)
+        assert "Traceback" not in command.output, command.output[-3000:]
+        self.result.outcomes["killed" if command.status < 0 else f"status {command.status}"] += 1
+        assert command.status in (0, 1, 3) or command.killed, (command.status, command.output[-3000:])
         return command
 
     def _kill(self, command):
         command.kill()
-        self.found.did["kill -9"] += 1
+        self.result.injected["kill -9"] += 1
 
     def _check(self, bought: list[str]) -> None:
         """Compare the reports with the account once everything shows."""
         found = self._ec2().describe_capacity_reservations()["CapacityReservations"]
         owned = {block["CapacityReservationId"]: block for block in found}
-        harms = self.found.harms
-        harms["bought twice"] += len(owned) - len({block["StartDate"] for block in owned.values()})
-        harms["bought without approval"] += len(owned.keys() - set(bought))
-        harms["lost"] += len(set(bought) - owned.keys())
+        violations = self.result.violations
+        violations["bought twice"] += len(owned) - len({block["StartDate"] for block in owned.values()})
+        violations["bought without approval"] += len(owned.keys() - set(bought))
+        violations["lost"] += len(set(bought) - owned.keys())
         for report in self.reports:
             made = [block for block in found if block["StartDate"] == report.start and block["CreateDate"] <= report.at]
             ids = [block["CapacityReservationId"] for block in made]
             if report.outcome == UNKNOWN:
-                self.found.seen[f"reported unknown: it was {'' if made else 'not '}bought"] += 1
+                self.result.outcomes[f"reported unknown: {'' if made else 'not '}bought"] += 1
             elif report.outcome == DENIED:
-                self.found.seen["reported not bought"] += 1
-                harms["wrongly reported"] += len(made)
+                self.result.outcomes["reported not bought"] += 1
+                violations["wrongly reported"] += len(made)
             else:
-                harms["wrongly reported"] += ids != [report.outcome]
-        self.found.seen["blocks bought"] += len(owned)
-        if not self.found.is_sound:
-            self.found.broken += f"reported {self.reports}, but there is {sorted(owned)}\n"
+                violations["wrongly reported"] += ids != [report.outcome]
+        self.result.outcomes["blocks bought"] += len(owned)
+        if not self.result.is_sound:
+            self.result.failure += f"reported {self.reports}, but there is {sorted(owned)}\n"
 
     def _sent(self) -> int:
         return int(self.sandbox.control("calls").get("ec2", {}).get("PurchaseCapacityBlock", 0))
@@ -198,19 +200,19 @@ class Run:
         return self.sandbox.client("ec2", REGION, retries=False)
 
 
-def one_run(sandbox: Sandbox, number: int) -> Found:
+def one_run(sandbox: Sandbox, number: int) -> RunResult:
     with laptop(sandbox) as folder:
-        return Run(sandbox, folder, chance_of("purchases", number)).play()
+        return Run(sandbox, folder, random_for("purchases", number)).run()
 
 
 @pytest.fixture(scope="module")
 def sandboxes():
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(open_sandbox(region=REGION, host_suite="none")) for _ in range(LANES)]
+        yield [stack.enter_context(open_sandbox(region=REGION, host_suite="none")) for _ in range(WORKERS)]
 
 
 def test_purchases_under_faults_and_kills(sandboxes, tally):
     warm_up()
-    counted = tally("purchases", harms=HARMS)
-    play(counted, numbers(RUNS), sandboxes, one_run)
+    counted = tally("purchases", violations=VIOLATIONS)
+    do_runs(counted, run_numbers(RUNS), sandboxes, one_run)
     counted.check()

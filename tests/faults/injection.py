@@ -1,4 +1,4 @@
-"""Faults of AWS and the network, drawn at random for some operations, and how many of them struck."""
+"""Random faults of AWS and the network, and counts of those that occurred."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from typing import Any
 from rehearsal.scenarios.sandbox import Sandbox
 
 THROTTLED = {"ec2": ("RequestLimitExceeded", 503), "s3": ("SlowDown", 503), "iam": ("Throttling", 400)}
-# Lookups are repeated by the client itself: only those that fail six times in a row are seen by anything else.
+# The client retries lookups itself: only six failures in a row reach the command.
 TIMES = (1, 1, 2, 3, 7)
 _KINDS = ("lost-before", "lost-after", "server-error", "server-error-after", "bad-gateway-after", "error", "delay")
 
 
-class Trouble:
-    """The faults of one run: `operations` are as `service:Operation`.
+class FaultInjection:
+    """The faults of one run, for some of the `operations` (`service:Operation`).
 
-    Each operation has some at `odds`, which strike at most so many times: all trouble ends.
+    Each operation gets a fault with probability `odds`, twice. `times` are the choices for how often a fault occurs.
     """
 
     def __init__(
         self,
         sandbox: Sandbox,
-        chance: random.Random,
+        rng: random.Random,
         operations: Sequence[str],
         odds: float,
         times: Sequence[int] = TIMES,
     ) -> None:
         self._sandbox = sandbox
-        rules = [_fault(chance, one, times) for one in operations for _ in range(2) if chance.random() < odds]
-        chance.shuffle(rules)
-        self._given = rules
+        rules = [_fault(rng, operation, times) for operation in operations for _ in range(2) if rng.random() < odds]
+        rng.shuffle(rules)
+        self._rules = rules
         sandbox.control("faults", {"faults": rules})
 
     def end(self) -> Counter[str]:
-        """Let nothing fail any more; how many faults of each kind there were."""
+        """Remove all faults; returns how many of each kind occurred."""
         left = self._sandbox.control("faults")["faults"]
         self._sandbox.control("faults", {"faults": []})
         total = Counter(dict.fromkeys(_KINDS, 0))
-        for rule in self._given:
+        for rule in self._rules:
             total[_name(rule)] += rule["times"]
         for rule in left:
             total[_name(rule)] -= rule["times"]
-        self._given = []
+        self._rules = []
         return +total
 
 
@@ -52,18 +52,18 @@ def _name(rule: Mapping[str, Any]) -> str:
     return "throttled" if rule["kind"] == "error" else str(rule["kind"])
 
 
-def _fault(chance: random.Random, operation: str, times: Sequence[int]) -> dict[str, Any]:
-    kind = chance.choice(_KINDS)
+def _fault(rng: random.Random, operation: str, times: Sequence[int]) -> dict[str, Any]:
+    kind = rng.choice(_KINDS)
     rule: dict[str, Any] = {
         "operation": operation,
         "kind": kind,
-        "times": chance.choice(times),
-        "skip": chance.choice((0, 0, 1, 4)),
-        "probability": chance.choice((0.3, 0.6, 1)),
+        "times": rng.choice(times),
+        "skip": rng.choice((0, 0, 1, 4)),
+        "probability": rng.choice((0.3, 0.6, 1)),
     }
     if kind == "error":
         code, status = THROTTLED.get(operation.partition(":")[0], ("ThrottlingException", 400))
         rule |= {"code": code, "message": "Rate exceeded", "status": status}
     if kind == "delay":
-        rule["seconds"] = round(chance.uniform(0.1, 1.5), 2)
+        rule["seconds"] = round(rng.uniform(0.1, 1.5), 2)
     return rule
