@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import main
 from torchneuron.core.config import Deployment, HcpBackend, LocalBackend, S3Backend
 
 GOLDEN = Path(__file__).parent / "golden" / "stack"
@@ -67,6 +66,8 @@ VARIANTS: dict[str, Deployment] = {
 
 def synthesized(deployment: Deployment, outdir: Path) -> dict[str, Any]:
     """What `deployment` becomes, without cdktf's own notes (the keys named `//`)."""
+    import main  # starts Node, which only those who synthesize need
+
     main.synthesize(deployment, outdir)
     document = json.loads((outdir / "stacks" / deployment.name / "cdk.tf.json").read_text())
     stripped: dict[str, Any] = _without_notes(document)
