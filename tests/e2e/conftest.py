@@ -1,4 +1,4 @@
-"""The main job, run once a host suite and looked at by many tests."""
+"""The machine of the main job, deployed once per Debian release and shared by many tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rehearsal.hosts import requirements
 from rehearsal.scenarios import main_job
 from rehearsal.scenarios.demo import Demo
 from rehearsal.scenarios.sandbox import Sandbox, SandboxError, run
-from tests.e2e.leaks import Witness
+from tests.e2e.leaks import TransientRecorder
 from tests.sandboxes import open_sandbox
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -26,7 +26,7 @@ SUITES = ("trixie", "bookworm")
 class Machine:
     """A deployed machine with code-server set up.
 
-    `port` leads to its nginx; `told` is what deploy printed; `seen` what was there for a moment only, in all of it.
+    `port` is the local port of its nginx, `output` what deploy printed, `transient` what existed only during deploy.
     """
 
     suite: str
@@ -34,21 +34,21 @@ class Machine:
     instance_id: str
     port: int
     password: str
-    told: str
-    seen: Mapping[str, bytes]
+    output: str
+    transient: Mapping[str, bytes]
 
     def invoke(self, *arguments: str) -> str:
-        """Run an Invoke task against the rehearsal; its standard output and error."""
+        """Run an Invoke task against the rehearsal; returns its standard output and error."""
         return run(self.sandbox, ["sh", "-c", 'exec invoke "$@" 2>&1', "sh", *arguments])
 
     def invoke_failing(self, *arguments: str) -> str:
-        """Run an Invoke task that has to fail; everything it printed."""
+        """Run an Invoke task that has to fail; returns its standard output and error."""
         with pytest.raises(SandboxError) as failed:
             self.invoke(*arguments)
         return str(failed.value)
 
     def on_host(self, script: str) -> str:
-        """Run a script on the machine as a user of SSM would; its standard output."""
+        """Run a script on the machine with SSM Run Command; returns its standard output."""
         return ssm_run(self.sandbox, self.instance_id, script)
 
 
@@ -68,8 +68,8 @@ def ssm_run(sandbox: Sandbox, instance_id: str, script: str) -> str:
 AMI_PARAMETER = "/test/newest-ami"
 
 
-def take_ami_from_own_parameter(sandbox) -> None:
-    """Have deployments look the newest AMI up where a test can move it: nobody can move AWS's."""
+def use_test_ami_parameter(sandbox) -> None:
+    """Make deployments read the newest AMI from a parameter that tests can change, unlike AWS's own."""
     regions = sandbox.settings()["regions"]
     ssm = client(sandbox, "ssm")
     newest = ssm.get_parameter(Name=regions[REGION]["amiParameter"])["Parameter"]["Value"]
@@ -95,12 +95,12 @@ def client(sandbox, service):
 
 @pytest.fixture(scope="session", autouse=True)
 def components() -> None:
-    """A part that is missing fails the tests with the way to get it; nothing is skipped."""
-    missing = [one for suite in SUITES for one in requirements.missing(suite)]
-    told = [f"{one.what}: {one.why} {one.remedy}" for one in missing]
-    told += [
-        f"{program} is missing: {how}"
-        for program, how in (
+    """Fail the tests when a required program is missing, and print how to install it. Tests are never skipped."""
+    missing = [item for suite in SUITES for item in requirements.missing(suite)]
+    problems = [f"{item.what}: {item.why} {item.remedy}" for item in missing]
+    problems += [
+        f"{program} is missing: {remedy}"
+        for program, remedy in (
             ("terraform", "install Terraform 1.11 or newer"),
             ("chromium", "apt-get install chromium"),
             ("node", "install Node 20 or newer"),
@@ -108,28 +108,28 @@ def components() -> None:
         if shutil.which(program) is None
     ]
     if not (PROJECT / "node_modules" / ".bin" / "cdktf").exists():
-        told.append("cdktf-cli is missing: make setup")
-    if told:
-        pytest.fail("\n".join(dict.fromkeys(told)), pytrace=False)
+        problems.append("cdktf-cli is missing: make setup")
+    if problems:
+        pytest.fail("\n".join(dict.fromkeys(problems)), pytrace=False)
 
 
 @pytest.fixture(scope="session", params=SUITES[:1])
 def machine(request, components) -> Iterator[Machine]:
-    """A deployed machine on the newest Debian; `test_browser` asks for one on each of SUITES."""
+    """A deployed machine on the newest Debian; `test_browser` uses one on each of SUITES."""
     with open_sandbox(region=REGION, host_suite=request.param) as sandbox:
-        with Witness(sandbox, REGION) as witness:
+        with TransientRecorder(sandbox, REGION) as recorder:
             main_job.prepare(Demo(sandbox, REGION))
             deploy = ["sh", "-c", f"exec invoke deploy --use-capacity-block -r {REGION} 2>&1"]
-            told = run(sandbox, deploy)
+            output = run(sandbox, deploy)
             password = run(sandbox, ["invoke", "password", "-r", REGION]).strip()
         (instance_id,) = sandbox.control("status")["hosts"]
         port = sandbox.control("forward", {"instance_id": instance_id, "port": 80})["port"]
-        yield Machine(request.param, sandbox, instance_id, port, password, told, witness.seen())
+        yield Machine(request.param, sandbox, instance_id, port, password, output, recorder.recorded())
 
 
 @pytest.fixture(scope="session")
 def artifacts() -> Path:
-    """Where tests leave what a person may want to look at."""
+    """The folder for screenshots and other output for people."""
     folder = PROJECT / ".artifacts"
     folder.mkdir(exist_ok=True)
     return folder

@@ -1,7 +1,7 @@
-"""Which programs are executed on this machine, as the kernel tells it: proc connector, see connector.rst of Linux.
+"""Records the programs executed on this machine with the kernel's proc connector (connector.rst of Linux).
 
-Reading /proc again and again misses a process that lives for some milliseconds; the kernel misses none. Its arguments
-are read right after it was told of, which is early enough for all that takes a millisecond.
+Polling /proc misses processes that live for some milliseconds; the kernel reports all. The arguments of a process are
+read right after its event, which is early enough for processes that live for a millisecond.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NLMSG_DONE = 3
 _PROC_EVENT_EXEC = 2
 _NLMSGHDR = struct.Struct("=IHHII")
 _CN_MSG = struct.Struct("=IIIIHH")
-# What happened, the processor and the time in nanoseconds, then the process: two of its numbers are all of an EXEC.
+# The event type, the processor, the time in nanoseconds, then the process and thread ids of an EXEC event.
 _PROC_EVENT = struct.Struct("=IIQII")
 _SO_RCVBUFFORCE = 33
 _BUFFER = 8 << 20
@@ -30,26 +30,26 @@ _READY = b"listening\n"
 
 
 class Executions:
-    """Told from when it is made until `end`. Needs root; raises AssertionError where the kernel tells nothing.
+    """Records from its creation until `end`. Needs root; raises AssertionError when the kernel reports no events.
 
-    It is a process of its own, which runs before all others that want to: by the time this one had its turn, much of
-    what was executed would be over.
+    The listener is a process with real-time priority: at normal priority, short-lived processes would end before it
+    runs.
     """
 
     def __init__(self) -> None:
         self._listener = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._listener.stdout is not None
-        assert self._listener.stdout.readline() == _READY, "nobody tells what is executed here"
+        assert self._listener.stdout.readline() == _READY, "the kernel reports no executions"
 
     def end(self) -> list[bytes]:
-        """The arguments of all that was executed meanwhile, separated by blanks."""
-        told, _ = self._listener.communicate()
-        assert self._listener.returncode == 0, "something that was executed may have been missed"
-        return told.splitlines()
+        """Stop recording; returns the command lines of all executed programs, arguments separated by spaces."""
+        output, _ = self._listener.communicate()
+        assert self._listener.returncode == 0, "the listener may have missed executions"
+        return output.splitlines()
 
 
 def _listen() -> None:
-    """Until standard input ends; what was told is written then, for writing takes time."""
+    """Record until standard input ends, and only then write the result, since writing takes time."""
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     seen: set[bytes] = set()
     with _subscribed() as connector, selectors.DefaultSelector() as selector:
@@ -58,15 +58,15 @@ def _listen() -> None:
         sys.stdout.buffer.write(_READY)
         sys.stdout.flush()
         while all(key.fileobj is connector for key, _ in selector.select()):
-            _note(connector.recv(_BUFFER), seen)
-    sys.stdout.buffer.writelines(one.replace(b"\n", b" ") + b"\n" for one in seen)
+            _record(connector.recv(_BUFFER), seen)
+    sys.stdout.buffer.writelines(line.replace(b"\n", b" ") + b"\n" for line in seen)
 
 
-def _note(told: bytes, seen: set[bytes]) -> None:
-    what, _, _, pid, _ = _PROC_EVENT.unpack_from(told, _NLMSGHDR.size + _CN_MSG.size)
-    if what == _PROC_EVENT_EXEC:
-        # It may be over already.
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as arguments:  # noqa: PTH123 # quicker
+def _record(message: bytes, seen: set[bytes]) -> None:
+    event, _, _, pid, _ = _PROC_EVENT.unpack_from(message, _NLMSGHDR.size + _CN_MSG.size)
+    if event == _PROC_EVENT_EXEC:
+        # The process may have ended.
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as arguments:  # noqa: PTH123 - faster
             seen.add(arguments.read().replace(b"\0", b" "))
 
 
@@ -74,8 +74,8 @@ def _subscribed() -> socket.socket:
     connector = socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_CONNECTOR)
     connector.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
     connector.bind((0, _CN_IDX_PROC))
-    wanted = struct.pack("=I", _PROC_CN_MCAST_LISTEN)
-    message = _CN_MSG.pack(_CN_IDX_PROC, _CN_VAL_PROC, 0, 0, len(wanted), 0) + wanted
+    operation = struct.pack("=I", _PROC_CN_MCAST_LISTEN)
+    message = _CN_MSG.pack(_CN_IDX_PROC, _CN_VAL_PROC, 0, 0, len(operation), 0) + operation
     connector.send(_NLMSGHDR.pack(_NLMSGHDR.size + len(message), _NLMSG_DONE, 0, 0, 0) + message)
     return connector
 

@@ -1,20 +1,19 @@
-"""As much of HCP Terraform's API as Terraform's command line needs of a workspace that keeps states, on loopback.
+"""A stand-in for the part of HCP Terraform's API that the Terraform CLI uses to store states, on loopback.
 
-The real Terraform speaks to it: its CLI configuration names a host's services by itself (`host`), so neither
-discovery nor TLS is in the way. Workspaces are in execution mode "local": HCP keeps the state, Terraform runs here.
-Documents are JSON:API.
+The `host` block of the CLI configuration names the services of the host, so no discovery or TLS is needed.
+Workspaces have execution mode "local": HCP stores the state, and Terraform runs locally. Documents are JSON:API.
 
 Sources
 -------
 - Paths, attributes and statuses: HCP Terraform API, "Workspaces", "State Versions", "State Version Outputs", "Feature
   Entitlements", "API Stability Policy" (`ping` and its headers).
-- A state is uploaded to the URLs that a new state version names, without a token: "State Versions", `state` may be
-  left out. Until then the version is pending, and is not the workspace's current one.
-- A state version can be made in a locked workspace only, with a serial above the last one's and the same lineage
-  unless forced: "State Versions", "Create a State Version".
-- What lies in a state, its outputs too, is processed some time after the upload ("State Versions", attribute
-  `resources-processed`); before there is any, `current-state-version-outputs` is 404, which `terraform output` reports
-  as "could not read state version outputs: resource not found".
+- A state is uploaded without a token to the URLs in a new state version: "State Versions", `state` is optional. Until
+  then the version is pending and is not the current one.
+- Creating a state version needs a locked workspace and, unless forced, a higher serial and the same lineage as the last
+  one: "State Versions", "Create a State Version".
+- Outputs are processed some time after the upload ("State Versions", attribute `resources-processed`). Before the first
+  are processed, `current-state-version-outputs` returns 404, which `terraform output` reports as "could not read state
+  version outputs: resource not found".
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _ALLOWED = ("can-update", "can-queue-run", "can-queue-apply", "can-lock", "can-u
 
 
 class ApiError(Exception):
-    """Answered as a JSON:API error."""
+    """Returned as a JSON:API error."""
 
     def __init__(self, status: int, title: str) -> None:
         super().__init__(title)
@@ -49,7 +48,7 @@ class ApiError(Exception):
 
 @dataclass
 class StateVersion:
-    """One state. `raw` None until it is uploaded; `finalized` is when it was, by the monotonic clock."""
+    """One state. `raw` is None until the upload; `finalized` is the time of the upload on the monotonic clock."""
 
     serial: int
     lineage: str
@@ -65,15 +64,15 @@ class StateVersion:
 
     def finalize(self, raw: bytes) -> None:
         if self.raw is not None:
-            raise ApiError(409, "this state version has its state")
+            raise ApiError(409, "the state was already uploaded")
         if hashlib.md5(raw).hexdigest() != self.md5:
-            raise ApiError(422, "the state's md5 is another one")
+            raise ApiError(422, "the md5 of the state does not match")
         self.raw, self.finalized = raw, time.monotonic()
 
 
 @dataclass
 class Workspace:
-    """One workspace. A name is an organization's."""
+    """A workspace. Its name is unique in the organization."""
 
     name: str
     terraform_version: str = "latest"
@@ -83,7 +82,7 @@ class Workspace:
 
     @property
     def current(self) -> StateVersion:
-        """The last version that has its state. ApiError when none has."""
+        """The last version with an uploaded state. Raises ApiError when there is none."""
         for version in reversed(self.versions):
             if version.raw is not None:
                 return version
@@ -100,17 +99,17 @@ class Workspace:
         self.locked = False
 
     def add(self, attributes: dict[str, Any]) -> StateVersion:
-        """A new version as its creator describes it; without the state itself it is pending."""
+        """Create a version; it is pending when the attributes do not include the state."""
         if not self.locked:
             raise ApiError(409, "Workspace must be locked")
         outputs = json.loads(base64.b64decode(attributes.get("json-state-outputs") or "") or b"{}")
         version = StateVersion(attributes["serial"], attributes.get("lineage", ""), attributes["md5"], outputs)
-        last = next((one for one in reversed(self.versions) if one.raw is not None), None)
+        last = next((earlier for earlier in reversed(self.versions) if earlier.raw is not None), None)
         if last is not None and not attributes.get("force"):
             if version.lineage != last.lineage:
-                raise ApiError(409, "The lineage is another one")
+                raise ApiError(409, "The lineage does not match")
             if version.serial <= last.serial and version.md5 != last.md5:
-                raise ApiError(409, "The serial is not above the last one")
+                raise ApiError(409, "The serial is not higher than the last one")
         if attributes.get("state"):
             version.finalize(base64.b64decode(attributes["state"]))
         self.versions.append(version)
@@ -118,37 +117,37 @@ class Workspace:
 
 
 class HcpStandIn:
-    """What the organization has. `asked` are the requests so far, `METHOD path`, for tests to look at."""
+    """The organization and its workspaces. `requests` are the requests so far, as `METHOD path`."""
 
     def __init__(self) -> None:
         self.url = ""
         self.token = secrets.token_hex(16)
         self.workspaces: dict[str, Workspace] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.guard = threading.Lock()
 
     def cli_config(self, *, token: bool = True) -> str:
-        """What Terraform's CLI configuration has to say for this stand-in to be found at HOST."""
+        """The CLI configuration with which Terraform finds this stand-in at HOST."""
         services = f'host "{HOST}" {{\n  services = {{ "tfe.v2" = "{self.url}/api/v2/" }}\n}}\n'
         return services + (f'credentials "{HOST}" {{\n  token = "{self.token}"\n}}\n' if token else "")
 
     def workspace(self, name: str) -> Workspace:
-        """The workspace of that name, made when there is none."""
+        """The workspace with this name, created if missing."""
         return self.workspaces.setdefault(name, Workspace(name))
 
     def states(self) -> Iterator[bytes]:
-        """Every state that was ever uploaded."""
+        """All uploaded states, including old versions."""
         for workspace in self.workspaces.values():
             yield from (version.raw for version in workspace.versions if version.raw is not None)
 
     def answer(self, method: str, path: str, body: bytes, token: str) -> tuple[int, Any]:
-        """The status and the document (or, of a state, the bytes) for a request. Raises ApiError."""
-        self.asked.append(f"{method} {path}")
+        """The status and the document of the response, or the bytes of a state. Raises ApiError."""
+        self.requests.append(f"{method} {path}")
         if path == "/api/v2/ping":
             return 204, None
         for pattern, route in self._routes().items():
             if found := re.fullmatch(pattern, f"{method} {path}"):
-                # A hosted URL is a secret by itself; its upload comes without a token.
+                # Hosted URLs are secret, and requests to them have no token.
                 if not path.startswith("/hosted/") and token != f"Bearer {self.token}":
                     raise ApiError(401, "unauthorized")
                 return route(*found.groups(), body=body)
@@ -165,10 +164,10 @@ class HcpStandIn:
             f"POST {workspace}/state-versions": self._create_version,
             f"GET {workspace}/current-state-version": self._current,
             f"GET {workspace}/current-state-version-outputs": self._outputs,
-            "GET /api/v2/state-versions/([^/]+)": lambda one, body: (200, self._version(self._find(one))),
+            "GET /api/v2/state-versions/([^/]+)": lambda version_id, body: (200, self._version(self._find(version_id))),
             "PUT /hosted/([^/]+)/state": self._upload,
             "PUT /hosted/[^/]+/json": lambda body: (200, b""),
-            "GET /hosted/([^/]+)/state": lambda one, body: (200, self._find(one).raw or b""),
+            "GET /hosted/([^/]+)/state": lambda version_id, body: (200, self._find(version_id).raw or b""),
         }
 
     def _entitlements(self, body: bytes) -> tuple[int, Any]:
@@ -206,7 +205,8 @@ class HcpStandIn:
         return 200, self._version(self._by_id(workspace_id).current)
 
     def _outputs(self, workspace_id: str, body: bytes) -> tuple[int, Any]:
-        version = next((one for one in reversed(self._by_id(workspace_id).versions) if one.processed), None)
+        versions = reversed(self._by_id(workspace_id).versions)
+        version = next((version for version in versions if version.processed), None)
         if version is None:
             raise ApiError(404, "not found")
         return 200, {
@@ -214,9 +214,14 @@ class HcpStandIn:
                 _resource(
                     "state-version-outputs",
                     f"wsout-{version.id}-{name}",
-                    {"name": name, "detailed-type": one["type"], "sensitive": one["sensitive"], "value": one["value"]},
+                    {
+                        "name": name,
+                        "detailed-type": output["type"],
+                        "sensitive": output["sensitive"],
+                        "value": output["value"],
+                    },
                 )["data"]
-                for name, one in version.outputs.items()
+                for name, output in version.outputs.items()
             ]
         }
 
@@ -297,14 +302,14 @@ def _handler(stand_in: HcpStandIn) -> type[BaseHTTPRequestHandler]:
         do_GET = do_POST = do_PATCH = do_PUT = _serve  # noqa: N815 - http.server's names
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Silent: tests look at `asked`."""
+            """Log nothing: tests read `requests`."""
 
     return Handler
 
 
 @contextmanager
 def serving() -> Iterator[HcpStandIn]:
-    """A stand-in on a free loopback port, until the block ends."""
+    """Run a stand-in on a free loopback port until the end of the block."""
     stand_in = HcpStandIn()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(stand_in))
     server.daemon_threads = True

@@ -1,4 +1,4 @@
-"""The setup's tasks on a host of the test's own, for tests that would disturb the shared machine."""
+"""The setup's tasks on a separate host, for tests that would disturb the shared machine."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ from torchneuron.setup.references import Reference
 from torchneuron.setup.render import render
 
 GIVEN = Reference("given", "own-host")
-"""Where the host finds the password, as if it had been delivered."""
+"""The reference to the password, which `give` delivers to the host."""
 
 
 @functools.cache
 def scripts(password: Reference = GIVEN, **values: str) -> dict[str, str]:
-    """Each task's script by task id, from the project's settings and `values` for the tasks' variables.
-
-    A script runs whatever has run before.
-    """
+    """The scripts by task id, from the project's settings and `values` of variables. Each ignores the state."""
     settings = config.load(PROJECT / "config.json")
     task_file = definition.load(code_server.TASK_FILE)
     given = code_server.variables(settings, password) | values
@@ -29,7 +26,7 @@ def scripts(password: Reference = GIVEN, **values: str) -> dict[str, str]:
 
 
 def give(host: Host, password: str) -> None:
-    """Put the password where the scripts look for it."""
+    """Write the password to the file that the scripts read."""
     host.write_file(f"/run/torchneuron/given/{GIVEN.place}/PASSWORD", password)
 
 
@@ -39,13 +36,13 @@ def try_(host: Host, script: str) -> ScriptResult:
 
 
 def run(host: Host, script: str) -> str:
-    """Run a script that has to succeed; returns its standard error, else its standard output."""
+    """Run a script that has to succeed; returns its standard error or, if empty, its standard output."""
     result = try_(host, script)
     assert result.exit_code == 0, result.stderr
     return result.stderr or result.stdout
 
 
 def set_up(host: Host, password: str, **values: str) -> dict[str, str]:
-    """Run every task; returns the last line of each."""
+    """Run every task; returns the last line of output by task id."""
     give(host, password)
     return {task: run(host, script).splitlines()[-1] for task, script in scripts(**values).items()}

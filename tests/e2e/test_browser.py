@@ -1,4 +1,4 @@
-"""The editor as a person meets it, in Chromium."""
+"""The editor in Chromium, used like a person would."""
 
 import re
 import shutil
@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, TimeoutError, expect, sync_playwr
 
 from tests.e2e.conftest import SUITES
 
-# Deploy, set up, log in, work in a terminal: on every Debian. The other tests look at one.
+# Deploy, set up, log in and use a terminal on every Debian release. The other tests use one release.
 pytestmark = pytest.mark.parametrize("machine", SUITES, indirect=True)
 
 SECOND = 1000
@@ -19,7 +19,7 @@ def chromium():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"),
-            # Nothing but this machine is asked for anything; the terminal is drawn as text that can be read.
+            # No requests leave this machine, and the terminal is rendered as text instead of on a canvas.
             args=[
                 "--no-sandbox",
                 "--disable-gpu",
@@ -47,10 +47,10 @@ def log_in(page: Page, password: str) -> None:
 
 
 def open_terminal(page: Page) -> Locator:
-    """A new terminal whose shell is ready: what is typed before its prompt can get lost."""
+    """Open a terminal and wait for its prompt: input before the prompt can get lost."""
     expect(page.get_by_role("treeitem", name=".bashrc")).to_be_visible(timeout=60 * SECOND)
     terminal = page.locator(".terminal-wrapper.active .xterm-rows")
-    # The workbench draws itself before it listens to this key.
+    # The workbench is visible before it handles this key.
     for _ in range(6):
         page.keyboard.press("Control+Shift+Backquote")
         try:

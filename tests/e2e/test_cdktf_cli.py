@@ -1,6 +1,6 @@
-"""The plain CDKTF way, `npx cdktf synth|diff|deploy|destroy`, with the real Terraform and AWS provider.
+"""`npx cdktf synth|diff|deploy|destroy` with the real Terraform and AWS provider.
 
-One deployment on a Capacity Block serves the tests in the order they stand in; the last one destroys it.
+The tests share one deployment on a Capacity Block and run in order; the last one destroys it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rehearsal.scenarios import main_job
 from rehearsal.scenarios.demo import Demo
 from rehearsal.scenarios.sandbox import Sandbox
 from rehearsal.scenarios.terraform_mirror import write_cli_config
-from tests.e2e.conftest import PROJECT, REGION, client, publish_newer_ami, take_ami_from_own_parameter
+from tests.e2e.conftest import PROJECT, REGION, client, publish_newer_ami, use_test_ami_parameter
 from tests.sandboxes import open_sandbox
 from tests.unit.stack_support import GOLDEN, VARIANTS
 
@@ -30,7 +30,7 @@ ON_BLOCK = {"useCapacityBlock": True}
 
 @dataclass(frozen=True)
 class Cdktf:
-    """cdktf-cli in a sandbox. Each call's whole output is kept in the sandbox's folder, for the leak test."""
+    """cdktf-cli in a sandbox. The output of each call is logged in the sandbox's folder for the leak test."""
 
     sandbox: Sandbox
 
@@ -60,7 +60,7 @@ class Cdktf:
     def passing(self, command, *arguments, settings=None):
         done = self(command, *arguments, settings=settings)
         assert done.returncode == 0, done.stdout
-        # Without colours, and without the line breaks of a narrow terminal.
+        # Remove colours and the line breaks of a narrow terminal.
         return re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", done.stdout))
 
     def stack(self):
@@ -69,25 +69,25 @@ class Cdktf:
 
 @pytest.fixture(scope="module")
 def cdktf():
-    """cdktf-cli against a rehearsal where a block has been bought and has begun, and a state bucket made."""
+    """cdktf-cli against a rehearsal with an active, saved block and a state bucket."""
     with open_sandbox(region=REGION, host_suite="none") as sandbox:
         main_job.prepare(Demo(sandbox, REGION))
-        take_ami_from_own_parameter(sandbox)
+        use_test_ami_parameter(sandbox)
         yield Cdktf(sandbox)
 
 
 @pytest.fixture(scope="module")
 def deployed(cdktf):
-    """The stack, deployed on the block; its outputs."""
+    """Deploy the stack on the block; returns its outputs."""
     outputs = cdktf.sandbox.folder / "outputs.json"
-    told = cdktf.passing("deploy", "--auto-approve", "--outputs-file", str(outputs), settings=ON_BLOCK)
-    assert re.search(r"Apply complete! Resources: \d+ added, 0 changed, 0 destroyed", told)
+    output = cdktf.passing("deploy", "--auto-approve", "--outputs-file", str(outputs), settings=ON_BLOCK)
+    assert re.search(r"Apply complete! Resources: \d+ added, 0 changed, 0 destroyed", output)
     return json.loads(outputs.read_text())[STACK]
 
 
 @pytest.fixture(scope="module")
 def terraform_folder(tmp_path_factory):
-    """A folder Terraform is initialized in, without a backend; the environment for it."""
+    """A folder where Terraform is initialized without a backend, and the environment for it."""
     folder = tmp_path_factory.mktemp("validate")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     if mirror := write_cli_config(tmp_path_factory.mktemp("mirror")):
@@ -115,7 +115,7 @@ def test_terraform_finds_every_variant_valid(terraform_folder, name):
     assert verdict["valid"]
 
 
-def test_synth_takes_one_off_settings(cdktf):
+def test_synth_reads_settings_from_the_context(cdktf):
     cdktf.passing("synth", settings={"volumeSize": 640, "allowedIps": ["203.0.113.7"], "region": "us-east-2"})
     stack = cdktf.stack()
     (template,) = stack["resource"]["aws_launch_template"].values()
@@ -125,14 +125,14 @@ def test_synth_takes_one_off_settings(cdktf):
     assert group["ingress"][0]["cidr_blocks"] == ["203.0.113.7/32"]
 
 
-def test_misspelt_setting_stops_with_the_nearest_name(cdktf):
+def test_misspelt_setting_is_refused_with_a_suggestion(cdktf):
     done = cdktf("synth", settings={"volumSize": 640})
     assert done.returncode != 0
     assert "did you mean 'volumeSize'?" in done.stdout
     assert "Traceback" not in done.stdout
 
 
-def test_instance_runs_on_the_block_as_the_template_says(cdktf, deployed):
+def test_instance_runs_on_the_block_with_the_template_settings(cdktf, deployed):
     ec2 = client(cdktf.sandbox, "ec2")
     (reservation,) = ec2.describe_instances(InstanceIds=[deployed["instance_id"]])["Reservations"]
     (instance,) = reservation["Instances"]
@@ -150,13 +150,13 @@ def test_instance_runs_on_the_block_as_the_template_says(cdktf, deployed):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("availability-zone", f"{REGION}c", "in another availability zone than the saved Capacity Block"),
         ("instance-type", "trn2.48xlarge", "The saved Capacity Block is not for trn2.3xlarge"),
     ],
 )
-def test_terraform_itself_refuses_a_place_without_capacity(cdktf, deployed, name, value, told):
+def test_terraform_refuses_settings_that_do_not_match_the_block(cdktf, deployed, name, value, message):
     ssm = client(cdktf.sandbox, "ssm")
     saved = {"Name": f"/capacity-block/{REGION}/{name}", "Type": "String", "Overwrite": True}
     before = ssm.get_parameter(Name=saved["Name"])["Parameter"]["Value"]
@@ -164,7 +164,7 @@ def test_terraform_itself_refuses_a_place_without_capacity(cdktf, deployed, name
     done = cdktf("diff", settings=ON_BLOCK)
     ssm.put_parameter(**saved, Value=before)
     assert done.returncode != 0
-    assert told in re.sub(r"[\s│╷╵]+", " ", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", done.stdout))
+    assert message in re.sub(r"[\s│╷╵]+", " ", re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", done.stdout))
 
 
 def test_no_port_is_open(cdktf, deployed):
@@ -174,29 +174,29 @@ def test_no_port_is_open(cdktf, deployed):
 
 def test_second_diff_and_deploy_change_nothing(cdktf, deployed):
     assert "No changes." in cdktf.passing("diff", settings=ON_BLOCK)
-    told = cdktf.passing("deploy", "--auto-approve", settings=ON_BLOCK)
-    assert "Apply complete!" not in told or "0 added, 0 changed, 0 destroyed" in told
-    assert deployed["instance_id"] in told
+    output = cdktf.passing("deploy", "--auto-approve", settings=ON_BLOCK)
+    assert "Apply complete!" not in output or "0 added, 0 changed, 0 destroyed" in output
+    assert deployed["instance_id"] in output
 
 
-def test_a_newer_ami_changes_nothing(cdktf, deployed):
+def test_newer_ami_changes_nothing(cdktf, deployed):
     publish_newer_ami(cdktf.sandbox)
     assert "No changes." in cdktf.passing("diff", settings=ON_BLOCK)
 
 
-def test_opening_a_port_leaves_the_machine_alone(cdktf, deployed):
-    told = cdktf.passing("diff", settings={**ON_BLOCK, "allowedIps": ["203.0.113.0/24", "2001:db8::/64"]})
-    assert "Plan: 0 to add, 1 to change, 0 to destroy." in told
-    assert "aws_security_group.machine" in told
+def test_opening_a_port_keeps_the_machine(cdktf, deployed):
+    output = cdktf.passing("diff", settings={**ON_BLOCK, "allowedIps": ["203.0.113.0/24", "2001:db8::/64"]})
+    assert "Plan: 0 to add, 1 to change, 0 to destroy." in output
+    assert "aws_security_group.machine" in output
 
 
-def test_another_volume_size_would_show_a_replacement(cdktf, deployed):
-    """What a person asks for is planned, never hidden: `invoke deploy`'s guard reads it in the same plan."""
-    told = cdktf.passing("diff", settings={**ON_BLOCK, "volumeSize": 640})
-    assert re.search(r"aws_instance\.machine \S+ must be replaced", told)
+def test_changed_volume_size_plans_a_replacement(cdktf, deployed):
+    """The plan must show the replacement: the guard of `invoke deploy` reads the same plan."""
+    output = cdktf.passing("diff", settings={**ON_BLOCK, "volumeSize": 640})
+    assert re.search(r"aws_instance\.machine \S+ must be replaced", output)
 
 
-def test_password_is_in_the_secret_and_nowhere_else(cdktf, deployed):
+def test_password_is_only_in_the_secret(cdktf, deployed):
     secrets = client(cdktf.sandbox, "secretsmanager")
     password = secrets.get_secret_value(SecretId=deployed["secret_arn"])["SecretString"]
     assert re.fullmatch(r"[A-Za-z0-9]{32}", password)
@@ -220,16 +220,16 @@ def test_password_is_in_the_secret_and_nowhere_else(cdktf, deployed):
     assert not [text for text in written if password.encode() in text]
 
 
-def test_destroy_leaves_nothing(cdktf, deployed):
-    told = cdktf.passing("destroy", "--auto-approve", settings=ON_BLOCK)
-    assert re.search(r"Destroy complete! Resources: \d+ destroyed", told)
+def test_destroy_deletes_everything(cdktf, deployed):
+    output = cdktf.passing("destroy", "--auto-approve", settings=ON_BLOCK)
+    assert re.search(r"Destroy complete! Resources: \d+ destroyed", output)
     instances = client(cdktf.sandbox, "ec2").describe_instances(InstanceIds=[deployed["instance_id"]])
     assert instances["Reservations"][0]["Instances"][0]["State"]["Name"] in ("shutting-down", "terminated")
     assert client(cdktf.sandbox, "secretsmanager").list_secrets()["SecretList"] == []
     assert client(cdktf.sandbox, "ec2").describe_launch_templates()["LaunchTemplates"] == []
 
 
-def test_project_folder_is_as_it_was():
-    """Nothing of a run lands beside the sources."""
-    left = [name for name in (".terraform", ".terraform.lock.hcl", "cdktf.log") if (PROJECT / name).exists()]
-    assert left + [path.name for path in PROJECT.glob("*.tfstate*")] == []
+def test_project_folder_is_unchanged():
+    """Runs write no files beside the sources."""
+    created = [name for name in (".terraform", ".terraform.lock.hcl", "cdktf.log") if (PROJECT / name).exists()]
+    assert created + [path.name for path in PROJECT.glob("*.tfstate*")] == []

@@ -1,4 +1,4 @@
-"""The whole setup with the home folder on a volume, and again on the next machine that gets the volume."""
+"""The setup with the home folder on a data volume, repeated on the next machine with that volume."""
 
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ VOLUME = "vol-0123456789abcdef0"
 
 @pytest.fixture
 def machines():
-    """Two hosts, of which the second, of a newer release, gets the volume when the first is gone."""
+    """Two hosts. The second, with a newer Debian release, gets the volume after the first is destroyed."""
     volume = Volume(VOLUME, 20)
     with contextlib.ExitStack() as undo:
         undo.callback(volume.delete)
@@ -27,15 +27,15 @@ def machines():
         yield hosts, volume
 
 
-def test_the_next_machine_goes_on_where_the_last_one_ended(machines):
+def test_next_machine_keeps_the_home_folder_of_the_last_one(machines):
     (first, second), volume = machines
-    told = set_up(first, "the first password", DATA_VOLUME=VOLUME)
-    assert told["07-create-home-dir"] == f"/work belongs to coder, on volume {VOLUME}"
+    output = set_up(first, "the first password", DATA_VOLUME=VOLUME)
+    assert output["07-create-home-dir"] == f"/work belongs to coder, on volume {VOLUME}"
     run(first, "runuser -u coder -- sh -c 'echo mine >/work/notes; echo alias mine=true >>/work/.bashrc'")
     first.destroy()
     second.attach_volume(volume)
-    told = set_up(second, "another password", DATA_VOLUME=VOLUME)
-    assert told["17-verify-installation"].startswith("all is well")
+    output = set_up(second, "another password", DATA_VOLUME=VOLUME)
+    assert output["17-verify-installation"].startswith("all is well")
     assert run(second, "cat /work/notes") == "mine\n"
     assert run(second, "grep -c -e 'alias mine' -e '>>> code-server' /work/.bashrc") == "2\n"
     assert set(run(second, "stat -c %U /work /work/.[!.]*").split()) == {"coder"}

@@ -1,6 +1,6 @@
-"""What a redeploy never does, what a killed one leaves, what destroy keeps: with the real Terraform and provider.
+"""Redeploys, interrupted deploys and destroy, with the real Terraform and provider.
 
-One deployment on a Capacity Block serves the tests in the order they stand in; the last one removes it.
+The tests share one deployment on a Capacity Block and run in order; the last one destroys it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.e2e.conftest import (
     client,
     newest_ami,
     publish_newer_ami,
-    take_ami_from_own_parameter,
+    use_test_ami_parameter,
 )
 from tests.sandboxes import open_sandbox
 from tests.sessions import await_end, session
@@ -39,7 +39,7 @@ FIRST = (*DEPLOY, "--use-capacity-block", "--data-volume-size", "20")
 
 @dataclass(frozen=True)
 class Deployment:
-    """The commands in a sandbox, and what its AWS has."""
+    """Runs commands in a sandbox and reads its AWS resources."""
 
     sandbox: Sandbox
 
@@ -60,43 +60,43 @@ class Deployment:
         path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
     def machines(self) -> dict[str, dict[str, Any]]:
-        """The instances that are there, by id."""
-        there = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
-        found = self.aws("ec2").describe_instances(Filters=there)["Reservations"]
-        return {one["InstanceId"]: one for group in found for one in group["Instances"]}
+        """The pending and running instances by id."""
+        running = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
+        found = self.aws("ec2").describe_instances(Filters=running)["Reservations"]
+        return {instance["InstanceId"]: instance for group in found for instance in group["Instances"]}
 
     def data_volumes(self) -> dict[str, dict[str, Any]]:
         ours = [{"Name": "tag:torchneuron:volume", "Values": ["data"]}]
-        return {one["VolumeId"]: one for one in self.aws("ec2").describe_volumes(Filters=ours)["Volumes"]}
+        return {volume["VolumeId"]: volume for volume in self.aws("ec2").describe_volumes(Filters=ours)["Volumes"]}
 
 
 @pytest.fixture(scope="module")
 def deployment():
-    """A rehearsal where a block has been bought and has begun, and a state bucket made."""
+    """A rehearsal with an active, saved block and a state bucket."""
     with open_sandbox(region=REGION, host_suite="none") as sandbox:
         main_job.prepare(Demo(sandbox, REGION))
-        take_ami_from_own_parameter(sandbox)
+        use_test_ami_parameter(sandbox)
         yield Deployment(sandbox)
 
 
 @pytest.fixture(scope="module")
 def first(deployment):
-    """The first deploy; its machine and its data volume."""
-    told = deployment.invoke(*FIRST)
-    assert "instances are terminated in 23 h" in told
+    """Deploy for the first time; returns the ids of the machine and its data volume."""
+    output = deployment.invoke(*FIRST)
+    assert "instances are terminated in 23 h" in output
     (machine,), (volume,) = deployment.machines(), deployment.data_volumes()
-    assert volume in told
+    assert volume in output
     return machine, volume
 
 
-def test_what_is_left_out_the_second_time_is_as_before_whatever_the_defaults_say(deployment, first):
+def test_redeploy_without_options_keeps_settings_despite_changed_defaults(deployment, first):
     publish_newer_ami(deployment.sandbox)
     before = deployment.sandbox.settings()
     deployment.change_settings(defaultVolumeSize=640, defaultInstanceType="trn2.48xlarge")
     ssm = deployment.aws("ssm")
     saved = f"/capacity-block/{REGION}/reservation-id"
     block = ssm.get_parameter(Name=saved)["Parameter"]["Value"]
-    # As after another purchase.
+    # As another purchase would save it.
     ssm.put_parameter(Name=saved, Value="cr-0fedcba9876543210", Type="String", Overwrite=True)
     try:
         assert "Nothing to change." in deployment.invoke(*DEPLOY)
@@ -115,90 +115,91 @@ def test_what_is_left_out_the_second_time_is_as_before_whatever_the_defaults_say
         (("--on-demand",), "instance_market_options something -> nothing"),
     ],
 )
-def test_what_would_lose_a_machine_or_its_data_is_refused_with_its_cause(deployment, first, changes, cause):
-    told = deployment.refused(*DEPLOY, *changes)
-    assert "This deploy would destroy what someone may be working on. Nothing was changed." in told
-    assert cause in told
+def test_change_that_destroys_a_machine_is_refused_with_its_cause(deployment, first, changes, cause):
+    output = deployment.refused(*DEPLOY, *changes)
+    assert "This deploy would destroy what someone may be working on. Nothing was changed." in output
+    assert cause in output
     assert (list(deployment.machines()), list(deployment.data_volumes())) == ([first[0]], [first[1]])
 
 
-def test_a_volume_in_use_does_not_go_even_when_that_is_allowed(deployment, first):
-    told = deployment.refused(*DEPLOY, "--data-volume-size", "0", "--allow-replace")
-    assert "aws_ebs_volume.data[0] would be deleted while its machine uses it" in told
+def test_volume_in_use_is_not_deleted_even_with_allow_replace(deployment, first):
+    output = deployment.refused(*DEPLOY, "--data-volume-size", "0", "--allow-replace")
+    assert "aws_ebs_volume.data[0] would be deleted while its machine uses it" in output
     assert list(deployment.data_volumes()) == [first[1]]
 
 
-def test_a_volume_is_not_released_from_under_its_machine(deployment, first):
-    told = deployment.refused(*DEPLOY, "--release-data")
-    assert f"{first[0]} runs with the data volumes. Nothing was changed." in told
+def test_volume_of_a_running_machine_is_not_released(deployment, first):
+    output = deployment.refused(*DEPLOY, "--release-data")
+    assert f"{first[0]} runs with the data volumes. Nothing was changed." in output
     assert "Nothing to change." in deployment.invoke(*DEPLOY)
 
 
-def test_a_volume_grows_in_place(deployment, first):
+def test_volume_grows_in_place(deployment, first):
     assert "resize2fs" in deployment.invoke(*DEPLOY, "--data-volume-size", "30")
     assert deployment.data_volumes()[first[1]]["Size"] == 30
     assert "has 30 GiB" in deployment.refused(*DEPLOY, "--data-volume-size", "20")
 
 
-def test_the_world_is_let_in_only_when_that_is_said_and_over_https(deployment, first):
+def test_opening_to_the_world_needs_an_option_and_https(deployment, first):
     world = (*DEPLOY, "--allowed-ip", "::/0", "--open-to-world")
     assert "--open-to-world" in deployment.refused(*world[:-1])
     assert "--open-to-world needs HTTPS" in deployment.refused(*world)
     deployment.change_settings(tls="self-signed")
     deployment.invoke(*world)
     assert "Nothing to change." in deployment.invoke(*DEPLOY)
-    told = json.loads(run(deployment.sandbox, ["invoke", "info", "-o", "json"]))
-    assert told["instances"][0]["url"].startswith("https://ec2-")
+    info = json.loads(run(deployment.sandbox, ["invoke", "info", "-o", "json"]))
+    assert info["instances"][0]["url"].startswith("https://ec2-")
     deployment.invoke(*DEPLOY, "--closed")
     deployment.change_settings(tls="off")
-    groups = deployment.aws("ec2").describe_security_groups(GroupIds=[told["securityGroupId"]])["SecurityGroups"]
+    groups = deployment.aws("ec2").describe_security_groups(GroupIds=[info["securityGroupId"]])["SecurityGroups"]
     assert groups[0]["IpPermissions"] == []
 
 
-def test_info_finds_the_machine_without_a_state(deployment, first):
+def test_info_finds_the_machine_by_tags_without_a_state(deployment, first):
     before = deployment.sandbox.settings()["backend"]
-    told = json.loads(run(deployment.sandbox, ["invoke", "info", "-o", "json"]))
+    by_state = json.loads(run(deployment.sandbox, ["invoke", "info", "-o", "json"]))
     deployment.change_settings(backend={**before, "bucket": None})
     try:
-        found = json.loads(run(deployment.sandbox, ["invoke", "info", "-o", "json"]))
+        by_tags = json.loads(run(deployment.sandbox, ["invoke", "info", "-o", "json"]))
     finally:
         deployment.change_settings(backend=before)
-    assert (told["foundBy"], found["foundBy"]) == ("state", "tags")
-    assert {**found, "foundBy": "state"} == {
-        **told,
-        "instances": [{**told["instances"][0], "secondsToTermination": found["instances"][0]["secondsToTermination"]}],
+    assert (by_state["foundBy"], by_tags["foundBy"]) == ("state", "tags")
+    seconds = by_tags["instances"][0]["secondsToTermination"]
+    assert {**by_tags, "foundBy": "state"} == {
+        **by_state,
+        "instances": [{**by_state["instances"][0], "secondsToTermination": seconds}],
     }
-    assert found["instances"][0]["id"] == first[0]
-    assert found["dataVolumeIds"] == [first[1]]
+    assert by_tags["instances"][0]["id"] == first[0]
+    assert by_tags["dataVolumeIds"] == [first[1]]
 
 
-def test_a_newer_ami_is_for_those_who_ask_and_the_data_stays(deployment, first):
+def test_refresh_ami_replaces_the_machine_and_keeps_the_data(deployment, first):
     newest = newest_ami(deployment.sandbox)
     assert "is for trn2.3xlarge, not trn2.48xlarge" in deployment.refused(
         *DEPLOY, "--refresh-ami", "-t", "trn2.48xlarge"
     )
     deployment.invoke(*DEPLOY, "--refresh-ami")
-    ((machine, seen),) = deployment.machines().items()
+    ((machine, instance),) = deployment.machines().items()
     assert machine != first[0]
-    assert seen["ImageId"] == newest
-    attached = deployment.data_volumes()[first[1]]["Attachments"]
-    assert [one["InstanceId"] for one in attached] == [machine]
+    assert instance["ImageId"] == newest
+    attachments = deployment.data_volumes()[first[1]]["Attachments"]
+    assert [attachment["InstanceId"] for attachment in attachments] == [machine]
     assert "Nothing to change." in deployment.invoke(*DEPLOY)
 
 
 def test_destroy_keeps_the_data_for_the_next_deploy(deployment, first):
     assert "Add --yes." in deployment.refused("destroy")
-    told = deployment.invoke("destroy", "--yes")
-    assert f"The data stays in {first[1]}" in told
+    output = deployment.invoke("destroy", "--yes")
+    assert f"The data stays in {first[1]}" in output
     assert deployment.machines() == {}
     assert list(deployment.data_volumes()) == [first[1]]
     assert f"Its data is in {first[1]}" in deployment.refused("info")
 
 
-def cut_while_launching(deployment, number):
-    """Cut a deploy by a signal to all of it while Terraform is at the machine it has launched; the machine's id."""
+def interrupt_launch(deployment, number):
+    """Signal all processes of a deploy right after Terraform has launched a machine; returns the machine's id."""
     control, before = deployment.sandbox.control, set(deployment.machines())
-    # Terraform reads this of a machine that it has just launched, and of none that is gone.
+    # Terraform makes this call for a machine that it has just launched, and never for a terminated one.
     control("faults", {"faults": [{"operation": "DescribeInstanceAttribute", "kind": "delay", "seconds": 600}]})
     with session(
         *(sys.executable, "-m", "invoke", *DEPLOY, "--use-capacity-block"),
@@ -220,79 +221,78 @@ def cut_while_launching(deployment, number):
 
 
 def unlock(deployment):
-    """Remove the lock that a killed deploy left."""
+    """Remove the lock of a killed deploy."""
     folder = deployment.sandbox.folder / "cdktf.out" / "invoke" / REGION / "stacks" / STACK
-    (bucket,) = [one["Name"] for one in deployment.aws("s3").list_buckets()["Buckets"]]
+    (bucket,) = [bucket["Name"] for bucket in deployment.aws("s3").list_buckets()["Buckets"]]
     lock = f"{STATE}.tflock"
     held = json.loads(deployment.aws("s3").get_object(Bucket=bucket, Key=lock)["Body"].read())
     run(deployment.sandbox, ["terraform", f"-chdir={folder}", "force-unlock", "-force", held["ID"]])
 
 
-def test_a_machine_that_an_interrupted_deploy_waited_for_is_taken_over(deployment, first):
-    """Terraform has noted it as one to make anew, and the block has no room for another."""
-    machine = cut_while_launching(deployment, signal.SIGINT)
-    told = deployment.invoke(*DEPLOY, "--use-capacity-block")
-    assert f"{machine} was created by a deploy that did not finish: keeping it." in told
+def test_machine_of_an_interrupted_deploy_is_kept(deployment, first):
+    """Terraform has marked the machine as tainted, and the block has no capacity for another."""
+    machine = interrupt_launch(deployment, signal.SIGINT)
+    output = deployment.invoke(*DEPLOY, "--use-capacity-block")
+    assert f"{machine} was created by a deploy that did not finish: keeping it." in output
     assert list(deployment.machines()) == [machine]
-    attached = deployment.data_volumes()[first[1]]["Attachments"]
-    assert [one["InstanceId"] for one in attached] == [machine]
+    attachments = deployment.data_volumes()[first[1]]["Attachments"]
+    assert [attachment["InstanceId"] for attachment in attachments] == [machine]
 
 
-def test_a_machine_that_a_killed_deploy_launched_is_taken_over_in_place_of_one_that_is_gone(deployment, first):
-    (gone,) = deployment.machines()
-    deployment.aws("ec2").terminate_instances(InstanceIds=[gone])  # as AWS does at the end of a block
-    machine = cut_while_launching(deployment, signal.SIGKILL)
+def test_machine_of_a_killed_deploy_replaces_a_terminated_one_in_the_state(deployment, first):
+    (terminated,) = deployment.machines()
+    deployment.aws("ec2").terminate_instances(InstanceIds=[terminated])  # as AWS does at the end of a block
+    machine = interrupt_launch(deployment, signal.SIGKILL)
 
     unlock(deployment)
-    told = deployment.invoke(*DEPLOY, "--use-capacity-block")
-    assert f"{machine} was launched by a deploy that did not finish: importing it." in told
+    output = deployment.invoke(*DEPLOY, "--use-capacity-block")
+    assert f"{machine} was launched by a deploy that did not finish: importing it." in output
     assert list(deployment.machines()) == [machine]
-    attached = deployment.data_volumes()[first[1]]["Attachments"]
-    assert [one["InstanceId"] for one in attached] == [machine]
+    attachments = deployment.data_volumes()[first[1]]["Attachments"]
+    assert [attachment["InstanceId"] for attachment in attachments] == [machine]
     assert "Nothing to change." in deployment.invoke(*DEPLOY)
 
 
-def test_a_machine_of_somebody_else_with_the_same_tags_is_never_taken(deployment, first):
+def test_foreign_machine_with_the_same_tags_is_never_imported(deployment, first):
     ec2 = deployment.aws("ec2")
     image = ec2.describe_images(Owners=["self"])["Images"][0]["ImageId"]
     tags = [{"Key": "Project", "Value": STACK}, {"Key": "ManagedBy", "Value": "torchneuron"}]
-    made = ec2.run_instances(
+    launched = ec2.run_instances(
         ImageId=image,
         InstanceType="trn2.3xlarge",
         MinCount=1,
         MaxCount=1,
         TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
     )
-    stranger = made["Instances"][0]["InstanceId"]
-    told = deployment.refused(*DEPLOY)
-    assert f"{stranger} runs with this project's tags, and this state does not have it. Nothing was changed." in told
-    ec2.terminate_instances(InstanceIds=[stranger])
+    foreign = launched["Instances"][0]["InstanceId"]
+    output = deployment.refused(*DEPLOY)
+    assert f"{foreign} runs with this project's tags, and this state does not have it. Nothing was changed." in output
+    ec2.terminate_instances(InstanceIds=[foreign])
 
 
-def test_destroy_removes_the_data_only_when_that_is_said(deployment, first):
-    told = deployment.invoke("destroy", "--yes", "--delete-data")
-    assert re.search(r"aws_ebs_volume +│ aws_ebs_volume\.data\[0\]", told)
+def test_destroy_deletes_the_data_only_with_delete_data(deployment, first):
+    output = deployment.invoke("destroy", "--yes", "--delete-data")
+    assert re.search(r"aws_ebs_volume +│ aws_ebs_volume\.data\[0\]", output)
     assert deployment.machines() == {}
     assert deployment.data_volumes() == {}
-    nothing = deployment.invoke("destroy", "--yes")
-    assert "Nothing is deployed" in nothing
-    assert "in no state" not in told + nothing
+    repeated = deployment.invoke("destroy", "--yes")
+    assert "Nothing is deployed" in repeated
+    assert "in no state" not in output + repeated
     assert "Nothing is deployed" in deployment.refused("info")
-    left = deployment.aws("secretsmanager").list_secrets()["SecretList"]
-    assert left == []
+    assert deployment.aws("secretsmanager").list_secrets()["SecretList"] == []
 
 
-def test_machine_of_a_first_deploy_killed_before_it_saved_any_state_is_imported(deployment, first):
-    machine = cut_while_launching(deployment, signal.SIGKILL)
+def test_machine_is_imported_when_the_first_deploy_was_killed_before_saving_state(deployment, first):
+    machine = interrupt_launch(deployment, signal.SIGKILL)
     unlock(deployment)
     s3 = deployment.aws("s3")
     (bucket,) = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
-    s3.delete_object(Bucket=bucket, Key=STATE)  # as if Terraform had not saved any in its first 20 seconds
+    s3.delete_object(Bucket=bucket, Key=STATE)  # as if killed before Terraform first saves, after 20 seconds
 
     dry_run = deployment.invoke(*DEPLOY, "--use-capacity-block", "--dry-run")
     assert re.search(rf"import +│ aws_instance\.machine\[0\] +│ {machine}", dry_run)
-    told = deployment.invoke(*DEPLOY, "--use-capacity-block")
-    assert f"{machine} was launched by a deploy that did not finish: importing it." in told
+    output = deployment.invoke(*DEPLOY, "--use-capacity-block")
+    assert f"{machine} was launched by a deploy that did not finish: importing it." in output
     assert list(deployment.machines()) == [machine]
     assert "Nothing to change." in deployment.invoke(*DEPLOY)
     deployment.invoke("destroy", "--yes")

@@ -1,4 +1,4 @@
-"""What attackers try on a machine that is set up: from other addresses, in the browser, with links in the home."""
+"""Attacks on a machine after the setup: from other addresses, in the browser, with links in the home folder."""
 
 import http.client
 import json
@@ -19,7 +19,7 @@ INSTALL, CONFIGURE, VERIFY = "09-install-code-server", "12-configure-nginx", "17
 PROFILE, VS_CODE, EXTENSIONS = "08-configure-profile", "11-configure-vscode-settings", "15-install-vscode-extensions"
 CODE_SERVER, CONFIG = "10-configure-code-server", "/work/.config/code-server/config.yaml"
 OUTSIDE = f"http://{standins.HOST_ADDRESS}"
-"""What is asked there comes from that address too, not from loopback."""
+"""Requests to this URL come from its address, not from loopback."""
 DATA = "/work/.local/share/code-server"
 FOREIGN = "https://attacker.example"
 UPGRADE = {
@@ -33,12 +33,12 @@ MANAGEMENT = "/?type=Management&reconnectionToken=00000000-0000-4000-8000-000000
 
 @pytest.fixture(scope="module")
 def host():
-    """A machine that is closed, as the setup leaves it. Bookworm: its nginx is the older one."""
+    """A machine whose nginx listens on loopback, the default. Bookworm has the older nginx."""
     host = factory("bookworm")("i-hardened", region="sa-east-1")
     try:
         host.boot()
-        told = set_up(host, PASSWORD)
-        assert told[VERIFY].startswith("all is well: log in at port 80")
+        results = set_up(host, PASSWORD)
+        assert results[VERIFY].startswith("all is well: log in at port 80")
         yield host
     finally:
         host.destroy()
@@ -46,7 +46,7 @@ def host():
 
 @pytest.fixture
 def opened(host):
-    """The same, open to others, with nobody's logins counted yet."""
+    """The host with nginx open to other hosts, and with reset login limits."""
     configure(host, "everywhere")
     run(host, "systemctl restart nginx code-server@coder")
     run(host, "until curl -fso /dev/null http://127.0.0.1/healthz; do sleep 0.1; done")
@@ -65,12 +65,12 @@ def configure(host, listen):
 
 
 def outside(host, path="/login"):
-    """How a plain request from another address than loopback ends: its status, 000 when nobody takes it."""
+    """The status of an HTTP request from an address other than loopback; 000 when the connection fails."""
     return run(host, f"curl -so /dev/null -w '%{{http_code}}' {OUTSIDE}{path} || true")
 
 
 def guesses(host, count, *, sources=("",), paths=("/login",), password="a wrong guess", to=OUTSIDE):
-    """The statuses of logins from outside, by turns from each source address and at each path."""
+    """The statuses of logins from outside, cycling through the source addresses and paths."""
     lines = []
     for number in range(count):
         source = sources[number % len(sources)]
@@ -85,8 +85,8 @@ def owner_logs_in(host):
     return log_in(host.forward(80), PASSWORD)
 
 
-@pytest.mark.attack("asks the nginx of a closed machine from another address")
-def test_a_closed_machine_answers_nobody_but_itself(host):
+@pytest.mark.attack("sends a request to the nginx of a closed machine from another address")
+def test_closed_machine_accepts_only_loopback_connections(host):
     assert outside(host) == "000"
     assert run(host, "curl -gso /dev/null -w '%{http_code}' http://[::1]/login") == "200"
     assert owner_logs_in(host).accepted
@@ -95,7 +95,7 @@ def test_a_closed_machine_answers_nobody_but_itself(host):
     )
 
 
-def test_a_machine_that_is_opened_answers_and_closed_again_it_does_not(opened):
+def test_opened_machine_accepts_other_hosts_until_it_is_closed(opened):
     assert outside(opened) == "200"
     assert attempt(opened, VERIFY).stderr.startswith("broken: nginx does not listen for this host only on port 80\n")
     configure(opened, "loopback")
@@ -103,8 +103,8 @@ def test_a_machine_that_is_opened_answers_and_closed_again_it_does_not(opened):
     assert owner_logs_in(opened).accepted
 
 
-@pytest.mark.attack("reads the session's cookie by a script in the page")
-def test_the_sessions_cookie_is_for_no_script(host):
+@pytest.mark.attack("reads the session cookie with a script in the page")
+def test_session_cookie_is_not_readable_by_scripts(host):
     body = urllib.parse.urlencode({"password": PASSWORD})
     connection = http.client.HTTPConnection("127.0.0.1", host.forward(80), timeout=30)
     connection.request("POST", "/login", body, {"Content-Type": "application/x-www-form-urlencoded"})
@@ -114,7 +114,7 @@ def test_the_sessions_cookie_is_for_no_script(host):
     assert "httponly" in cookie.lower().split("; ")
 
 
-@pytest.mark.attack("opens the editor's websocket from a page of another site, by a header that names its host")
+@pytest.mark.attack("opens the editor's websocket from another site's page, with a header that names that site")
 @pytest.mark.parametrize(
     "headers",
     [
@@ -126,7 +126,7 @@ def test_the_sessions_cookie_is_for_no_script(host):
     ],
     ids=lambda headers: "+".join(headers) or "none",
 )
-def test_a_websocket_of_a_foreign_origin_is_refused(host, headers):
+def test_websocket_from_a_foreign_origin_is_refused(host, headers):
     port, login = host.forward(80), owner_logs_in(host)
     assert upgrade_to_websocket(port, login.session) == 101
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -135,8 +135,8 @@ def test_a_websocket_of_a_foreign_origin_is_refused(host, headers):
     connection.close()
 
 
-@pytest.mark.attack("has a server behind the editor see where a request comes from, as the client says")
-def test_what_a_client_says_of_where_it_comes_from_goes_no_further(host):
+@pytest.mark.attack("sends a server behind the editor forged headers about the origin of a request")
+def test_forged_forwarding_headers_are_removed(host):
     run(
         host,
         "cat >/run/echo.py <<'END'\n"
@@ -159,17 +159,17 @@ def test_what_a_client_says_of_where_it_comes_from_goes_no_further(host):
     assert re.search("^x-real-ip: 127.0.0.1$", seen, flags=re.MULTILINE | re.IGNORECASE)
 
 
-@pytest.mark.attack("guesses 15 passwords from one address, so that the owner is locked out")
-def test_wrong_guesses_of_others_do_not_lock_the_owner_out(opened):
+@pytest.mark.attack("locks the owner out by guessing 15 passwords from one address")
+def test_wrong_guesses_from_one_address_do_not_lock_the_owner_out(opened):
     paths = ("/login", "/login/", "/LOGIN", "//login", "/login?to=x", "/x/../login", "/%6cogin")
     statuses = guesses(opened, 15, paths=paths)
     assert statuses.count("429") == 14
     assert owner_logs_in(opened).accepted
 
 
-@pytest.mark.attack("guesses passwords from 24 addresses at once, so that the owner is locked out")
+@pytest.mark.attack("locks the owner out by guessing passwords from 24 addresses at once")
 @pytest.mark.parametrize("network", ["198.51.100.{}", "2001:db8:{}::1"])
-def test_wrong_guesses_of_many_do_not_lock_the_owner_out(opened, network):
+def test_wrong_guesses_from_many_addresses_do_not_lock_the_owner_out(opened, network):
     sources = [network.format(number) for number in range(1, 25)]
     length, to = (128, "http://[2001:db8::80]") if ":" in network else (32, OUTSIDE)
     added = sources if length == 32 else [*sources, "2001:db8::80"]
@@ -179,9 +179,9 @@ def test_wrong_guesses_of_many_do_not_lock_the_owner_out(opened, network):
     assert owner_logs_in(opened).accepted
 
 
-@pytest.mark.attack("guesses on and on from one network, so that the owner at another one is locked out", long=True)
+@pytest.mark.attack("locks out the owner in another network by guessing continuously", long=True)
 @pytest.mark.parametrize("own", ["198.51.100.200", "2001:db8:200::1"])
-def test_one_attacker_leaves_room_for_the_owner_at_another_address(opened, own):
+def test_continuous_guesses_do_not_lock_out_the_owner_in_another_network(opened, own):
     if ":" in own:
         sources, to = [f"2001:db8:99::{number}" for number in range(1, 25)], "http://[2001:db8::81]"
         added = [f"{address}/128" for address in (*sources, own, "2001:db8::81")]
@@ -194,17 +194,17 @@ def test_one_attacker_leaves_room_for_the_owner_at_another_address(opened, own):
     assert guesses(opened, 1, sources=[own], password=PASSWORD, to=to) == ["302"]
 
 
-def test_who_is_refused_a_login_is_told_for_how_long(opened):
+def test_refused_login_says_when_to_retry(opened):
     guesses(opened, 2)
-    told = run(opened, f"curl -si -d password=wrong {OUTSIDE}/login")
-    assert told.startswith("HTTP/1.1 429 ")
-    assert "Retry-After: 60" in told
-    assert "A port forward of Session Manager has no such limit." in told
+    response = run(opened, f"curl -si -d password=wrong {OUTSIDE}/login")
+    assert response.startswith("HTTP/1.1 429 ")
+    assert "Retry-After: 60" in response
+    assert "A port forward of Session Manager has no such limit." in response
 
 
-@pytest.mark.attack("has the setup write, as root, where a link in the home leads")
+@pytest.mark.attack("makes the setup write as root through a link in the home folder")
 @pytest.mark.parametrize("link", ["/etc/ssl/mine", "/root/none", "/work/../etc/ssl/mine"])
-def test_bashrc_is_not_followed_out_of_the_home(host, link):
+def test_bashrc_link_out_of_the_home_is_refused(host, link):
     run(host, "echo kept >/etc/ssl/mine; cp /work/.bashrc /run/bashrc; chmod 644 /etc/ssl/mine")
     run(host, f"ln -sf {link} /work/.bashrc; chown -h coder /work/.bashrc")
     done = attempt(host, PROFILE)
@@ -216,7 +216,7 @@ def test_bashrc_is_not_followed_out_of_the_home(host, link):
     ) == ("kept\nroot\n")
 
 
-def test_a_link_within_the_home_is_followed(host):
+def test_link_within_the_home_is_followed(host):
     run(
         host,
         "runuser -u coder -- sh -c 'mkdir -p /work/dots; mv /work/.bashrc /work/dots/rc; ln -s dots/rc /work/.bashrc'",
@@ -228,7 +228,7 @@ def test_a_link_within_the_home_is_followed(host):
     run(host, "runuser -u coder -- mv /work/dots/rc /work/.bashrc")
 
 
-@pytest.mark.attack("has the setup make folders and files, as root, where a folder of the home leads")
+@pytest.mark.attack("makes the setup create files as root through a linked folder of the home")
 @pytest.mark.parametrize(
     ("task", "folder"),
     [(VS_CODE, "/work/.local/share/code-server/User"), (CODE_SERVER, "/work/.config/code-server")],
@@ -244,22 +244,22 @@ def test_no_file_is_written_through_a_link(host, task, folder):
     assert attempt(host, task).exit_code == 0
 
 
-@pytest.mark.attack("logs in by a hash that an earlier version sent through Systems Manager")
-def test_a_hash_that_was_not_made_for_this_machine_alone_is_replaced(host):
+@pytest.mark.attack("logs in with a hash that an earlier version sent through Systems Manager")
+def test_hash_from_an_earlier_version_is_replaced(host):
     read = f"sed -n 's/^hashed-password: //p' {CONFIG}"
-    made_here = run(host, read)
+    current = run(host, read)
     assert attempt(host, CODE_SERVER).exit_code == 0
-    assert run(host, read) == made_here
+    assert run(host, read) == current
     run(host, f"sed -i '1s/.*/# Written by the code-server setup./' {CONFIG}")
     assert attempt(host, CODE_SERVER).exit_code == 0
-    assert run(host, read) != made_here
+    assert run(host, read) != current
     run(host, "systemctl restart code-server@coder")
     run(host, "until curl -fso /dev/null http://127.0.0.1/healthz; do sleep 0.1; done")
     assert owner_logs_in(host).accepted
 
 
-@pytest.mark.attack("has the setup remove a file, as root, where the folder of extensions leads")
-def test_extensions_are_not_looked_after_through_a_link(host):
+@pytest.mark.attack("makes the setup remove a file as root through a linked extensions folder")
+def test_extensions_are_not_changed_through_a_link(host):
     run(host, "mkdir -p /srv/lists; echo '[]' >/srv/lists/extensions.json; chmod 644 /srv/lists/extensions.json")
     run(
         host,
@@ -271,8 +271,8 @@ def test_extensions_are_not_looked_after_through_a_link(host):
     assert run(host, "cat /srv/lists/extensions.json; ls /srv/lists") == "[]\nextensions.json\n"
 
 
-@pytest.mark.attack("reads, as another account of the machine, what tasks printed")
-def test_the_logs_are_roots_and_the_users_alone(host):
+@pytest.mark.attack("reads the output of tasks as another account of the machine")
+def test_only_root_and_the_user_read_the_logs(host):
     log = "/var/log/torchneuron/all.log"
     run(host, "id nosy >/dev/null 2>&1 || useradd nosy")
     assert run(host, f"runuser -u nosy -- cat {log} 2>/dev/null || echo refused") == "refused\n"
@@ -281,9 +281,9 @@ def test_the_logs_are_roots_and_the_users_alone(host):
 
 
 @pytest.mark.attack(
-    "leaves services with known holes running after an update, because needrestart was silenced for good"
+    "exploits services that still run with known vulnerabilities, because the setup disabled needrestart"
 )
-def test_needrestart_is_as_the_image_has_it(host):
+def test_needrestart_keeps_the_configuration_of_the_image(host):
     old = "/etc/needrestart/conf.d/50-code-server-setup.conf"
     run(host, f"mkdir -p /etc/needrestart/conf.d; echo \"\\$nrconf{{restart}} = 'l';\" >{old}")
     assert "broken: needrestart is held back by an earlier setup" in attempt(host, VERIFY).stderr
@@ -292,11 +292,11 @@ def test_needrestart_is_as_the_image_has_it(host):
     assert attempt(host, VERIFY).exit_code == 0
 
 
-@pytest.mark.attack("serves another package of code-server than the one that is known")
+@pytest.mark.attack("serves a modified code-server package")
 @pytest.mark.parametrize("which", ["CODE_SERVER_SHA256", "FIRST_SHA256"])
-def test_another_package_than_the_known_one_is_not_installed(host, which):
-    said = attempt(host, INSTALL).stderr
-    known = re.fullmatch(r"code-server 4\.139\.1 is installed \(amd64, SHA-256 ([0-9a-f]{64})\)\n", said)[1]
+def test_package_with_another_checksum_is_not_installed(host, which):
+    output = attempt(host, INSTALL).stderr
+    known = re.fullmatch(r"code-server 4\.139\.1 is installed \(amd64, SHA-256 ([0-9a-f]{64})\)\n", output)[1]
     look = "stat -c '%i %Y' /usr/lib/code-server/package.json"
     before, wrong = run(host, look), "0" * 64
     done = attempt(host, INSTALL, **{which: f"amd64={wrong}"})
@@ -307,11 +307,11 @@ def test_another_package_than_the_known_one_is_not_installed(host, which):
     assert done.exit_code != 0
     assert f"is not installed: its SHA-256 sum is {known}, and {wrong} was expected" in done.stderr
     assert run(host, look) == before
-    assert attempt(host, INSTALL, **{which: f"amd64={known} arm64={wrong}"}).stderr == said
+    assert attempt(host, INSTALL, **{which: f"amd64={known} arm64={wrong}"}).stderr == output
     assert attempt(host, VERIFY).exit_code == 0
 
 
-def test_an_extension_may_be_of_one_version_and_what_leaves_the_list_stays(host):
+def test_extension_version_is_pinned_and_unlisted_extensions_stay(host):
     pinned = "saoudrizwan.claude-dev@3.16.0"
     assert attempt(host, EXTENSIONS, EXTENSIONS=pinned).stderr == f"installed for coder: {pinned}\n"
     assert attempt(host, VERIFY, EXTENSIONS=pinned).stderr.startswith("all is well: log in")

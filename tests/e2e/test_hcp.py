@@ -1,6 +1,6 @@
-"""Deployments whose state is in HCP Terraform: the real Terraform, and a stand-in for HCP's API.
+"""Deployments with their state in HCP Terraform: the real Terraform, and a stand-in for HCP's API.
 
-One machine on demand serves the tests in the order they stand in; the last one removes it.
+The tests share one machine on demand and run in order; the last one destroys it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ DEPLOY = ("deploy", "--skip-setup", "-t", "trn2.3xlarge", "--on-demand", "--yes"
 
 @dataclass(frozen=True)
 class Deployment:
-    """The commands in a sandbox that is connected to a workspace."""
+    """Runs commands in a sandbox whose settings name a workspace."""
 
     sandbox: Sandbox
     hcp: HcpStandIn
     in_use: subprocess.Popen[str]
-    """A command in the workspace IN_USE, which somebody has locked: Terraform tries for a minute, beside the tests."""
+    """A command in the locked workspace IN_USE. Terraform retries for a minute, in parallel with the tests."""
 
     def invoke(self, *arguments: str) -> str:
         return run(self.sandbox, _command(*arguments))
@@ -43,9 +43,9 @@ class Deployment:
         return str(failed.value)
 
     def machines(self) -> list[str]:
-        there = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
-        found = client(self.sandbox, "ec2").describe_instances(Filters=there)["Reservations"]
-        return [one["InstanceId"] for group in found for one in group["Instances"]]
+        running = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
+        found = client(self.sandbox, "ec2").describe_instances(Filters=running)["Reservations"]
+        return [instance["InstanceId"] for group in found for instance in group["Instances"]]
 
 
 def _command(*arguments: str) -> list[str]:
@@ -53,7 +53,7 @@ def _command(*arguments: str) -> list[str]:
 
 
 def _settings(sandbox: Sandbox, workspace: str, name: str = "config.json") -> Path:
-    """The sandbox's settings with that workspace, in a file beside or in place of them."""
+    """Write the sandbox's settings with this workspace to a file; returns its path."""
     backend = {"type": "hcp", "organization": ORGANIZATION, "workspace": workspace, "hostname": HOST}
     path = sandbox.folder / name
     changed = {"backend": backend, "outputDir": f"cdktf.out.{name}"}
@@ -68,11 +68,11 @@ def deployment() -> Iterator[Deployment]:
         cli_config.write_text(cli_config.read_text() + hcp.cli_config())
         _settings(sandbox, WORKSPACE)
         hcp.workspace(IN_USE).lock()
-        somebody = _settings(sandbox, IN_USE, "in-use.json")
+        other_settings = _settings(sandbox, IN_USE, "in-use.json")
         in_use = subprocess.Popen(
             _command("destroy", "--yes", "--delete-data"),
             cwd=PROJECT,
-            env={**sandbox.environment, "TORCHNEURON_CONFIG": str(somebody)},
+            env={**sandbox.environment, "TORCHNEURON_CONFIG": str(other_settings)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
@@ -84,7 +84,7 @@ def deployment() -> Iterator[Deployment]:
 
 @pytest.fixture(scope="module")
 def machine(deployment) -> str:
-    """The first deploy, into a workspace that is not there yet; its machine."""
+    """Deploy for the first time, which creates the workspace; returns the machine's id."""
     deployment.invoke(*DEPLOY)
     launched: list[str] = deployment.machines()
     assert len(launched) == 1
@@ -93,13 +93,13 @@ def machine(deployment) -> str:
 
 
 @pytest.fixture(scope="module")
-def told(deployment, machine) -> dict[str, Any]:
-    """What `invoke info` says of it."""
+def info(deployment, machine) -> dict[str, Any]:
+    """The output of `invoke info -o json`."""
     found: dict[str, Any] = json.loads(run(deployment.sandbox, ["invoke", "info", "-o", "json"]))
     return found
 
 
-def test_without_a_token_the_command_that_gets_one_is_told(deployment, tmp_path):
+def test_missing_token_is_reported_with_the_login_command(deployment, tmp_path):
     without = tmp_path / "without-token.tfrc"
     without.write_text(deployment.hcp.cli_config(token=False))
     environment = {**deployment.sandbox.environment, "TF_CLI_CONFIG_FILE": str(without)}
@@ -110,53 +110,53 @@ def test_without_a_token_the_command_that_gets_one_is_told(deployment, tmp_path)
     assert f"Run: terraform login {HOST}" in str(refused.value)
 
 
-def test_what_was_deployed_is_known_by_the_workspaces_state(machine, told):
-    assert (told["foundBy"], [one["id"] for one in told["instances"]]) == ("state", [machine])
+def test_info_finds_the_machine_in_the_workspace_state(machine, info):
+    assert (info["foundBy"], [instance["id"] for instance in info["instances"]]) == ("state", [machine])
 
 
-def test_the_second_deploy_has_nothing_to_change(deployment, machine):
+def test_second_deploy_changes_nothing(deployment, machine):
     assert "Nothing to change." in deployment.invoke("deploy", "--skip-setup")
     assert deployment.machines() == [machine]
 
 
-def test_the_password_is_in_no_state_that_was_ever_uploaded(deployment, machine, told):
+def test_password_is_in_no_uploaded_state(deployment, machine, info):
     secrets = client(deployment.sandbox, "secretsmanager")
-    password = secrets.get_secret_value(SecretId=told["secretArn"])["SecretString"]
+    password = secrets.get_secret_value(SecretId=info["secretArn"])["SecretString"]
     states = list(deployment.hcp.states())
     assert machine.encode() in b"".join(states)
     assert [state for state in states if password.encode() in state] == []
 
 
 @pytest.mark.parametrize("command", [(*DEPLOY,), ("destroy", "--yes")])
-def test_another_region_is_refused_in_the_same_workspace(deployment, machine, command):
-    told = deployment.refused(*command, "-r", "us-east-2")
-    assert f"This state holds the deployment in {REGION}, not one in us-east-2." in told
-    assert "{region}" in told
+def test_deploy_to_another_region_is_refused_in_the_same_workspace(deployment, machine, command):
+    output = deployment.refused(*command, "-r", "us-east-2")
+    assert f"This state holds the deployment in {REGION}, not one in us-east-2." in output
+    assert "{region}" in output
     assert machine.encode() in (deployment.hcp.workspace(WORKSPACE).current.raw or b"")
 
 
-def test_another_workspace_is_refused_in_the_settings(deployment, machine):
+def test_changing_the_workspace_of_a_deployment_is_refused(deployment, machine):
     _settings(deployment.sandbox, "another")
     try:
-        told = deployment.refused(*DEPLOY)
+        output = deployment.refused(*DEPLOY)
     finally:
         _settings(deployment.sandbox, WORKSPACE)
-    assert f"state is in the workspace {WORKSPACE} of {ORGANIZATION} at {HOST}" in told
-    assert f"the settings now say the workspace another of {ORGANIZATION} at {HOST}" in told
+    assert f"state is in the workspace {WORKSPACE} of {ORGANIZATION} at {HOST}" in output
+    assert f"the settings now say the workspace another of {ORGANIZATION} at {HOST}" in output
     assert "another" not in deployment.hcp.workspaces
 
 
-def test_destroy_leaves_nothing_in_the_state(deployment, machine):
+def test_destroy_deletes_everything_in_the_state(deployment, machine):
     assert "Removed." in deployment.invoke("destroy", "--yes")
     assert deployment.machines() == []
-    left = json.loads(deployment.hcp.workspace(WORKSPACE).current.raw or b"")["resources"]
-    assert [one["type"] for one in left if one["mode"] == "managed"] == []
+    resources = json.loads(deployment.hcp.workspace(WORKSPACE).current.raw or b"")["resources"]
+    assert [resource["type"] for resource in resources if resource["mode"] == "managed"] == []
 
 
-def test_a_locked_workspace_is_told_with_the_command_that_unlocks_it(deployment):
-    told, _ = deployment.in_use.communicate(timeout=120)
-    assert "Terraform's state is locked. Nothing was changed." in told
-    assert f"The workspace {ORGANIZATION}/{IN_USE} is locked" in told
-    unlock = next(line for line in told.splitlines() if "force-unlock" in line)
+def test_locked_workspace_is_reported_with_the_unlock_command(deployment):
+    output, _ = deployment.in_use.communicate(timeout=120)
+    assert "Terraform's state is locked. Nothing was changed." in output
+    assert f"The workspace {ORGANIZATION}/{IN_USE} is locked" in output
+    unlock = next(line for line in output.splitlines() if "force-unlock" in line)
     run(deployment.sandbox, shlex.split(unlock))
     assert not deployment.hcp.workspace(IN_USE).locked

@@ -1,4 +1,4 @@
-"""HTTPS on a booted host: a certificate of its own, one that is given, none again; and what is refused."""
+"""HTTPS on a booted host: with a self-signed certificate, with a given one, turned off, and refused configurations."""
 
 import datetime
 import http.client
@@ -27,9 +27,9 @@ CHAIN, KEY = "/etc/ssl/mine/chain.pem", "/etc/ssl/mine/key.pem"
 CONFIGURE, VERIFY = "12-configure-nginx", "17-verify-installation"
 GIVEN = {"TLS": "given", "TLS_CERTIFICATE": CHAIN, "TLS_KEY": KEY}
 ELSEWHERE = {"TLS": "self-signed", "NGINX_PORT": "8000"}
-"""Leaves port 80 to others, such as a metadata service."""
+"""Leaves port 80 free, for the metadata service."""
 OUTSIDE = f"http://{standins.HOST_ADDRESS}"
-"""What is asked there comes from that address too, not from loopback."""
+"""Requests to this URL come from its address, not from loopback."""
 
 METADATA = """
 import http.server, socket, sys, time
@@ -38,11 +38,11 @@ ANSWERS = {"public-hostname": "ec2-203-0-113-9.example", "public-ipv4": "203.0.1
 
 class Metadata(http.server.BaseHTTPRequestHandler):
     def do_PUT(self):
-        self.tell("a-token" if self.headers["X-aws-ec2-metadata-token-ttl-seconds"] else "")
+        self.respond("a-token" if self.headers["X-aws-ec2-metadata-token-ttl-seconds"] else "")
     def do_GET(self):
         known = self.headers["X-aws-ec2-metadata-token"] == "a-token"
-        self.tell(ANSWERS.get(self.path.removeprefix("/latest/meta-data/"), "") if known else "")
-    def tell(self, text):
+        self.respond(ANSWERS.get(self.path.removeprefix("/latest/meta-data/"), "") if known else "")
+    def respond(self, text):
         self.send_response(200 if text else 401)
         self.end_headers()
         self.wfile.write(text.encode())
@@ -60,8 +60,8 @@ def host(request):
     host = factory(request.param)("i-https", region="sa-east-1")
     try:
         host.boot()
-        told = set_up(host, PASSWORD, TLS="self-signed", NGINX_LISTEN="everywhere")
-        assert told["17-verify-installation"].startswith("all is well: log in at https, port 443")
+        results = set_up(host, PASSWORD, TLS="self-signed", NGINX_LISTEN="everywhere")
+        assert results["17-verify-installation"].startswith("all is well: log in at https, port 443")
         yield host
     finally:
         host.destroy()
@@ -69,22 +69,22 @@ def host(request):
 
 @pytest.fixture
 def own(host):
-    """The host, with its own certificate again."""
+    """The host, reset to its self-signed certificate."""
     done = attempt(host, CONFIGURE, TLS="self-signed")
     assert done.exit_code == 0, done.stderr
     return host
 
 
 def attempt(host, task, **values):
-    """Run one task with these values of variables, whatever becomes of it, on a machine that is open to others."""
+    """Run a task that may fail, with these variables, and with nginx open to other hosts."""
     return try_(host, scripts(NGINX_LISTEN="everywhere", **values)[task])
 
 
 def configure(host, **values):
-    """Run the task that configures nginx, and the one that looks at it; what the first says."""
-    done, looked = (attempt(host, task, **values) for task in (CONFIGURE, VERIFY))
+    """Configure nginx and verify the installation; returns the standard error of the first task."""
+    done, verified = (attempt(host, task, **values) for task in (CONFIGURE, VERIFY))
     assert done.exit_code == 0, done.stderr
-    assert looked.exit_code == 0, looked.stderr
+    assert verified.exit_code == 0, verified.stderr
     return done.stderr
 
 
@@ -100,7 +100,7 @@ def names_of(host):
 
 
 def encrypted(host, trusted, name):
-    """A connection to the host, by that name, of a client that trusts nothing but `trusted`."""
+    """Connect to the host under this name, as a client that only trusts the certificate `trusted`."""
     context = ssl.create_default_context(cadata=trusted)
     connection = http.client.HTTPSConnection(name)
     connection.sock = context.wrap_socket(
@@ -109,15 +109,15 @@ def encrypted(host, trusted, name):
     return closing(connection)
 
 
-def test_a_person_logs_in_over_https_and_the_cookie_stays_encrypted(own):
+def test_login_over_https_sets_a_secure_cookie(own):
     certificate = run(own, f"openssl x509 -in {OWN}")
     with encrypted(own, certificate, "127.0.0.1") as connection:
         body = urllib.parse.urlencode({"password": PASSWORD, "base": ".", "href": "https://localhost/login"})
         connection.request("POST", "/login", body, {"Content-Type": "application/x-www-form-urlencoded"})
-        answer = connection.getresponse()
-        answer.read()
-        assert answer.status == 302
-        cookie = answer.getheader("Set-Cookie")
+        response = connection.getresponse()
+        response.read()
+        assert response.status == 302
+        cookie = response.getheader("Set-Cookie")
         assert {"secure", "httponly"} <= set(cookie.lower().split("; "))
     with encrypted(own, certificate, "localhost") as connection:
         upgrade = {
@@ -133,24 +133,24 @@ def test_a_person_logs_in_over_https_and_the_cookie_stays_encrypted(own):
         assert connection.getresponse().status == 101
 
 
-def test_plain_requests_are_redirected_but_not_those_of_a_port_forward(own):
-    asked = run(own, f"curl -so /dev/null -w '%{{http_code}} %{{redirect_url}}' '{OUTSIDE}/login?to=a%2Fb'")
-    assert asked == f"307 https://{standins.HOST_ADDRESS}/login?to=a%2Fb"
-    for inside in ("127.0.0.1", "localhost", "[::1]"):
-        assert run(own, f"curl -gso /dev/null -w '%{{http_code}}' http://{inside}/login") == "200"
+def test_http_requests_are_redirected_except_from_port_forwards(own):
+    response = run(own, f"curl -so /dev/null -w '%{{http_code}} %{{redirect_url}}' '{OUTSIDE}/login?to=a%2Fb'")
+    assert response == f"307 https://{standins.HOST_ADDRESS}/login?to=a%2Fb"
+    for loopback in ("127.0.0.1", "localhost", "[::1]"):
+        assert run(own, f"curl -gso /dev/null -w '%{{http_code}}' http://{loopback}/login") == "200"
     assert log_in(own.forward(80), PASSWORD).accepted
 
 
-def test_the_certificate_stays_as_long_as_it_is_good(own):
+def test_valid_certificate_is_kept(own):
     look = f"stat -c '%U %G %a %i' {OWN}; sha256sum {OWN}"
     before = run(own, look)
     assert before.startswith("root root 600 ")
     served = served_certificate(own)
-    told = configure(own, TLS="self-signed")
+    output = configure(own, TLS="self-signed")
     assert run(own, look) == before
     assert served_certificate(own) == served
     fingerprint = run(own, f"openssl x509 -in {OWN} -noout -fingerprint -sha256").strip().partition("=")[2]
-    assert f"(SHA-256 {fingerprint})" in told
+    assert f"(SHA-256 {fingerprint})" in output
 
 
 SPOILED = {
@@ -163,7 +163,7 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("how", SPOILED)
-def test_another_is_made_when_it_is_not(own, how):
+def test_invalid_certificate_is_replaced(own, how):
     before = served_certificate(own)
     run(own, SPOILED[how])
     configure(own, TLS="self-signed")
@@ -174,7 +174,7 @@ def test_another_is_made_when_it_is_not(own, how):
 
 @pytest.fixture
 def metadata(own):
-    """Starts a metadata service on the host that answers, or keeps silent."""
+    """Starts a metadata service on the host that responds, or never does."""
     own.write_file("/run/metadata.py", METADATA)
 
     def start(kind):
@@ -187,7 +187,7 @@ def metadata(own):
     run(own, "systemctl stop metadata; ip address del 169.254.169.254/32 dev lo")
 
 
-def test_the_names_that_ec2_gives_the_host_are_in_it(metadata, own):
+def test_certificate_has_the_public_names_of_the_instance(metadata, own):
     metadata("talking")
     configure(own, **ELSEWHERE)
     assert names_of(own) == [
@@ -196,11 +196,11 @@ def test_the_names_that_ec2_gives_the_host_are_in_it(metadata, own):
     ]
 
 
-def test_nobody_waits_long_for_a_metadata_service_that_keeps_silent(metadata, own):
+def test_unresponsive_metadata_service_delays_setup_only_briefly(metadata, own):
     metadata("silent")
-    begun = time.monotonic()
+    start = time.monotonic()
     configure(own, **ELSEWHERE)
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - start < 60
     assert names_of(own) == ["DNS:localhost", "IP Address:127.0.0.1", "DNS:i-https"]
 
 
@@ -211,7 +211,7 @@ class Pem:
 
 
 def issue(*, issuer=None, ends_in_days=90, name="host.example", issues=False):
-    """A certificate and its key; by `issuer`'s (a certificate and key as objects), or an issuer's own."""
+    """Create a certificate and its key, signed by `issuer` (a certificate and its key) or self-signed."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     ends = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=ends_in_days)
@@ -246,7 +246,7 @@ def give(host, certificate, key):
     host.write_file(KEY, key)
 
 
-def test_a_given_certificate_is_served_with_its_chain(own):
+def test_given_certificate_is_served_with_its_chain(own):
     root = issue(name="A root")
     between = issue(name="An issuer", issuer=root, issues=True)
     leaf = pem(*issue(issuer=between))
@@ -255,7 +255,7 @@ def test_a_given_certificate_is_served_with_its_chain(own):
     with encrypted(own, pem(*root).certificate, "host.example") as connection:
         connection.request("GET", "/login")
         assert connection.getresponse().status == 200
-    # The host's own is of no use any more; the files that were given are their owner's.
+    # The self-signed certificate is removed; the given files stay.
     assert run(own, f"ls {OWN} {KEY} 2>/dev/null || true").split() == [KEY]
 
 
@@ -270,8 +270,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("wrong", REFUSED)
-def test_what_does_not_fit_is_refused_before_nginx_is_touched(own, wrong):
-    certificate, key, why = REFUSED[wrong]
+def test_invalid_given_certificate_is_refused_without_changes(own, wrong):
+    certificate, key, message = REFUSED[wrong]
     give(own, certificate, key or "")
     if key is None:
         run(own, f"rm {KEY}")
@@ -279,21 +279,21 @@ def test_what_does_not_fit_is_refused_before_nginx_is_touched(own, wrong):
     before, served = run(own, look), served_certificate(own)
     done = attempt(own, CONFIGURE, **GIVEN)
     assert done.exit_code != 0
-    assert why in done.stderr
+    assert message in done.stderr
     assert "run the setup again; nginx is left as it was" in done.stderr
     assert (run(own, look), served_certificate(own)) == (before, served)
     assert attempt(own, VERIFY, TLS="self-signed").exit_code == 0
 
 
-def test_turned_off_it_is_gone(own):
-    told = configure(own, TLS="off")
-    assert told == "nginx serves port 80, for other hosts, too, and forwards to 127.0.0.1:8080\n"
+def test_turning_tls_off_removes_the_certificate(own):
+    output = configure(own, TLS="off")
+    assert output == "nginx serves port 80, for other hosts, too, and forwards to 127.0.0.1:8080\n"
     assert run(own, f"ls {OWN} 2>/dev/null || ss -Hltn 'sport = :443'") == ""
     assert run(own, f"curl -so /dev/null -w '%{{http_code}}' {OUTSIDE}/login") == "200"
     assert "ssl" not in run(own, f"cat {SITE}")
 
 
-def test_a_port_that_another_program_has_is_not_taken(own):
+def test_port_of_another_program_is_refused_without_changes(own):
     configure(own, TLS="off")
     before = run(own, f"cat {SITE}")
     run(own, "systemd-run --quiet --unit other python3 -m http.server 443")
@@ -314,9 +314,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_the_last_task_looks_at_the_certificate(own, how):
-    breaks, told = BROKEN[how]
-    run(own, breaks)
+def test_verification_checks_the_certificate(own, how):
+    script, message = BROKEN[how]
+    run(own, script)
     done = attempt(own, VERIFY, TLS="self-signed")
     assert done.exit_code != 0
-    assert done.stderr == f"broken: {told}\n1 checks failed\n"
+    assert done.stderr == f"broken: {message}\n1 checks failed\n"

@@ -1,4 +1,4 @@
-"""What the main job leaves: a machine with code-server, secrets nowhere they should not be, state that resumes."""
+"""The result of the main job: a machine with code-server, no exposed secrets, and state to resume from."""
 
 import json
 import re
@@ -10,20 +10,20 @@ from tests.e2e.conftest import client
 TASK_FILE = Path(__file__).resolve().parents[2] / "setup_tasks" / "code-server-setup.json"
 
 
-def test_all_17_tasks_ran_and_are_remembered(machine):
+def test_all_17_tasks_ran_and_are_in_the_state(machine):
     ids = [task["id"] for task in json.loads(TASK_FILE.read_text())["tasks"]]
     assert len(ids) == 17
-    assert re.findall(r"(\S+) +done ", machine.told) == ids
+    assert re.findall(r"(\S+) +done ", machine.output) == ids
     state = json.loads((machine.sandbox.folder / "state" / f"task-state-{machine.instance_id}.json").read_text())
     assert list(state["finished"]) == ids
     assert state["running"] is None
 
 
-def test_the_machine_is_the_suite_it_should_be(machine):
+def test_machine_has_the_requested_debian_release(machine):
     assert f"VERSION_CODENAME={machine.suite}" in machine.on_host("cat /etc/os-release")
 
 
-def test_the_instance_is_on_the_block(machine):
+def test_instance_runs_on_the_block(machine):
     instances = client(machine.sandbox, "ec2").describe_instances(InstanceIds=[machine.instance_id])
     instance = instances["Reservations"][0]["Instances"][0]
     assert instance["InstanceLifecycle"] == "capacity-block"
@@ -31,26 +31,26 @@ def test_the_instance_is_on_the_block(machine):
     assert instance["MetadataOptions"]["HttpTokens"] == "required"
 
 
-def test_a_second_setup_has_nothing_to_do_and_a_second_deploy_changes_nothing(machine):
+def test_second_setup_and_second_deploy_change_nothing(machine):
     assert "17 already finished" in machine.invoke("setup")
     assert "Nothing to change." in machine.invoke("deploy", "--use-capacity-block", "--skip-setup")
 
 
 def test_setup_can_start_from_a_prefix(machine):
-    told = machine.invoke("setup", "--start-from", "17")
-    assert re.findall(r"(\S+) +done ", told) == ["17-verify-installation"]
+    output = machine.invoke("setup", "--start-from", "17")
+    assert re.findall(r"(\S+) +done ", output) == ["17-verify-installation"]
 
 
-def test_a_dry_run_shows_the_scripts_and_no_secret(machine):
-    told = machine.invoke("setup", "--dry-run", "--clean-state")
-    assert "17 scripts checked with bash -n: no syntax error." in told
-    assert "nothing was sent" in told
-    assert "$argon2id$" not in told
-    assert machine.password not in told
-    assert re.search(r"^  secret PASSWORD secretsmanager:arn:aws:\S+ \S+ \|\| return$", told, re.MULTILINE)
+def test_dry_run_shows_the_scripts_and_no_secret(machine):
+    output = machine.invoke("setup", "--dry-run", "--clean-state")
+    assert "17 scripts checked with bash -n: no syntax error." in output
+    assert "nothing was sent" in output
+    assert "$argon2id$" not in output
+    assert machine.password not in output
+    assert re.search(r"^  secret PASSWORD secretsmanager:arn:aws:\S+ \S+ \|\| return$", output, re.MULTILINE)
 
 
-def test_the_users_own_task_runs(machine, tmp_path):
+def test_custom_task_runs(machine, tmp_path):
     custom = {
         "variables": {"USER": "coder", "PASSWORD": "", "HOME_DIR": "/work"},
         "tasks": [
@@ -64,54 +64,54 @@ def test_the_users_own_task_runs(machine, tmp_path):
     }
     path = tmp_path / "custom.json"
     path.write_text(json.dumps(custom))
-    told = machine.invoke("run-tasks", "--file", str(path))
-    assert "Running custom task for user: coder" in told
+    output = machine.invoke("run-tasks", "--file", str(path))
+    assert "Running custom task for user: coder" in output
 
 
-def test_a_failing_task_ends_with_its_output_and_the_way_on(machine, tmp_path):
+def test_failing_task_is_reported_with_output_and_resume_command(machine, tmp_path):
     path = tmp_path / "failing.json"
     commands = ["echo looking", "ls /nowhere", "echo never"]
     path.write_text(json.dumps({"tasks": [{"id": "broken", "name": "Broken", "commands": commands}]}))
-    told = machine.invoke_failing("run-tasks", "--file", str(path))
-    assert "Task broken failed with status 2" in told
-    assert "cannot access '/nowhere'" in told
-    assert f"--instance-id {machine.instance_id} --plugin-name broken" in told
-    assert f"invoke run-tasks --file {path} -i {machine.instance_id}" in told
-    assert "Traceback" not in told
+    output = machine.invoke_failing("run-tasks", "--file", str(path))
+    assert "Task broken failed with status 2" in output
+    assert "cannot access '/nowhere'" in output
+    assert f"--instance-id {machine.instance_id} --plugin-name broken" in output
+    assert f"invoke run-tasks --file {path} -i {machine.instance_id}" in output
+    assert "Traceback" not in output
 
 
-def test_the_login_takes_the_password_and_refuses_another(machine):
+def test_login_accepts_only_the_password(machine):
     assert log_in(machine.port, machine.password).accepted
     assert not log_in(machine.port, "not-the-password").accepted
 
 
-def test_a_websocket_passes_nginx(machine):
+def test_nginx_forwards_websockets(machine):
     session = log_in(machine.port, machine.password).session
     assert upgrade_to_websocket(machine.port, session) == 101
 
 
-def test_nothing_runs_after_a_task_that_ran_out_of_time(machine, tmp_path):
-    """SSM's own `onFailure: exit` would let it: it answers failures, not time-outs."""
+def test_no_task_runs_after_a_timeout(machine, tmp_path):
+    """SSM's `onFailure: exit` only stops at failures, not at time-outs."""
     path = tmp_path / "slow.json"
     tasks = [
         {"id": "slow-task", "name": "Slow", "commands": ["sleep 60"], "timeoutSeconds": 5},
         {"id": "next-task", "name": "Next", "commands": ["touch /tmp/next-task-ran"]},
     ]
     path.write_text(json.dumps({"tasks": tasks}))
-    told = machine.invoke_failing("run-tasks", "--file", str(path))
-    assert "Task slow-task timed out" in told
+    output = machine.invoke_failing("run-tasks", "--file", str(path))
+    assert "Task slow-task timed out" in output
     assert "absent" in machine.on_host("ls /tmp/next-task-ran 2>/dev/null || echo absent")
 
 
-def test_an_exit_status_that_means_something_to_the_agent_is_a_plain_failure(machine, tmp_path):
-    """168 would tell the agent to call the rest of the run a success."""
+def test_exit_status_with_a_meaning_for_the_agent_is_a_failure(machine, tmp_path):
+    """The agent treats 168 as an order to skip the other steps and report success."""
     path = tmp_path / "words.json"
     tasks = [
         {"id": "word-task", "name": "Word", "commands": ["exit 168"]},
         {"id": "last-task", "name": "Last", "commands": ["true"]},
     ]
     path.write_text(json.dumps({"tasks": tasks}))
-    told = machine.invoke_failing("run-tasks", "--file", str(path))
-    assert "Task word-task failed with status 1" in told
-    assert "the task ended with status 168" in told
-    assert "last-task" not in re.findall(r"(\S+) +done ", told)
+    output = machine.invoke_failing("run-tasks", "--file", str(path))
+    assert "Task word-task failed with status 1" in output
+    assert "the task ended with status 168" in output
+    assert "last-task" not in re.findall(r"(\S+) +done ", output)

@@ -1,4 +1,4 @@
-"""The synthesized folder alone, on an empty machine with credentials only: what a run of HCP Terraform is."""
+"""The synthesized folder on an empty machine with only AWS credentials, as in a run of HCP Terraform."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def sandbox():
 
 @pytest.fixture(scope="module")
 def moved(sandbox, tmp_path_factory):
-    """Two machines on demand, synthesized for a workspace, and moved to a folder of their own.
+    """Synthesize two machines on demand for a workspace, and copy the result to another folder; returns the folder.
 
-    HCP Terraform puts its own backend in the place of the `cloud` block; here that is one on this machine.
+    HCP Terraform replaces the `cloud` block with its own backend; the test replaces it with a local one.
     """
     ec2 = client(sandbox, "ec2")
     subnet = ec2.describe_subnets(Filters=[{"Name": "availability-zone", "Values": [f"{REGION}b"]}])["Subnets"][0]
@@ -47,9 +47,11 @@ def moved(sandbox, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def terraform(sandbox, moved):
-    """Terraform in that folder, with the AWS credentials and nothing else of this project."""
+    """Runs Terraform in the copied folder, with the AWS credentials and no other settings of this project."""
     kept = ("PATH", "HOME", "TF_CLI_CONFIG_FILE", "CHECKPOINT_DISABLE", "NO_PROXY", "no_proxy")
-    environment = {k: v for k, v in sandbox.environment.items() if k in kept or k.startswith("AWS_")}
+    environment = {
+        name: value for name, value in sandbox.environment.items() if name in kept or name.startswith("AWS_")
+    }
 
     def call(*arguments, status=0):
         done = subprocess.run(
@@ -67,7 +69,7 @@ def terraform(sandbox, moved):
     return call
 
 
-def test_it_plans_and_applies_as_it_is(sandbox, terraform, moved):
+def test_copied_folder_plans_and_applies_unchanged(sandbox, terraform, moved):
     terraform("init", "-input=false")
     terraform("plan", "-input=false", "-out=plan", "-detailed-exitcode", status=2)
     assert "0 changed, 0 destroyed" in terraform("apply", "-input=false", "plan")
@@ -82,11 +84,11 @@ def test_it_plans_and_applies_as_it_is(sandbox, terraform, moved):
     assert attached == set(ids)
 
 
-def test_the_second_plan_is_empty(terraform):
+def test_second_plan_finds_nothing_to_change(terraform):
     terraform("plan", "-input=false", "-detailed-exitcode")
 
 
-def test_the_password_is_in_nothing_it_wrote(sandbox, terraform, moved):
+def test_password_is_in_no_written_file(sandbox, terraform, moved):
     arn = json.loads(terraform("output", "-json"))["secret_arn"]["value"]
     password = client(sandbox, "secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
     files = [path for path in moved.rglob("*") if path.is_file() and ".terraform" not in path.parts]
@@ -95,7 +97,7 @@ def test_the_password_is_in_nothing_it_wrote(sandbox, terraform, moved):
     assert [path for path, text in written.items() if password.encode() in text] == []
 
 
-def test_it_is_removed_as_it_came(sandbox, terraform):
+def test_destroy_deletes_everything(sandbox, terraform):
     terraform("destroy", "-input=false", "-auto-approve")
     ours = [{"Name": "tag-key", "Values": ["Project"]}]
     assert client(sandbox, "ec2").describe_volumes(Filters=ours)["Volumes"] == []

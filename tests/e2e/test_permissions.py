@@ -1,6 +1,6 @@
-"""Commands that run Terraform, by users who have nothing but their policy: its provider and its state included.
+"""Commands that run Terraform, by users with only the policy of the command.
 
-One deployment serves the tests in the order they stand in; the last one destroys it.
+The tests share one deployment and run in order; the last one destroys it.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from tests.sandboxes import open_sandbox
 
 @pytest.fixture(scope="module")
 def sandbox():
-    """A rehearsal where a block has been bought and has begun, and a state bucket made. Its machine has no host."""
+    """A rehearsal with an active, saved block and a state bucket. Its machine has no host."""
     with open_sandbox(region=REGION, host_suite="none") as sandbox:
         main_job.prepare(Demo(sandbox, REGION))
         yield sandbox
@@ -27,7 +27,7 @@ def sandbox():
 
 @pytest.fixture(scope="module")
 def users(sandbox):
-    """The sandbox as a user who has the policy of a command and nothing else: `users("deploy")`."""
+    """The sandbox with the credentials of a user who only has the policy of a command: `users("deploy")`."""
 
     @functools.cache
     def user(command):
@@ -39,19 +39,19 @@ def users(sandbox):
 
 
 @pytest.fixture
-def of(sandbox, users):
-    """The actions behind what a command asks for, run by a user who has its policy."""
+def actions_of(sandbox, users):
+    """Runs a command as a user with its policy; returns the IAM actions that it used."""
 
-    def go(command, *words):
+    def run_command(command, *arguments):
         user = users(command)
-        return asked(lambda: sandbox.control("calls"), lambda: run(user, ["invoke", command, *words]))
+        return asked(lambda: sandbox.control("calls"), lambda: run(user, ["invoke", command, *arguments]))
 
-    return go
+    return run_command
 
 
-def test_deploying(of):
-    seen = of("deploy", "--use-capacity-block", "-r", REGION, "--skip-setup", "--data-volume-size", "10")
-    assert seen - allowed("deploy") == set()
+def test_deploying(actions_of):
+    used = actions_of("deploy", "--use-capacity-block", "-r", REGION, "--skip-setup", "--data-volume-size", "10")
+    assert used - allowed("deploy") == set()
     assert {
         "ec2:RunInstances",
         "ec2:CreateVolume",
@@ -59,43 +59,43 @@ def test_deploying(of):
         "iam:CreateRole",
         "secretsmanager:PutSecretValue",
         "s3:DeleteObject",
-    } <= seen
+    } <= used
 
 
-def test_deploying_again_with_another_machine(of):
+def test_replacing_the_machine(actions_of):
     changes = ["--allowed-ip", "203.0.113.7/32", "--volume-size", "600", "--allow-replace"]
-    seen = of("deploy", "--use-capacity-block", "-r", REGION, "--skip-setup", *changes)
-    assert seen - allowed("deploy") == set()
-    assert {"ec2:CreateLaunchTemplateVersion", "ec2:AuthorizeSecurityGroupIngress"} <= seen
+    used = actions_of("deploy", "--use-capacity-block", "-r", REGION, "--skip-setup", *changes)
+    assert used - allowed("deploy") == set()
+    assert {"ec2:CreateLaunchTemplateVersion", "ec2:AuthorizeSecurityGroupIngress"} <= used
 
 
-def test_looking(of):
-    looking = {"s3:ListBucket", "s3:GetObject", "ec2:DescribeInstances", "ec2:DescribeCapacityReservations"}
-    assert of("info", "-r", REGION) == {*looking, "ec2:DescribeSecurityGroups"}
-    assert of("password", "-r", REGION) == {*looking, "secretsmanager:GetSecretValue"}
-    assert allowed("info") & allowed("password") >= looking
+def test_info_and_password(actions_of):
+    reads = {"s3:ListBucket", "s3:GetObject", "ec2:DescribeInstances", "ec2:DescribeCapacityReservations"}
+    assert actions_of("info", "-r", REGION) == {*reads, "ec2:DescribeSecurityGroups"}
+    assert actions_of("password", "-r", REGION) == {*reads, "secretsmanager:GetSecretValue"}
+    assert allowed("info") & allowed("password") >= reads
 
 
-def test_looking_without_a_state(sandbox, of):
+def test_info_without_a_state(sandbox, actions_of):
     path = sandbox.folder / "config.json"
     settings = path.read_text()
     bucket = sandbox.settings()["backend"]["bucket"]
     path.write_text(settings.replace(f'"{bucket}"', "null"))
-    seen = of("info", "-r", REGION)
+    used = actions_of("info", "-r", REGION)
     path.write_text(settings)
-    assert seen - allowed("info") == set()
-    assert {"secretsmanager:ListSecrets", "ec2:DescribeVolumes"} <= seen
+    assert used - allowed("info") == set()
+    assert {"secretsmanager:ListSecrets", "ec2:DescribeVolumes"} <= used
 
 
-def test_setting_up_without_naming_the_machine(of):
-    """The whole setup is in tests/functional/test_permissions.py; this is how it finds the machine and the password."""
-    seen = of("setup", "-r", REGION, "--dry-run")
-    assert seen <= allowed("setup")
-    assert {"ec2:DescribeVolumes", "secretsmanager:DescribeSecret"} <= seen
-    assert "secretsmanager:GetSecretValue" not in seen
+def test_setup_without_an_instance_id(actions_of):
+    """How setup finds the machine and the password. tests/functional/test_permissions.py runs the whole setup."""
+    used = actions_of("setup", "-r", REGION, "--dry-run")
+    assert used <= allowed("setup")
+    assert {"ec2:DescribeVolumes", "secretsmanager:DescribeSecret"} <= used
+    assert "secretsmanager:GetSecretValue" not in used
 
 
-def test_destroying(of):
-    seen = of("destroy", "-r", REGION, "--yes", "--delete-data")
-    assert seen - allowed("destroy") == set()
-    assert {"ec2:TerminateInstances", "ec2:DeleteVolume", "iam:DeleteRole", "secretsmanager:DeleteSecret"} <= seen
+def test_destroying(actions_of):
+    used = actions_of("destroy", "-r", REGION, "--yes", "--delete-data")
+    assert used - allowed("destroy") == set()
+    assert {"ec2:TerminateInstances", "ec2:DeleteVolume", "iam:DeleteRole", "secretsmanager:DeleteSecret"} <= used

@@ -1,6 +1,6 @@
-"""Terraform and its AWS provider with a configuration that nobody's code wrote: what users look up, and what they make.
+"""Terraform and its AWS provider with handwritten configurations: data sources and resources.
 
-The tests look at one apply, in the order they stand in; the last one destroys what it made.
+The tests share one apply and run in order; the last one destroys it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ AMI_PARAMETER = "/aws/service/neuron/dlami/multi-framework/ubuntu-24.04/latest/i
 
 @dataclass(frozen=True)
 class Configuration:
-    """One of the folders of configurations, in a folder and with a local state of its own."""
+    """A copy of a configuration folder with its own local state."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -45,14 +45,14 @@ class Configuration:
 
     def run(self, *arguments: str, status: int = 0) -> str:
         running = self.start(*arguments)
-        said, _ = running.communicate(timeout=300)
-        assert running.returncode == status, said
-        return said
+        output, _ = running.communicate(timeout=300)
+        assert running.returncode == status, output
+        return output
 
 
 @dataclass(frozen=True)
 class Applied:
-    """`lookups`, applied on a block that `invoke cb.purchase` bought; `purchase`, which is being applied."""
+    """`lookups` is applied on a block that `invoke cb.purchase` bought; the apply of `purchase` is running."""
 
     sandbox: Sandbox
     lookups: Configuration
@@ -63,16 +63,16 @@ class Applied:
 
     def reservations(self) -> dict[str, dict[str, Any]]:
         found = client(self.sandbox, "ec2").describe_capacity_reservations()["CapacityReservations"]
-        return {one["CapacityReservationId"]: one for one in found}
+        return {reservation["CapacityReservationId"]: reservation for reservation in found}
 
 
 def _configuration(sandbox: Sandbox, name: str, **variables: str) -> Configuration:
     folder = sandbox.folder / f"terraform-{name}"
     shutil.copytree(CONFIGURATIONS / name, folder)
-    given = {f"TF_VAR_{key}": value for key, value in variables.items()}
-    made = Configuration(folder, {**sandbox.environment, **given})
-    made.run("init", "-input=false", "-no-color")
-    return made
+    inputs = {f"TF_VAR_{key}": value for key, value in variables.items()}
+    configuration = Configuration(folder, {**sandbox.environment, **inputs})
+    configuration.run("init", "-input=false", "-no-color")
+    return configuration
 
 
 @pytest.fixture(scope="module")
@@ -82,29 +82,29 @@ def applied() -> Iterator[Applied]:
         client(sandbox, "secretsmanager").create_secret(Name="code-server", SecretString='a "b" c')
         search = {"InstanceType": "trn2.3xlarge", "InstanceCount": 1, "CapacityDurationHours": 24}
         offerings = client(sandbox, "ec2").describe_capacity_block_offerings(**search)["CapacityBlockOfferings"]
-        wanted, another = offerings[-1], offerings[0]
-        window = {"start": f"{wanted['StartDate']:%FT00:00:00Z}", "end": f"{wanted['EndDate']:%FT23:59:59Z}"}
+        expected, other = offerings[-1], offerings[0]
+        window = {"start": f"{expected['StartDate']:%FT00:00:00Z}", "end": f"{expected['EndDate']:%FT23:59:59Z}"}
         lookups = _configuration(sandbox, "lookups", window=json.dumps(window))
-        purchase = _configuration(sandbox, "purchase", offering=another["CapacityBlockOfferingId"])
+        purchase = _configuration(sandbox, "purchase", offering=other["CapacityBlockOfferingId"])
         apply = ("apply", "-auto-approve", "-input=false", "-no-color")
         purchasing = purchase.start(*apply)
         try:
             lookups.run(*apply)
             found = json.loads(lookups.run("output", "-json"))["found"]["value"]
-            yield Applied(sandbox, lookups, purchase, purchasing, wanted, found)
+            yield Applied(sandbox, lookups, purchase, purchasing, expected, found)
         finally:
             purchasing.terminate()
             purchasing.communicate()
 
 
-def test_what_data_sources_find(applied):
+def test_data_sources_return_the_account_and_offerings(applied):
     found, ec2, ssm = applied.found, client(applied.sandbox, "ec2"), client(applied.sandbox, "ssm")
     assert (found["account"], found["region"]) == ("123456789012", REGION)
     assert found["zones"] == ["sa-east-1a", "sa-east-1b", "sa-east-1c"]
     assert (found["offered"], found["vcpus"]) == (["sa-east-1b"], 12)
-    asked = ("availability_zone", "capacity_block_offering_id", "upfront_fee", "currency_code", "tenancy")
-    of_aws = ("AvailabilityZone", "CapacityBlockOfferingId", "UpfrontFee", "CurrencyCode", "Tenancy")
-    assert [found["offering"][name] for name in asked] == [applied.offering[name] for name in of_aws]
+    attributes = ("availability_zone", "capacity_block_offering_id", "upfront_fee", "currency_code", "tenancy")
+    fields = ("AvailabilityZone", "CapacityBlockOfferingId", "UpfrontFee", "CurrencyCode", "Tenancy")
+    assert [found["offering"][name] for name in attributes] == [applied.offering[name] for name in fields]
     zone = {"Name": "availability-zone", "Values": ["sa-east-1b"]}
     (subnet,) = ec2.describe_subnets(Filters=[zone])["Subnets"]
     assert found["subnet"] == {"id": subnet["SubnetId"], "zone": "sa-east-1b"}
@@ -117,7 +117,7 @@ def test_what_data_sources_find(applied):
     assert found["secret"] == 'a "b" c'
 
 
-def test_what_was_made_and_is_read_back(applied):
+def test_created_resources_are_read_back(applied):
     found, ec2, saved = applied.found, client(applied.sandbox, "ec2"), applied.found["saved"]
     (market,) = found["template"]["instance_market_options"]
     (specification,) = found["template"]["capacity_reservation_specification"]
@@ -141,29 +141,31 @@ def test_what_was_made_and_is_read_back(applied):
         {"Name": "team"},
     )
     assert (made["State"], made["ReservationType"], made["AvailableInstanceCount"]) == ("active", "default", 1)
-    noted = client(applied.sandbox, "ssm").get_parameter(Name="/team/instance")["Parameter"]["Value"]
-    assert noted == instance["id"]
+    saved_id = client(applied.sandbox, "ssm").get_parameter(Name="/team/instance")["Parameter"]["Value"]
+    assert saved_id == instance["id"]
 
 
 def test_a_second_plan_finds_nothing_to_change(applied):
-    said = applied.lookups.run("plan", "-detailed-exitcode", "-input=false", "-no-color", status=0)
-    assert "No changes. Your infrastructure matches the configuration." in said
+    output = applied.lookups.run("plan", "-detailed-exitcode", "-input=false", "-no-color", status=0)
+    assert "No changes. Your infrastructure matches the configuration." in output
 
 
-def test_a_purchase_by_terraform_fails_once_it_has_bought(applied):
+def test_purchase_by_terraform_fails_after_it_has_bought(applied):
     """As on AWS (hashicorp/terraform-provider-aws 46829): the money is spent, and the next apply would buy another."""
-    said, _ = applied.purchasing.communicate(timeout=300)
+    output, _ = applied.purchasing.communicate(timeout=300)
     assert applied.purchasing.returncode == 1
     for unknown in ("arn", "created_date", "instance_count"):
-        assert f"aws_ec2_capacity_block_reservation.bought.{unknown}." in " ".join(said.split())
-    bought = [one for one in applied.reservations().values() if {"Key": "Name", "Value": "by-terraform"} in one["Tags"]]
-    assert [one["State"] for one in bought] == ["scheduled"]
+        assert f"aws_ec2_capacity_block_reservation.bought.{unknown}." in " ".join(output.split())
+    bought = [
+        block for block in applied.reservations().values() if {"Key": "Name", "Value": "by-terraform"} in block["Tags"]
+    ]
+    assert [block["State"] for block in bought] == ["scheduled"]
     plan = applied.purchase.run("plan", "-detailed-exitcode", "-input=false", "-no-color", status=2)
     assert "aws_ec2_capacity_block_reservation.bought is tainted, so must be replaced" in plan
     assert "Plan: 1 to add, 0 to change, 1 to destroy." in plan
 
 
-def test_destroy_takes_away_what_can_be(applied):
+def test_destroy_deletes_all_but_the_block(applied):
     applied.lookups.run("destroy", "-auto-approve", "-input=false", "-no-color")
     ec2, saved = client(applied.sandbox, "ec2"), applied.found["saved"]
     (group,) = ec2.describe_instances(InstanceIds=[applied.found["instance"]["id"]])["Reservations"]

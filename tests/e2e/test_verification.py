@@ -1,4 +1,4 @@
-"""The last task finds every piece that is broken, says which, and passes over none: each is broken in turn."""
+"""The verification task reports every broken part of the installation: each part is broken in turn."""
 
 from __future__ import annotations
 
@@ -23,24 +23,27 @@ EDITOR_UP = "until curl -fso /dev/null http://127.0.0.1:8080/healthz; do sleep 0
 
 @dataclass(frozen=True)
 class Piece:
-    """How one is broken, and what is told of it. What is at `kept` is put back afterwards; `mends` does the rest."""
+    """A part of the installation: the command that breaks it, and the expected messages.
+
+    Afterwards the file at `backup` is restored, and `fixes` undoes the rest.
+    """
 
     breaks: str
-    told: tuple[str, ...]
-    kept: str = ""
-    mends: str = "true"
+    messages: tuple[str, ...]
+    backup: str = ""
+    fixes: str = "true"
 
 
-def file(path: str, breaks: str, *told: str, then: str = "true") -> Piece:
-    """A piece that is a file: `breaks` is a command that gets its path, `then` what makes the change felt."""
-    return Piece(f"{breaks} {path} && {then}", told, kept=path, mends=then)
+def file(path: str, breaks: str, *messages: str, then: str = "true") -> Piece:
+    """A piece that is a file. `breaks` is a command that gets the path, `then` applies the change."""
+    return Piece(f"{breaks} {path} && {then}", messages, backup=path, fixes=then)
 
 
 PIECES = {
     "needrestart": Piece(
         "mkdir -p /etc/needrestart/conf.d; touch /etc/needrestart/conf.d/50-code-server-setup.conf",
         ("needrestart is held back by an earlier setup",),
-        mends="rm /etc/needrestart/conf.d/50-code-server-setup.conf",
+        fixes="rm /etc/needrestart/conf.d/50-code-server-setup.conf",
     ),
     "nginx listens for others": file(
         SITE,
@@ -52,7 +55,7 @@ PIECES = {
         "/etc/shadow", "sed -i 's/^coder:[^:]*/coder:!/'", "password of coder is not the one that was set"
     ),
     "sudo": file("/etc/sudoers.d/90-code-server-coder", "rm", "coder can't use sudo without a password"),
-    "home's owner": Piece("chown root /work", ("/work does not belong to coder",), mends="chown coder /work"),
+    "home's owner": Piece("chown root /work", ("/work does not belong to coder",), fixes="chown coder /work"),
     "bashrc": file("/work/.bashrc", "sed -i /neuron-venv/d", "/work/.bashrc lacks the Neuron environments"),
     "profile": file("/etc/profile.d/neuron-tools.sh", "rm", "the Neuron tools' profile is missing"),
     "package": file(
@@ -81,23 +84,23 @@ PIECES = {
     "default site": Piece(
         f"ln -s ../sites-available/default {ENABLED}/default",
         ("nginx's default site is still there",),
-        mends=f"rm {ENABLED}/default",
+        fixes=f"rm {ENABLED}/default",
     ),
     "nginx is stopped": Piece(
         "systemctl stop nginx",
         ("nginx.service does not run", NO_LOGIN, NO_WEBSOCKETS),
-        mends="systemctl start nginx",
+        fixes="systemctl start nginx",
     ),
     "nginx is disabled": Piece(
-        "systemctl disable nginx", ("nginx.service does not start at boot",), mends="systemctl enable nginx"
+        "systemctl disable nginx", ("nginx.service does not start at boot",), fixes="systemctl enable nginx"
     ),
     "editor is stopped": Piece(
         f"systemctl stop {UNIT}",
         (f"{UNIT} does not run", "code-server does not answer on port 8080", NO_LOGIN, NO_WEBSOCKETS),
-        mends=f"systemctl start {UNIT}; {EDITOR_UP}",
+        fixes=f"systemctl start {UNIT}; {EDITOR_UP}",
     ),
     "editor is disabled": Piece(
-        f"systemctl disable {UNIT}", (f"{UNIT} does not start at boot",), mends=f"systemctl enable {UNIT}"
+        f"systemctl disable {UNIT}", (f"{UNIT} does not start at boot",), fixes=f"systemctl enable {UNIT}"
     ),
     "editor's unit": file(
         f"/etc/systemd/system/{UNIT}", "rm", f"{UNIT} is not the setup's own", then="systemctl daemon-reload"
@@ -112,70 +115,70 @@ PIECES = {
 }
 
 TRY = """
-tar --create --file /run/kept.tar --directory / --files-from - <<'KEPT'
-{kept}
-KEPT
+tar --create --file /run/backup.tar --directory / --files-from - <<'BACKUP'
+{backup}
+BACKUP
 ({breaks}) >/dev/null 2>&1
 status=0
-bash /run/verify.sh >/run/told 2>&1 || status=$?
-tar --extract --file /run/kept.tar --directory / --preserve-permissions --unlink-first
-({mends}) >/dev/null 2>&1
-cat /run/told
+bash /run/verify.sh >/run/output 2>&1 || status=$?
+tar --extract --file /run/backup.tar --directory / --preserve-permissions --unlink-first
+({fixes}) >/dev/null 2>&1
+cat /run/output
 echo "status $status"
 """
 
 
 @pytest.fixture(scope="module")
 def verify(machine):
-    """Breaks a piece, runs the last task as the setup renders it, mends the piece; what the task said."""
+    """Breaks a piece, runs the verification task, fixes the piece, and returns the output lines of the task."""
     (secret,) = client(machine.sandbox, "secretsmanager").list_secrets()["SecretList"]
     task = scripts(Reference("secretsmanager", secret["ARN"]))["17-verify-installation"]
     machine.on_host(f"cat >/run/verify.sh <<'THE_TASK'\n{task}\nTHE_TASK")
 
     def verify(piece: Piece) -> list[str]:
-        script = TRY.format(kept=piece.kept.lstrip("/"), breaks=piece.breaks, mends=piece.mends)
-        told: list[str] = machine.on_host(script).splitlines()
-        return told
+        script = TRY.format(backup=piece.backup.lstrip("/"), breaks=piece.breaks, fixes=piece.fixes)
+        output: list[str] = machine.on_host(script).splitlines()
+        return output
 
     yield verify
     assert verify(Piece("true", ()))[-1] == "status 0"
 
 
 @pytest.mark.parametrize("name", PIECES)
-def test_a_broken_piece_is_named_and_nothing_else(verify, name):
+def test_only_the_broken_piece_is_reported(verify, name):
     piece = PIECES[name]
     assert verify(piece) == [
-        *(f"broken: {told}" for told in piece.told),
-        f"{len(piece.told)} checks failed",
+        *(f"broken: {message}" for message in piece.messages),
+        f"{len(piece.messages)} checks failed",
         "status 1",
     ]
 
 
-def test_a_missing_user_is_named_before_what_belongs_to_it(verify):
-    told = verify(Piece("sed -i s/^coder:/other:/ /etc/passwd", (), kept="/etc/passwd"))
-    assert told[:2] == ["broken: user coder does not exist", "broken: coder can't use sudo without a password"]
-    assert told[-1] == "status 1"
+def test_missing_user_is_reported_first(verify):
+    output = verify(Piece("sed -i s/^coder:/other:/ /etc/passwd", (), backup="/etc/passwd"))
+    assert output[:2] == ["broken: user coder does not exist", "broken: coder can't use sudo without a password"]
+    assert output[-1] == "status 1"
 
 
 @pytest.mark.parametrize("how", ["gone", "unknown"])
-def test_a_missing_extension_is_named_and_breaks_nothing(verify, how):
+def test_missing_extension_is_reported_without_failing(verify, how):
     folder = f"{DATA}/extensions"
     breaks = {"gone": f"rm -r {folder}/saoudrizwan.claude-dev-*", "unknown": f"echo '[]' >{folder}/extensions.json"}
-    told = verify(Piece(breaks[how], (), kept=folder))
-    missing = re.findall(r"^missing: extension (\S+) \(install it", "\n".join(told), flags=re.MULTILINE)
+    output = verify(Piece(breaks[how], (), backup=folder))
+    missing = re.findall(r"^missing: extension (\S+) \(install it", "\n".join(output), flags=re.MULTILINE)
     assert "saoudrizwan.claude-dev" in missing
     assert len(missing) == (1 if how == "gone" else 3)
-    assert told[-2].startswith(f"all is well but for missing extensions ({' '.join(missing)}): log in")
-    assert told[-1] == "status 0"
+    assert output[-2].startswith(f"all is well but for missing extensions ({' '.join(missing)}): log in")
+    assert output[-1] == "status 0"
 
 
-def test_a_gallery_out_of_reach_stops_nothing_and_the_next_setup_gets_what_is_missing(machine, verify):
+def test_unreachable_gallery_does_not_stop_setup_and_the_next_run_installs_extensions(machine, verify):
     machine.on_host(
         f"cp /etc/hosts /run/hosts; sed -i s/open-vsx.org/none.example/ /etc/hosts; rm -r {DATA}/extensions/*"
     )
-    told = machine.invoke("setup", "--start-from", "15")
+    output = machine.invoke("setup", "--start-from", "15")
     machine.on_host("cat /run/hosts >/etc/hosts")
-    assert re.search(r"15-install-vscode-extensions +FAILED ", told)
-    assert re.search(r"17-verify-installation +done .* all is well but for missing extensions \(amazonweb", told)
+    assert re.search(r"15-install-vscode-extensions +FAILED ", output)
+    assert re.search(r"17-verify-installation +done .* all is well but for missing extensions \(amazonweb", output)
     assert re.search(r"15-install-vscode-extensions +done ", machine.invoke("setup"))
     assert verify(Piece("true", ()))[-2].startswith("all is well: log in")

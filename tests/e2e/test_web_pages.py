@@ -1,4 +1,4 @@
-"""A web page in a developer's browser while a rehearsal runs: it must not be able to use it."""
+"""A web page in a developer's browser must not be able to use a running rehearsal."""
 
 import json
 import shutil
@@ -49,7 +49,7 @@ def fleet():
 
 @pytest.fixture
 def page_url(fleet):
-    """Where another origin on this machine serves the page."""
+    """The URL of the page, served from another origin on this machine."""
     send = {"DocumentName": "AWS-RunShellScript", "InstanceIds": fleet.instance_ids}
     send["Parameters"] = {"commands": ["touch /var/tmp/attacked"]}
     script = PAGE.replace("COMMAND", json.dumps(json.dumps(send))).replace("SCOPE", SCOPE).replace("SUM", "0" * 64)
@@ -72,8 +72,8 @@ def page_url(fleet):
     server.server_close()
 
 
-@pytest.mark.attack("use the rehearsal from a web page of another origin, in Chromium")
-def test_a_web_page_changes_and_reads_nothing(fleet, page_url):
+@pytest.mark.attack("uses the rehearsal from a web page of another origin, in Chromium")
+def test_web_page_cannot_change_or_read_the_rehearsal(fleet, page_url):
     before = datetime.fromisoformat(fleet.sandbox.control("status")["clock"])
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=OWN_MACHINE_ONLY)
