@@ -21,7 +21,7 @@ from rehearsal.hosts.errors import HostError
 from rehearsal.hosts.host import HostFactory
 from rehearsal.hosts.mixed import MAX_BOOTED, MixedFactory
 from rehearsal.hosts.processes import end_with_parent
-from rehearsal.market.settings import Searches
+from rehearsal.market.settings import RateLimit
 from rehearsal.server import ServerError, Settings, serving
 from rehearsal.state_folder import StateError, choose_suite, make_folder
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             speed=options.speed,
             seed=options.seed,
             delays=PRESETS[options.latency],
-            searches=Searches(),
+            searches=RateLimit(),
             state=options.state,
             host_suite=suite,
         )

@@ -46,7 +46,7 @@ from rehearsal.hosts.host import HostFactory
 from rehearsal.hosts.volumes import Volumes
 from rehearsal.links import Links
 from rehearsal.market.capacity_blocks import Market
-from rehearsal.market.settings import MarketSettings, Searches
+from rehearsal.market.settings import MarketSettings, RateLimit
 from rehearsal.market.throttling import CallRates
 from rehearsal.services import Dispatcher, application, is_ssm, make_moto_strict
 from rehearsal.state_folder import StateError, StateFolder
@@ -80,7 +80,7 @@ class Settings:
     speed: float = 1
     seed: int = 0
     delays: Delays = field(default_factory=Delays)
-    searches: Searches | None = None
+    searches: RateLimit | None = None
     state: Path | None = None
     host_suite: str = "none"
 

@@ -62,7 +62,7 @@ class World:
         Source: EC2 user guide, "Work with Capacity Blocks": termination begins 30 minutes before the end.
         """
         with self.launching:
-            for region, instance_ids in self.market.doomed().items():
+            for region, instance_ids in self.market.instances_to_terminate().items():
                 backend = ec2_backends[ACCOUNT][region]
                 for instance in backend.get_multi_instances_by_id(instance_ids):
                     instance.terminate()
@@ -113,8 +113,8 @@ class World:
             "real": datetime.now(timezone.utc),
             "clock": self.clock.now(),
             "links": self.links.snapshot(),
-            "market": self.market.kept(),
-            "on_demand": self.on_demand.kept(),
+            "market": self.market.snapshot(),
+            "on_demand": self.on_demand.snapshot(),
             "launches": dict(self.launches_by_token),
             "moto": state_folder.moto_state(),
         }
@@ -122,8 +122,8 @@ class World:
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Continue from a snapshot: time has passed since, and every host that still has an instance boots again."""
         state_folder.restore_moto_state(snapshot["moto"])
-        self.market.take_up(snapshot["market"])
-        self.on_demand.take_up(snapshot["on_demand"])
+        self.market.restore(snapshot["market"])
+        self.on_demand.restore(snapshot["on_demand"])
         self.launches_by_token.update(snapshot["launches"])
         self.links.restore(snapshot["links"])
         self.commands.load()

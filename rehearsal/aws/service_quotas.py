@@ -13,7 +13,7 @@ from moto.servicequotas.responses import ServiceQuotasResponse
 
 from rehearsal.answers import RehearsalResponse, ServiceError
 from rehearsal.errors import AwsError
-from rehearsal.market.on_demand_quotas import BLOCK_QUOTAS, QUOTAS, Quota, at_first, blocks_at_first
+from rehearsal.market.on_demand_quotas import BLOCK_QUOTAS, QUOTAS, Quota, default_block_quotas, default_quotas
 
 _SERVED_BY_MOTO = "vpc"
 
@@ -29,7 +29,7 @@ class RehearsalServiceQuotas(RehearsalResponse, ServiceQuotasResponse):  # type:
 
     def get_aws_default_service_quota(self) -> Any:
         """The default, whatever the account was granted since. moto's quotas are always the defaults."""
-        return self._quota({**at_first(), **blocks_at_first()})
+        return self._quota({**default_quotas(), **default_block_quotas()})
 
     def _quota(self, values: Mapping[str, float]) -> Any:
         parameters = self._json_members()

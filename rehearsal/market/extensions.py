@@ -1,12 +1,12 @@
-"""More time for a block: what is on sale, what was bought, and how it moves the block's end. Pure: no moto.
+"""Extensions of Capacity Blocks: offerings, checks and payment. Does not import moto.
 
 Sources
 -------
-- Durations, from 56 days to 1 hour before the end, one under way at a time, only for a block that is active or
-  scheduled, the reservation's id kept: EC2 user guide, "Extend Capacity Blocks".
+- Durations; from 56 days to 1 hour before the end; one pending extension at a time; active or scheduled blocks only;
+  the reservation keeps its id: EC2 user guide, "Extend Capacity Blocks".
 - An extension starts at the block's end: EC2 API, CapacityBlockExtensionOffering.
-- Error codes are assumed, after those of PurchaseCapacityBlock: AWS publishes none for extensions. So is the price,
-  which is the block's own an hour.
+- Error codes are assumed, modelled on those of PurchaseCapacityBlock: AWS publishes none for extensions. The price is
+  assumed to be the block's own hourly price.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from rehearsal.errors import AwsError
-from rehearsal.market.payments import LONGEST, Payment, Status
+from rehearsal.market.payments import MAX_PAYMENT_TIME, Payment, Status
 
 EARLIEST = timedelta(days=56)
 LATEST = timedelta(hours=1)
@@ -26,7 +26,7 @@ PAID_BEFORE_END = timedelta(minutes=35)
 
 @dataclass(frozen=True)
 class ExtensionOffering:
-    """Time from `start`, the block's end, to `end`, UTC. The fee is for all of it, in USD."""
+    """An extension from the block's end (`start`) to `end`, UTC. The fee is the total in USD."""
 
     offering_id: str
     reservation_id: str
@@ -41,25 +41,25 @@ class ExtensionOffering:
 
 @dataclass(frozen=True)
 class Extension:
-    """An extension bought. `shown`: from when on EC2's answers list it."""
+    """A purchased extension. `visible_from`: when EC2's responses start to list it, UTC."""
 
     offering: ExtensionOffering
     payment: Payment
-    shown: datetime
+    visible_from: datetime
 
     def status(self, now: datetime) -> Status:
         return self.payment.status(now)
 
 
-def offer(reservation_id: str, end: datetime, hours: int, hourly: Decimal) -> ExtensionOffering:
-    """The one offering of `hours` after `end`; asked again, it has the same id."""
+def create_offering(reservation_id: str, end: datetime, hours: int, hourly: Decimal) -> ExtensionOffering:
+    """The offering of `hours` after `end`. The same arguments give the same id."""
     digest = hashlib.sha256(f"{reservation_id} {end.isoformat()} {hours}".encode()).hexdigest()
     fee = (hourly * hours).quantize(Decimal("0.01"))
     return ExtensionOffering(f"cbe-{digest[:17]}", reservation_id, end, end + timedelta(hours=hours), fee)
 
 
 def check_extendable(state: str, end: datetime, pending: bool, now: datetime) -> None:
-    """AwsError unless EC2 takes extensions of a block in this state that ends then."""
+    """AwsError unless a block with this state and end can be extended now."""
     if state not in ("active", "scheduled"):
         raise AwsError(
             "InvalidCapacityReservationState",
@@ -74,7 +74,7 @@ def check_extendable(state: str, end: datetime, pending: bool, now: datetime) ->
         )
 
 
-def buy(offering: ExtensionOffering, now: datetime, *, lasts: timedelta, bounces: bool, hidden: timedelta) -> Extension:
-    """The offering, bought at `now`. `lasts`, `bounces`: its payment; `hidden`: until EC2's answers list it."""
-    deadline = min(now + LONGEST, offering.start - PAID_BEFORE_END)
-    return Extension(offering, Payment(now, lasts, bounces, deadline), now + hidden)
+def payment(offering: ExtensionOffering, now: datetime, *, duration: timedelta, fails: bool) -> Payment:
+    """The payment of an extension that is purchased now."""
+    deadline = min(now + MAX_PAYMENT_TIME, offering.start - PAID_BEFORE_END)
+    return Payment(now, duration, fails, deadline)

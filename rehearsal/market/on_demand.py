@@ -1,11 +1,12 @@
-"""On-demand Capacity Reservations: made, ended and cancelled at will, unlike Capacity Blocks. Pure: no moto.
+"""On-demand Capacity Reservations. Unlike Capacity Blocks they can be modified and cancelled. Does not import moto.
 
 Sources
 -------
-- What is asked, the states, "open" and "unlimited" as defaults: EC2 API, CreateCapacityReservation.
-- Cancelling or modifying what is cancelled or expired is refused: EC2 API, CancelCapacityReservation and
-  ModifyCapacityReservation, by their lists of states in which it is possible; the code is assumed.
-Instances don't run on them here: `launches` refuses a target that is not a Capacity Block.
+- Parameters, states, and the defaults "open" and "unlimited": EC2 API, CreateCapacityReservation.
+- A cancelled or expired reservation can't be cancelled or modified: EC2 API, CancelCapacityReservation and
+  ModifyCapacityReservation, which list the states in which it is possible; the error code is assumed.
+
+Instances can't run on these reservations: `launches` refuses a target that is not a Capacity Block.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from typing import Any, Literal
 from rehearsal.errors import AwsError
 
 State = Literal["active", "expired", "cancelled"]
-_KEPT = ("_ids", "_made", "_by_token")
+# The attributes in a snapshot, by these names: state folders contain them.
+_SNAPSHOT_ATTRIBUTES = ("_ids", "_made", "_by_token")
 
 
 @dataclass
-class OnDemand:
-    """One reservation. `end` None: until it is cancelled. Dates are UTC."""
+class OnDemandReservation:
+    """A reservation. Dates are UTC. `end`: None for a reservation without an end date."""
 
     reservation_id: str
     region: str
@@ -35,7 +37,7 @@ class OnDemand:
     count: int
     created: datetime
     end: datetime | None
-    match: str
+    match_criteria: str
     tags: dict[str, str]
     cancelled: bool = False
 
@@ -49,74 +51,74 @@ class OnDemand:
 
 
 @dataclass(frozen=True)
-class Change:
-    """What a reservation is to be from now on; None stays as it is. `end` goes with an `end_type` of limited."""
+class ReservationChange:
+    """Changes to a reservation; None for no change. `end` is only used with an `end_type`, "limited" or "unlimited"."""
 
     count: int | None
     end_type: str | None
     end: datetime | None
-    match: str | None
+    match_criteria: str | None
 
 
 class OnDemandReservations:
-    """Those of every region. Safe to use from any thread."""
+    """The reservations of all regions. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ids = random.Random("on demand")
-        self._made: dict[str, OnDemand] = {}
-        self._by_token: dict[tuple[str, str], OnDemand] = {}
+        self._made: dict[str, OnDemandReservation] = {}
+        self._by_token: dict[tuple[str, str], OnDemandReservation] = {}
 
-    def kept(self) -> dict[str, Any]:
-        """All there is to know, for `take_up` of another."""
+    def snapshot(self) -> dict[str, Any]:
+        """The state, for `restore`."""
         with self._lock:
-            return {name: getattr(self, name) for name in _KEPT}
+            return {name: getattr(self, name) for name in _SNAPSHOT_ATTRIBUTES}
 
-    def take_up(self, kept: Mapping[str, Any]) -> None:
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
         with self._lock:
-            for name in _KEPT:
-                setattr(self, name, kept[name])
+            for name in _SNAPSHOT_ATTRIBUTES:
+                setattr(self, name, snapshot[name])
 
     def new_id(self) -> str:
         with self._lock:
             return f"cr-{self._ids.getrandbits(68):017x}"
 
-    def add(self, reservation: OnDemand, token: str | None) -> OnDemand:
-        """Keep it; a client token that was used before gets what it got then."""
+    def add(self, reservation: OnDemandReservation, token: str | None) -> OnDemandReservation:
+        """Add the reservation, or return the existing one if the client token was used before."""
         with self._lock:
             if token:
                 reservation = self._by_token.setdefault((reservation.region, token), reservation)
             return self._made.setdefault(reservation.reservation_id, reservation)
 
-    def in_region(self, region: str) -> list[OnDemand]:
+    def in_region(self, region: str) -> list[OnDemandReservation]:
         with self._lock:
-            return [one for one in self._made.values() if one.region == region]
+            return [reservation for reservation in self._made.values() if reservation.region == region]
 
-    def find(self, region: str, reservation_id: str) -> OnDemand | None:
+    def find(self, region: str, reservation_id: str) -> OnDemandReservation | None:
         with self._lock:
             found = self._made.get(reservation_id)
             return found if found is not None and found.region == region else None
 
-    def modify(self, reservation: OnDemand, change: Change, now: datetime) -> None:
-        """AwsError when it has ended already."""
+    def modify(self, reservation: OnDemandReservation, change: ReservationChange, now: datetime) -> None:
+        """AwsError if the reservation is expired or cancelled."""
         with self._lock:
             _check_active(reservation, now, "modified")
             reservation.count = change.count or reservation.count
-            reservation.match = change.match or reservation.match
+            reservation.match_criteria = change.match_criteria or reservation.match_criteria
             if change.end_type:
                 reservation.end = change.end
 
-    def cancel(self, reservation: OnDemand, now: datetime) -> None:
-        """AwsError when it has ended already."""
+    def cancel(self, reservation: OnDemandReservation, now: datetime) -> None:
+        """AwsError if the reservation is expired or cancelled."""
         with self._lock:
             _check_active(reservation, now, "cancelled")
             reservation.cancelled = True
 
 
-def _check_active(reservation: OnDemand, now: datetime, to_be: str) -> None:
+def _check_active(reservation: OnDemandReservation, now: datetime, participle: str) -> None:
     state = reservation.state(now)
     if state != "active":
         raise AwsError(
             "InvalidCapacityReservationState",
-            f"The capacity reservation '{reservation.reservation_id}' is {state} and can't be {to_be}.",
+            f"The capacity reservation '{reservation.reservation_id}' is {state} and can't be {participle}.",
         )

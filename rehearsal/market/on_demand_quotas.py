@@ -1,14 +1,14 @@
-"""How many vCPUs of Trn and Inf instances may run at a time, a region: on demand, or on Capacity Blocks. Pure: no moto.
+"""vCPU quotas of Trn and Inf instances, on demand and on Capacity Blocks, per region. Does not import moto.
 
 Sources
 -------
-- Codes and names: Service Quotas, as ListServiceQuotas gives them for `ec2`. AWS's own defaults differ by account and
-  are 0 for many; the one here is for eight trn2.48xlarge.
-- What counts are vCPUs of running instances: EC2 user guide, "On-Demand Instance quotas". Instances on Capacity Blocks
-  do not: EC2 user guide, "Capacity Blocks quotas".
-- The refusal and its text: amazon-cloudwatch-agent-test 256, bentoctl 202.
-- Where there is room for the least but not for the most instances asked for, as many start as there is room for: EC2
-  API, RunInstances, MaxCount. That this holds for quotas, too, is assumed.
+- Codes and names: ListServiceQuotas for `ec2`. AWS's own defaults differ by account, and many are 0; the default here
+  allows eight trn2.48xlarge.
+- The quotas count vCPUs of running instances: EC2 user guide, "On-Demand Instance quotas". Instances on Capacity
+  Blocks do not count: EC2 user guide, "Capacity Blocks quotas".
+- The error and its text: amazon-cloudwatch-agent-test 256, bentoctl 202.
+- If the quota allows MinCount but not MaxCount instances, as many start as it allows: EC2 API, RunInstances, MaxCount.
+  Assumed: this holds for quotas as well as for capacity.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from dataclasses import dataclass
 
 from rehearsal.errors import AwsError
 
-VCPUS = 1536.0
-BLOCK_VCPUS = 12288.0
-"""For 64 trn2.48xlarge, the most that a block can have. AWS's own default is 0 (foxl-ai/kiln, docs/neuron-notes.md)."""
+DEFAULT_VCPUS = 1536.0
+DEFAULT_BLOCK_VCPUS = 12288.0
+"""Allows 64 trn2.48xlarge, the maximum of a block. AWS's own default is 0 (foxl-ai/kiln, docs/neuron-notes.md)."""
 
 
 @dataclass(frozen=True)
 class Quota:
-    """A quota of EC2's, and the letters that its instance types begin with."""
+    """An EC2 quota. `family`: the prefix of its instance types."""
 
     family: str
     code: str
@@ -42,41 +42,44 @@ BLOCK_QUOTAS = (
     Quota("trn1", "L-2E30FD7D", "Concurrent TRN1 Capacity Blocks per account"),
     Quota("trn2", "L-64569A79", "Concurrent TRN2 Capacity Blocks per account"),
 )
-"""Told, and held against nothing here: what a purchase beyond it is answered is not published."""
+"""Returned by Service Quotas but not enforced: AWS does not publish the error for a purchase beyond the quota."""
 
 
-def blocks_at_first() -> dict[str, float]:
-    """The same for Capacity Blocks."""
-    return dict.fromkeys((quota.family for quota in BLOCK_QUOTAS), BLOCK_VCPUS)
+def default_quotas() -> dict[str, float]:
+    """vCPUs by family, on demand, before the control API changes them."""
+    return dict.fromkeys((quota.family for quota in QUOTAS), DEFAULT_VCPUS)
 
 
-def at_first() -> dict[str, float]:
-    """Each family's vCPUs before the control API says otherwise."""
-    return dict.fromkeys((quota.family for quota in QUOTAS), VCPUS)
+def default_block_quotas() -> dict[str, float]:
+    """vCPUs by family, on Capacity Blocks, before the control API changes them."""
+    return dict.fromkeys((quota.family for quota in BLOCK_QUOTAS), DEFAULT_BLOCK_VCPUS)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A launch on demand of `least` to `most` instances of `vcpus` each."""
+class OnDemandLaunch:
+    """An on-demand launch of `minimum` to `maximum` instances with `vcpus` each."""
 
     instance_type: str
     vcpus: int
-    least: int
-    most: int
+    minimum: int
+    maximum: int
 
 
-def admit(asked: Asked, limits: Mapping[str, float], running: Iterable[tuple[str, int]]) -> int:
-    """How many instances may start beside those that run on demand: their types and vCPUs. AwsError for too few."""
-    family = next((quota.family for quota in QUOTAS if asked.instance_type.startswith(quota.family)), None)
+def admit(launch: OnDemandLaunch, limits: Mapping[str, float], running: Iterable[tuple[str, int]]) -> int:
+    """How many instances to launch; AwsError when that is fewer than the minimum.
+
+    `limits`: vCPUs by family. `running`: type and vCPUs of each running on-demand instance.
+    """
+    family = next((quota.family for quota in QUOTAS if launch.instance_type.startswith(quota.family)), None)
     if family is None:
-        return asked.most
+        return launch.maximum
     used = sum(vcpus for instance_type, vcpus in running if instance_type.startswith(family))
-    room = int(max(limits[family] - used, 0) // asked.vcpus)
-    if room < asked.least:
+    allowed = int(max(limits[family] - used, 0) // launch.vcpus)
+    if allowed < launch.minimum:
         raise AwsError(
             "VcpuLimitExceeded",
             f"You have requested more vCPU capacity than your current vCPU limit of {limits[family]:g} allows for the"
             " instance bucket that the specified instance type belongs to. Please visit"
             " http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit.",
         )
-    return min(room, asked.most)
+    return min(allowed, launch.maximum)

@@ -1,7 +1,7 @@
-"""When a purchase is paid, or fails to be. Pure.
+"""Payments of purchases.
 
-Source: EC2 user guide, "Capacity Blocks billing" and "Extend Capacity Blocks": charged within 12 hours, for an
-extension also by 35 minutes before the block's end, or the purchase has failed.
+Source: EC2 user guide, "Capacity Blocks billing" and "Extend Capacity Blocks": AWS charges within 12 hours, and for an
+extension also by 35 minutes before the block's end; otherwise the purchase fails.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from typing import Literal
 
 Status = Literal["payment-pending", "payment-failed", "payment-succeeded"]
 
-LONGEST = timedelta(hours=12)
+MAX_PAYMENT_TIME = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
 class Payment:
-    """A charge under way since `asked`. It comes through, or bounces, after `lasts`, and fails after `deadline`."""
+    """A payment that succeeds or `fails` after `duration`. It also fails if it takes longer than until `deadline`."""
 
-    asked: datetime
-    lasts: timedelta
-    bounces: bool
+    started: datetime
+    duration: timedelta
+    fails: bool
     deadline: datetime
 
     def status(self, now: datetime) -> Status:
-        done = self.asked + self.lasts
+        done = self.started + self.duration
         if now < min(done, self.deadline):
             return "payment-pending"
-        return "payment-failed" if self.bounces or done > self.deadline else "payment-succeeded"
+        return "payment-failed" if self.fails or done > self.deadline else "payment-succeeded"

@@ -1,15 +1,15 @@
-"""The capacity that Capacity Blocks are sold of: which types, where, how much of them, at what price.
+"""Pools of Capacity Block capacity: instance types, zones, counts and prices.
 
 Sources
 -------
-- Where trn1 and trn2 are sold: https://aws.amazon.com/ec2/capacityblocks/pricing/; zones are those moto knows the
-  type in, and for trn2.3xlarge the one in which a block was seen.
-- trn2u.48xlarge is sold as UltraServers only: it was seen to be "not supported for Capacity Blocks" in us-east-2.
+- Regions of trn1 and trn2: https://aws.amazon.com/ec2/capacityblocks/pricing/. Zones are those in which moto knows
+  the type, and for trn2.3xlarge the zone of an observed block.
+- trn2u.48xlarge is sold as UltraServers only: EC2 returned "not supported for Capacity Blocks" in us-east-2.
   P6e-GB200 UltraServers are in the Local Zone of Dallas: EC2 user guide, "Launch instances using Capacity Blocks".
-- Prices: one was seen for trn2.3xlarge (53.64 USD for 24 h in sa-east-1b), one for trn2.48xlarge (858.26 USD for 24
-  h), and the price page gave 761.904 USD an hour for u-p6e-gb200x72. trn1.32xlarge's is made up to the same scale,
-  u-trn2x64's is that of its four instances. They are plausible, not to budget with.
-- How many instances a pool has is made up. us-west-2 has so few in each of its zones that larger requests need both.
+- Prices: observed for trn2.3xlarge (53.64 USD for 24 h in sa-east-1b) and trn2.48xlarge (858.26 USD for 24 h); from
+  the price page for u-p6e-gb200x72 (761.904 USD per hour). The price of trn1.32xlarge is invented at the same scale;
+  the price of u-trn2x64 is that of its four instances. Plausible, but not for budgeting.
+- Instance counts are invented. In us-west-2, large requests need both zones.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ ZoneType = Literal["availability-zone", "local-zone"]
 
 @dataclass(frozen=True)
 class Pool:
-    """Capacity of one instance type in one zone: how many instances there are, and USD an instance-hour.
+    """Capacity of one instance type in one zone. `price`: USD per instance-hour.
 
-    With an `ultraserver`, they are sold as whole ones of these only.
+    With `ultraserver`, the instances are sold as whole UltraServers only.
     """
 
     instance_type: str

@@ -1,4 +1,4 @@
-"""How the rehearsal's market behaves, as the control API sets it: `POST market`, see docs/rehearsal.md."""
+"""Settings of the market, changed with `POST market` of the control API: see docs/rehearsal.md."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from datetime import timedelta
 from typing import Any, Literal, get_args
 
 from rehearsal.errors import SettingsError
-from rehearsal.market.on_demand_quotas import at_first, blocks_at_first
+from rehearsal.market.on_demand_quotas import default_block_quotas, default_quotas
 
 Health = Literal["ok", "impaired", "insufficient-data"]
 Outcome = Literal["paid", "failed"]
 
-_LONGEST_SECONDS = 366 * 24 * 3600
-_MOST_SEARCHES = 1000
-_MOST_VCPUS = 1_000_000
-# What is not named in these stays.
-_BY_KEY = ("health", "on_demand_quotas", "capacity_block_quotas")
+_MAX_SECONDS = 366 * 24 * 3600
+_MAX_RATE = 1000
+_MAX_VCPUS = 1_000_000
+# A change of these settings keeps the keys that it does not name.
+_MERGED = ("health", "on_demand_quotas", "capacity_block_quotas")
 
 
 @dataclass(frozen=True)
-class Searches:
-    """The rate at which an operation answers: `burst` at once, then `per_second`, in real time. The defaults are those
-    of DescribeCapacityBlockOfferings.
+class RateLimit:
+    """A token bucket: `burst` requests at once, then `per_second`, in real time.
 
-    With a burst of 0 it never does, as for an account whose quota is 0.
+    The defaults are those of DescribeCapacityBlockOfferings. A burst of 0 refuses every request, as AWS does for an
+    account whose quota is 0.
     """
 
     burst: int = 2
@@ -36,117 +36,116 @@ class Searches:
 
 @dataclass
 class MarketSettings:
-    """What can be changed while a rehearsal runs. Each field is safe to read from any thread.
+    """Settings that can be changed while a rehearsal runs. Thread-safe.
 
-    `out_of_capacity`: the instance types that AWS has nothing left of, `*` for all. `health`: by id of block or
-    reservation, `ok` where it says none. `on_demand_quotas`, `capacity_block_quotas`:
-    vCPUs by family of types.
+    `out_of_capacity`: instance types without capacity, `*` for all. `health`: by id of block or reservation, `ok` if
+    missing. `on_demand_quotas`, `capacity_block_quotas`: vCPUs by instance family.
     """
 
     visible_after_seconds: float = 0
     payment_seconds: float = 2
     payment_outcome: Outcome = "paid"
-    searches: Searches | None = None
+    searches: RateLimit | None = None
     ultraservers: bool = False
     starts_soon: bool = False
     out_of_capacity: tuple[str, ...] = ()
     health: dict[str, Health] = field(default_factory=dict)
-    on_demand_quotas: dict[str, float] = field(default_factory=at_first)
-    capacity_block_quotas: dict[str, float] = field(default_factory=blocks_at_first)
+    on_demand_quotas: dict[str, float] = field(default_factory=default_quotas)
+    capacity_block_quotas: dict[str, float] = field(default_factory=default_block_quotas)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     @property
     def visible_after(self) -> timedelta:
-        """How long after a purchase EC2's other answers begin to list it."""
+        """The time from a purchase until EC2's other responses list it."""
         return timedelta(seconds=self.visible_after_seconds)
 
     @property
     def payment(self) -> timedelta:
-        """How long a purchase stays payment-pending. AWS allows itself up to 12 hours; seconds is the usual."""
+        """How long a purchase stays payment-pending: on AWS usually seconds, up to 12 hours."""
         return timedelta(seconds=self.payment_seconds)
 
-    def is_out_of(self, instance_type: str) -> bool:
-        """Whether no more instances of a type can be had, for money or for the asking."""
+    def is_out_of_capacity(self, instance_type: str) -> bool:
+        """Whether no capacity of a type is left, on Capacity Blocks or on demand."""
         return bool({instance_type, "*"}.intersection(self.out_of_capacity))
 
     def change(self, body: Mapping[str, Any]) -> None:
-        """Set what `body` names, all of it or, with a SettingsError, nothing. Other keys stay in those of `_BY_KEY`."""
+        """Change the settings in `body`. Raises SettingsError and changes nothing if any of them is invalid."""
         known = ", ".join(_READERS)
         if not body:
             raise SettingsError(f"name at least one of {known}")
         unknown = sorted(body.keys() - _READERS.keys())
         if unknown:
             raise SettingsError(f"the market has no {', '.join(unknown)}; it has {known}")
-        read = {name: _READERS[name](name, value) for name, value in body.items()}
+        values = {name: _READERS[name](name, value) for name, value in body.items()}
         with self._lock:
-            for name, value in read.items():
-                setattr(self, name, {**getattr(self, name), **value} if name in _BY_KEY else value)
+            for name, value in values.items():
+                setattr(self, name, {**getattr(self, name), **value} if name in _MERGED else value)
 
     def shown(self) -> dict[str, Any]:
-        """All of them, as `change` takes them."""
+        """All settings, in the format that `change` accepts."""
         with self._lock:
-            found = {name: getattr(self, name) for name in _READERS}
-        searches, types = found["searches"], list(found["out_of_capacity"])
-        return {**found, "searches": asdict(searches) if searches else None, "out_of_capacity": types}
+            settings = {name: getattr(self, name) for name in _READERS}
+        searches, types = settings["searches"], list(settings["out_of_capacity"])
+        return {**settings, "searches": asdict(searches) if searches else None, "out_of_capacity": types}
 
 
-def _number(name: str, value: Any, most: float) -> float:
-    number = not isinstance(value, bool) and isinstance(value, int | float)
-    if not number or not math.isfinite(value) or not 0 <= value <= most:
-        raise SettingsError(f"{name} is a number from 0 to {most}, not {value!r}")
-    return value  # type: ignore[no-any-return] # an int stays one, for the answer
+def _number(name: str, value: Any, maximum: float) -> float:
+    is_number = not isinstance(value, bool) and isinstance(value, int | float)
+    if not is_number or not math.isfinite(value) or not 0 <= value <= maximum:
+        raise SettingsError(f"{name} is a number from 0 to {maximum}, not {value!r}")
+    return value  # type: ignore[no-any-return] # an int stays an int in the response
 
 
 def _seconds(name: str, value: Any) -> float:
-    return _number(name, value, _LONGEST_SECONDS)
+    return _number(name, value, _MAX_SECONDS)
 
 
-def _switch(name: str, value: Any) -> bool:
+def _boolean(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise SettingsError(f"{name} is true or false, not {value!r}")
     return value
 
 
 def _types(name: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, list) or not all(isinstance(instance_type, str) for instance_type in value):
         raise SettingsError(f'{name} is a list of instance types, or ["*"] for all, not {value!r}')
     return tuple(value)
 
 
 def _outcome(name: str, value: Any) -> Outcome:
-    return _one_of(name, value, Outcome)  # type: ignore[no-any-return]
+    return _choice(name, value, Outcome)  # type: ignore[no-any-return]
 
 
 def _health(name: str, value: Any) -> dict[str, Health]:
     if not isinstance(value, dict):
         raise SettingsError(f'{name} is an object such as {{"cr-…": "impaired"}}, not {value!r}')
-    return {one: _one_of(f"{name} of {one}", state, Health) for one, state in value.items()}
+    return {id_: _choice(f"{name} of {id_}", state, Health) for id_, state in value.items()}
 
 
 def _quotas(name: str, value: Any) -> dict[str, float]:
-    families = at_first() if name == "on_demand_quotas" else blocks_at_first()
+    families = default_quotas() if name == "on_demand_quotas" else default_block_quotas()
     if not isinstance(value, dict) or value.keys() - families.keys():
         raise SettingsError(f"{name} is an object of vCPUs by family ({', '.join(families)}), not {value!r}")
-    return {family: _number(f"{name}: {family}", vcpus, _MOST_VCPUS) for family, vcpus in value.items()}
+    return {family: _number(f"{name}: {family}", vcpus, _MAX_VCPUS) for family, vcpus in value.items()}
 
 
-def read_rate(name: str, value: Any) -> Searches | None:
-    """The rate that a request to the control API gives; SettingsError for anything else."""
+def parse_rate_limit(name: str, value: Any) -> RateLimit | None:
+    """The rate limit in a request to the control API, None for no limit. Raises SettingsError."""
     if value is None:
         return None
     if not isinstance(value, dict) or value.keys() - {"burst", "per_second"}:
         raise SettingsError(f'{name} is null or an object such as {{"burst": 2, "per_second": 0.5}}, not {value!r}')
-    limit = Searches(**value)
+    limit = RateLimit(**value)
     if isinstance(limit.burst, float):
         raise SettingsError(f"{name}: burst is a whole number, not {limit.burst!r}")
-    _number(f"{name}: burst", limit.burst, _MOST_SEARCHES)
-    _number(f"{name}: per_second", limit.per_second, _MOST_SEARCHES)
+    _number(f"{name}: burst", limit.burst, _MAX_RATE)
+    _number(f"{name}: per_second", limit.per_second, _MAX_RATE)
     return limit
 
 
-def _one_of(name: str, value: Any, choice: Any) -> Any:
-    if value not in get_args(choice):
-        raise SettingsError(f"{name} is one of {', '.join(get_args(choice))}, not {value!r}")
+def _choice(name: str, value: Any, choices: Any) -> Any:
+    if value not in get_args(choices):
+        raise SettingsError(f"{name} is one of {', '.join(get_args(choices))}, not {value!r}")
     return value
 
 
@@ -154,9 +153,9 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "visible_after_seconds": _seconds,
     "payment_seconds": _seconds,
     "payment_outcome": _outcome,
-    "searches": read_rate,
-    "ultraservers": _switch,
-    "starts_soon": _switch,
+    "searches": parse_rate_limit,
+    "ultraservers": _boolean,
+    "starts_soon": _boolean,
     "out_of_capacity": _types,
     "health": _health,
     "on_demand_quotas": _quotas,

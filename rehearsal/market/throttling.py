@@ -1,10 +1,10 @@
-"""How often one may ask: token buckets by account and region, in real time. Pure: no moto.
+"""Rate limits: token buckets by account and region, in real time. Does not import moto.
 
 Sources
 -------
-- The code for searches: EC2 API reference, "Error codes" (CapacityBlockDescribeLimitExceeded), a client error, hence
-  status 400. That their limit is low, refills slowly, and is an account's in one region: as clients that scan regions
-  found it. Its numbers are assumed, and so is the text.
+- The error code for searches: EC2 API reference, "Error codes" (CapacityBlockDescribeLimitExceeded), a client error,
+  hence status 400. Clients that scan regions observed a low limit per account and region that refills slowly. The
+  numbers and the text are assumed.
 - ThrottlingException, "Rate exceeded": SSM API reference, "Common Errors".
 """
 
@@ -17,48 +17,48 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rehearsal.errors import AwsError, SettingsError
-from rehearsal.market.settings import Searches, read_rate
+from rehearsal.market.settings import RateLimit, parse_rate_limit
 
 
 @dataclass(frozen=True)
 class _Bucket:
-    limit: Searches
-    left: float
-    at: float
+    limit: RateLimit
+    tokens: float
+    updated: float
 
 
-class Buckets:
-    """What is left for each of whoever asks. Safe to use from any thread."""
+class TokenBuckets:
+    """A token bucket for each key. Thread-safe."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        """`now`: seconds of real time, from any beginning."""
+        """`now`: seconds of real time since an arbitrary start."""
         self._now = now
         self._lock = threading.Lock()
         self._buckets: dict[Hashable, _Bucket] = {}
 
-    def take(self, key: Hashable, limit: Searches | None) -> bool:
-        """Count one request and say whether it may be had. Another limit starts afresh."""
+    def take(self, key: Hashable, limit: RateLimit | None) -> bool:
+        """Count a request and return whether it is allowed. A new limit starts with a full bucket."""
         if limit is None:
             return True
         with self._lock:
             now = self._now()
             bucket = self._buckets.get(key)
-            left = float(limit.burst)
+            tokens = float(limit.burst)
             if bucket is not None and bucket.limit == limit:
-                left = min(left, bucket.left + (now - bucket.at) * limit.per_second)
-            allowed = left >= 1
-            self._buckets[key] = _Bucket(limit, left - 1 if allowed else left, now)
-            return allowed
+                tokens = min(tokens, bucket.tokens + (now - bucket.updated) * limit.per_second)
+            is_allowed = tokens >= 1
+            self._buckets[key] = _Bucket(limit, tokens - 1 if is_allowed else tokens, now)
+            return is_allowed
 
 
 class SearchLimits:
-    """What is left of the searches for Capacity Blocks of each account in each region."""
+    """The rate limit of searches for Capacity Blocks, per account and region."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._buckets = Buckets(now)
+        self._buckets = TokenBuckets(now)
 
-    def spend(self, account: str, region: str, limit: Searches | None) -> None:
-        """Count one search, whatever becomes of it; AwsError when it comes too fast."""
+    def check(self, account: str, region: str, limit: RateLimit | None) -> None:
+        """Count a search, whether it succeeds or not; AwsError if the limit is exceeded."""
         if not self._buckets.take((account, region), limit):
             raise AwsError(
                 "CapacityBlockDescribeLimitExceeded",
@@ -68,26 +68,29 @@ class SearchLimits:
 
 
 class CallRates:
-    """The rates of operations, as the control API sets them: `POST rates`, see docs/rehearsal.md."""
+    """Rate limits of operations, set with `POST rates` of the control API: see docs/rehearsal.md."""
 
     def __init__(self, is_limited: Callable[[str], bool] = lambda _: True) -> None:
-        """`is_limited`: whether there is such an operation, and its requests come by here."""
+        """`is_limited`: whether an operation exists and can be rate-limited."""
         self._is_limited = is_limited
-        self._buckets = Buckets()
-        self._rates: Mapping[str, Searches | None] = {}
+        self._buckets = TokenBuckets()
+        self._rates: Mapping[str, RateLimit | None] = {}
 
-    def spend(self, account: str, region: str, operation: str) -> None:
-        """Count one request; AwsError when it comes too fast."""
+    def check(self, account: str, region: str, operation: str) -> None:
+        """Count a request; AwsError if the rate is exceeded."""
         if not self._buckets.take((account, region, operation), self._rates.get(operation)):
             raise AwsError("ThrottlingException", "Rate exceeded")
 
     def change(self, body: Mapping[str, Any]) -> None:
-        """Set the rates of the operations that `body` names, null for none; SettingsError, and nothing, else."""
+        """Set the rates of the operations in `body`, null for no limit. SettingsError, without a change, if invalid."""
         if not body or not all(self._is_limited(operation) for operation in body):
             raise SettingsError(
                 'send operations of Systems Manager, such as {"SendCommand": {"burst": 2, "per_second": 0.5}}'
             )
-        self._rates = {**self._rates, **{operation: read_rate(operation, rate) for operation, rate in body.items()}}
+        self._rates = {
+            **self._rates,
+            **{operation: parse_rate_limit(operation, rate) for operation, rate in body.items()},
+        }
 
     def shown(self) -> dict[str, Any]:
         return {operation: asdict(rate) for operation, rate in self._rates.items() if rate is not None}

@@ -202,7 +202,7 @@ def test_blocks_that_start_soon_end_at_11_30(hour, days):
     query = Query("sa-east-1", ("trn2.3xlarge",), 1, days * 24)
     for minute in (0, 11, 40, 59):
         now = datetime(2026, 3, 1, hour, minute, tzinfo=timezone.utc)
-        found = find(query, now=now, seed=0, taken=[], starts_soon=True)
+        found = find(query, now=now, seed=0, sold=[], starts_soon=True)
         soon = [offering for offering in found if offering.start.minute != 30]
         assert soon
         for offering in soon:

@@ -185,7 +185,7 @@ class LaunchOperations(EC2Operations):
         minimum, maximum = int(self._get_param("MinCount", 1)), int(self._get_param("MaxCount", 1))
         instance_type = self._instance_type()
         if target.reservation_id is None:
-            if self.world.market.settings.is_out_of(instance_type):
+            if self.world.market.settings.is_out_of_capacity(instance_type):
                 raise out_of_capacity(instance_type, zone)
             return self._admit_on_demand(minimum, maximum) if target.market_type is None else maximum
         if (self._get_param("Placement.Tenancy") or "default") != "default":
@@ -196,13 +196,13 @@ class LaunchOperations(EC2Operations):
     def _admit_on_demand(self, minimum: int, maximum: int) -> int:
         """How many instances the quota allows; AwsError when that is less than MinCount."""
         instance_type = self._instance_type()
-        asked = on_demand_quotas.Asked(instance_type, default_vcpus(instance_type), minimum, maximum)
+        launch = on_demand_quotas.OnDemandLaunch(instance_type, default_vcpus(instance_type), minimum, maximum)
         running = [
             (instance.instance_type, default_vcpus(instance.instance_type))
             for instance in self.ec2_backend.all_running_instances()
             if instance.lifecycle is None
         ]
-        return on_demand_quotas.admit(asked, self.world.market.settings.on_demand_quotas, running)
+        return on_demand_quotas.admit(launch, self.world.market.settings.on_demand_quotas, running)
 
     def _complete(self, instances: list[Any], target: Target) -> None:
         """Set what moto leaves out of new instances, occupy the reservation and launch the hosts."""

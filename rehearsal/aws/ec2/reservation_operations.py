@@ -23,7 +23,7 @@ from rehearsal.aws.ec2.reservation_shapes import (
 )
 from rehearsal.errors import AwsError
 from rehearsal.market.capacity_blocks import Block
-from rehearsal.market.on_demand import Change, OnDemand
+from rehearsal.market.on_demand import OnDemandReservation, ReservationChange
 
 _ID = re.compile("cr-[0-9a-f]{8,17}")
 Tags = Mapping[str, str | None]
@@ -55,10 +55,10 @@ class ReservationOperations(EC2Operations):
         if self._get_param("StartDate") or not zone:
             raise NotImplementedError("CreateCapacityReservation with a future date, or without AvailabilityZone")
         check_offered(self.region, zone, instance_type)
-        if self.world.market.settings.is_out_of(instance_type):
+        if self.world.market.settings.is_out_of_capacity(instance_type):
             raise out_of_capacity(instance_type, zone)
         _check_end(self._get_param("EndDateType"), end)
-        reservation = OnDemand(
+        reservation = OnDemandReservation(
             reservation_id=self.world.on_demand.new_id(),
             region=self.region,
             zone=zone,
@@ -67,7 +67,7 @@ class ReservationOperations(EC2Operations):
             count=int(self._get_param("InstanceCount")),
             created=self.world.clock.now(),
             end=end,
-            match=self._get_param("InstanceMatchCriteria", "open"),
+            match_criteria=self._get_param("InstanceMatchCriteria", "open"),
             tags=self._reservation_tags("capacity-reservation"),
         )
         self._dry_run()
@@ -85,7 +85,9 @@ class ReservationOperations(EC2Operations):
             end_type, end = self._get_param("EndDateType"), self._timestamp("EndDate")
             _check_end(end_type, end)
             self._dry_run()
-            change = Change(int(count) if count else None, end_type, end, self._get_param("InstanceMatchCriteria"))
+            change = ReservationChange(
+                int(count) if count else None, end_type, end, self._get_param("InstanceMatchCriteria")
+            )
             self.world.on_demand.modify(reservation, change, now)
         return ActionResult({"Return": True})
 
@@ -111,7 +113,7 @@ class ReservationOperations(EC2Operations):
         self._dry_run()
         now, market, on_demand = self.world.clock.now(), self.world.market, self.world.on_demand
         ids = self._get_param("CapacityReservationIds", [])
-        reservations: list[Block | OnDemand] = [self._reservation(reservation_id) for reservation_id in ids]
+        reservations: list[Block | OnDemandReservation] = [self._reservation(reservation_id) for reservation_id in ids]
         reservations = reservations or [*market.blocks(self.region), *on_demand.in_region(self.region)]
         shapes = [reservation_shape(reservation, now, self.current_account) for reservation in reservations]
         return self._paged("CapacityReservations", self._filtered(shapes, _RESERVATION_FILTERS))
@@ -151,7 +153,7 @@ class ReservationOperations(EC2Operations):
             extension_shape(extension, block, now)
             for block in blocks
             for extension in block.extensions
-            if extension.shown <= now
+            if extension.visible_from <= now
         ]
         return self._paged("CapacityBlockExtensions", self._filtered(shapes, _EXTENSION_FILTERS))
 
@@ -161,7 +163,7 @@ class ReservationOperations(EC2Operations):
     def delete_tags(self) -> ActionResult:
         return self._change_tags(_remove_tags) or super().delete_tags()
 
-    def _reservation(self, reservation_id: str) -> Block | OnDemand:
+    def _reservation(self, reservation_id: str) -> Block | OnDemandReservation:
         """A reservation of the region; AwsError when it does not exist: EC2 API, "Error codes" (texts assumed)."""
         if not _ID.fullmatch(reservation_id):
             raise AwsError(

@@ -9,13 +9,13 @@ from typing import Any
 from rehearsal.aws.ec2.instance_types import zone_id
 from rehearsal.market.capacity_blocks import Block
 from rehearsal.market.extensions import Extension, ExtensionOffering
-from rehearsal.market.on_demand import OnDemand
+from rehearsal.market.on_demand import OnDemandReservation
 from rehearsal.market.settings import Health
 
 REQUESTED_QUANTITY = "aws:ec2capacityreservation:incrementalRequestedQuantity"
 
 
-def reservation_shape(reservation: Block | OnDemand, now: datetime, account: str) -> dict[str, Any]:
+def reservation_shape(reservation: Block | OnDemandReservation, now: datetime, account: str) -> dict[str, Any]:
     if isinstance(reservation, Block):
         return _block_reservation(reservation, now, account)
     return _on_demand_reservation(reservation, now, account)
@@ -34,7 +34,7 @@ def _block_reservation(block: Block, now: datetime, account: str) -> dict[str, A
         "EndDate": block.end(now),
         "EndDateType": "limited",
         "InstanceMatchCriteria": "targeted",
-        "CreateDate": block.bought,
+        "CreateDate": block.purchased,
         "Tags": _block_tags(block),
         "CapacityAllocations": [{"AllocationType": "used", "Count": len(block.instances)}],
         "ReservationType": "capacity-block",
@@ -42,7 +42,7 @@ def _block_reservation(block: Block, now: datetime, account: str) -> dict[str, A
     }
 
 
-def _on_demand_reservation(reservation: OnDemand, now: datetime, account: str) -> dict[str, Any]:
+def _on_demand_reservation(reservation: OnDemandReservation, now: datetime, account: str) -> dict[str, Any]:
     shape = {
         **_reservation(reservation.reservation_id, reservation.region, reservation.zone, account),
         "InstanceType": reservation.instance_type,
@@ -52,7 +52,7 @@ def _on_demand_reservation(reservation: OnDemand, now: datetime, account: str) -
         "State": reservation.state(now),
         "StartDate": reservation.created,
         "EndDateType": "limited" if reservation.end else "unlimited",
-        "InstanceMatchCriteria": reservation.match,
+        "InstanceMatchCriteria": reservation.match_criteria,
         "CreateDate": reservation.created,
         "Tags": _tag_list(reservation.tags),
         "CapacityAllocations": [],
@@ -71,7 +71,7 @@ def block_shape(block: Block, now: datetime) -> dict[str, Any]:
         "CapacityReservationIds": [block.reservation_id],
         "StartDate": block.offering.start,
         "EndDate": block.end(now),
-        "CreateDate": block.bought,
+        "CreateDate": block.purchased,
         "State": block.state(now),
         "Tags": _block_tags(block),
     }
@@ -103,7 +103,7 @@ def extension_shape(extension: Extension, block: Block, now: datetime) -> dict[s
         **_extension(extension.offering, block),
         "CapacityReservationId": block.reservation_id,
         "CapacityBlockExtensionStatus": extension.status(now),
-        "CapacityBlockExtensionPurchaseDate": extension.payment.asked,
+        "CapacityBlockExtensionPurchaseDate": extension.payment.started,
     }
 
 

@@ -81,7 +81,7 @@ class RehearsalEC2(
         operation, parameters = self._get_action(), self._query_parameters()
         if operation == SEARCH:
             settings = self.world.market.settings
-            self.world.search_limits.spend(self.current_account, self.region, settings.searches)
+            self.world.search_limits.check(self.current_account, self.region, settings.searches)
         requests.check(operation, parameters)
         # The rehearsal's own operations first check whether the request would succeed.
         method = getattr(self, camelcase_to_underscores(operation), None)

@@ -88,7 +88,7 @@ class RehearsalSSM(CommandResponse, DocumentResponse):
     refusal = SSMException
 
     def check(self) -> None:
-        self.world.rates.spend(self.current_account, self.region, self._get_action())
+        self.world.rates.check(self.current_account, self.region, self._get_action())
         if model := operation_model("ssm", self._get_action()):
             check_request(model.input_shape, self._json_members())
 
