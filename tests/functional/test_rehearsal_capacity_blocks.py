@@ -5,10 +5,10 @@ import pytest
 from tests.functional.support import refusal
 
 pytestmark = pytest.mark.every_day
-QUESTION = {"InstanceType": "trn2.3xlarge", "InstanceCount": 1, "CapacityDurationHours": 24}
+SEARCH = {"InstanceType": "trn2.3xlarge", "InstanceCount": 1, "CapacityDurationHours": 24}
 
 
-def test_the_offering_that_was_seen_on_aws(offering):
+def test_offering_equals_one_observed_on_aws(offering):
     assert offering["AvailabilityZone"] == "sa-east-1b"
     assert (offering["UpfrontFee"], offering["CurrencyCode"]) == ("53.64", "USD")
     assert (offering["CapacityBlockDurationHours"], offering["Tenancy"]) == (24, "default")
@@ -16,51 +16,47 @@ def test_the_offering_that_was_seen_on_aws(offering):
     assert offering["EndDate"] - offering["StartDate"] == timedelta(hours=24)
 
 
-def test_offerings_are_the_same_until_something_is_bought(ec2):
-    once, again = (ec2.describe_capacity_block_offerings(**QUESTION)["CapacityBlockOfferings"] for _ in range(2))
+def test_offerings_do_not_change_between_searches(ec2):
+    once, again = (ec2.describe_capacity_block_offerings(**SEARCH)["CapacityBlockOfferings"] for _ in range(2))
     assert once == again
     assert 2 <= len(once) <= 6
-    assert [one["StartDate"] for one in once] == sorted(one["StartDate"] for one in once)
+    assert [offering["StartDate"] for offering in once] == sorted(offering["StartDate"] for offering in once)
 
 
-def test_offerings_come_in_pages(ec2):
-    whole = ec2.describe_capacity_block_offerings(**QUESTION)["CapacityBlockOfferings"]
-    pages = ec2.get_paginator("describe_capacity_block_offerings").paginate(
-        **QUESTION, PaginationConfig={"PageSize": 2}
-    )
-    assert [one for page in pages for one in page["CapacityBlockOfferings"]] == whole
+def test_offerings_are_paginated(ec2):
+    offerings = ec2.describe_capacity_block_offerings(**SEARCH)["CapacityBlockOfferings"]
+    pages = ec2.get_paginator("describe_capacity_block_offerings").paginate(**SEARCH, PaginationConfig={"PageSize": 2})
+    assert [offering for page in pages for offering in page["CapacityBlockOfferings"]] == offerings
 
 
-def test_a_window_limits_offerings(ec2):
-    first, second, *_ = ec2.describe_capacity_block_offerings(**QUESTION)["CapacityBlockOfferings"]
-    later = ec2.describe_capacity_block_offerings(**QUESTION, StartDateRange=first["EndDate"])
+def test_date_range_filters_offerings(ec2):
+    first, second, *_ = ec2.describe_capacity_block_offerings(**SEARCH)["CapacityBlockOfferings"]
+    later = ec2.describe_capacity_block_offerings(**SEARCH, StartDateRange=first["EndDate"])
     assert later["CapacityBlockOfferings"][0] == second
-    none = ec2.describe_capacity_block_offerings(**QUESTION, EndDateRange=first["StartDate"])
+    none = ec2.describe_capacity_block_offerings(**SEARCH, EndDateRange=first["StartDate"])
     assert none["CapacityBlockOfferings"] == []
 
 
-def test_the_last_start_is_within_eight_weeks(ec2, control):
+def test_no_offering_starts_more_than_eight_weeks_ahead(ec2, control):
     now = datetime.fromisoformat(control("status")["clock"])
-    beyond = ec2.describe_capacity_block_offerings(**QUESTION, StartDateRange=now + timedelta(weeks=8, days=1))
+    beyond = ec2.describe_capacity_block_offerings(**SEARCH, StartDateRange=now + timedelta(weeks=8, days=1))
     assert beyond["CapacityBlockOfferings"] == []
 
 
-def test_trn2_48xlarge_has_the_price_that_was_seen(client):
-    found = client("ec2", "us-east-2").describe_capacity_block_offerings(
-        **{**QUESTION, "InstanceType": "trn2.48xlarge"}
-    )
-    assert {one["UpfrontFee"] for one in found["CapacityBlockOfferings"]} == {"858.26"}
+def test_trn2_48xlarge_has_the_observed_price(client):
+    found = client("ec2", "us-east-2").describe_capacity_block_offerings(**{**SEARCH, "InstanceType": "trn2.48xlarge"})
+    assert {offering["UpfrontFee"] for offering in found["CapacityBlockOfferings"]} == {"858.26"}
 
 
 @pytest.mark.parametrize("hours", [1, 23, 25, 15 * 24, 189 * 24, 0])
-def test_a_duration_aws_does_not_sell_is_refused(ec2, hours):
-    question = {**QUESTION, "CapacityDurationHours": hours}
-    assert refusal(ec2.describe_capacity_block_offerings, **question) == "InvalidParameterValue"
+def test_unsupported_duration_is_refused(ec2, hours):
+    search = {**SEARCH, "CapacityDurationHours": hours}
+    assert refusal(ec2.describe_capacity_block_offerings, **search) == "InvalidParameterValue"
 
 
 @pytest.mark.parametrize("hours", [24, 14 * 24, 21 * 24, 182 * 24])
-def test_durations_aws_sells_are_not(ec2, hours):
-    ec2.describe_capacity_block_offerings(**{**QUESTION, "CapacityDurationHours": hours})
+def test_supported_duration_is_accepted(ec2, hours):
+    ec2.describe_capacity_block_offerings(**{**SEARCH, "CapacityDurationHours": hours})
 
 
 @pytest.mark.parametrize(
@@ -75,69 +71,75 @@ def test_durations_aws_sells_are_not(ec2, hours):
         ({"NextToken": "made up"}, "InvalidNextToken"),
     ],
 )
-def test_a_question_aws_refuses(ec2, change, code):
-    assert refusal(ec2.describe_capacity_block_offerings, **{**QUESTION, **change}) == code
+def test_invalid_search_is_refused(ec2, change, code):
+    assert refusal(ec2.describe_capacity_block_offerings, **{**SEARCH, **change}) == code
 
 
-def test_more_instances_than_there_are_find_nothing(ec2):
-    found = ec2.describe_capacity_block_offerings(**{**QUESTION, "InstanceCount": 64})
+def test_search_for_more_instances_than_available_finds_nothing(ec2):
+    found = ec2.describe_capacity_block_offerings(**{**SEARCH, "InstanceCount": 64})
     assert found["CapacityBlockOfferings"] == []
 
 
-def test_a_block_is_pending_then_scheduled_then_active_then_expired(ec2, pay, block, move_clock):
-    def look() -> tuple[str, int]:
+def test_block_is_pending_then_scheduled_then_active_then_expired(ec2, pay, block, move_clock):
+    def state() -> tuple[str, int]:
         found = ec2.describe_capacity_reservations(CapacityReservationIds=[block["CapacityReservationId"]])
-        (one,) = found["CapacityReservations"]
-        return one["State"], one["AvailableInstanceCount"]
+        (reservation,) = found["CapacityReservations"]
+        return reservation["State"], reservation["AvailableInstanceCount"]
 
     assert (block["State"], block["AvailableInstanceCount"]) == ("payment-pending", 0)
-    assert look() == ("payment-pending", 0)
+    assert state() == ("payment-pending", 0)
     pay()
-    assert look() == ("scheduled", 0)
+    assert state() == ("scheduled", 0)
     move_clock(block["StartDate"] - timedelta(seconds=30))
-    assert look() == ("scheduled", 0)
+    assert state() == ("scheduled", 0)
     move_clock(block["StartDate"])
-    assert look() == ("active", 1)
+    assert state() == ("active", 1)
     move_clock(block["EndDate"] - timedelta(minutes=29))
-    assert look() == ("active", 0)
+    assert state() == ("active", 0)
     move_clock(block["EndDate"])
-    assert look() == ("expired", 0)
+    assert state() == ("expired", 0)
 
 
-def test_what_a_reservation_says(ec2, offering):
+def test_fields_of_a_reservation(ec2, offering):
     tags = [{"ResourceType": "capacity-reservation", "Tags": [{"Key": "Intent", "Value": "one"}]}]
     bought = ec2.purchase_capacity_block(
         CapacityBlockOfferingId=offering["CapacityBlockOfferingId"],
         InstancePlatform="Linux/UNIX",
         TagSpecifications=tags,
     )
-    one = bought["CapacityReservation"]
-    assert one["ReservationType"] == "capacity-block"
-    assert (one["InstanceMatchCriteria"], one["EndDateType"]) == ("targeted", "limited")
-    assert one["AvailabilityZoneId"] == "sae1-az2"
-    assert {tag["Key"]: tag["Value"] for tag in one["Tags"]} == {
+    reservation = bought["CapacityReservation"]
+    assert reservation["ReservationType"] == "capacity-block"
+    assert (reservation["InstanceMatchCriteria"], reservation["EndDateType"]) == ("targeted", "limited")
+    assert reservation["AvailabilityZoneId"] == "sae1-az2"
+    assert {tag["Key"]: tag["Value"] for tag in reservation["Tags"]} == {
         "Intent": "one",
         "aws:ec2capacityreservation:incrementalRequestedQuantity": "1",
     }
-    (whole,) = ec2.describe_capacity_blocks()["CapacityBlocks"]
-    assert whole["CapacityBlockId"] == one["CapacityBlockId"] == bought["CapacityBlocks"][0]["CapacityBlockId"]
-    assert whole["CapacityReservationIds"] == [one["CapacityReservationId"]]
-    (status,) = ec2.describe_capacity_block_status(CapacityBlockIds=[one["CapacityBlockId"]])["CapacityBlockStatuses"]
+    (capacity_block,) = ec2.describe_capacity_blocks()["CapacityBlocks"]
+    assert (
+        capacity_block["CapacityBlockId"]
+        == reservation["CapacityBlockId"]
+        == bought["CapacityBlocks"][0]["CapacityBlockId"]
+    )
+    assert capacity_block["CapacityReservationIds"] == [reservation["CapacityReservationId"]]
+    (status,) = ec2.describe_capacity_block_status(CapacityBlockIds=[reservation["CapacityBlockId"]])[
+        "CapacityBlockStatuses"
+    ]
     assert (status["InterconnectStatus"], status["TotalCapacity"]) == ("ok", 1)
 
 
-def test_a_dry_run_buys_nothing(ec2, offering):
-    buy = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
-    assert refusal(ec2.purchase_capacity_block, **buy, DryRun=True) == "DryRunOperation"
+def test_dry_run_buys_nothing(ec2, offering):
+    purchase = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
+    assert refusal(ec2.purchase_capacity_block, **purchase, DryRun=True) == "DryRunOperation"
     assert ec2.describe_capacity_reservations()["CapacityReservations"] == []
 
 
-def test_a_repeated_purchase_buys_again_until_nothing_is_left(ec2, offering):
-    buy = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
-    bought = {ec2.purchase_capacity_block(**buy)["CapacityReservation"]["CapacityReservationId"] for _ in range(4)}
+def test_repeated_purchase_buys_again_while_there_is_capacity(ec2, offering):
+    purchase = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
+    bought = {ec2.purchase_capacity_block(**purchase)["CapacityReservation"]["CapacityReservationId"] for _ in range(4)}
     assert len(bought) == 4
-    assert refusal(ec2.purchase_capacity_block, **buy) == "InvalidCapacityBlockOfferingIdExpired"
-    assert offering not in ec2.describe_capacity_block_offerings(**QUESTION)["CapacityBlockOfferings"]
+    assert refusal(ec2.purchase_capacity_block, **purchase) == "InvalidCapacityBlockOfferingIdExpired"
+    assert offering not in ec2.describe_capacity_block_offerings(**SEARCH)["CapacityBlockOfferings"]
 
 
 @pytest.mark.parametrize(
@@ -147,24 +149,24 @@ def test_a_repeated_purchase_buys_again_until_nothing_is_left(ec2, offering):
         ("cb-0123456789abcdef0", "InvalidCapacityBlockOfferingIdNotFound"),
     ],
 )
-def test_an_offering_that_is_none(ec2, offering_id, code):
-    buy = {"CapacityBlockOfferingId": offering_id, "InstancePlatform": "Linux/UNIX"}
-    assert refusal(ec2.purchase_capacity_block, **buy) == code
+def test_purchase_of_an_unknown_offering_is_refused(ec2, offering_id, code):
+    purchase = {"CapacityBlockOfferingId": offering_id, "InstancePlatform": "Linux/UNIX"}
+    assert refusal(ec2.purchase_capacity_block, **purchase) == code
 
 
-def test_an_offering_is_gone_half_an_hour_before_its_start(ec2, offering, move_clock):
+def test_offering_expires_30_minutes_before_its_start(ec2, offering, move_clock):
     move_clock(offering["StartDate"] - timedelta(minutes=29))
-    buy = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
-    assert refusal(ec2.purchase_capacity_block, **buy) == "InvalidCapacityBlockOfferingIdExpired"
+    purchase = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
+    assert refusal(ec2.purchase_capacity_block, **purchase) == "InvalidCapacityBlockOfferingIdExpired"
 
 
-def test_an_offering_belongs_to_its_region(client, offering):
-    buy = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
+def test_offering_cannot_be_purchased_in_another_region(client, offering):
+    purchase = {"CapacityBlockOfferingId": offering["CapacityBlockOfferingId"], "InstancePlatform": "Linux/UNIX"}
     elsewhere = client("ec2", "us-east-2")
-    assert refusal(elsewhere.purchase_capacity_block, **buy) == "InvalidCapacityBlockOfferingIdNotFound"
+    assert refusal(elsewhere.purchase_capacity_block, **purchase) == "InvalidCapacityBlockOfferingIdNotFound"
 
 
-def test_a_block_is_never_cancelled(ec2, block):
+def test_block_cannot_be_cancelled(ec2, block):
     cancel = {"CapacityReservationId": block["CapacityReservationId"]}
     assert refusal(ec2.cancel_capacity_reservation, **cancel) == "OperationNotPermitted"
     assert refusal(ec2.cancel_capacity_reservation, **cancel, DryRun=True) == "DryRunOperation"
@@ -183,24 +185,24 @@ def test_a_block_is_never_cancelled(ec2, block):
         ("tag:Nobody", "has", False),
     ],
 )
-def test_filters(ec2, pay, block, name, value, found):
-    answer = ec2.describe_capacity_reservations(Filters=[{"Name": name, "Values": [value]}])
-    assert bool(answer["CapacityReservations"]) is found
+def test_reservations_can_be_filtered(ec2, pay, block, name, value, found):
+    response = ec2.describe_capacity_reservations(Filters=[{"Name": name, "Values": [value]}])
+    assert bool(response["CapacityReservations"]) is found
 
 
-def test_a_filter_that_is_none(ec2, block):
+def test_unknown_filter_is_refused(ec2, block):
     filters = [{"Name": "colour", "Values": ["blue"]}]
     assert refusal(ec2.describe_capacity_reservations, Filters=filters) == "InvalidParameterValue"
 
 
-def test_an_unknown_reservation(ec2):
+def test_unknown_reservation_is_refused(ec2):
     ids = ["cr-0123456789abcdef0"]
     assert refusal(ec2.describe_capacity_reservations, CapacityReservationIds=ids) == (
         "InvalidCapacityReservationId.NotFound"
     )
 
 
-def test_a_reservation_can_be_tagged(ec2, block):
+def test_reservation_can_be_tagged(ec2, block):
     ids = [block["CapacityReservationId"]]
     ec2.create_tags(Resources=ids, Tags=[{"Key": "Project", "Value": "x"}])
     tagged = [{"Name": "tag:Project", "Values": ["x"]}]

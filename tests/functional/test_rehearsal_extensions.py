@@ -1,4 +1,4 @@
-"""Extensions of a Capacity Block, as the rehearsal's EC2 sells them."""
+"""Extensions of Capacity Blocks in the rehearsal's EC2."""
 
 from datetime import timedelta
 
@@ -12,106 +12,106 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def paid_block(pay, block):
-    """The block, scheduled."""
+    """A scheduled block."""
     pay()
     return block
 
 
 @pytest.fixture
-def offers(ec2, paid_block):
-    """The extensions on sale for the block: `offers(24)`."""
+def offerings(ec2, paid_block):
+    """Return the extensions on sale for the block: `offerings(24)`."""
 
-    def ask(hours=24):
+    def search(hours=24):
         return ec2.describe_capacity_block_extension_offerings(
             CapacityReservationId=paid_block["CapacityReservationId"], CapacityBlockExtensionDurationHours=hours
         )["CapacityBlockExtensionOfferings"]
 
-    return ask
+    return search
 
 
 @pytest.fixture
-def extend(ec2, paid_block, offers):
-    """Buys an extension."""
+def extend(ec2, paid_block, offerings):
+    """Purchase an extension."""
 
-    def buy(hours=24, **more):
-        (offer,) = offers(hours)
-        bought = ec2.purchase_capacity_block_extension(
+    def purchase(hours=24, **more):
+        (offering,) = offerings(hours)
+        response = ec2.purchase_capacity_block_extension(
             CapacityReservationId=paid_block["CapacityReservationId"],
-            CapacityBlockExtensionOfferingId=offer["CapacityBlockExtensionOfferingId"],
+            CapacityBlockExtensionOfferingId=offering["CapacityBlockExtensionOfferingId"],
             **more,
         )
-        (extension,) = bought["CapacityBlockExtensions"]
+        (extension,) = response["CapacityBlockExtensions"]
         return extension
 
-    return buy
+    return purchase
 
 
 @pytest.fixture
-def look(ec2, paid_block):
-    """The reservation as it is now."""
+def reservation(ec2, paid_block):
+    """Return the current state of the reservation."""
 
-    def look():
+    def describe():
         ids = [paid_block["CapacityReservationId"]]
-        (one,) = ec2.describe_capacity_reservations(CapacityReservationIds=ids)["CapacityReservations"]
-        return one
+        (found,) = ec2.describe_capacity_reservations(CapacityReservationIds=ids)["CapacityReservations"]
+        return found
 
-    return look
+    return describe
 
 
 @pytest.fixture
 def statuses(ec2):
     return lambda: [
-        one["CapacityBlockExtensionStatus"]
-        for one in ec2.describe_capacity_block_extension_history()["CapacityBlockExtensions"]
+        extension["CapacityBlockExtensionStatus"]
+        for extension in ec2.describe_capacity_block_extension_history()["CapacityBlockExtensions"]
     ]
 
 
-def test_an_offer_begins_where_the_block_ends_at_the_blocks_own_price(offers, paid_block):
-    (offer,) = offers(48)
-    assert offer["StartDate"] == paid_block["StartDate"]
-    assert offer["CapacityBlockExtensionStartDate"] == paid_block["EndDate"]
-    assert offer["CapacityBlockExtensionEndDate"] == paid_block["EndDate"] + 2 * DAY
-    assert (offer["CapacityBlockExtensionDurationHours"], offer["UpfrontFee"]) == (48, "107.28")
-    assert offers(48) == [offer]
+def test_extension_starts_at_the_end_of_the_block_for_the_same_hourly_price(offerings, paid_block):
+    (offering,) = offerings(48)
+    assert offering["StartDate"] == paid_block["StartDate"]
+    assert offering["CapacityBlockExtensionStartDate"] == paid_block["EndDate"]
+    assert offering["CapacityBlockExtensionEndDate"] == paid_block["EndDate"] + 2 * DAY
+    assert (offering["CapacityBlockExtensionDurationHours"], offering["UpfrontFee"]) == (48, "107.28")
+    assert offerings(48) == [offering]
 
 
-def test_the_end_moves_once_it_is_paid(extend, look, statuses, pay, paid_block):
-    bought = extend()
-    assert (bought["CapacityBlockExtensionStatus"], bought["UpfrontFee"]) == ("payment-pending", "53.64")
-    assert look()["EndDate"] == paid_block["EndDate"]
+def test_end_date_moves_when_the_extension_is_paid(extend, reservation, statuses, pay, paid_block):
+    extension = extend()
+    assert (extension["CapacityBlockExtensionStatus"], extension["UpfrontFee"]) == ("payment-pending", "53.64")
+    assert reservation()["EndDate"] == paid_block["EndDate"]
     pay()
     assert statuses() == ["payment-succeeded"]
-    assert look()["EndDate"] == paid_block["EndDate"] + DAY
-    assert look()["CapacityReservationId"] == paid_block["CapacityReservationId"]
+    assert reservation()["EndDate"] == paid_block["EndDate"] + DAY
+    assert reservation()["CapacityReservationId"] == paid_block["CapacityReservationId"]
 
 
-def test_what_runs_on_it_runs_on(extend, look, move_clock, paid_block):
+def test_extended_block_stays_active_until_the_new_end(extend, reservation, move_clock, paid_block):
     extend()
     move_clock(paid_block["EndDate"] + timedelta(minutes=1))
-    assert (look()["State"], look()["AvailableInstanceCount"]) == ("active", 1)
+    assert (reservation()["State"], reservation()["AvailableInstanceCount"]) == ("active", 1)
     move_clock(paid_block["EndDate"] + DAY)
-    assert look()["State"] == "expired"
+    assert reservation()["State"] == "expired"
 
 
-def test_one_at_a_time_then_another_after_it(extend, offers, ec2, pay, paid_block):
+def test_second_extension_is_possible_once_the_first_is_paid(extend, offerings, ec2, pay, paid_block):
     extend()
-    question = {"CapacityReservationId": paid_block["CapacityReservationId"], "CapacityBlockExtensionDurationHours": 24}
-    assert refusal(ec2.describe_capacity_block_extension_offerings, **question) == "InvalidCapacityReservationState"
+    search = {"CapacityReservationId": paid_block["CapacityReservationId"], "CapacityBlockExtensionDurationHours": 24}
+    assert refusal(ec2.describe_capacity_block_extension_offerings, **search) == "InvalidCapacityReservationState"
     pay()
-    (offer,) = offers()
-    assert offer["CapacityBlockExtensionStartDate"] == paid_block["EndDate"] + DAY
+    (offering,) = offerings()
+    assert offering["CapacityBlockExtensionStartDate"] == paid_block["EndDate"] + DAY
 
 
-def test_a_payment_that_fails_leaves_the_end(extend, look, statuses, control, pay, paid_block):
+def test_failed_payment_does_not_move_the_end(extend, reservation, statuses, control, pay, paid_block):
     control("market", {"payment_outcome": "failed"})
     extend()
     pay()
     assert statuses() == ["payment-failed"]
-    assert look()["EndDate"] == paid_block["EndDate"]
-    assert look()["State"] == "scheduled"
+    assert reservation()["EndDate"] == paid_block["EndDate"]
+    assert reservation()["State"] == "scheduled"
 
 
-def test_a_payment_must_be_through_35_minutes_before_the_end(extend, statuses, control, move_clock, paid_block):
+def test_payment_fails_35_minutes_before_the_end(extend, statuses, control, move_clock, paid_block):
     control("market", {"payment_seconds": 3600})
     move_clock(paid_block["EndDate"] - timedelta(minutes=61))
     extend()
@@ -122,50 +122,50 @@ def test_a_payment_must_be_through_35_minutes_before_the_end(extend, statuses, c
 
 
 @pytest.mark.parametrize("hours", [0, 23, 15 * 24])
-def test_a_duration_aws_does_not_sell_is_refused(ec2, paid_block, hours):
-    question = {
+def test_unsupported_duration_is_refused(ec2, paid_block, hours):
+    search = {
         "CapacityReservationId": paid_block["CapacityReservationId"],
         "CapacityBlockExtensionDurationHours": hours,
     }
-    assert refusal(ec2.describe_capacity_block_extension_offerings, **question) == "InvalidParameterValue"
+    assert refusal(ec2.describe_capacity_block_extension_offerings, **search) == "InvalidParameterValue"
 
 
-def test_the_last_hour_is_too_late(ec2, offers, move_clock, paid_block):
+def test_extension_is_refused_in_the_last_hour(ec2, offerings, move_clock, paid_block):
     move_clock(paid_block["EndDate"] - timedelta(minutes=61))
-    (offer,) = offers()
+    (offering,) = offerings()
     move_clock(paid_block["EndDate"] - timedelta(minutes=59))
     late = {
         "CapacityReservationId": paid_block["CapacityReservationId"],
-        "CapacityBlockExtensionOfferingId": offer["CapacityBlockExtensionOfferingId"],
+        "CapacityBlockExtensionOfferingId": offering["CapacityBlockExtensionOfferingId"],
     }
     assert refusal(ec2.purchase_capacity_block_extension, **late) == "InvalidCapacityReservationState"
 
 
-def test_what_was_never_offered_is_not_sold(ec2, paid_block):
-    made_up = {
+def test_unknown_offering_is_refused(ec2, paid_block):
+    unknown = {
         "CapacityReservationId": paid_block["CapacityReservationId"],
         "CapacityBlockExtensionOfferingId": "cbe-00000000000000000",
     }
     assert (
-        refusal(ec2.purchase_capacity_block_extension, **made_up) == "InvalidCapacityBlockExtensionOfferingIdNotFound"
+        refusal(ec2.purchase_capacity_block_extension, **unknown) == "InvalidCapacityBlockExtensionOfferingIdNotFound"
     )
 
 
-def test_a_dry_run_buys_nothing(ec2, offers, statuses, paid_block):
-    (offer,) = offers()
+def test_dry_run_buys_nothing(ec2, offerings, statuses, paid_block):
+    (offering,) = offerings()
     dry = {
         "CapacityReservationId": paid_block["CapacityReservationId"],
-        "CapacityBlockExtensionOfferingId": offer["CapacityBlockExtensionOfferingId"],
+        "CapacityBlockExtensionOfferingId": offering["CapacityBlockExtensionOfferingId"],
         "DryRun": True,
     }
     assert refusal(ec2.purchase_capacity_block_extension, **dry) == "DryRunOperation"
     assert statuses() == []
 
 
-def test_capacity_that_is_sold_after_the_end_is_not_on_offer(ec2, offers, paid_block, move_clock):
-    assert offers()
+def test_no_extension_is_offered_when_the_capacity_is_sold(ec2, offerings, paid_block, move_clock):
+    assert offerings()
     move_clock(paid_block["StartDate"] + timedelta(hours=1))
-    # The soonest day is always on sale: now the one that begins when the block ends.
+    # The first day is always on sale: here the one that starts when the block ends.
     next_day = ec2.describe_capacity_block_offerings(
         InstanceType="trn2.3xlarge", InstanceCount=4, CapacityDurationHours=24
     )["CapacityBlockOfferings"]
@@ -176,10 +176,10 @@ def test_capacity_that_is_sold_after_the_end_is_not_on_offer(ec2, offers, paid_b
         == (paid_block["EndDate"], paid_block["AvailabilityZone"])
     ]
     ec2.purchase_capacity_block(CapacityBlockOfferingId=after["CapacityBlockOfferingId"], InstancePlatform="Linux/UNIX")
-    assert offers() == []
+    assert offerings() == []
 
 
-def test_the_history_can_be_filtered(ec2, extend, paid_block):
+def test_extension_history_can_be_filtered(ec2, extend, paid_block):
     extend()
     succeeded = [{"Name": "capacity-block-extension-status", "Values": ["payment-succeeded"]}]
     assert ec2.describe_capacity_block_extension_history(Filters=succeeded)["CapacityBlockExtensions"] == []

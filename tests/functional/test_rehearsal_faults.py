@@ -1,4 +1,4 @@
-"""Faults on request: what a client sees of each, and whether AWS carried the request out all the same."""
+"""Injected faults: what a client sees, and whether the request takes effect."""
 
 import json
 import time
@@ -14,66 +14,68 @@ REGION = "sa-east-1"
 
 
 @pytest.fixture
-def make(ssm):
-    """Makes a parameter; and whether it is there."""
+def create(ssm):
+    """Create a parameter."""
     return lambda: ssm.put_parameter(Name="/made", Value="1", Type="String")
 
 
 @pytest.fixture
-def made(ssm):
+def exists(ssm):
+    """Whether the parameter exists."""
     return lambda: bool(ssm.get_parameters(Names=["/made"])["Parameters"])
 
 
 @pytest.mark.parametrize(("kind", "effect"), [("lost-before", False), ("lost-after", True)])
-def test_a_lost_answer_is_a_closed_connection(make, made, fail, kind, effect):
+def test_lost_response_closes_the_connection(create, exists, fail, kind, effect):
     fail("PutParameter", kind)
     with pytest.raises(ConnectionClosedError):
-        make()
-    assert made() == effect
+        create()
+    assert exists() == effect
 
 
 @pytest.mark.parametrize(("kind", "effect"), [("server-error", False), ("server-error-after", True)])
-def test_a_fault_of_its_own_is_in_the_services_protocol(make, made, ec2, fail, faults, kind, effect):
+def test_server_error_uses_the_protocol_of_the_service(create, exists, ec2, fail, faults, kind, effect):
     faults({"operation": "PutParameter", "kind": kind}, {"operation": "DescribeVpcs", "kind": kind})
-    for call in (make, ec2.describe_vpcs):
+    for call in (create, ec2.describe_vpcs):
         with pytest.raises(ClientError) as failed:
             call()
         assert failed.value.response["Error"]["Code"] == "InternalFailure"
         assert failed.value.response["ResponseMetadata"]["HTTPStatusCode"] == 500
-    assert made() == effect
+    assert exists() == effect
 
 
 @pytest.fixture
-def keep(client):
-    """Puts an object into a bucket of S3; and whether it is there."""
+def put(client):
+    """Put an object into an S3 bucket."""
     s3 = client("s3")
     s3.create_bucket(Bucket="kept", CreateBucketConfiguration={"LocationConstraint": REGION})
     return lambda: s3.put_object(Bucket="kept", Key="a/b", Body=b"1")
 
 
 @pytest.fixture
-def kept(client):
+def is_stored(client):
+    """Whether the object exists."""
     return lambda: client("s3").list_objects_v2(Bucket="kept")["KeyCount"] == 1
 
 
 @pytest.mark.parametrize(("kind", "effect"), [("lost-before", False), ("lost-after", True)])
-def test_s3_loses_answers_too(keep, kept, fail, kind, effect):
+def test_lost_response_of_s3_closes_the_connection(put, is_stored, fail, kind, effect):
     fail("PutObject", kind)
     with pytest.raises(ConnectionClosedError):
-        keep()
-    assert kept() == effect
+        put()
+    assert is_stored() == effect
 
 
 @pytest.mark.parametrize(("kind", "effect"), [("server-error", False), ("server-error-after", True)])
-def test_s3_has_a_code_of_its_own_for_its_faults(keep, kept, fail, kind, effect):
+def test_server_error_of_s3_has_its_own_code(put, is_stored, fail, kind, effect):
     fail("s3:PutObject", kind)
-    assert refusal(keep) == "InternalError"
-    assert kept() == effect
-    keep()
-    assert kept()
+    assert refusal(put) == "InternalError"
+    assert is_stored() == effect
+    put()
+    assert is_stored()
 
 
-def test_what_was_sent_with_a_refused_request_is_not_taken_for_the_next_one(client, keep, fail):
+def test_body_of_a_refused_request_is_not_read_as_the_next_request(client, put, fail):
     s3 = client("s3")
     fail("PutObject", "error", code="SlowDown", message="Reduce your request rate.", status=503)
     with pytest.raises(ClientError) as failed:
@@ -82,7 +84,7 @@ def test_what_was_sent_with_a_refused_request_is_not_taken_for_the_next_one(clie
     assert "Contents" not in s3.list_objects_v2(Bucket="kept")
 
 
-def test_every_service_refuses_in_its_own_protocol(client, faults):
+def test_injected_error_uses_the_protocol_of_each_service(client, faults):
     calls = {
         "iam:ListRoles": client("iam").list_roles,
         "kms:ListKeys": client("kms").list_keys,
@@ -91,12 +93,12 @@ def test_every_service_refuses_in_its_own_protocol(client, faults):
         "servicequotas:ListServices": client("service-quotas").list_services,
         "sts:GetCallerIdentity": client("sts").get_caller_identity,
     }
-    faults(*({"operation": one, "kind": "error", "code": "AccessDenied", "status": 403} for one in calls))
+    faults(*({"operation": operation, "kind": "error", "code": "AccessDenied", "status": 403} for operation in calls))
     for call in calls.values():
         assert refusal(call) == "AccessDenied"
 
 
-def test_a_fault_of_one_service_is_not_anothers(client, ssm, fail, control):
+def test_fault_of_one_service_does_not_affect_another(client, ssm, fail, control):
     fail("kms:TagResource", "error", code="KMSInternalException")
     arn = client("secretsmanager").create_secret(Name="mine", SecretString="x")["ARN"]
     client("secretsmanager").tag_resource(SecretId=arn, Tags=[{"Key": "a", "Value": "b"}])
@@ -106,15 +108,15 @@ def test_a_fault_of_one_service_is_not_anothers(client, ssm, fail, control):
     assert control("faults") == {"faults": []}
 
 
-def test_what_stands_between_answers_in_html(make, made, fail):
+def test_bad_gateway_returns_html(create, exists, fail):
     fail("PutParameter", "bad-gateway-after")
     with pytest.raises(ClientError) as failed:
-        make()
+        create()
     assert failed.value.response["ResponseMetadata"]["HTTPStatusCode"] == 502
-    assert made()
+    assert exists()
 
 
-def test_a_refusal_says_what_it_was_told_to(ec2, fail):
+def test_injected_error_has_the_given_code_message_and_status(ec2, fail):
     fail("DescribeVpcs", "error", code="RequestLimitExceeded", message="Request limit exceeded.", status=503)
     with pytest.raises(ClientError) as failed:
         ec2.describe_vpcs()
@@ -123,34 +125,34 @@ def test_a_refusal_says_what_it_was_told_to(ec2, fail):
     assert failed.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
 
 
-def test_a_delayed_request_is_carried_out_later(make, made, fail):
+def test_delayed_request_takes_effect_later(create, exists, fail):
     fail("PutParameter", "delay", seconds=0.3)
-    begun = time.monotonic()
-    make()
-    assert time.monotonic() - begun >= 0.3
-    assert made()
+    started = time.monotonic()
+    create()
+    assert time.monotonic() - started >= 0.3
+    assert exists()
 
 
-def test_faults_are_met_in_order_after_those_skipped_and_used_up(ec2, faults, control):
+def test_faults_apply_in_order_after_skips_and_are_used_up(ec2, faults, control):
     faults(
         {"operation": "DescribeVpcs", "kind": "error", "code": "First", "skip": 1, "times": 2},
         {"operation": "DescribeVpcs", "kind": "error", "code": "Second"},
     )
     ec2.describe_vpcs()
     ec2.describe_subnets()
-    assert [one["times"] for one in control("faults")["faults"]] == [2, 1]
+    assert [fault["times"] for fault in control("faults")["faults"]] == [2, 1]
     codes = [refusal(ec2.describe_vpcs) for _ in range(3)]
     assert codes == ["First", "First", "Second"]
     assert control("faults") == {"faults": []}
     ec2.describe_vpcs()
 
 
-def test_the_nth_call_is_the_one_after_those_skipped(ec2, fail):
+def test_skip_delays_a_fault_to_the_nth_call(ec2, fail):
     fail("DescribeVpcs", "error", code="Third", skip=2)
     assert [outcome(ec2) for _ in range(4)] == ["", "", "Third", ""]
 
 
-def test_odds_are_the_same_for_the_same_seed_and_requests(ec2, faults):
+def test_probability_is_deterministic_for_the_same_seed_and_requests(ec2, faults):
     rule = {"operation": "DescribeVpcs", "kind": "error", "code": "Unlucky", "probability": 0.5, "times": None}
 
     def run():
@@ -162,17 +164,17 @@ def test_odds_are_the_same_for_the_same_seed_and_requests(ec2, faults):
     assert run() == first
 
 
-def test_another_seed_has_other_luck():
-    def lucky(seed):
+def test_another_seed_gives_other_faults():
+    def hits(seed):
         faults = Faults(seed=seed)
         faults.set({"faults": [{"operation": "A", "kind": "delay", "probability": 0.3, "times": None}]})
         return [faults.meet("a", "A") is not None for _ in range(1000)]
 
-    assert lucky(1) == lucky(1) != lucky(2)
-    assert 250 < sum(lucky(1)) < 350
+    assert hits(1) == hits(1) != hits(2)
+    assert 250 < sum(hits(1)) < 350
 
 
-def test_who_is_spared_by_one_fault_may_meet_the_next_and_only_those_met_count():
+def test_next_fault_may_apply_when_one_does_not_and_only_applied_faults_are_used_up():
     faults = Faults()
     rules = [{"operation": "A", "kind": "error", "code": code, "probability": 0.5} for code in ("One", "Two")]
     faults.set({"faults": rules})
@@ -182,7 +184,7 @@ def test_who_is_spared_by_one_fault_may_meet_the_next_and_only_those_met_count()
 
 
 def outcome(ec2):
-    """The code of the fault that a call meets, "" for none."""
+    """The error code of a call, "" for success."""
     try:
         ec2.describe_vpcs()
     except ClientError as error:
@@ -190,7 +192,7 @@ def outcome(ec2):
     return ""
 
 
-def test_without_a_number_it_never_ends_until_reset(ec2, fail, control):
+def test_fault_without_a_count_lasts_until_a_reset(ec2, fail, control):
     fail("DescribeVpcs", "error", code="Always", times=None)
     assert {refusal(ec2.describe_vpcs) for _ in range(3)} == {"Always"}
     control("reset", {})
@@ -224,12 +226,12 @@ def test_invalid_faults_are_refused_without_a_change(ec2, fail, faults, control,
     with pytest.raises(urllib.error.HTTPError) as refused:
         faults({"operation": "DescribeSubnets", "kind": "lost-after"}, fault)
     assert refused.value.code == 400
-    assert "invalid fault" in (told := json.load(refused.value)["error"]) or "a fault has" in told
-    assert [one["code"] for one in control("faults")["faults"]] == ["Before"]
+    assert "invalid fault" in (message := json.load(refused.value)["error"]) or "a fault has" in message
+    assert [rule["code"] for rule in control("faults")["faults"]] == ["Before"]
 
 
 @pytest.mark.parametrize("body", [{}, {"faults": {}}, {"faults": [], "more": 1}])
-def test_a_body_that_is_no_list_of_faults_is_refused(control, body):
+def test_invalid_body_is_refused(control, body):
     with pytest.raises(urllib.error.HTTPError) as refused:
         control("faults", body)
     assert "PurchaseCapacityBlock" in json.load(refused.value)["error"]

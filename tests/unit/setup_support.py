@@ -58,7 +58,7 @@ class Sent:
 
     @property
     def tasks(self) -> list[str]:
-        return [one.id for one in self.request.tasks]
+        return [task.id for task in self.request.tasks]
 
 
 @dataclass
@@ -103,13 +103,13 @@ class FakeRunCommand:
         return set(instance_ids) if self.alive else set()
 
     def under_way(self, instance_ids: Sequence[str]) -> dict[str, SentCommand]:
-        return {one: self.foreign[one] for one in instance_ids if one in self.foreign}
+        return {instance_id: self.foreign[instance_id] for instance_id in instance_ids if instance_id in self.foreign}
 
     def tasks_of(self, sent: SentCommand) -> dict[str, str]:
         return {}
 
     def invocations(self, command_id: str, tasks: Collection[str], instance_id: str = "") -> dict[str, Invocation]:
-        sent = next((one for one in self.commands if one.command_id == command_id), None)
+        sent = next((command for command in self.commands if command.command_id == command_id), None)
         if sent is None:
             return dict.fromkeys(self.foreign, Invocation(CommandStatus.SUCCESS, "Success", ()))
         sent.polls += 1
@@ -117,7 +117,7 @@ class FakeRunCommand:
             raise KeyboardInterrupt
         if sent.polls <= self.unknown_polls:
             return {}
-        return {one: self._invocation(sent, one) for one in sent.targets.instance_ids}
+        return {member_id: self._invocation(sent, member_id) for member_id in sent.targets.instance_ids}
 
     def _invocation(self, sent: Sent, instance_id: str) -> Invocation:
         ended = sent.polls > self.watched
@@ -129,13 +129,13 @@ class FakeRunCommand:
     def _steps(self, sent: Sent, instance_id: str, ended: bool) -> Iterator[StepStatus]:
         """The first step is done while the command still runs; the others end with it."""
         stopped = False
-        for number, one in enumerate(sent.request.tasks):
-            word = StepState.DONE  # as SSM reports a step that was skipped
+        for number, task in enumerate(sent.request.tasks):
+            state = StepState.DONE  # as SSM reports a step that was skipped
             if not stopped and number > 0 and not ended:
-                word = StepState.RUNNING if number == 1 else StepState.WAITING
-            elif not stopped and {one.id, (instance_id, one.id)} & self.fails:
-                word, stopped = StepState.FAILED, not one.optional
-            yield StepStatus(one.id, word, 1 if word is StepState.FAILED else 0, 0.1, f"{one.id} is well")
+                state = StepState.RUNNING if number == 1 else StepState.WAITING
+            elif not stopped and {task.id, (instance_id, task.id)} & self.fails:
+                state, stopped = StepState.FAILED, not task.optional
+            yield StepStatus(task.id, state, 1 if state is StepState.FAILED else 0, 0.1, f"{task.id} is well")
 
     def output(self, command_id: str, instance_id: str, task: str, *, is_only: bool) -> StepOutput:
         return StepOutput(7, "some output\n", f"{task} is broken\n")

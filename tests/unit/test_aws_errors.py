@@ -25,7 +25,7 @@ def client_error(code, message="", status=400, operation="RunInstances"):
 
 
 @pytest.mark.parametrize(
-    ("raised", "kind", "status", "told"),
+    ("raised", "kind", "status", "message"),
     [
         (client_error("ExpiredToken"), AccessError, 2, "have expired"),
         (client_error("AuthFailure"), AccessError, 2, "does not accept these credentials"),
@@ -57,13 +57,13 @@ def client_error(code, message="", status=400, operation="RunInstances"):
         (ReadTimeoutError(endpoint_url="https://x"), UnreachableError, 1, "no response"),
     ],
 )
-def test_each_error_of_botocores_becomes_one_of_ours(raised, kind, status, told):
+def test_each_error_of_botocores_becomes_one_of_ours(raised, kind, status, message):
     with pytest.raises(TorchNeuronError) as caught, calling("do the thing"):
         raise raised
     assert type(caught.value) is kind
     assert caught.value.exit_status == status
     assert caught.value.what.startswith("Could not do the thing")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_our_own_attribute_error_is_not_a_response_of_aws():

@@ -55,10 +55,10 @@ def test_both_ways_take_turns_and_whole_rounds():
         Pair(name, "usual", days.work(f"{name} ours", [1.0] * 3), days.work(f"{name} usual", [1.0] * 3), at_most=1.0)
         for name in ("a", "b")
     ]
-    told = []
-    measure(pairs, 2, tell=lambda *words: told.append(words), clock=days.clock)
+    reported = []
+    measure(pairs, 2, tell=lambda *words: reported.append(words), clock=days.clock)
     assert days.diary == ["a ours", "a usual", "b ours", "b usual"] * 3
-    assert told == [(part, what) for part in ("Warming up", "Round 1 of 2", "Round 2 of 2") for what in ("a", "b")]
+    assert reported == [(part, what) for part in ("Warming up", "Round 1 of 2", "Round 2 of 2") for what in ("a", "b")]
 
 
 def test_shortest_and_median_without_the_round_that_warms_up():

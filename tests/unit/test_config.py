@@ -45,7 +45,7 @@ def test_another_file_is_named_by_the_environment_and_its_paths_are_relative_to_
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"defaultVolumSize": 1}, "did you mean 'defaultVolumeSize'"),
         ({"nginxPort": 70000}, "nginxPort: 70000 is greater than the maximum"),
@@ -69,8 +69,8 @@ def test_another_file_is_named_by_the_environment_and_its_paths_are_relative_to_
         ({"regions": {"mars-1": {"amiParameter": "/x"}}}, "mars-1"),
     ],
 )
-def test_bad_settings_are_refused_by_name(write, changes, told):
-    with pytest.raises(InputError, match=told):
+def test_bad_settings_are_refused_by_name(write, changes, message):
+    with pytest.raises(InputError, match=message):
         write(**changes)
 
 
@@ -100,8 +100,8 @@ def test_https_may_be_turned_off_with_its_paths_left_in_place(write):
 def test_the_setup_is_told_of_the_certificate(write):
     config = write(tls="given", tlsCertificate="/etc/letsencrypt/live/me/fullchain.pem", tlsKey="/root/.acme/me.key")
     code_server.check(config)
-    told = code_server.variables(config, code_server.NO_PASSWORD)
-    assert [told[name] for name in ("TLS", "TLS_CERTIFICATE", "TLS_KEY")] == [
+    variables = code_server.variables(config, code_server.NO_PASSWORD)
+    assert [variables[name] for name in ("TLS", "TLS_CERTIFICATE", "TLS_KEY")] == [
         "given",
         "/etc/letsencrypt/live/me/fullchain.pem",
         "/root/.acme/me.key",
@@ -155,7 +155,7 @@ def test_a_deployment_is_the_settings_with_one_off_values_over_them(write):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         ({"region": "eu-west-1"}, "'eu-west-1' is not configured"),
         ({"region": "us-gov-west-1"}, "in another partition"),
@@ -165,8 +165,8 @@ def test_a_deployment_is_the_settings_with_one_off_values_over_them(write):
         ({"capacityReservationId": "cr-0123456789abcdef0"}, "no Capacity Block is asked for"),
     ],
 )
-def test_bad_one_off_settings_are_refused(write, overrides, told):
-    with pytest.raises(InputError, match=told):
+def test_bad_one_off_settings_are_refused(write, overrides, message):
+    with pytest.raises(InputError, match=message):
         write().deployment(overrides)
 
 
@@ -229,7 +229,7 @@ def test_networks_that_somebody_has_are_not_everyone(write, cidrs):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"extensions": ["no-publisher"]}, "extensions[0]: 'no-publisher' is not allowed here"),
         ({"extensions": ["a.b", "a.b"]}, "non-unique"),
@@ -239,10 +239,10 @@ def test_networks_that_somebody_has_are_not_everyone(write, cidrs):
         ({"codeServerSha256": {"x86": "a" * 64}}, "unknown name 'x86'"),
     ],
 )
-def test_bad_extensions_and_sums_are_refused(write, changes, told):
+def test_bad_extensions_and_sums_are_refused(write, changes, message):
     with pytest.raises(InputError) as refused:
         write(**changes)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(

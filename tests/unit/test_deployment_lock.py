@@ -158,12 +158,12 @@ def test_a_lock_is_given_up_at_the_end_and_refused_meanwhile(tmp_path):
 
 
 def test_nobody_gets_at_the_plan_while_destroy_asks(settings, monkeypatch):
-    told = []
+    statuses = []
 
     def asked(question, **rest):
         with pytest.raises(TorchNeuronError, match="Another command is at work") as refused:
             destroy.destroy(settings, FakeAws(), yes=True)
-        told.append(refused.value.exit_status)
+        statuses.append(refused.value.exit_status)
         for region in ("sa-east-1", "us-east-2"):
             with pytest.raises(NotFoundError):
                 look(settings, region)  # reading needs no lock
@@ -171,7 +171,7 @@ def test_nobody_gets_at_the_plan_while_destroy_asks(settings, monkeypatch):
 
     monkeypatch.setattr(display, "confirm", asked)
     destroy.destroy(settings, FakeAws(), yes=False)
-    assert told == [1]
+    assert statuses == [1]
     ran = (stack(settings, "sa-east-1") / "ran").read_text().split()
     assert ran == ["init", "state", "plan", "state", "apply"]
     assert (stack(settings, "us-east-2") / "ran").read_text().split() == ["init", "state"]
@@ -187,9 +187,9 @@ def test_after_a_no_nothing_is_removed(settings, monkeypatch):
 
 def test_what_may_not_be_looked_at_does_not_fail_a_removal(settings, capsys):
     destroy.destroy(settings, FakeAws(), yes=True)
-    told = capsys.readouterr().err
-    assert "Removed." in told
-    assert "the search for orphaned resources is incomplete" in told
+    printed = capsys.readouterr().err
+    assert "Removed." in printed
+    assert "the search for orphaned resources is incomplete" in printed
 
 
 def look(settings, region):

@@ -209,7 +209,7 @@ SHOWN = {
     "table": lambda: display.table([HOSTILE], [[HOSTILE]], title=HOSTILE),
     "fitting table": lambda: display.fitting_table([Layout((HOSTILE, ">b"), [[(HOSTILE, HOSTILE)]])]),
     "stream": lambda: display.stream([HOSTILE.encode()]),
-    "stream, byte by byte": lambda: display.stream([bytes([one]) for one in HOSTILE.encode()]),
+    "stream, byte by byte": lambda: display.stream([bytes([byte]) for byte in HOSTILE.encode()]),
     "live table": _live_table,
 }
 

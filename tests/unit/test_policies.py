@@ -262,4 +262,4 @@ def test_the_order_and_grouping_of_statements_change_nothing(chosen):
     expected = EXPLICITLY if ("Deny", True) in chosen else ALLOWED if ("Allow", True) in chosen else IMPLICITLY
     assert decide([policy(*made)], request) is expected
     assert decide([policy(*reversed(made))], request) is expected
-    assert decide([policy(one) for one in made], request) is expected
+    assert decide([policy(single) for single in made], request) is expected

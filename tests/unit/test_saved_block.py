@@ -74,17 +74,17 @@ class Ec2(FakeEc2):
 
     def describe_vpcs(self, **request):
         if wanted := request.get("VpcIds"):
-            found = [one for one in self.vpcs if one["VpcId"] in wanted]
+            found = [vpc for vpc in self.vpcs if vpc["VpcId"] in wanted]
             if not found:
                 raise refusal("InvalidVpcID.NotFound")
             return {"Vpcs": found}
-        return {"Vpcs": [one for one in self.vpcs if one["IsDefault"]]}
+        return {"Vpcs": [vpc for vpc in self.vpcs if vpc["IsDefault"]]}
 
     def _pages_of_describe_subnets(self, **request):
         wanted = {each["Name"]: each["Values"][0] for each in request["Filters"]}
         keys = {"vpc-id": "VpcId", "availability-zone": "AvailabilityZone", "state": "State"}
-        for one in self.subnets:
-            yield {"Subnets": [one] if all(one[keys[name]] == value for name, value in wanted.items()) else []}
+        for found in self.subnets:
+            yield {"Subnets": [found] if all(found[keys[name]] == value for name, value in wanted.items()) else []}
 
 
 def subnet(subnet_id, zone=ZONE, free=100, vpc=DEFAULT_VPC, cidr="172.31.0.0/20"):
@@ -135,7 +135,7 @@ def test_subnet_with_a_way_out_is_found_before_a_larger_one_without(ec2, capsys)
 
 
 def test_zone_without_a_way_out_is_refused_with_the_command_that_creates_one(ec2):
-    ec2.closed = {one["SubnetId"] for one in ec2.subnets}
+    ec2.closed = {closed["SubnetId"] for closed in ec2.subnets}
     with pytest.raises(NotFoundError, match=f"has no subnet in {ZONE} that reaches Systems Manager") as refused:
         save(ec2, FakeSsm(), REGION, BLOCK, project="p")
     assert "aws ec2 create-route" in refused.value.do
@@ -236,7 +236,7 @@ def test_missing_vpc_or_subnet_says_how_to_create_one(ec2):
 )
 def test_proposed_subnet_addresses_are_free(ec2, cidr, taken, free):
     ec2.vpcs[1]["CidrBlock"] = cidr
-    ec2.subnets = [subnet(OWN, "sa-east-1a", vpc=OWN_VPC, cidr=one) for one in taken]
+    ec2.subnets = [subnet(OWN, "sa-east-1a", vpc=OWN_VPC, cidr=block) for block in taken]
     with pytest.raises(NotFoundError) as missing:
         save(ec2, FakeSsm(), REGION, BLOCK, project="p", vpc_id=OWN_VPC)
     assert f"--cidr-block {free} " in missing.value.do

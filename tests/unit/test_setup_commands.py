@@ -75,7 +75,7 @@ def test_invalid_command_id_has_no_invocations(ssm, command_id):
 
 
 @pytest.mark.parametrize(
-    ("rates", "told"),
+    ("rates", "message"),
     [
         (("0", ""), "--max-concurrency '0'"),
         (("ten", ""), "--max-concurrency 'ten'"),
@@ -84,8 +84,8 @@ def test_invalid_command_id_has_no_invocations(ssm, command_id):
         (("", "1.5%"), "--max-errors '1.5%'"),
     ],
 )
-def test_invalid_rates_are_refused(rates, told):
-    with pytest.raises(InputError, match=told):
+def test_invalid_rates_are_refused(rates, message):
+    with pytest.raises(InputError, match=message):
         check_rates(*rates)
 
 

@@ -38,11 +38,11 @@ def test_all_problems_are_reported_at_once(tmp_path):
     )
     with pytest.raises(InputError) as refused:
         definition.load(path)
-    told = str(refused.value)
-    assert "tasks[0].commands[0]: {{USR}}: unknown name 'USR'; did you mean 'USER'?" in told
-    assert "tasks[1].id: 'first' is also the id of tasks[0]" in told
-    assert "tasks[2].commands" in told
-    assert "tasks[3].script: the file 'missing.sh' does not exist" in told
+    message = str(refused.value)
+    assert "tasks[0].commands[0]: {{USR}}: unknown name 'USR'; did you mean 'USER'?" in message
+    assert "tasks[1].id: 'first' is also the id of tasks[0]" in message
+    assert "tasks[2].commands" in message
+    assert "tasks[3].script: the file 'missing.sh' does not exist" in message
 
 
 def test_unknown_keys_are_refused_by_name(tmp_path):
@@ -60,9 +60,9 @@ def test_ids_and_names_that_end_with_a_newline_are_refused(tmp_path):
     path = write_task_file(tmp_path, [task("task-a\n")], {"USER\n": "coder"})
     with pytest.raises(InputError) as refused:
         definition.load(path)
-    told = str(refused.value)
-    assert "tasks[0].id: 'task-a\\n' is not allowed here" in told
-    assert "'USER\\n'" in told
+    message = str(refused.value)
+    assert "tasks[0].id: 'task-a\\n' is not allowed here" in message
+    assert "'USER\\n'" in message
 
 
 @pytest.mark.attack("gives a variable with a pattern a value that ends with a newline")
@@ -100,7 +100,7 @@ def test_links_within_the_folder_and_to_the_folder_are_followed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ({}, "TOKEN: has no value"),
         ({"TOKEN": REFERENCE, "USER": "Not A User"}, "'Not A User' does not match"),
@@ -111,7 +111,7 @@ def test_links_within_the_folder_and_to_the_folder_are_followed(tmp_path):
         ({"TOKEN": "secretsmanager:arn:aws:secretsmanager:x"}, "TOKEN: its value is not a reference"),
     ],
 )
-def test_invalid_values_are_refused_and_secrets_not_shown(tmp_path, given, told):
+def test_invalid_values_are_refused_and_secrets_not_shown(tmp_path, given, message):
     loaded = definition.load(
         write_task_file(
             tmp_path,
@@ -121,7 +121,7 @@ def test_invalid_values_are_refused_and_secrets_not_shown(tmp_path, given, told)
     )
     with pytest.raises(InputError) as refused:
         definition.fill(loaded, given)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "wrong" not in str(refused.value)
 
 
@@ -137,7 +137,7 @@ def test_unreadable_shell_texts_and_read_only_variables_are_refused(tmp_path):
     ]
     with pytest.raises(InputError) as refused:
         definition.load(write_task_file(tmp_path, tasks, {"UID": "1", "P": {"pattern": "("}}))
-    for told in (
+    for message in (
         "variables.UID: this variable is read-only in bash",
         "variables.P.pattern: '(' is not a regular expression",
         "tasks[0].commands[0]: has carriage returns",
@@ -146,4 +146,4 @@ def test_unreadable_shell_texts_and_read_only_variables_are_refused(tmp_path):
         "tasks[3].script: 'latin.sh' is not UTF-8 text",
         "tasks[4].onlyIf: {{A}}",
     ):
-        assert told in str(refused.value)
+        assert message in str(refused.value)

@@ -13,11 +13,11 @@ def tasks(tmp_path):
 
 
 def pending(plan):
-    return [one.id for one in plan.pending]
+    return [task.id for task in plan.pending]
 
 
 def finished(*tasks):
-    return {one.id: one.digest for one in tasks}
+    return {task.id: task.digest for task in tasks}
 
 
 def test_start_from_accepts_an_id_or_a_unique_prefix(tasks):

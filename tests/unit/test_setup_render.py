@@ -34,11 +34,11 @@ def test_task_gets_only_the_variables_it_names(tmp_path):
 def test_volatile_value_does_not_change_the_digest(tmp_path):
     variables = {"SUM": {"value": "", "volatile": True}, "OTHER": ""}
     tasks = [task("task-a", 'echo "$SUM" "$OTHER"')]
-    (one,), (same,), (another,) = (
+    (first,), (same,), (another,) = (
         rendered(tmp_path, tasks, variables, **given) for given in ({}, {"SUM": "s"}, {"OTHER": "s"})
     )
     assert "export SUM=s\n" in same.script(after=None)
-    assert one.digest == same.digest != another.digest
+    assert first.digest == same.digest != another.digest
 
 
 def test_unsafe_value_in_the_text_is_refused(tmp_path):
@@ -96,7 +96,7 @@ def test_braces_in_a_value_are_quoted_apart(tmp_path):
 
 def test_digest_covers_text_used_values_and_earlier_tasks(tmp_path):
     def digests(*tasks, **variables):
-        return [one.digest for one in rendered(tmp_path, tasks, variables)]
+        return [rendered_task.digest for rendered_task in rendered(tmp_path, tasks, variables)]
 
     base = digests(task("task-a", "echo $X"), task("task-b", "echo b"), X="1", Y="1")
     assert digests(task("task-a", "echo $X"), task("task-b", "echo b"), X="1", Y="2") == base
@@ -132,7 +132,7 @@ def test_many_tasks_become_several_documents_in_order(tmp_path):
     made = documents(tasks)
     assert len(made) > 1
     assert all(size(document) <= MAX_BYTES for document in made)
-    assert [one.id for document in made for one in document.tasks] == [one.id for one in tasks]
+    assert [each.id for document in made for each in document.tasks] == [each.id for each in tasks]
 
 
 def test_task_too_large_for_a_document_is_refused(tmp_path):
@@ -192,7 +192,7 @@ def test_step_mode_sends_the_same_scripts_by_amazons_document(tmp_path):
 def test_tasks_of_a_command_are_read_from_its_parameters(tmp_path):
     tasks = rendered(tmp_path, [task("task-a"), task("task-b")])
     (document,) = documents(tasks)
-    assert identities(document.parameters) == {one.id: one.digest for one in tasks}
+    assert identities(document.parameters) == {each.id: each.digest for each in tasks}
     step = documents(tasks, STEP)[1]
     assert identities(step.parameters) == {"task-b": tasks[1].digest}
     assert identities({"commands": ["echo hello"]}) == identities({}) == {}

@@ -34,7 +34,7 @@ class Clock:
 
 
 class Run:
-    """Runs on one instance or several, and what was told of it."""
+    """Runs on one instance or several, and what was reported."""
 
     def __init__(self, folder, commands, dispatch=None):
         self.folder, self.commands = folder, commands
@@ -44,7 +44,7 @@ class Run:
     def on(self, tasks, *instance_ids, selection=None):
         """The outcomes; a single machine's failure is raised."""
         ids = instance_ids or (INSTANCE,)
-        outcomes = self.runner.run([member(self.folder, tasks, one) for one in ids], selection)
+        outcomes = self.runner.run([member(self.folder, tasks, instance_id) for instance_id in ids], selection)
         if len(ids) == 1:
             if outcomes[0].failure:
                 raise outcomes[0].failure
@@ -68,7 +68,7 @@ def run(tmp_path, commands):
 def test_all_tasks_are_one_command_and_a_second_run_has_nothing_to_do(run, commands, tasks):
     assert run.on(tasks).ran == ("01-a", "02-b", "03-c")
     assert [sent.tasks for sent in commands.commands] == [["01-a", "02-b", "03-c"]]
-    assert run.state().digests == {one.id: one.digest for one in tasks}
+    assert run.state().digests == {task.id: task.digest for task in tasks}
     assert run.on(tasks).skipped == ("01-a", "02-b", "03-c")
     assert len(commands.commands) == 1
 
@@ -77,10 +77,10 @@ def test_failure_shows_output_and_commands_and_the_next_run_resumes_there(run, c
     commands.fails = {"02-b"}
     with pytest.raises(SetupError) as failed:
         run.on(tasks)
-    told = str(failed.value)
+    message = str(failed.value)
     for part in ("02-b", "status 7", "02-b is broken", "command-1", "--plugin-name 02-b", "invoke setup"):
-        assert part in told
-    assert "invoke setup.logs 02-b" in told
+        assert part in message
+    assert "invoke setup.logs 02-b" in message
     commands.fails = set()
     assert run.on(tasks).ran == ("02-b", "03-c")
 
@@ -111,7 +111,7 @@ def test_command_id_is_saved_before_anything_waits_for_the_command(run, commands
     running = run.state().running
     assert running is not None
     assert running.command_id == "command-1"
-    assert running.tasks == {one.id: one.digest for one in tasks}
+    assert running.tasks == {task.id: task.digest for task in tasks}
 
 
 def test_interrupted_run_is_attached_to_and_not_sent_again(run, commands, tasks):

@@ -54,7 +54,7 @@ def values_of(script):
     """What the script's own `values` function exports, as bash has it."""
     function = re.search(r"^values\(\) \{\n.*?^\}\n", script, re.DOTALL | re.MULTILINE)
     done = subprocess.run(["bash", "-c", f"{function[0]}\nvalues; env -0"], capture_output=True, check=True)
-    return dict(one.split("=", 1) for one in done.stdout.decode().split("\0") if "=" in one)
+    return dict(entry.split("=", 1) for entry in done.stdout.decode().split("\0") if "=" in entry)
 
 
 def text_of(script):
@@ -75,10 +75,10 @@ def test_texts_and_values_of_a_valid_file_arrive_unchanged(document, tmp_path_fa
     except InputError:
         return
     assert all(len(request.content.encode()) <= MAX_BYTES for request in requests)
-    assert [task.id for request in requests for task in request.tasks] == [one["id"] for one in document["tasks"]]
+    assert [task.id for request in requests for task in request.tasks] == [task["id"] for task in document["tasks"]]
     assert all("{{" not in (request.content or "") for request in requests)
-    assert {k: v for one in requests for k, v in identities(one.parameters).items()} == {
-        one.id: one.digest for one in tasks
+    assert {k: v for request in requests for k, v in identities(request.parameters).items()} == {
+        task.id: task.digest for task in tasks
     }
     scripts = [script for _, script in plan.scripts()]
     steps = ["\n".join(request.parameters["commands"]) + "\n" for request in compile_plan(plan, STEP)]
@@ -113,9 +113,9 @@ def test_change_affects_digests_from_its_task_on(document, number, change, tmp_p
     changed["tasks"][number][change] = ["echo changed"] if change == "commands" else "echo changed"
     try:
         before, after = (
-            render(load(folder, one), definition.fill(load(folder, one), {})) for one in (document, changed)
+            render(load(folder, version), definition.fill(load(folder, version), {})) for version in (document, changed)
         )
     except InputError:
         return
-    same = [one.digest == other.digest for one, other in zip(before, after, strict=True)]
+    same = [old.digest == new.digest for old, new in zip(before, after, strict=True)]
     assert same == [True] * number + [False] * (len(same) - number)

@@ -71,9 +71,8 @@ def test_ids_that_are_given_are_not_looked_up(stacks):
 
 def test_terraform_itself_refuses_a_place_that_has_no_capacity(stacks):
     def conditions(name):
-        return [
-            one["condition"] for one in the_only(stacks[name]["resource"]["aws_instance"])["lifecycle"]["precondition"]
-        ]
+        instance = the_only(stacks[name]["resource"]["aws_instance"])
+        return [precondition["condition"] for precondition in instance["lifecycle"]["precondition"]]
 
     assert conditions("block-from-parameter-store") == [
         "${(data.aws_subnet.machine.availability_zone == data.aws_ssm_parameter.block_zone.insecure_value)}",

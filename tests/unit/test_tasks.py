@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["cb.search", "-d", "abc"], "'abc' is not a whole number"),
         (["cb.search", "-d", "25"], "AWS sells no Capacity Block of 25 hours"),
@@ -58,7 +58,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (["run-tasks", "--file", "nope.json"], "Cannot read nope.json"),
     ],
 )
-def test_what_cannot_be_is_refused(arguments, told, tmp_path, monkeypatch, capfd):
+def test_what_cannot_be_is_refused(arguments, message, tmp_path, monkeypatch, capfd):
     settings = json.loads((ROOT / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**settings, "backend": {"type": "s3"}}))
     for name in os.environ:
@@ -74,7 +74,7 @@ def test_what_cannot_be_is_refused(arguments, told, tmp_path, monkeypatch, capfd
     with pytest.raises(SystemExit) as ended:
         program.run(["invoke", *arguments])
     shown = capfd.readouterr()
-    assert told in shown.err
+    assert message in shown.err
     assert ended.value.code == 2
     assert shown.out == ""
 
@@ -161,7 +161,7 @@ def test_an_option_of_invoke_s_own_before_a_command_works_or_is_refused(option, 
 
 
 @pytest.mark.attack("A newcomer adds --dry, -R, -c or another option of Invoke's to a purchase, and it is bought")
-@pytest.mark.parametrize(("option", "flag"), [one for one in CORE if one[1] not in OWN])
+@pytest.mark.parametrize(("option", "flag"), [(option, flag) for option, flag in CORE if flag not in OWN])
 def test_an_option_of_invoke_s_own_behind_a_command_works_or_is_refused(option, flag, cannot_run, capsys):
     assert cannot_run(*PURCHASE, *with_value(option, flag)) == (0 if option in AFTER else 2)
     assert option in AFTER or f"cb.purchase has no option {flag}. Nothing was run." in capsys.readouterr().err
@@ -169,7 +169,7 @@ def test_an_option_of_invoke_s_own_behind_a_command_works_or_is_refused(option, 
 
 @pytest.mark.attack("A newcomer hides --dry or --dry-run where Invoke ignores it")
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["-yR"], "invoke cb.purchase has no option"),
         (["--yes", "--", "--dry-run"], "invoke takes nothing after --"),
@@ -181,9 +181,9 @@ def test_an_option_of_invoke_s_own_behind_a_command_works_or_is_refused(option, 
         (["--list", "nothing"], "Sub-collection 'nothing' not found"),
     ],
 )
-def test_an_option_that_invoke_would_ignore_is_refused(more, told, cannot_run, capsys):
+def test_an_option_that_invoke_would_ignore_is_refused(more, message, cannot_run, capsys):
     assert cannot_run("cb.purchase", "--offering-id", "cb-0123456789abcdef0", *more) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_refused_option_says_what_to_run(cannot_run, capsys):
@@ -194,7 +194,7 @@ def test_a_refused_option_says_what_to_run(cannot_run, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--list"], "cb.purchase"),
         (["--list", "cb", "--list-format", "json"], '"name"'),
@@ -207,6 +207,6 @@ def test_a_refused_option_says_what_to_run(cannot_run, capsys):
         ([], "Usage: inv"),
     ],
 )
-def test_what_ends_without_running_a_command_still_works(arguments, told, cannot_run, capsys):
+def test_what_ends_without_running_a_command_still_works(arguments, message, cannot_run, capsys):
     assert cannot_run(*arguments) == 0
-    assert told in capsys.readouterr().out
+    assert message in capsys.readouterr().out
