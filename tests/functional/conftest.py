@@ -1,4 +1,4 @@
-"""An AWS in this process for the functional tests, and hosts that are played by a script."""
+"""Fixtures of the functional tests: a rehearsal in this process, with fake machines as hosts."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from rehearsal.hosts.volumes import Volume
 from rehearsal.server import Settings, serving
 from tests.functional.command_fixtures import document, instance, launch, profile  # noqa: F401
 from tests.functional.staying import serve  # noqa: F401
+from tests.functional.support import DatetimeReplacement
 
 PROJECT = Path(__file__).resolve().parents[2]
 REGION = "sa-east-1"
@@ -36,22 +37,22 @@ DAYS = sorted(
         "TORCHNEURON_TEST_DAYS", "2026-03-02T09:00+00:00 2026-11-30T17:00+00:00 2028-02-29T10:45+00:00"
     ).split()
 )
-"""When the rehearsal's clock begins: tests of what is on sale run on each of these days, the others on the first."""
+"""Start times of the rehearsal's clock: tests marked `every_day` run on each, the others on the first."""
 UNSET = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 
 
 def pytest_generate_tests(metafunc):
-    """Run a test that is marked `every_day`, or whose module is, on each of `DAYS`."""
+    """Run tests marked `every_day`, directly or by their module, on each of `DAYS`."""
     if metafunc.definition.get_closest_marker("every_day") and "day" in metafunc.fixturenames:
         metafunc.parametrize("day", DAYS, ids=[f"{day:%F}" for day in DAYS])
 
 
 class FakeMachine:
-    """A `Host` in memory. Scripts are played, not run, by their text:
+    """A `Host` in memory that interprets scripts of these lines:
 
-    `out TEXT`, `err TEXT` write a line, `repeat N TEXT` writes TEXT N times, `exit N` ends, `wait` waits for the
-    test to set `proceed` (killed at the timeout, when cancelled or by a reboot), `next` ends with the next of
-    `exit_codes`. Anything else is an error of the test.
+    `out TEXT` and `err TEXT` write a line, `repeat N TEXT` writes TEXT N times, `exit N` exits, `wait` waits until the
+    test sets `proceed` (or a timeout, cancellation or reboot), `next` exits with the next of `exit_codes`. Other lines
+    raise AssertionError.
     """
 
     def __init__(self, name: str) -> None:
@@ -72,7 +73,7 @@ class FakeMachine:
     def boot(self) -> None:
         self.may_boot.wait()
         if self.broken:
-            raise HostError("the host did not boot", why=self.broken, remedy="mend it")
+            raise HostError("the host did not boot", why=self.broken, remedy="fix it")
         self.booted = True
 
     def run(self, script: Script) -> ScriptResult:
@@ -96,7 +97,7 @@ class FakeMachine:
                 if ended != "exited":
                     return ScriptResult(KILLED, stdout, stderr, ended)
             elif line:
-                raise AssertionError(f"a fake machine can't play {line!r}")
+                raise AssertionError(f"a fake machine can't run {line!r}")
         return ScriptResult(0, stdout, stderr, "exited")
 
     def _wait(self, timeout: float, cancelled: threading.Event):
@@ -128,7 +129,7 @@ class FakeMachine:
 
     def attach_volume(self, volume: Volume) -> None:
         if self.no_devices:
-            raise HostError("the volume can't be attached", why=self.no_devices, remedy="mend it")
+            raise HostError("the volume can't be attached", why=self.no_devices, remedy="fix it")
         self.volumes.append(volume.volume_id)
 
     def detach_volume(self, volume: Volume) -> bool:
@@ -143,7 +144,7 @@ class FakeMachine:
 
 @dataclass
 class Machines:
-    """The factory of fake machines; `prepare` may change each before it boots."""
+    """Creates fake machines; `prepare` may change each before it boots."""
 
     made: dict[str, FakeMachine] = field(default_factory=dict)
     prepare: Callable[[FakeMachine], None] = lambda machine: None
@@ -165,8 +166,8 @@ def server(machines):
     delays = Delays(visible=0.05, delivery=0.1, given_up=0.1)
     with serving(Settings(clock=DAYS[0], delays=delays), machines) as server:
         yield server
-        misfits = server.world.misfits.shown()["misfits"]
-        assert not misfits, f"answers that are not as AWS's model has them: {misfits}"
+        violations = server.world.misfits.shown()["misfits"]
+        assert not violations, f"responses that violate AWS's model: {violations}"
 
 
 @pytest.fixture
@@ -177,27 +178,27 @@ def control(server):
 
 @pytest.fixture
 def faults(control):
-    """Sets what goes wrong from now on, and nothing else: `faults({"operation": …, "kind": …})`."""
+    """Replaces the injected faults: `faults({"operation": …, "kind": …})`."""
     return lambda *rules: control("faults", {"faults": list(rules)})
 
 
 @pytest.fixture
 def fail(faults):
-    """The same for one fault: `fail("PutParameter", "error", code="AccessDeniedException")`."""
+    """Replaces the injected faults with one: `fail("PutParameter", "error", code="AccessDeniedException")`."""
     return lambda operation, kind, **more: faults({"operation": operation, "kind": kind, **more})
 
 
 @pytest.fixture
 def day():
-    """When the test begins, by the rehearsal's clock."""
+    """The time on the rehearsal's clock when the test begins."""
     return DAYS[0]
 
 
 @pytest.fixture
 def rehearsal_endpoint(server, control, machines, monkeypatch, day) -> Iterator[str]:
-    """The URL of an empty AWS; this process's environment, and its children's, point to it and to nothing else.
+    """The URL of an empty AWS. The environment of this process and its children only points to it.
 
-    In this process the product's clock says what the rehearsal's says.
+    In this process the product reads the time from the rehearsal's clock.
     """
     control("reset", {})
     if day != DAYS[0]:
@@ -209,7 +210,7 @@ def rehearsal_endpoint(server, control, machines, monkeypatch, day) -> Iterator[
     for name, value in {**HERE, **server.access.environment}.items():
         monkeypatch.setenv(name, value)
 
-    class LocalTime(datetime):
+    class LocalTime(datetime, metaclass=DatetimeReplacement):
         @classmethod
         def now(cls, tz=None):
             return server.world.clock.now()
@@ -223,7 +224,7 @@ def rehearsal_endpoint(server, control, machines, monkeypatch, day) -> Iterator[
 
 @pytest.fixture(scope="session")
 def clients(server):
-    """boto3 clients by service and region, made once: reading EC2's service model takes a third of a second."""
+    """Cached boto3 clients by service and region: loading EC2's service model takes a third of a second."""
     session = boto3.session.Session(server.access.access_key_id, server.access.secret_access_key)
 
     def make(service, region):
@@ -251,7 +252,7 @@ def ssm(client):
 
 @pytest.fixture
 def aws(rehearsal_endpoint):
-    """The library's own clients, for an empty AWS."""
+    """The product's own clients for an empty AWS."""
     from torchneuron.aws.session import Aws
 
     return Aws(REGION)
@@ -259,7 +260,7 @@ def aws(rehearsal_endpoint):
 
 @pytest.fixture
 def config(tmp_path, monkeypatch):
-    """The project's settings, in a copy of its own and with state beside it."""
+    """A copy of the project's settings, with the state folder beside it."""
     from torchneuron.core import config as settings
 
     path = tmp_path / "config.json"
@@ -277,13 +278,13 @@ def move_clock(control):
 
 @pytest.fixture
 def pass_time(control):
-    """A `sleep` that takes no time here and as long as asked in the rehearsal."""
+    """A `sleep` that only advances the rehearsal's clock."""
     return lambda seconds: control("clock", {"advance_seconds": seconds})
 
 
 @pytest.fixture
 def pay(control):
-    """Payments take five minutes, however busy this machine is; `pay()` lets them pass."""
+    """Sets the payment time to five minutes; `pay()` advances the clock by it."""
     control("market", {"payment_seconds": 300})
     return lambda: control("clock", {"advance_seconds": 300})
 
@@ -315,7 +316,7 @@ def active_block(block, move_clock):
 
 @pytest.fixture
 def invoke(rehearsal_endpoint, config, capsys):
-    """The commands, for an empty AWS: `invoke("cb.list", "-r", REGION, status=0)`."""
+    """Runs commands against an empty AWS: `invoke("cb.list", "-r", REGION, status=0)`."""
     from tests.functional.invoking import Invoke
 
     return Invoke(capsys)
@@ -323,13 +324,13 @@ def invoke(rehearsal_endpoint, config, capsys):
 
 @pytest.fixture
 def proposed(invoke):
-    """The offering that a search proposes to buy, and its start."""
+    """The id and start time of the offering that a search proposes."""
     words = invoke("cb.search", "-r", REGION).out.split()
     return words[words.index("--offering-id") + 1], words[words.index("--start-time") + 1]
 
 
 @pytest.fixture
 def bought(invoke, proposed):
-    """The reservation's id of that offering, bought and saved."""
+    """The reservation id of that offering, bought and saved."""
     done = invoke("cb.purchase", "--offering-id", proposed[0], "--start-time", proposed[1], "-r", REGION, "--yes")
     return done.err.split("Bought: ")[1].split(".")[0]

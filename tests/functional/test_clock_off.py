@@ -1,4 +1,4 @@
-"""A laptop whose clock is off: by how much, and in which direction, instead of "sign in again"."""
+"""On a laptop with a wrong clock, errors say by how much it is wrong instead of "sign in again"."""
 
 import datetime
 
@@ -7,6 +7,7 @@ import pytest
 
 from rehearsal.conformance.freshness import refusal
 from tests.functional.conftest import REGION
+from tests.functional.support import DatetimeReplacement
 from torchneuron.aws import errors
 from torchneuron.core.errors import ClockError
 
@@ -21,37 +22,37 @@ NOW = datetime.datetime(2026, 3, 2, 9, 0, tzinfo=datetime.timezone.utc)
 
 @pytest.fixture
 def shift(rehearsal_endpoint, monkeypatch):
-    """Moves this machine's clock, as botocore and the product read it."""
-    there = datetime.datetime
+    """Shifts the clock that botocore and the product read."""
+    unshifted = getattr(errors, "datetime")  # noqa: B009 - the rehearsal's clock; not exported
 
     def shifted(by):
         sign = getattr(botocore.auth, "get_current_datetime")  # noqa: B009 - not in the stubs
         monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda *args, **named: sign(*args, **named) + by)
 
-        class Shifted(datetime.datetime):
+        class Shifted(datetime.datetime, metaclass=DatetimeReplacement):
             @classmethod
             def now(cls, tz=None):
-                return there.now(tz) + by
+                return unshifted.now(tz) + by
 
         monkeypatch.setattr(errors, "datetime", Shifted)
 
     return shifted
 
 
-@pytest.mark.attack("works on a laptop whose clock is off")
+@pytest.mark.attack("shifts the clock of the user's laptop")
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-@pytest.mark.parametrize(("minutes", "told"), [(-90, "90 minutes slow"), (20, "20 minutes fast")])
-def test_a_clock_that_is_off_is_named_with_by_how_much(invoke, config, shift, command, minutes, told):
+@pytest.mark.parametrize(("minutes", "offset"), [(-90, "90 minutes slow"), (20, "20 minutes fast")])
+def test_wrong_clock_is_reported_with_its_offset(invoke, config, shift, command, minutes, offset):
     shift(datetime.timedelta(minutes=minutes))
     where = [] if "-r" in command else ["-r", REGION]
     done = invoke(*command, *where, status=2)
-    assert f"this machine's clock is {told}." in done.err
+    assert f"this machine's clock is {offset}." in done.err
     assert "Set the clock" in done.err
     assert "Sign in" not in done.err
     assert done.err.count("Error:") == 1
 
 
-def test_s3_says_it_in_its_own_way(client, shift):
+def test_wrong_clock_is_recognized_in_the_error_of_s3(client, shift):
     s3 = client("s3")
     shift(datetime.timedelta(minutes=-20))
     with (
@@ -62,7 +63,7 @@ def test_s3_says_it_in_its_own_way(client, shift):
     assert refused.value.code == "RequestTimeTooSkewed"
 
 
-def test_a_clock_that_is_nearly_right_is_good_enough(invoke, config, shift):
+def test_small_clock_offset_is_accepted(invoke, config, shift):
     shift(datetime.timedelta(minutes=-4))
     invoke("cb.list", "-r", REGION)
     invoke("cb.load-params", "-r", REGION, status=2)  # nothing is saved
@@ -70,7 +71,7 @@ def test_a_clock_that_is_nearly_right_is_good_enough(invoke, config, shift):
 
 @pytest.mark.parametrize("fast", [True, False])
 @pytest.mark.parametrize(
-    ("service", "most", "code", "status"),
+    ("service", "window", "code", "status"),
     [
         ("ec2", 15, "RequestExpired", 400),
         ("s3", 15, "RequestTimeTooSkewed", 403),
@@ -80,8 +81,8 @@ def test_a_clock_that_is_nearly_right_is_good_enough(invoke, config, shift):
         ("secretsmanager", 5, "InvalidSignatureException", 400),
     ],
 )
-def test_how_late_a_service_takes_a_request_and_what_it_answers(service, most, code, status, fast):
-    off = datetime.timedelta(minutes=most if fast else -most)
-    assert refusal(service, NOW + off, NOW) is None
-    refused = refusal(service, NOW + off * 1.01, NOW)
+def test_requests_outside_the_time_window_of_a_service_are_refused(service, window, code, status, fast):
+    offset = datetime.timedelta(minutes=window if fast else -window)
+    assert refusal(service, NOW + offset, NOW) is None
+    refused = refusal(service, NOW + offset * 1.01, NOW)
     assert (refused.code, refused.status) == (code, status)
