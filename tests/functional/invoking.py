@@ -1,4 +1,4 @@
-"""The commands as a user runs them, in this process or on a terminal: arguments, status, and what is printed."""
+"""Runs commands like a user, in this process or on a terminal, and returns their status and output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended. `status` is the exit status."""
+    """The result of a command. `status` is the exit status."""
 
     status: int
     out: str
@@ -33,19 +33,19 @@ class Done:
 
 @dataclass(frozen=True)
 class Invoke:
-    """Runs `invoke` with arguments. Called with `status`, it has to end with that."""
+    """Runs `invoke` with arguments and asserts the exit `status`."""
 
     capsys: pytest.CaptureFixture[str]
 
     def __call__(self, *arguments: str, status: int = 0) -> Done:
         self.capsys.readouterr()
-        ended = 0
+        exit_status = 0
         try:
             Program(namespace=tasks.namespace).run(["invoke", *arguments])
         except SystemExit as end:
-            ended = end.code if isinstance(end.code, int) else 1
-        seen = self.capsys.readouterr()
-        done = Done(ended, seen.out, seen.err)
+            exit_status = end.code if isinstance(end.code, int) else 1
+        printed = self.capsys.readouterr()
+        done = Done(exit_status, printed.out, printed.err)
         assert done.status == status, done
         return done
 
@@ -56,9 +56,9 @@ _QUESTION = re.compile(rb"\[(y/N|Y/n)\] \Z")
 def on_a_terminal(
     arguments: Sequence[str], columns: int = 80, *, typed: str = "", ahead: str = "", pipe: bool = False
 ) -> tuple[int, str, str]:
-    """Run a command on a terminal `columns` wide. Each line `typed` answers one question, `ahead` is typed before any.
+    """Run a command on a terminal. Each line of `typed` answers a question; `ahead` is typed before the first.
 
-    Its status, what the terminal showed, and what went into a pipe, where results go with `pipe`.
+    Returns the exit status, the terminal's content, and standard output, which goes to a pipe with `pipe`.
     """
     answers = typed.splitlines(keepends=True)
     leader, follower = pty.openpty()
@@ -78,7 +78,7 @@ def on_a_terminal(
     while True:
         try:
             shown += os.read(leader, 65536)
-        except OSError:  # Linux's word for a terminal nobody holds any more
+        except OSError:  # EIO: no process has the terminal open
             break
         if answers and len(shown) > answered and _QUESTION.search(shown):
             answered = len(shown)

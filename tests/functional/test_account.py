@@ -8,7 +8,9 @@ REGION = "sa-east-1"
 CALLER = "arn:aws:sts::123456789012:user/moto"
 
 
-@pytest.mark.attack("A newcomer buys in the wrong account: keys in the environment win over AWS_PROFILE")
+@pytest.mark.attack(
+    "makes a newcomer buy in the wrong account, since keys in the environment take precedence over AWS_PROFILE"
+)
 def test_purchase_names_the_account_and_credentials(invoke, client, proposed, monkeypatch, tmp_path, control):
     client("iam").create_account_alias(AccountAlias="ml-team")
     (tmp_path / "aws-config").write_text("[profile other]\naws_access_key_id=other\naws_secret_access_key=other\n")
@@ -36,9 +38,9 @@ def test_unreadable_alias_is_left_out(aws, fail, capsys):
 
 @pytest.fixture
 def profiles(tmp_path, monkeypatch, rehearsal_endpoint):
-    """Credentials only from a profile with these lines."""
+    """Sets credentials that only come from a profile with these lines."""
 
-    def of(lines):
+    def use(lines):
         (tmp_path / "aws-config").write_text(f"[profile work]\n{lines}")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "aws-config"))
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
@@ -46,7 +48,7 @@ def profiles(tmp_path, monkeypatch, rehearsal_endpoint):
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
-    return of
+    return use
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""checkov over the synthesized stack: nothing fails but what `.checkov.yaml` lists, and everything listed is needed."""
+"""checkov on the synthesized stack: only the checks listed in `.checkov.yaml` fail, and each of them does."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import pytest
 from tests.unit.stack_support import GOLDEN, VARIANTS
 
 PROJECT = Path(__file__).resolve().parents[2]
-# In an environment of its own (make): it wants older releases of what this project uses.
+# Installed in its own environment (make), since it needs older releases of this project's dependencies.
 CHECKOV = PROJECT / ".tools" / "checkov" / "bin" / "checkov"
 CONFIG = PROJECT / ".checkov.yaml"
 
@@ -29,31 +29,31 @@ def variants(tmp_path_factory):
 
 
 def failed(folder, *arguments):
-    """The checks that failed, by id; how many passed."""
+    """The ids and resources of failed checks, and the number of passed checks."""
     command = [CHECKOV, "--directory", folder, "--output", "json", *arguments]
-    # Not here: it would take this project's configuration by itself.
+    # In another folder, since checkov would read this project's configuration from the current one.
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    answer = json.loads(done.stdout)
-    checks = {f"{one['check_id']} {one['resource']}" for one in answer["results"]["failed_checks"]}
-    return checks, answer["summary"]["passed"]
+    report = json.loads(done.stdout)
+    checks = {f"{check['check_id']} {check['resource']}" for check in report["results"]["failed_checks"]}
+    return checks, report["summary"]["passed"]
 
 
-def test_nothing_fails_but_what_is_listed_with_its_reason(variants):
+def test_only_listed_checks_fail(variants):
     checks, passed = failed(variants, "--config-file", CONFIG)
     assert checks == set()
     assert passed > 20 * len(VARIANTS)
 
 
-def test_everything_that_is_listed_would_fail(variants):
+def test_every_listed_check_fails(variants):
     listed = set(re.findall(r"^  - (CKV\w+)", CONFIG.read_text(), flags=re.MULTILINE))
     checks, _ = failed(variants, "--framework", "terraform_json", "--skip-download", "--compact", "--quiet")
-    assert {one.split()[0] for one in checks} == listed
+    assert {check.split()[0] for check in checks} == listed
 
 
-def test_what_is_wrong_is_found(variants, tmp_path):
+def test_open_ssh_port_is_found(variants, tmp_path):
     stack = json.loads((variants / "on-demand" / "cdk.tf.json").read_text())
     group = stack["resource"]["aws_security_group"]["machine"]
     group["ingress"] = [{"protocol": "tcp", "from_port": 22, "to_port": 22, "cidr_blocks": ["0.0.0.0/0"]}]
     (tmp_path / "cdk.tf.json").write_text(json.dumps(stack))
     checks, _ = failed(tmp_path, "--config-file", CONFIG)
-    assert "CKV_AWS_24" in {one.split()[0] for one in checks}
+    assert "CKV_AWS_24" in {check.split()[0] for check in checks}

@@ -1,6 +1,6 @@
-"""`--dry-run` on every command that changes something in AWS: it looks, shows, and changes nothing.
+"""`--dry-run` of every command that changes AWS resources: it only reads.
 
-Those that run Terraform are in tests/e2e/test_dry_runs.py.
+Commands that run Terraform are in tests/e2e/test_dry_runs.py.
 """
 
 import re
@@ -11,22 +11,22 @@ import tasks
 from torchneuron.doctor import permissions
 
 REGION = "sa-east-1"
-LOOKS = re.compile(r"\w+:(Describe|List|Get|Head)")
-# They change nothing that anybody keeps: a log is read by a command, a session is a way in.
-READ_BY_RUNNING = {"setup.logs", "info"}
+READ_ONLY = re.compile(r"\w+:(Describe|List|Get|Head)")
+# These have write actions but change no resources: they read a log with Run Command, or open a session.
+WITHOUT_CHANGES = {"setup.logs", "info"}
 
 
-def test_every_command_that_changes_something_has_a_dry_run():
+def test_every_command_that_changes_resources_has_a_dry_run():
     changing = {
         command
         for command, grants in permissions.NEEDED.items()
-        # What these allow is asked for with EC2's DryRun alone.
+        # Actions of the Try… grants are only called with EC2's DryRun.
         for grant in grants
-        if not grant.name.startswith("Try") and any(not LOOKS.match(action) for action in grant.actions)
+        if not grant.name.startswith("Try") and any(not READ_ONLY.match(action) for action in grant.actions)
     }
     without = {
         command
-        for command in changing - READ_BY_RUNNING
+        for command in changing - WITHOUT_CHANGES
         if all(argument.name != "dry_run" for argument in tasks.namespace[command].get_arguments())
     }
     assert without == set()
@@ -35,7 +35,7 @@ def test_every_command_that_changes_something_has_a_dry_run():
 
 @pytest.fixture
 def changes(control):
-    """What was asked of AWS while `command` ran that is not a look."""
+    """The operations that are not read-only among the calls of `command`."""
 
     def during(command):
         before = control("calls")
@@ -44,14 +44,14 @@ def changes(control):
             operation
             for service, times in control("calls").items()
             for operation, count in times.items()
-            if count > before.get(service, {}).get(operation, 0) and not LOOKS.match(f"x:{operation}")
+            if count > before.get(service, {}).get(operation, 0) and not READ_ONLY.match(f"x:{operation}")
         }
 
     return during
 
 
-@pytest.mark.attack("A newcomer tries cb.save-params with --dry-run, and the saved block is replaced")
-def test_a_dry_run_saves_nothing(invoke, bought, ssm, changes):
+@pytest.mark.attack("makes a newcomer's cb.save-params --dry-run replace the saved block")
+def test_dry_run_of_save_params_saves_nothing(invoke, bought, ssm, changes):
     name = f"/capacity-block/{REGION}/reservation-id"
     ssm.put_parameter(Name=name, Value="cr-0123456789abcdef0", Overwrite=True, Type="String")
     done = []
@@ -64,8 +64,8 @@ def test_a_dry_run_saves_nothing(invoke, bought, ssm, changes):
     assert ssm.get_parameter(Name=name)["Parameter"]["Value"] == "cr-0123456789abcdef0"
 
 
-@pytest.mark.attack("A newcomer tries cb.cancel with --dry-run, and the reservation is cancelled")
-def test_a_dry_run_cancels_nothing(invoke, ec2):
+@pytest.mark.attack("makes a newcomer's cb.cancel --dry-run cancel the reservation")
+def test_dry_run_of_cancel_cancels_nothing(invoke, ec2):
     made = ec2.create_capacity_reservation(
         InstanceType="inf2.xlarge", InstancePlatform="Linux/UNIX", AvailabilityZone=f"{REGION}c", InstanceCount=1
     )["CapacityReservation"]
@@ -76,8 +76,8 @@ def test_a_dry_run_cancels_nothing(invoke, ec2):
     assert after["State"] == "active"
 
 
-@pytest.mark.attack("A newcomer tries bootstrap with --dry-run, and a bucket and the settings are written")
-def test_a_dry_run_makes_no_bucket(invoke, config, client, changes):
+@pytest.mark.attack("makes a newcomer's bootstrap --dry-run create a bucket and write the settings")
+def test_dry_run_of_bootstrap_creates_no_bucket(invoke, config, client, changes):
     before = config.path.read_bytes()
     done = []
     assert changes(lambda: done.append(invoke("bootstrap", "-r", REGION, "--dry-run"))) == set()
@@ -88,7 +88,7 @@ def test_a_dry_run_makes_no_bucket(invoke, config, client, changes):
     assert config.path.read_bytes() == before
 
 
-def test_a_dry_run_says_what_a_bucket_lacks(invoke, config, client, changes):
+def test_dry_run_of_bootstrap_shows_missing_settings(invoke, config, client, changes):
     invoke("bootstrap", "-r", REGION)
     (bucket,) = client("s3").list_buckets()["Buckets"]
     client("s3").put_bucket_versioning(Bucket=bucket["Name"], VersioningConfiguration={"Status": "Suspended"})
@@ -97,7 +97,7 @@ def test_a_dry_run_says_what_a_bucket_lacks(invoke, config, client, changes):
     assert "already exists.\nWould be set: versioned.\n" in done[0].out
 
 
-@pytest.mark.attack("A newcomer tries setup --cancel with --dry-run, and the run is cancelled")
+@pytest.mark.attack("makes a newcomer's setup --cancel --dry-run cancel the run")
 @pytest.mark.parametrize("command", [("setup",), ("run-tasks", "--file", "none.json")])
-def test_a_dry_run_of_a_cancellation_cancels_nothing(invoke, instance, changes, command):
+def test_dry_run_of_setup_cancel_cancels_nothing(invoke, instance, changes, command):
     assert changes(lambda: invoke(*command, "-i", instance, "-r", REGION, "--cancel", "--dry-run")) == set()

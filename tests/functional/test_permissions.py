@@ -28,7 +28,7 @@ RARE = {"ssm:GetParameter", "ssm:DeleteParameter", "ssm:DescribeDocument", "ec2:
 
 
 @pytest.fixture
-def under(client, control, invoke, monkeypatch):
+def used_by(client, control, invoke, monkeypatch):
     """Makes calls as a user with the policy of a command, and returns the IAM actions that they used."""
 
     def run(command, *calls):
@@ -42,11 +42,11 @@ def under(client, control, invoke, monkeypatch):
 
 
 @pytest.fixture
-def exactly(under):
+def exactly(used_by):
     """Checks that a command works with its policy and uses all that it allows, except for the actions above."""
 
     def check(command, *calls, others=frozenset()):
-        used = under(command, *calls) | others
+        used = used_by(command, *calls) | others
         assert used - allowed(command) == set()
         assert allowed(command) - used - IMPLICIT - RARE == set()
 
@@ -159,13 +159,13 @@ def unreached(ec2, ssm, client):
     )["Instances"][0]["InstanceId"]
 
 
-def test_setting_up(under, invoke, instance, client, config):
+def test_setting_up(used_by, invoke, instance, client, config):
     """With the instance and the secret named; otherwise setup looks them up first, like `info`."""
     secret = client("secretsmanager").create_secret(
         Name=f"{config.project_name}-some", SecretString="quite-a-long-password"
     )["ARN"]
     words = ["setup", "-i", instance, "-r", REGION, "-s", secret]
-    assert under("setup", lambda: invoke(*words)) - allowed("setup") == set()
+    assert used_by("setup", lambda: invoke(*words)) - allowed("setup") == set()
 
 
 def test_running_tasks(exactly, invoke, instance, unreached, tmp_path, ssm, client, config):
@@ -259,7 +259,9 @@ def test_instances_of_others_cannot_be_changed(ann, ec2, foreign):
             attack()
 
 
-@pytest.mark.attack("runs commands, or opens a session, on somebody else's machine with this project's policy")
+@pytest.mark.attack(
+    "runs commands or opens a session on somebody else's machine with the policy of this project's commands"
+)
 def test_commands_cannot_run_on_instances_of_others(ann, ssm, foreign):
     mine = ann("ssm")
     name = f"{NAME_PREFIX}torchneuron-code-server-mine"
@@ -278,7 +280,7 @@ def test_commands_cannot_run_on_instances_of_others(ann, ssm, foreign):
             attack()
 
 
-@pytest.mark.attack("opens a root shell on the project's machine with a policy that is for forwarding ports")
+@pytest.mark.attack("opens a root shell on the project's machine with a policy for port forwarding")
 def test_sessions_forward_ports_only(ann, instance):
     with denied("AccessDeniedException", "document/SSM-SessionManagerRunShell"):
         ann("ssm").start_session(Target=instance)
@@ -286,7 +288,7 @@ def test_sessions_forward_ports_only(ann, instance):
         ann("ssm").start_session(Target=instance, DocumentName="AWS-StartSSHSession")
 
 
-@pytest.mark.attack("reads or deletes another project's secret or documents, or makes one of another name")
+@pytest.mark.attack("reads or deletes another project's secret or documents, or creates a document with another name")
 def test_secrets_and_documents_of_others_are_denied(ann, client, document):
     other = document(("step", ["out done"]), name=f"{NAME_PREFIX}other-project-1")
     arn = client("secretsmanager").create_secret(Name="database", SecretString="secret")["ARN"]
@@ -333,7 +335,7 @@ def test_no_other_role_can_be_passed(ann, ec2, client, ssm):
             attack()
 
 
-@pytest.mark.attack("deletes or reads another bucket, or has the state written to a bucket of another account")
+@pytest.mark.attack("deletes or reads another bucket, or redirects the state to a bucket of another account")
 def test_buckets_of_others_are_denied(ann, client):
     s3, mine = client("s3"), ann("s3")
     s3.create_bucket(Bucket="other", CreateBucketConfiguration={"LocationConstraint": REGION})

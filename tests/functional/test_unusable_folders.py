@@ -1,4 +1,4 @@
-"""Folders that are full, read-only or no folders: one message before anything is done, and no traceback."""
+"""Folders that are full, read-only or files: one error message before any change, and no traceback."""
 
 import json
 import subprocess
@@ -21,8 +21,8 @@ def kind(request):
 
 
 @pytest.fixture
-def spoil(tmp_path):
-    """Makes a folder, with files in it, unusable: `spoil("full", {"name": "text"})` returns it."""
+def unusable(tmp_path):
+    """Creates an unusable folder with files: `unusable("full", {"name": "text"})` returns it."""
     place = tmp_path / "place"
     mounted = []
 
@@ -30,7 +30,7 @@ def spoil(tmp_path):
         subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", str(place)], check=True)
         mounted.append(place)
 
-    def spoilt(kind, files):
+    def create(kind, files):
         if kind == "a file":
             place.write_text("")
             return place
@@ -42,12 +42,12 @@ def spoil(tmp_path):
             subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
         return place
 
-    yield spoilt
-    for each in mounted:
-        subprocess.run(["umount", str(each)], check=True)
+    yield create
+    for folder in mounted:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
-def settle_in(config, **changed):
+def change_settings(config, **changed):
     document = {**json.loads(config.path.read_text()), **changed}
     config.path.write_text(json.dumps(document))
 
@@ -59,9 +59,9 @@ def check(done, reason, place):
     assert "Traceback" not in done.err + done.out
 
 
-@pytest.mark.attack("runs a setup whose state folder is full, read-only or a file")
-def test_a_setup_without_a_place_for_its_state_sends_nothing(invoke, config, spoil, kind, instance, ssm, tmp_path):
-    settle_in(config, stateDir=str(spoil(kind, {})))
+@pytest.mark.attack("makes the state folder of a setup full, read-only or a file")
+def test_setup_with_an_unusable_state_folder_sends_nothing(invoke, config, unusable, kind, instance, ssm, tmp_path):
+    change_settings(config, stateDir=str(unusable(kind, {})))
     written = write_task_file(tmp_path, [task("task-01", "out x")])
     done = invoke("run-tasks", "--file", str(written), "-i", instance, "-r", REGION, status=2)
     check(done, REASONS[kind], tmp_path / "place")
@@ -69,31 +69,33 @@ def test_a_setup_without_a_place_for_its_state_sends_nothing(invoke, config, spo
     assert ssm.list_commands()["Commands"] == []
 
 
-@pytest.mark.attack("deploys, looks and destroys with an output folder that is full, read-only or a file")
+@pytest.mark.attack("makes the output folder of deploy, info and destroy full, read-only or a file")
 @pytest.mark.parametrize("words", [("deploy", "--skip-setup"), ("info",), ("destroy", "--yes")])
-def test_terraform_without_a_folder_changes_nothing(invoke, config, spoil, kind, control, words, tmp_path):
-    settle_in(config, outputDir=str(spoil(kind, {})), backend={"type": "local"})
+def test_terraform_with_an_unusable_output_folder_changes_nothing(
+    invoke, config, unusable, kind, control, words, tmp_path
+):
+    change_settings(config, outputDir=str(unusable(kind, {})), backend={"type": "local"})
     done = invoke(*words, "-r", REGION, status=2)
     check(done, REASONS[kind], tmp_path / "place")
     made = [name for names in control("calls").values() for name in names if name.startswith(("Create", "Run", "Put"))]
     assert made == []
 
 
-@pytest.mark.attack("bootstraps with settings that cannot be written")
+@pytest.mark.attack("makes the settings unwritable before bootstrap")
 @pytest.mark.parametrize("how", ["full", "read-only"])
-def test_bootstrap_makes_no_bucket_where_its_name_cannot_be_saved(
-    invoke, config, spoil, how, client, monkeypatch, tmp_path
+def test_bootstrap_creates_no_bucket_when_its_name_cannot_be_saved(
+    invoke, config, unusable, how, client, monkeypatch, tmp_path
 ):
-    place = spoil(how, {"config.json": config.path.read_text()})
+    place = unusable(how, {"config.json": config.path.read_text()})
     monkeypatch.setenv("TORCHNEURON_CONFIG", str(place / "config.json"))
     done = invoke("bootstrap", "-r", REGION, status=2)
     check(done, REASONS[how], place)
     assert client("s3").list_buckets()["Buckets"] == []
 
 
-@pytest.mark.attack("writes a result to a disk that is full")
+@pytest.mark.attack("redirects the output of a command to a full disk")
 @pytest.mark.parametrize("words", [["cb.search"], ["cb.list", "-o", "json"], ["doctor", "--policy", "deploy"]])
-def test_a_result_that_cannot_be_written_is_one_message(rehearsal_endpoint, config, words):
+def test_unwritable_output_is_reported_once(rehearsal_endpoint, config, words):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "invoke", *words],
