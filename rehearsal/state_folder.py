@@ -30,7 +30,7 @@ from rehearsal.atomic_files import make_private_folder, write_atomically
 
 _FILE, _SUITE = "aws.pickle", "host-suite"
 SERVICES = ("ec2", "iam", "kms", "s3", "secretsmanager", "ssm")
-_FORMAT = 3
+_FORMAT = 4
 _MAX_ATTEMPTS = 20
 _READS = ("Describe", "Get", "Head", "List", "Lookup", "Simulate", "BatchGet")
 # What these return can be purchased later.

@@ -287,7 +287,9 @@ def test_machine_is_imported_when_the_first_deploy_was_killed_before_saving_stat
     unlock(deployment)
     s3 = deployment.aws("s3")
     (bucket,) = [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]]
-    s3.delete_object(Bucket=bucket, Key=STATE)  # as if killed before Terraform first saves, after 20 seconds
+    for version in s3.list_object_versions(Bucket=bucket, Prefix=STATE)["Versions"]:
+        # As if Terraform had not saved any in its first 20 seconds.
+        s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
 
     dry_run = deployment.invoke(*DEPLOY, "--use-capacity-block", "--dry-run")
     assert re.search(rf"import +│ aws_instance\.machine\[0\] +│ {machine}", dry_run)
