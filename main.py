@@ -1,4 +1,4 @@
-"""The CDKTF app: settings in, one stack out. `cdktf.json` runs it; so does `python main.py`."""
+"""The CDKTF app, which synthesizes the stack. Run by `cdktf.json`, or with `python main.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torchneuron.core.errors import TorchNeuronError
 
 
 def main() -> int:
-    """Synthesize the stack into CDKTF_OUTDIR, else the settings' own folder; the exit status."""
+    """Synthesize the stack into CDKTF_OUTDIR, or else the settings' outputDir. Returns the exit status."""
     try:
         settings = config.load()
         synthesize(
@@ -29,9 +29,8 @@ def main() -> int:
 
 
 def synthesize(deployment: config.Deployment, outdir: Path) -> None:
-    """Write `deployment` as Terraform's JSON into `outdir`."""
-    # Imported here because cdktf starts Node: after Node's options are set, and only for settings that
-    # are accepted.
+    """Write the Terraform JSON of `deployment` into `outdir`."""
+    # Importing cdktf starts Node, which reads its options from the environment at that time.
     node.prepare(os.environ)
     from stacks.cdk import create_app
     from stacks.code_server import CodeServerStack

@@ -1,4 +1,4 @@
-"""The commands: `invoke --list`. Their bodies are in `commands/`."""
+"""The command collection of Invoke (`invoke --list`). The commands are in `commands/`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from invoke import Collection
 
 from commands import capacity_blocks, command_line, doctor, machine, setup
 
-command_line.take_over()
+command_line.install()
 
 cb = Collection(
     "cb",
@@ -20,7 +20,7 @@ cb = Collection(
     capacity_blocks.wait,
 )
 cb.add_task(capacity_blocks.list_, "list")
-# `invoke setup` is the collection's default; `setup.logs` stands beside it.
+# `invoke setup` runs the default of the collection.
 setup_and_logs = Collection("setup", setup.logs)
 setup_and_logs.add_task(setup.setup, "run", default=True)
 namespace = Collection(

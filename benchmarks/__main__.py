@@ -79,7 +79,7 @@ def _measure(claims: Sequence[Claim], rounds: int) -> list[Measured]:
             # What comes first in its part: lines that stay, for where no spinner is drawn.
             if what == pairs[0].what:
                 display.note(part)
-            display.retell(spinner, f"{part}: {what}")
+            display.update_waiting(spinner, f"{part}: {what}")
 
         return measure(pairs, rounds, tell=tell)
 

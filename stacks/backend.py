@@ -1,4 +1,4 @@
-"""Where Terraform keeps the state: an S3 bucket with its own lock file, HCP Terraform, or a file on this machine."""
+"""The Terraform backend: an S3 bucket with a lock file, HCP Terraform, or a local file."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from stacks.cdk import CloudBackend, LocalBackend, NamedCloudWorkspace, S3Backen
 from torchneuron.core import config
 
 
-def keep_state(stack: TerraformStack, *, backend: config.Backend) -> None:
-    """Give `stack` its backend.
+def add_backend(stack: TerraformStack, *, backend: config.Backend) -> None:
+    """Add the backend to `stack`.
 
-    An S3 backend whose bucket is not known yet becomes a partial configuration: Terraform's `init`
-    then wants the bucket from outside (`-backend-config`), and everything before it works without.
+    An S3 backend without a bucket becomes a partial configuration: `terraform init` then requires the bucket as
+    `-backend-config`.
     """
     if isinstance(backend, config.LocalBackend):
         LocalBackend(stack, path=backend.path)
@@ -31,7 +31,7 @@ def keep_state(stack: TerraformStack, *, backend: config.Backend) -> None:
         encrypt=True,
         use_path_style=backend.use_path_style,
     )
-    # Terraform's S3 lock file is newer than cdktf 0.21's arguments.
+    # cdktf 0.21 has no argument for Terraform's S3 lock file.
     stack.add_override("terraform.backend.s3.use_lockfile", True)
     if backend.bucket is None:
         stack.add_override("terraform.backend.s3.bucket", None)

@@ -1,4 +1,4 @@
-"""The one stack: everything a code-server machine needs, wired together, and its outputs."""
+"""The stack: all resources of a deployment, and its outputs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from constructs import Construct
 
-from stacks.backend import keep_state
+from stacks.backend import add_backend
 from stacks.cdk import Precondition, TerraformOutput, TerraformResource, TerraformStack
 from stacks.data_volume import DataVolumes
 from stacks.firewall import Firewall
@@ -22,7 +22,7 @@ from torchneuron.core.versions import MINIMUM_TERRAFORM
 
 
 class CodeServerStack(TerraformStack):
-    """The infrastructure of one deployment. Building it calls nothing: lookups are Terraform data sources."""
+    """The infrastructure of one deployment. Synthesis makes no AWS calls: lookups are data sources."""
 
     def __init__(self, scope: Construct, *, deployment: Deployment) -> None:
         super().__init__(scope, deployment.name)
@@ -30,7 +30,7 @@ class CodeServerStack(TerraformStack):
         project = deployment.name
         tags = project_tags.for_project(project)
         self.add_override("terraform.required_version", f">= {MINIMUM_TERRAFORM}")
-        keep_state(self, backend=deployment.backend)
+        add_backend(self, backend=deployment.backend)
         AwsProvider(self, "aws", region=region, default_tags=[AwsProviderDefaultTags(tags=tags)])
 
         block = None
@@ -82,7 +82,7 @@ class CodeServerStack(TerraformStack):
             tags={"Name": project},
             conditions=checks,
             refresh_ami=deployment.refresh_ami,
-            # The agent on the machine asks for its permissions at boot.
+            # The SSM agent needs its permissions at boot.
             depends_on=[identity.permission],
         )
         data_ids: str | list[str] = []
@@ -113,22 +113,21 @@ class CodeServerStack(TerraformStack):
             TerraformOutput(self, output, value=value)
         if not deployment.remember:
             return
-        # Only once the machines are as chosen: what failed or was interrupted must not be what the next deploy repeats.
-        made = _choices(deployment, block=block, network=network)
-        choices = TerraformOutput(self, "choices", value=made)
-        # cdktf 0.21 writes an output's own depends_on as expressions, which Terraform refuses.
-        before = [
-            f"{one.terraform_resource_type}.{one.friendly_unique_id}" for one in (machines.instance, *attachments)
+        choices = TerraformOutput(self, "choices", value=_choices(deployment, block=block, network=network))
+        # Written after the machines, so that the next deploy does not repeat the values of a failed one. An override:
+        # cdktf 0.21 writes depends_on of an output as expressions, which Terraform refuses.
+        dependencies = [
+            f"{resource.terraform_resource_type}.{resource.friendly_unique_id}"
+            for resource in (machines.instance, *attachments)
         ]
-        choices.add_override("depends_on", before)
+        choices.add_override("depends_on", dependencies)
 
 
 def _choices(deployment: Deployment, *, block: CapacityBlock | None, network: Network) -> dict[str, Any]:
-    """What this deployment was made with, in the words of the settings, for the next one to start from.
+    """The values of this deployment that the next one keeps, by the names of the schema's `$defs/deployment`.
 
-    All that a change of would replace a machine is in it, whether a person chose it or a default did: neither a
-    forgotten option nor a changed default may do that. So are the addresses a person named; those of the settings
-    are not, for they can change without harm.
+    They include every value whose change replaces a machine, also defaults: neither an omitted option nor a changed
+    default may replace one. Of the allowed addresses, only overrides are kept, not those of the settings.
     """
     chosen: dict[str, Any] = {
         "instanceType": deployment.instance_type,

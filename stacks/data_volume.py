@@ -1,7 +1,7 @@
-"""A volume of its own for each machine's home folder, which outlives the machine.
+"""A data volume for each machine's home folder, which outlives the machine.
 
-The root volume goes with its instance, and an instance goes with its Capacity Block. What a person works on stays
-here, and is attached to the next machine in the same zone.
+EC2 terminates an instance when its Capacity Block ends, and deletes its root volume. The data volume is then attached
+to the next machine in the same zone.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from collections.abc import Mapping
 
 from constructs import Construct
 
-from stacks.machine import Machines, every, same
+from stacks.machine import Machines, counterpart, every
 from stacks.provider import EbsVolume, VolumeAttachment
 
-# Of no meaning on the machine: Nitro instances see NVMe devices, and the setup finds this one by the volume's id.
+# Required by EC2. Nitro instances have NVMe device names; the setup finds the device by the volume id.
 _DEVICE = "/dev/sdf"
 
 
 class DataVolumes(Construct):
-    """`count` volumes of `size` GiB in `zone`. `ids` is a reference to their list.
+    """`count` volumes of `size` GiB in `zone`. `ids` is a reference to the list of their ids.
 
-    They depend on nothing that a removal of the machines removes, so `destroy` can leave them.
+    They do not depend on the machines, so that `destroy` can keep them.
     """
 
     def __init__(
@@ -42,16 +42,15 @@ class DataVolumes(Construct):
         self.ids = every(self._volume, "id")
 
     def attach_to(self, machines: Machines) -> VolumeAttachment:
-        """The first volume to the first machine, and so on."""
+        """Attach each volume to the machine with the same index."""
         attachment = VolumeAttachment(
             self,
             "attachment",
             count=self._count,
             device_name=_DEVICE,
-            volume_id=same(self._volume, "id"),
-            instance_id=same(machines.instance, "id"),
-            # A volume is mounted until its machine ends, and EC2 detaches no mounted volume: it would hang, or tear
-            # it off when forced. Ending the machine detaches it.
+            volume_id=counterpart(self._volume, "id"),
+            instance_id=counterpart(machines.instance, "id"),
+            # Detaching a mounted volume hangs, or loses data if forced. Terminating the machine detaches it.
             skip_destroy=True,
         )
         attachment.override_logical_id("data")

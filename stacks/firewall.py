@@ -1,4 +1,4 @@
-"""The security group: closed, unless CIDR blocks are named that may reach nginx."""
+"""The security group, with no inbound rules unless addresses are allowed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from torchneuron.core import tags
 
 
 class Firewall(Construct):
-    """Everything out; in, only `ports`, named by what listens there, from `allowed_ips`. `group_id` is the group's id.
+    """Allows all outbound traffic, and inbound traffic from `allowed_ips` to `ports`, which are keyed by description.
 
-    The rules stand inside the group, not beside it, so that Terraform also takes away a rule that
-    someone has added by hand.
+    The rules are inline, so that Terraform removes rules that were added by hand.
     """
 
     def __init__(
@@ -35,7 +34,7 @@ class Firewall(Construct):
             name_prefix=tags.name_prefix(project),
             description="code-server: closed but for the addresses named at deployment",
             vpc_id=vpc_id,
-            ingress=_from(allowed_ips, ports=ports),
+            ingress=_ingress(allowed_ips, ports=ports),
             egress=[
                 SecurityGroupEgress(
                     description="anywhere",
@@ -51,7 +50,7 @@ class Firewall(Construct):
         self.group_id = group.id
 
 
-def _from(allowed_ips: Sequence[str], *, ports: Mapping[str, int]) -> list[SecurityGroupIngress]:
+def _ingress(allowed_ips: Sequence[str], *, ports: Mapping[str, int]) -> list[SecurityGroupIngress]:
     if not allowed_ips:
         return []
     by_version: dict[int, list[str]] = {4: [], 6: []}

@@ -1,4 +1,4 @@
-"""What the machine may do in AWS: be managed by Systems Manager and read its own secret, and nothing more."""
+"""The machine's IAM role: it can be managed by Systems Manager and read its own secret."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from constructs import Construct
 from stacks.provider import IamInstanceProfile, IamRole, IamRolePolicy
 from torchneuron.core import tags
 
-# What the agent does to be managed, to take commands and to open sessions. AmazonSSMManagedInstanceCore allows more: to
-# read every parameter and every document of the account (Systems Manager user guide, "Reference: ec2messages,
-# ssmmessages, and other API operations"; the agent gets the document of a command with the command).
+# The actions that the SSM agent needs for registration, Run Command and Session Manager (Systems Manager user guide,
+# "Reference: ec2messages, ssmmessages, and other API operations"). AmazonSSMManagedInstanceCore also grants read
+# access to every parameter and document of the account.
 AGENT_ACTIONS = (
     "ec2messages:AcknowledgeMessage",
     "ec2messages:DeleteMessage",
@@ -28,26 +28,26 @@ AGENT_ACTIONS = (
 
 
 class MachineIdentity(Construct):
-    """The role and its instance profile. `permission` is what must stand before a machine boots with it."""
+    """The role and its instance profile. A machine needs `permission` when it boots."""
 
     def __init__(self, scope: Construct, name: str, *, project: str, region: str, secret_arn: str) -> None:
         super().__init__(scope, name)
-        # IAM is global: the suffix the provider adds keeps regions apart, and the tag tells which is which.
-        name_prefix, here = tags.role_prefix(project), {tags.REGION: region}
+        # IAM is global. The suffix added by the provider keeps names unique, and the tag identifies the region.
+        name_prefix, region_tag = tags.role_prefix(project), {tags.REGION: region}
         role = IamRole(
             self,
             "role",
             name_prefix=name_prefix,
             description="The code-server machine: Session Manager, Run Command and its own secret, nothing else",
             assume_role_policy=_trust("ec2.amazonaws.com"),
-            tags=here,
+            tags=region_tag,
         )
         role.override_logical_id("machine")
         self.permission = IamRolePolicy(
             self, "permission", name="machine", role=role.name, policy=_permissions(secret_arn)
         )
         self.permission.override_logical_id("machine")
-        profile = IamInstanceProfile(self, "profile", name_prefix=name_prefix, role=role.name, tags=here)
+        profile = IamInstanceProfile(self, "profile", name_prefix=name_prefix, role=role.name, tags=region_tag)
         profile.override_logical_id("machine")
         self.profile_name = profile.name
 

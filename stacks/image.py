@@ -1,4 +1,4 @@
-"""The machine image: the newest Neuron AMI, by the name of the public parameter that holds its id."""
+"""The newest Neuron AMI, whose id is in a public SSM parameter."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ class MachineImage(Construct):
         super().__init__(scope, name)
         parameter = DataAwsSsmParameter(self, "parameter", name=ami_parameter)
         parameter.override_logical_id("ami")
-        # The provider marks `value` as sensitive whatever it holds, which would blank the plan;
-        # `insecure_value` is the same text of a parameter that is not a SecureString.
+        # `insecure_value`, because the provider marks `value` as sensitive and the plan would not show it.
         self.id = parameter.insecure_value
         ami = DataAwsAmi(self, "ami", filter=[DataAwsAmiFilter(name="image-id", values=[self.id])])
         ami.override_logical_id("machine")

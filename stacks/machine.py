@@ -1,7 +1,6 @@
-"""The machines: a launch template and the instances started from it.
+"""The launch template, and the instances launched from it.
 
-A Capacity Block launch needs the market type and the reservation together in one request. A
-launch template can carry both, so the instance is started from one and adds only what belongs to itself.
+A launch on a Capacity Block needs the market type and the reservation in one request. A launch template has both.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from torchneuron.core import tags as project_tags
 
 
 class MachineTemplate(Construct):
-    """How the machine is launched: type, root volume, metadata service, and the Capacity Block if any."""
+    """The launch template: type, root volume, metadata service, and the Capacity Block if there is one."""
 
     def __init__(
         self,
@@ -57,7 +56,7 @@ class MachineTemplate(Construct):
             capacity_reservation_specification=reservation,
             iam_instance_profile=LaunchTemplateIamInstanceProfile(name=profile_name),
             vpc_security_group_ids=[security_group_id],
-            # The hop limit keeps containers on the machine away from its role's credentials.
+            # The hop limit keeps containers from reading the role's credentials.
             metadata_options=LaunchTemplateMetadataOptions(
                 http_endpoint="enabled", http_tokens="required", http_put_response_hop_limit=1
             ),
@@ -85,10 +84,10 @@ class MachineTemplate(Construct):
 def _on_capacity_block(
     reservation_id: str | None,
 ) -> tuple[LaunchTemplateInstanceMarketOptions | None, LaunchTemplateCapacityReservationSpecification | None]:
-    """Both halves of a Capacity Block launch, or neither.
+    """The market options and the reservation of a launch on a Capacity Block; None without one.
 
-    The reservation preference stays out: EC2 refuses most of its values beside a target
-    (hashicorp/terraform-provider-aws 43881).
+    No reservation preference: EC2 refuses most of its values together with a target (hashicorp/terraform-provider-aws
+    issue 43881).
     """
     if reservation_id is None:
         return None, None
@@ -103,16 +102,12 @@ def _on_capacity_block(
 
 
 class Machines(Construct):
-    """The instances themselves, `count` of them, one resource (`instance`).
+    """`count` instances, as one resource (`instance`).
 
-    The AMI is the instance's own and its changes are ignored: "the newest" moves every few weeks,
-    and a machine someone works on is not replaced for that. Were it in the template, each newer AMI
-    would make a new template version, and a new version replaces the instance; were it ignored
-    there, a machine made anew, for the next Capacity Block say, would start from a stale AMI.
-    `refresh_ami` is for the person who wants the newest one on a machine that runs.
-    What else the template says is asked for by a person: a change of it does plan a replacement,
-    visibly, and the deployment's guard stops there. So does an AMI whose root device has another
-    name, which means another family of Linux, not a newer release of the same.
+    The AMI is set on the instance and its changes are ignored, unless `refresh_ami` is set: a newer AMI does not
+    replace a running machine, but a new machine starts from the newest AMI. In the template, each newer AMI would
+    create a new version, which replaces the instance. All other changes of the template do plan a replacement, which
+    `invoke deploy` refuses without --allow-replace. So does an AMI whose root device has another name.
     """
 
     def __init__(
@@ -135,7 +130,7 @@ class Machines(Construct):
             "instance",
             count=count,
             ami=image.id,
-            # The resolved number, not "$Latest": a change of the template then shows in the same plan.
+            # The resolved version, not "$Latest", so that a change of the template shows in the same plan.
             launch_template=InstanceLaunchTemplate(id=template.id, version=template.version),
             subnet_id=subnet_id,
             tags=dict(tags),
@@ -148,19 +143,19 @@ class Machines(Construct):
         self.instance = instance
 
     def all(self, attribute: str) -> str:
-        """A reference to the list of an attribute of theirs."""
+        """A reference to the list of an attribute of the machines."""
         return every(self.instance, attribute)
 
     def first(self, attribute: str) -> str:
-        """A reference to that attribute of the first, which commands that take one machine mean."""
+        """A reference to an attribute of the first machine, the default of commands that take one machine."""
         return f"${{{self.instance.fqn}[0].{attribute}}}"
 
 
 def every(resource: TerraformResource, attribute: str) -> str:
-    """The list of an attribute of each instance of a counted resource: cdktf's own references know of one only."""
+    """A reference to the list of an attribute of a resource with `count`. cdktf supports only one instance."""
     return f"${{{resource.fqn}[*].{attribute}}}"
 
 
-def same(resource: TerraformResource, attribute: str) -> str:
-    """In a resource with the same count, the attribute of its counterpart."""
+def counterpart(resource: TerraformResource, attribute: str) -> str:
+    """A reference, from a resource with the same `count`, to the attribute at the same index."""
     return f"${{{resource.fqn}[count.index].{attribute}}}"

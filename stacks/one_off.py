@@ -1,4 +1,4 @@
-"""One-off settings: what `CDKTF_CONTEXT_JSON` says of this run, and `config.json` does not."""
+"""One-off settings of a run, from the environment variable `CDKTF_CONTEXT_JSON`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ from torchneuron.core.errors import InputError
 
 VARIABLE = "CDKTF_CONTEXT_JSON"
 
-# cdktf uses the same variable. Its own keys start with its name, but for the feature flags that
-# `cdktf init` writes into new projects; releases before 0.21 read these.
+# cdktf uses the same variable. Its keys start with "cdktf", except for the feature flags that `cdktf init` writes.
 _FEATURE_FLAGS = frozenset({"excludeStackIdFromLogicalIds", "allowSepCharsInLogicalIds"})
 
 
 def read(text: str | None) -> dict[str, Any]:
-    """The user's own entries of `text`, unchecked; none if it is empty or None.
-
-    Raises InputError if `text` is not a JSON object.
-    """
+    """The entries of `text` that are not cdktf's, not validated. Raises InputError if `text` is not a JSON object."""
     if not text:
         return {}
     try:
@@ -28,8 +24,8 @@ def read(text: str | None) -> dict[str, Any]:
             f"{VARIABLE} is not JSON.", why=f"{error.msg} at column {error.colno}.", do=_EXAMPLE
         ) from error
     if not isinstance(context, dict):
-        raise InputError(f"{VARIABLE} is JSON, but not an object.", do=_EXAMPLE)
+        raise InputError(f"{VARIABLE} is not a JSON object.", do=_EXAMPLE)
     return {key: value for key, value in context.items() if not key.startswith("cdktf") and key not in _FEATURE_FLAGS}
 
 
-_EXAMPLE = f"""Give it such as {VARIABLE}='{{"useCapacityBlock": true, "region": "sa-east-1"}}'."""
+_EXAMPLE = f"""Example: {VARIABLE}='{{"useCapacityBlock": true, "region": "sa-east-1"}}'"""

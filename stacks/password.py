@@ -1,4 +1,4 @@
-"""The code-server password: made while Terraform applies, kept in Secrets Manager and nowhere else."""
+"""The code-server password, generated during apply and stored in Secrets Manager only."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ LENGTH = 32
 
 
 class GeneratedPassword(Construct):
-    """A secret whose text is the password itself. `secret_arn` is its ARN.
+    """A secret that contains the password as text.
 
-    An ephemeral value goes into a write-only argument, so neither plan nor state ever holds it
-    (Terraform 1.11 or newer). Terraform cannot see such a value change: it writes again only when
-    the version number beside it does, which is why a second deployment keeps the password.
+    The value is ephemeral and its argument write-only (Terraform 1.11), so it is in neither plan nor state. Terraform
+    writes it again only when `secret_string_wo_version` changes, so later deployments keep the password.
     """
 
     def __init__(self, scope: Construct, name: str, *, project: str) -> None:
@@ -24,10 +23,10 @@ class GeneratedPassword(Construct):
         secret = SecretsmanagerSecret(
             self,
             "secret",
-            # A fixed name would stay taken after `destroy`.
+            # A prefix: Secrets Manager does not release a name immediately.
             name_prefix=tags.name_prefix(project),
             description="code-server password",
-            # It opens a machine that is gone once this is deleted: there is nothing to recover.
+            # The password is of no use once the machine is destroyed.
             recovery_window_in_days=0,
         )
         secret.override_logical_id("code_server")
@@ -44,7 +43,7 @@ class GeneratedPassword(Construct):
             "ephemeral.aws_secretsmanager_random_password.code_server",
             {
                 "password_length": LENGTH,
-                # Letters and digits survive every shell, form and config file; 32 of them are 190 bits.
+                # Letters and digits need no quoting anywhere; 32 of them have 190 bits of entropy.
                 "exclude_punctuation": True,
                 "require_each_included_type": True,
             },

@@ -1,8 +1,7 @@
-"""Where the machines run: which subnet, and on which Capacity Block.
+"""The subnet and the Capacity Block of the machines.
 
-Ids that the settings leave out are read from Parameter Store when Terraform plans, where
-`invoke cb.purchase` and `invoke cb.save-params` put them. What is saved beside them lets Terraform itself refuse
-a launch that EC2 would have no capacity for.
+Terraform reads ids that are not set from Parameter Store, where `invoke cb.purchase` and `invoke cb.save-params` save
+them with the block's zone and instance type. Preconditions on these refuse a launch without capacity.
 """
 
 from __future__ import annotations
@@ -14,10 +13,7 @@ from stacks.provider import DataAwsSsmParameter, DataAwsSubnet
 
 
 class CapacityBlock(Construct):
-    """The block to start on. `reservation_id` is its capacity reservation's id.
-
-    `saved` tells whether that is the one in Parameter Store, whose zone and instance type are known then.
-    """
+    """The Capacity Block to launch on. `saved`: its reservation id is read from Parameter Store."""
 
     def __init__(self, scope: Construct, name: str, *, region: str, reservation_id: str | None) -> None:
         super().__init__(scope, name)
@@ -26,10 +22,9 @@ class CapacityBlock(Construct):
 
 
 class Network(Construct):
-    """The subnet to start in, its VPC and its zone.
+    """The subnet to launch in, its VPC and its zone.
 
-    All are None where nothing names a subnet: EC2 then uses the region's default VPC. A Capacity
-    Block is bound to one availability zone, so with one there is always a subnet.
+    All are None if no subnet is given: EC2 then uses the default VPC. A Capacity Block always has a subnet.
     """
 
     def __init__(
@@ -52,9 +47,9 @@ class Network(Construct):
 
 
 class PlacementChecks(Construct):
-    """What must hold of block and subnet before a machine is launched, as far as Terraform can know it.
+    """Preconditions on the block and the subnet.
 
-    EC2 has no data source for a reservation, so a block that is named by its id is checked by `invoke deploy` only.
+    The provider has no data source for reservations, so only `invoke deploy` checks a block that is given by its id.
     """
 
     def __init__(
@@ -86,7 +81,7 @@ class PlacementChecks(Construct):
 
 
 def saved_id(scope: Construct, name: str, *, region: str, prefix: str) -> str:
-    """The id that Parameter Store holds under `name`; planning fails if it is not one."""
+    """The id saved in Parameter Store as `name`. The plan fails if it does not start with `prefix`."""
     path = f"/capacity-block/{region}/{name.replace('_', '-')}"
     parameter = _saved(scope, name, name=path)
     parameter.lifecycle = TerraformResourceLifecycle(

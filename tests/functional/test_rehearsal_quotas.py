@@ -132,7 +132,7 @@ def test_a_deploy_beyond_the_quota_is_refused_before_the_plan(aws, config, limit
     launch_check.refuse(aws, config, launch)
     limit(trn=12)
     launch_check.refuse(aws, config, Launch("trn2.3xlarge"))
-    with pytest.raises(InputError, match=r"2 x trn2\.3xlarge have 24 vCPUs, and this account may run 12 on demand"):
+    with pytest.raises(InputError, match=r"2 x trn2\.3xlarge need 24 vCPUs; the quota on demand is 12"):
         launch_check.refuse(aws, config, launch)
     limit(trn=0)
     with pytest.raises(InputError, match=f"--quota-code {TRN} --desired-value 12"):

@@ -95,7 +95,7 @@ def test_only_a_pipe_has_room_for_what_a_pipe_needs():
 
 def test_nothing_is_told_of_progress_where_nobody_watches(capsys):
     with display.waiting("Searching") as progress:
-        display.retell(progress, "Searching on")
+        display.update_waiting(progress, "Searching on")
     assert capsys.readouterr() == ("", "")
 
 
@@ -231,7 +231,7 @@ def test_the_spinner_s_text_has_no_control_sequences_either(monkeypatch):
     display.console.cache_clear()
     try:
         with display.waiting(HOSTILE) as progress:
-            display.retell(progress, HOSTILE)
+            display.update_waiting(progress, HOSTILE)
             progress.refresh()
     finally:
         display.console.cache_clear()

@@ -131,7 +131,7 @@ def test_type_must_be_offered_in_the_zone_of_the_subnet():
 )
 def test_quota_that_is_too_small_is_refused(launch, code, how):
     error = refused(FakeAws({code: 0.0}), dataclasses.replace(launch, count=2))
-    assert error.what == f"2 x trn2.3xlarge have 24 vCPUs, and this account may run 0 {how}."
+    assert error.what == f"2 x trn2.3xlarge need 24 vCPUs; the quota {how} is 0."
     assert f"--quota-code {code} --desired-value 24" in error.do
 
 
@@ -212,7 +212,7 @@ def test_all_problems_are_reported_together():
     aws.ec2().vpcs = []
     error = refused(aws, BLOCK)
     assert error.what == "trn2.3xlarge cannot be launched in sa-east-1. Nothing was changed."
-    for part in ("- The AMI parameter", "- sa-east-1 has no default VPC", "may run 0 on Capacity Blocks"):
+    for part in ("- The AMI parameter", "- sa-east-1 has no default VPC", "the quota on Capacity Blocks is 0"):
         assert part in error.why
     assert format_problems(problems(aws, SETTINGS, BLOCK)) == error.why
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from torchneuron.core.processes import run_to_its_end
+from torchneuron.core.processes import run_to_completion
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +26,7 @@ open("done", "w").close()
 def test_lines_come_as_they_are_written_and_the_end_is_told(tmp_path):
     seen: list[str] = []
     code = "import sys; print('one'); print('two'); print('oh', file=sys.stderr); sys.exit(3)"
-    done = run_to_its_end([sys.executable, "-c", code], folder=tmp_path, environment=os.environ, on_line=seen.append)
+    done = run_to_completion([sys.executable, "-c", code], folder=tmp_path, environment=os.environ, on_line=seen.append)
     assert seen == ["one\n", "two\n"]
     assert (done.status, done.stdout, done.stderr) == (3, "one\ntwo\n", "oh\n")
 
@@ -44,7 +44,7 @@ def test_ctrl_c_is_raised_only_once_the_process_has_finished(tmp_path):
 
     code = f"import os; open('pid', 'w').write(str(os.getpid()))\n{PATIENT}"
     with pytest.raises(KeyboardInterrupt):
-        run_to_its_end([sys.executable, "-c", code], folder=tmp_path, environment=os.environ, on_line=interrupt_both)
+        run_to_completion([sys.executable, "-c", code], folder=tmp_path, environment=os.environ, on_line=interrupt_both)
     assert (tmp_path / "done").exists()
 
 
@@ -53,11 +53,11 @@ PARENT = """
 import os, pathlib, signal, sys
 # As in a terminal, whoever runs the tests: `nohup` has it ignored, and then it is.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
-from torchneuron.core.processes import run_to_its_end
+from torchneuron.core.processes import run_to_completion
 def told(line):
     print("told", line, end="", flush=True)
     {nobody_reads}
-run_to_its_end([sys.executable, "child.py"], folder=pathlib.Path.cwd(), environment=os.environ, on_line=told)
+run_to_completion([sys.executable, "child.py"], folder=pathlib.Path.cwd(), environment=os.environ, on_line=told)
 print("went on", flush=True)
 """
 ENDS_BY_ITSELF = """

@@ -51,7 +51,7 @@ def test_unknown_keys_are_refused_by_name(tmp_path):
 
 
 def test_id_too_short_for_ssm_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"tasks\[0\]\.id: 'one' is not allowed here: .*at least 4"):
+    with pytest.raises(InputError, match=r"tasks\[0\]\.id: invalid value 'one': .*at least 4"):
         definition.load(write_task_file(tmp_path, [task("one")]))
 
 
@@ -61,7 +61,7 @@ def test_ids_and_names_that_end_with_a_newline_are_refused(tmp_path):
     with pytest.raises(InputError) as refused:
         definition.load(path)
     message = str(refused.value)
-    assert "tasks[0].id: 'task-a\\n' is not allowed here" in message
+    assert "tasks[0].id: invalid value 'task-a\\n'" in message
     assert "'USER\\n'" in message
 
 

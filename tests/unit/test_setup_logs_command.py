@@ -44,4 +44,4 @@ def test_task_is_read_before_and_after_options(shown, words, expected):
 def test_second_task_is_refused(shown, capfd):
     with pytest.raises(SystemExit):
         program.run(["invoke", "setup.logs", "09", "10"])
-    assert "'10' is neither the value of an option nor a command" in capfd.readouterr().err
+    assert "unexpected argument '10'" in capfd.readouterr().err

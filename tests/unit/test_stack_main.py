@@ -93,7 +93,7 @@ def test_outdir_of_cdktf_is_honoured(run_main, tmp_path):
         ({"capacityReservationId": "cr-0123456789abcdef0"}, "useCapacityBlock"),
         ({"allowedIps": ["0.0.0.0/0"], "openToWorld": True}, "--open-to-world needs HTTPS"),
         ("{useCapacityBlock: true}", "CDKTF_CONTEXT_JSON is not JSON"),
-        ("[]", "not an object"),
+        ("[]", "not a JSON object"),
     ],
 )
 def test_bad_input_is_one_message_and_status_2(run_main, tmp_path, context, said):

@@ -1,4 +1,4 @@
-"""The AWS account a command spends money or changes something in, the caller, and the source of the credentials."""
+"""The AWS account in use, the caller, and the source of the credentials."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torchneuron.aws.session import Aws
 from torchneuron.core import display
 from torchneuron.core.errors import AwsError
 
-# By botocore's name of the credential provider (botocore.credentials, METHOD): those that a profile configures.
+# Sources that a profile configures, by botocore's name (botocore.credentials, METHOD).
 _PROFILE_SOURCES = {
     "assume-role": "assumed role",
     "config-file": "keys in the config file",

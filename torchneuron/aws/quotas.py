@@ -1,7 +1,7 @@
-"""The account's quotas for on-demand instances and Capacity Blocks, where they can be read: many are 0 at first.
+"""The account's vCPU quotas for on-demand instances and Capacity Blocks. Many are 0 in a new account.
 
-Capacity Blocks do not count against the on-demand quotas (EC2 user guide, "Capacity Blocks quotas"). Codes: there, and
-"On-Demand Instance quotas"; each is a number of vCPUs that run at a time.
+Capacity Blocks do not count against the on-demand quotas. Source, also of the codes: EC2 user guide, "Capacity Blocks
+quotas" and "On-Demand Instance quotas".
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torchneuron.core.text import quoted
 
 @dataclass(frozen=True)
 class Quota:
-    """A quota of EC2's, in vCPUs for each account and region."""
+    """An EC2 quota, in vCPUs per account and region."""
 
     name: str
     code: str
 
 
-# By the letters an instance type begins with.
+# By the prefix of the instance type.
 _ON_DEMAND = {
     "trn": Quota("Running On-Demand Trn instances", "L-2C3B7624"),
     "inf": Quota("Running On-Demand Inf instances", "L-1945791B"),
@@ -35,19 +35,20 @@ _BLOCKS = {
 
 
 def for_blocks(instance_type: str) -> Quota | None:
-    """The quota for Capacity Blocks of a type, if it is known here."""
+    """The Capacity Block quota of an instance type; None for an unknown family."""
     return _BLOCKS.get(instance_type.partition(".")[0])
 
 
 def check(aws: Aws, instance_type: str, launching: int, *, on_block: bool = False) -> str:
-    """Refuse a launch that is more than the whole quota of its family; what runs already is not counted.
+    """Check that a launch does not exceed the whole quota of its family. Running instances are not counted.
 
-    Returns what was found. Raises InputError. A quota that is not known here or may not be read refuses nothing.
+    Returns the result as text, also for an unknown quota and one that cannot be read. Raises InputError for a launch
+    that exceeds the quota.
     """
-    on_demand = next((quota for letters, quota in _ON_DEMAND.items() if instance_type.startswith(letters)), None)
+    on_demand = next((quota for prefix, quota in _ON_DEMAND.items() if instance_type.startswith(prefix)), None)
     quota = for_blocks(instance_type) if on_block else on_demand
     if quota is None or launching < 1:
-        return "not known"
+        return "unknown"
     try:
         needed = launching * _vcpus(aws, instance_type)
         with calling("read the quota"):
@@ -59,14 +60,14 @@ def check(aws: Aws, instance_type: str, launching: int, *, on_block: bool = Fals
         return f"{value:g} vCPUs ({quota.name})"
     how, instead = ("on Capacity Blocks", "") if on_block else ("on demand", " Or use a Capacity Block.")
     raise InputError(
-        f"{launching} x {instance_type} have {needed} vCPUs, and this account may run {value:g} {how}.",
-        why=f'The quota "{quota.name}" ({quota.code}) of EC2 in {aws.region} says so.',
-        do=f"Have it raised: aws service-quotas request-service-quota-increase --region {aws.region}"
+        f"{launching} x {instance_type} need {needed} vCPUs; the quota {how} is {value:g}.",
+        why=f'This is the EC2 quota "{quota.name}" ({quota.code}) in {aws.region}.',
+        do=f"Request an increase: aws service-quotas request-service-quota-increase --region {aws.region}"
         f" --service-code ec2 --quota-code {quoted(quota.code)} --desired-value {needed}.{instead}",
     )
 
 
 def _vcpus(aws: Aws, instance_type: str) -> int:
-    with calling(f"look {instance_type} up"):
+    with calling(f"look up {instance_type}"):
         answer = aws.ec2().describe_instance_types(InstanceTypes=[instance_type])  # type: ignore[list-item]
     return answer["InstanceTypes"][0]["VCpuInfo"]["DefaultVCpus"]

@@ -70,7 +70,7 @@ class SearchProgress:
 
     def _show(self, suffix: str = "") -> None:
         count = f": {self._done} of {self._total}" if self._total > 1 else ""
-        display.retell(self._progress, f"{self._description}{count}{suffix}")
+        display.update_waiting(self._progress, f"{self._description}{count}{suffix}")
 
 
 @dataclass

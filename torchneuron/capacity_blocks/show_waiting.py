@@ -33,7 +33,7 @@ def reporting(reservation_id: str, until: str) -> Iterator[Callable[[Progress], 
             for line in events(before, progress, until):
                 display.note(line)
             before = progress
-            display.retell(spinner, countdown(progress, until) or f"Looking up {reservation_id}")
+            display.update_waiting(spinner, countdown(progress, until) or f"Looking up {reservation_id}")
 
         yield report
 

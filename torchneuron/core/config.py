@@ -1,7 +1,7 @@
-"""The settings: `config.json` read once, checked whole, and handed on as frozen objects.
+"""The settings: `config.json`, validated and parsed into frozen objects.
 
-`TORCHNEURON_CONFIG` names another file than the project's own. Relative paths in a settings file
-are relative to that file, so a copy of it in another folder keeps its outputs there.
+The environment variable `TORCHNEURON_CONFIG` names another file. Relative paths in a settings file are relative to
+that file.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Any
 
 from torchneuron.core import files
 from torchneuron.core.errors import InputError
-from torchneuron.core.networks import check_cidr, everyone_in
+from torchneuron.core.networks import check_cidr, internet_wide
 from torchneuron.core.schema import Problem, find_problems, read_json
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 CONFIG_VARIABLE = "TORCHNEURON_CONFIG"
 HTTPS_PORT = 443
 EXTENSIONS = ("amazonwebservices.aws-toolkit-vscode", "amazonwebservices.amazon-q-vscode", "saoudrizwan.claude-dev")
-"""What the editor comes with unless the settings say otherwise."""
-# GovCloud, China, the European Sovereign Cloud and the isolated regions, as botocore's partitions have them.
+"""The editor's default extensions."""
+# Region prefixes of botocore's other partitions: GovCloud, China, the European Sovereign Cloud, isolated regions.
 _OTHER_PARTITIONS = ("us-gov-", "cn-", "eusc-", "us-iso", "eu-iso")
 
 
 @dataclass(frozen=True)
 class S3Backend:
-    """Terraform state in S3. `bucket` is None until `invoke bootstrap` has made one."""
+    """Terraform state in S3. `bucket` is None until `invoke bootstrap` creates one."""
 
     bucket: str | None
     region: str
@@ -46,7 +46,7 @@ class LocalBackend:
 
 @dataclass(frozen=True)
 class HcpBackend:
-    """Terraform state in a workspace of HCP Terraform (Terraform Cloud) or of a Terraform Enterprise at `hostname`."""
+    """Terraform state in a workspace of HCP Terraform (Terraform Cloud) or Terraform Enterprise at `hostname`."""
 
     organization: str
     workspace: str
@@ -58,12 +58,12 @@ Backend = S3Backend | LocalBackend | HcpBackend
 
 @dataclass(frozen=True)
 class Deployment:
-    """What one stack is made from: the settings with one-off values laid over them.
+    """The input of one stack: the settings, overridden by one-off values.
 
-    With `use_capacity_block`, an id that is None is read from Parameter Store when Terraform plans. Sizes are in GiB;
-    a `data_volume_size` of 0 is none. `allowed_ips_chosen` tells addresses of this deployment from those of the
-    settings. With `refresh_ami`, a newer AMI does replace a machine. Without `remember` it only looks, or removes: what
-    it was made with is not written down.
+    With `use_capacity_block`, Terraform reads ids that are None from Parameter Store. Sizes are in GiB; a
+    `data_volume_size` of 0 means no data volume. `allowed_ips_chosen`: `allowed_ips` comes from the overrides, not
+    from the settings. With `refresh_ami`, a newer AMI replaces a machine. Without `remember`, the deployment's values
+    are not saved in the state.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Config:
-    """A settings file, checked. `path` is where it was read from; every path is absolute."""
+    """A validated settings file, read from `path`. Every path is absolute."""
 
     path: Path
     project_name: str
@@ -119,38 +119,38 @@ class Config:
 
     @property
     def served_ports(self) -> tuple[int, ...]:
-        """Where nginx listens."""
+        """The ports where nginx listens."""
         return (self.nginx_port, HTTPS_PORT) if self.https else (self.nginx_port,)
 
     def region(self, name: str | None) -> str:
-        """`name`, or the default region when it is empty. Raises InputError if it is not configured, or cannot be."""
+        """`name`, or the default region if it is empty. Raises InputError for a region that is not configured."""
         region = name or self.default_region
         if region.startswith(_OTHER_PARTITIONS):
             raise InputError(
-                f"Nothing can be deployed in {region}: it is in another partition of AWS.",
-                why="The role of a machine, and the permissions that a deploy needs, have other names there.",
-                do="Name a commercial region.",
+                f"Region {region} is not supported: it is in another AWS partition.",
+                why="ARNs and service principals differ there.",
+                do="Use a commercial region.",
             )
         if region not in self.ami_parameters:
             raise InputError(
                 f"Region {region!r} is not configured.",
                 why=f"Configured in {self.path.name}: {', '.join(self.ami_parameters)}.",
-                do=f'Add it under "regions" in {self.path}, or name one of these.',
+                do=f'Add it under "regions" in {self.path}, or use one of these.',
             )
         return region
 
     def check(self, overrides: Mapping[str, Any]) -> None:
-        """Raise InputError for overrides that no deployment takes, whatever else holds for it."""
-        _refuse(find_problems(dict(overrides), _deployment_schema()), "These settings are refused.")
+        """Raise InputError for overrides that are invalid in every deployment."""
+        _raise_if_any(find_problems(dict(overrides), _deployment_schema()), "Invalid settings.")
         self.region(overrides.get("region"))
         self._addresses(overrides.get("allowedIps") or (), overrides)
 
     def deployment(self, overrides: Mapping[str, Any]) -> Deployment:
-        """The deployment these settings and `overrides` (`$defs/deployment` in the schema) describe.
+        """The deployment of these settings with `overrides` (`$defs/deployment` in the schema).
 
-        Raises InputError for unknown names, values that are not allowed, a region that is not
-        configured, block ids without `useCapacityBlock`, a port open to everyone without `openToWorld` or without
-        HTTPS, and a data volume that no zone is known for.
+        Raises InputError for unknown names, invalid values, a region that is not configured, a reservation id without
+        `useCapacityBlock`, a port open to the internet without `openToWorld` or HTTPS, and a data volume without a
+        subnet.
         """
         self.check(overrides)
         region = self.region(overrides.get("region"))
@@ -158,8 +158,8 @@ class Config:
         reservation = overrides.get("capacityReservationId")
         if reservation and not use_block:
             raise InputError(
-                "A capacity reservation was named, but no Capacity Block is asked for.",
-                do="Add --use-capacity-block (useCapacityBlock: true), or leave the reservation out.",
+                "A capacity reservation needs --use-capacity-block.",
+                do="Add --use-capacity-block (useCapacityBlock: true), or omit the reservation.",
             )
         chosen = overrides.get("allowedIps")
         allowed_ips = self._addresses(self.allowed_ips if chosen is None else chosen, overrides)
@@ -167,8 +167,9 @@ class Config:
         data_volume_size = overrides.get("dataVolumeSize", self.data_volume_size)
         if data_volume_size and not (subnet or use_block):
             raise InputError(
-                "A data volume needs a subnet: it lives in one zone, and so must every machine that uses it.",
-                do="Name one with --subnet-id (subnetId).",
+                "A data volume needs a subnet.",
+                why="The volume is in one zone, and only machines in that zone can attach it.",
+                do="Name a subnet with --subnet-id (subnetId).",
             )
         return Deployment(
             name=self.project_name,
@@ -192,30 +193,30 @@ class Config:
         )
 
     def _addresses(self, cidrs: Iterable[str], overrides: Mapping[str, Any]) -> tuple[str, ...]:
-        """Canonical CIDR blocks, each once: EC2 refuses a group with the same rule twice.
+        """The canonical CIDR blocks, without duplicates: EC2 refuses duplicate rules.
 
-        Everyone needs `openToWorld`, and that needs HTTPS.
+        Raises InputError for internet-wide blocks without `openToWorld`, and for `openToWorld` without HTTPS.
         """
         checked = tuple(dict.fromkeys(check_cidr(cidr) for cidr in cidrs))
         open_to_world = overrides.get("openToWorld")
-        everyone = everyone_in(checked)
+        everyone = internet_wide(checked)
         if everyone and not open_to_world:
             raise InputError(
                 f"{' and '.join(everyone)} would open the machine to everyone on the internet.",
-                why="What is behind that port is a shell with administrator's rights.",
-                do="Name your own addresses, or add --open-to-world (openToWorld: true) if everyone is meant.",
+                why="The port gives access to a shell with administrator rights.",
+                do="Name your own addresses. To allow everyone, add --open-to-world (openToWorld: true).",
             )
         if open_to_world and not self.https:
             raise InputError(
                 "--open-to-world needs HTTPS, which is off in the settings.",
-                why="The password, and everything you do, would cross the internet as plain text.",
+                why="Without it, the password and all traffic cross the internet in plain text.",
                 do=f'Set "tls" to "self-signed" or "given" in {self.path}, or name your own addresses (--allowed-ip),'
                 " or none (--closed).",
             )
         return checked
 
     def backend_for(self, region: str) -> Backend:
-        """Where the state of the deployment in `region` is kept: one state a region."""
+        """The backend of the deployment in `region`: each region has its own state."""
         if self.backend["type"] == "hcp":
             return HcpBackend(
                 organization=self.backend["organization"],
@@ -234,15 +235,15 @@ class Config:
 
 
 def load(path: Path | None = None) -> Config:
-    """The settings in `path`, else in the file TORCHNEURON_CONFIG names, else the project's own.
+    """Read `path`, or else the file named by TORCHNEURON_CONFIG, or else the project's `config.json`.
 
-    Raises InputError naming every problem at once.
+    Raises InputError with every problem found.
     """
     named = os.environ.get(CONFIG_VARIABLE)
     path = (path or (Path(named) if named else PROJECT_ROOT / "config.json")).resolve()
     document = read_json(path)
-    _refuse(find_problems(document, _schema()), f"The settings in {path} are refused.")
-    _refuse([*_port_problems(document), *_tls_problems(document)], f"The settings in {path} are refused.")
+    _raise_if_any(find_problems(document, _schema()), f"Invalid settings in {path}.")
+    _raise_if_any([*_port_problems(document), *_tls_problems(document)], f"Invalid settings in {path}.")
     folder = path.parent
     state_dir = document.get("stateDir")
     return Config(
@@ -271,29 +272,29 @@ def load(path: Path | None = None) -> Config:
 
 
 def save_state_bucket(config: Config, bucket: str, region: str) -> None:
-    """Write the state bucket into the settings file, leaving the rest of it as it is."""
+    """Write the state bucket into the settings file."""
     document = read_json(config.path)
     document["backend"] = {**document["backend"], "type": "s3", "bucket": bucket, "region": region}
     files.write_atomically(config.path, json.dumps(document, indent=2) + "\n")
 
 
 def _port_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
-    """What of the ports a schema cannot say: nobody else may have them."""
+    """Port conflicts, which a schema cannot express."""
     inside, outside = document.get("internalPort", 8080), document.get("nginxPort", 80)
     if inside == outside:
-        yield Problem("internalPort", f"{inside} is nginxPort, too; one program at a time can listen there")
+        yield Problem("internalPort", f"{inside} is also nginxPort; use different ports")
     for name, port in (("internalPort", inside), ("nginxPort", outside)):
         if port == 22:
-            yield Problem(name, "22 is where the machine's SSH server listens")
+            yield Problem(name, "22 is the port of the machine's SSH server")
         if port == HTTPS_PORT and document.get("tls", "off") != "off":
-            yield Problem(name, f"{port} is where HTTPS is served; it takes another one")
+            yield Problem(name, f"{port} is the HTTPS port; use another one")
 
 
 def _tls_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
-    """Paths may stay while `tls` is something else: that is how to turn it off for a while."""
+    """Paths without `tls: given` are allowed: HTTPS can be turned off temporarily."""
     for name in ("tlsCertificate", "tlsKey"):
         if document.get("tls") == "given" and not document.get(name):
-            yield Problem(name, 'is needed where tls is "given"')
+            yield Problem(name, 'required if tls is "given"')
 
 
 def _schema() -> dict[str, Any]:
@@ -306,7 +307,7 @@ def _deployment_schema() -> dict[str, Any]:
     return {**definitions["deployment"], "$defs": definitions}
 
 
-def _refuse(problems: list[Problem], what: str) -> None:
+def _raise_if_any(problems: list[Problem], what: str) -> None:
     if problems:
         raise InputError(what, why="\n".join(f"  {problem}" for problem in problems))
 

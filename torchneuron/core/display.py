@@ -1,8 +1,7 @@
-"""The one place that writes to the terminal: what a person reads, and how a question is asked.
+"""All output to the terminal, and questions to the user.
 
-Results go to standard output and everything about their making (progress, warnings, errors) to
-standard error, so that a pipe gets the results alone. What others wrote (tags, logs, AWS's messages) passes
-`text.plain` on its way: in `_PlainConsole`, `say` and `stream`.
+Results go to standard output; progress, warnings and errors go to standard error. All text passes `text.plain`, since
+tags, logs and AWS's messages are untrusted: in `_PlainConsole`, `say` and `stream`.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from rich.text import Text
 from torchneuron.core.errors import Declined, InputError, TorchNeuronError
 from torchneuron.core.text import PlainStream, plain
 
-# Where there is no terminal to ask, tables get the room their content needs.
+# The width of tables when standard output is not a terminal.
 _WIDTH_OF_A_PIPE = 160
 
 
 class _PlainConsole(Console):
-    """A console whose only control sequences and styles are its own."""
+    """A console that removes control sequences from the text it prints."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -39,27 +38,27 @@ class _PlainConsole(Console):
 
 @functools.cache
 def console(*, stderr: bool) -> Console:
-    """The console for results, or for what is told about their making.
+    """The console for standard output or standard error.
 
-    One of each: a line goes above a progress display only when both are the same console's.
+    Cached: rich prints a line above a progress display only if both use the same console.
     """
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    # Text here is AWS's and the user's: ":secret:" in an ARN is not an emoji, "[red]" in a tag is not a colour.
+    # ":secret:" in an ARN is not an emoji, and "[red]" in a tag is not a colour.
     return _PlainConsole(
         stderr=stderr, highlight=False, markup=False, emoji=False, width=None if terminal else _WIDTH_OF_A_PIPE
     )
 
 
 def _print_lines(text: str) -> None:
-    """Text as a result, without the spaces that only fill up lines, never wrapped: it can be copied whole."""
+    """Print lines of a result, without trailing spaces and never wrapped."""
     for line in text.splitlines():
         say(line.rstrip())
 
 
 def say(text: str = "") -> None:
-    """A line of a result, as given but for control characters: a script or a password has to survive it.
+    """Print a line of a result, unchanged but for control characters.
 
-    Where nobody reads any more (`| head`) it goes nowhere: what a command does is not undone by that.
+    A closed pipe (`| head`) is ignored: the command completes its work.
     """
     try:
         print(plain(text), flush=True)
@@ -68,14 +67,14 @@ def say(text: str = "") -> None:
 
 
 def give_up_stdout() -> None:
-    """Let everything that is still printed as a result go nowhere."""
+    """Redirect standard output to the null device."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
 def stream(pieces: Iterable[bytes]) -> None:
-    """Pieces of a text as they come, as a result. Where nobody reads any more, no more of them are asked for."""
+    """Print pieces of UTF-8 text as they arrive. Stops reading `pieces` when the pipe is closed."""
     decoder, shown = codecs.getincrementaldecoder("utf-8")(errors="replace"), PlainStream()
     try:
         for piece in pieces:
@@ -88,7 +87,7 @@ def stream(pieces: Iterable[bytes]) -> None:
 
 
 def note(text: str) -> None:
-    """A line about the work under way."""
+    """Print a line about the progress of the work."""
     console(stderr=True).print(plain(text), soft_wrap=True)
 
 
@@ -97,7 +96,7 @@ def warn(text: str) -> None:
 
 
 def show_error(error: TorchNeuronError) -> None:
-    """What happened, why, and what to do: a line or more each."""
+    """Print what happened, why, and what to do."""
     if isinstance(error, Declined):
         note(error.what)
         return
@@ -107,7 +106,7 @@ def show_error(error: TorchNeuronError) -> None:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
-    """A table of text. Headings that start with `>` are right-aligned, without the sign."""
+    """Print a table. A heading that starts with `>` makes its column right-aligned."""
     made = Table(title=title or None, title_justify="left")
     for heading in headings:
         right = heading.startswith(">")
@@ -119,9 +118,9 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, title: str 
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to lay a table out: headings as in `table`, and rows in groups that belong together.
+    """A layout of a table: headings as in `table`, and groups of related rows.
 
-    Cells may have several lines. The first column is for ids: it is never broken.
+    Cells may have several lines. The first column, for ids, never wraps.
     """
 
     headings: Sequence[str]
@@ -129,22 +128,22 @@ class Layout:
 
 
 def fitting_table(layouts: Sequence[Layout]) -> None:
-    """The first of `layouts` that is no wider than the terminal, else the last one, squeezed."""
-    made = [_grouped(layout) for layout in layouts]
+    """Print the first of `layouts` that fits the terminal, or else the last one, wrapped."""
+    tables = [_grouped(layout) for layout in layouts]
     output = console(stderr=False)
     unlimited = output.options.update(max_width=10_000)
-    fitting = [one for one in made if Measurement.get(output, unlimited, one).maximum <= output.width]
-    _print_table(fitting[0] if fitting else made[-1])
+    fitting = [table for table in tables if Measurement.get(output, unlimited, table).maximum <= output.width]
+    _print_table(fitting[0] if fitting else tables[-1])
 
 
 def _grouped(layout: Layout) -> Table:
     lines_between = any(len(group) > 1 or "\n" in "".join(group[0]) for group in layout.groups)
     made = Table()
     lines = max(heading.count("\n") for heading in layout.headings)
-    for index, given in enumerate(layout.headings):
-        right = given.startswith(">")
-        # rich puts headings at the bottom, whatever it is told: these have to stand above what they head.
-        heading = given + "\n " * (lines - given.count("\n"))
+    for index, text in enumerate(layout.headings):
+        right = text.startswith(">")
+        # rich aligns headings at the bottom; trailing blank lines move them to the top.
+        heading = text + "\n " * (lines - text.count("\n"))
         justify: JustifyMethod = "right" if right else "left"
         made.add_column(heading.lstrip(">"), justify=justify, overflow="fold", no_wrap=index == 0)
     for group in layout.groups:
@@ -164,17 +163,17 @@ def _print_table(made: Table) -> None:
 
 
 def width() -> int:
-    """How many characters a line of results may have."""
+    """The width of standard output in characters."""
     return console(stderr=False).width
 
 
 def plain_characters() -> bool:
-    """Whether results can have no character beyond ASCII, by the encoding of standard output."""
+    """Whether the encoding of standard output is limited to ASCII."""
     return console(stderr=False).options.ascii_only
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> None:
-    """Names and values, one pair a line, values aligned. A value of several lines is indented whole."""
+    """Print names and values, one pair per line, with aligned values. Values may have several lines."""
     listed = list(pairs)
     width = max((len(name) for name, _ in listed), default=0)
     for name, value in listed:
@@ -188,15 +187,14 @@ _ANSWERS = {"y": True, "yes": True, "n": False, "no": False}
 
 
 def confirm(question: str, *, default: bool = False, otherwise: str, unchanged: str = "") -> bool:
-    """Ask on the terminal until the answer is yes or no; an empty one is the `default`.
+    """Ask on the terminal until the answer is yes or no; an empty answer is the `default`.
 
-    What was typed before the question is discarded: nobody has agreed to what they have not seen. Raises InputError
-    without a terminal and after Ctrl-D; `otherwise` is what to do then. `unchanged` says what has not happened, for
-    these cases and for Ctrl-C.
+    Input typed before the question is discarded. Without a terminal and after Ctrl-D, raises InputError with
+    `otherwise` as the next step. `unchanged`, such as "Nothing was bought.", is shown then and after Ctrl-C.
     """
-    why_not = f" {unchanged}" if unchanged else ""
+    consequence = f" {unchanged}" if unchanged else ""
     if not sys.stdin.isatty():
-        raise InputError(f"Not a terminal: the question cannot be asked.{why_not}", why=question, do=otherwise)
+        raise InputError(f"Not a terminal: the question cannot be asked.{consequence}", why=question, do=otherwise)
     output = console(stderr=True)
     termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
     try:
@@ -210,7 +208,7 @@ def confirm(question: str, *, default: bool = False, otherwise: str, unchanged: 
             output.print("Please answer yes or no.")
     except EOFError:  # Ctrl-D
         output.print()
-        raise InputError(f"Cancelled.{why_not}", why=question, do=otherwise) from None
+        raise InputError(f"Cancelled.{consequence}", why=question, do=otherwise) from None
     except KeyboardInterrupt:
         output.print()
         if unchanged:
@@ -219,7 +217,7 @@ def confirm(question: str, *, default: bool = False, otherwise: str, unchanged: 
 
 
 def _typed_line() -> str:
-    """A line from the terminal itself: what Python's buffers still hold was typed before. Raises EOFError."""
+    """A line read from the terminal, bypassing Python's buffers, which may hold earlier input. Raises EOFError."""
     line = b""
     while not line.endswith(b"\n"):
         if not (typed := os.read(sys.stdin.fileno(), 1024)):
@@ -229,10 +227,7 @@ def _typed_line() -> str:
 
 
 def waiting(what: str) -> Progress:
-    """A spinner with the time gone by, for anything that may take over two seconds.
-
-    Use as a context manager; nothing is drawn where standard error is not a terminal.
-    """
+    """A spinner with the elapsed time, as a context manager. Not shown unless standard error is a terminal."""
     progress = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -245,6 +240,6 @@ def waiting(what: str) -> Progress:
     return progress
 
 
-def retell(progress: Progress, what: str) -> None:
-    """Say something else beside the spinner of `waiting`. Safe from any thread."""
+def update_waiting(progress: Progress, what: str) -> None:
+    """Change the text of `waiting`. Thread-safe."""
     progress.update(progress.task_ids[0], description=plain(what))

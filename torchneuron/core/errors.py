@@ -1,18 +1,16 @@
-"""Every way this tool can fail, told in one form: what happened, why, what to do.
+"""The errors of this tool: what happened, why, and what to do.
 
-One hierarchy, so that one place (`commands.command`) turns any of them into a message and an exit status,
-and a traceback always means a bug of ours.
+`commands.command` turns each of them into a message and an exit status. A traceback always means a bug.
 """
 
 from __future__ import annotations
 
 
 class TorchNeuronError(Exception):
-    """A failure that a person can understand and act on.
+    """A failure that the user can act on.
 
-    `what` is one sentence on what happened, `why` the reason if it is known, `do` the way out.
-    `exit_status` is what the process ends with: 1 for work that failed, 2 for input or
-    surroundings that were refused before anything changed.
+    `what` is one sentence on what happened, `why` the reason if it is known, `do` the next step. `exit_status` is the
+    exit status of the process: 1 for work that failed, 2 for anything refused before a change was made.
     """
 
     exit_status = 1
@@ -28,13 +26,13 @@ class TorchNeuronError(Exception):
 
 
 class InputError(TorchNeuronError):
-    """Refused before anything was changed: a bad option, setting, file or id."""
+    """An invalid option, setting, file or id. Nothing was changed."""
 
     exit_status = 2
 
 
 class AwsError(TorchNeuronError):
-    """AWS refused a call. `code` is AWS's own error code."""
+    """An AWS call failed. `code` is AWS's error code, empty if there is none."""
 
     def __init__(self, what: str, *, code: str = "", why: str = "", do: str = "") -> None:
         super().__init__(what, why=why, do=do)
@@ -42,35 +40,35 @@ class AwsError(TorchNeuronError):
 
 
 class AccessError(AwsError):
-    """No credentials, expired ones, or a permission that is missing: nothing was changed."""
+    """Missing or expired credentials, or a missing permission. Nothing was changed."""
 
     exit_status = 2
 
 
 class ClockError(AccessError):
-    """This machine's clock is so far off that AWS refuses what it signs."""
+    """This machine's clock is so far off that AWS refuses its requests."""
 
 
 class UnreachableError(AwsError):
-    """No answer came from AWS: the request may or may not have taken effect."""
+    """AWS did not respond. The request may have taken effect."""
 
 
 class NotFoundError(TorchNeuronError):
-    """Something the command needs does not exist (an offering, a saved block, a deployment)."""
+    """A resource that the command needs does not exist, such as an offering, a saved block or a deployment."""
 
     exit_status = 2
 
 
 class NotReadyError(TorchNeuronError):
-    """Something that commands need is missing on this machine or in the account; `invoke doctor` says so."""
+    """`invoke doctor` found a missing prerequisite on this machine or in the account."""
 
 
 class PurchaseError(TorchNeuronError):
-    """A purchase that did not take place, or failed after AWS accepted it."""
+    """A purchase was refused, or failed after AWS accepted it."""
 
 
 class PurchaseUnknownError(PurchaseError):
-    """A purchase whose outcome could not be settled: money may have been spent."""
+    """The outcome of a purchase is unknown: money may have been spent."""
 
     exit_status = 3
 
@@ -80,7 +78,7 @@ class TerraformError(TorchNeuronError):
 
 
 class ReplacementRefusedError(TorchNeuronError):
-    """The plan would delete or replace a machine someone may be working on."""
+    """The plan would delete or replace a machine that may be in use."""
 
     exit_status = 2
 
@@ -89,13 +87,13 @@ class SetupError(TorchNeuronError):
     """A setup run stopped before its last task."""
 
 
-class Detached(TorchNeuronError):  # noqa: N818 - not a fault either
-    """The person stopped watching (Ctrl-C); what was watched goes on. 130 is a shell's word for that."""
+class Detached(TorchNeuronError):  # noqa: N818 - not an error
+    """The user pressed Ctrl-C; the work on the host continues. Shells use status 130 for Ctrl-C."""
 
     exit_status = 130
 
 
-class Declined(TorchNeuronError):  # noqa: N818 - the person's decision, not a fault
-    """The person said no to a question; nothing was changed. That is what they asked for: status 0."""
+class Declined(TorchNeuronError):  # noqa: N818 - not an error
+    """The user answered no to a question. Nothing was changed, and the exit status is 0."""
 
     exit_status = 0

@@ -1,4 +1,4 @@
-"""Files that must be whole or absent: settings, state. What cannot be written is one message."""
+"""Atomic writes, and messages for files that cannot be read or written."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ _PROBE_BYTES = 64 * 1024
 
 
 def write_atomically(path: Path, text: str, *, mode: int | None = None) -> None:
-    """Replace `path` by `text` in one step: after a crash it holds the old text or the new, never half.
+    """Write `text` to `path` atomically: after a crash the file holds the old text or the new one.
 
-    `mode` sets the file's permissions; by default those of the file it replaces are kept
-    (0644 for a new one).
+    `mode` defaults to the permissions of the replaced file, 0644 for a new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if mode is None:
@@ -40,18 +39,18 @@ def write_atomically(path: Path, text: str, *, mode: int | None = None) -> None:
 def using(
     path: Path, *, consequence: str = "Nothing was changed.", kind: type[TorchNeuronError] = InputError
 ) -> Iterator[None]:
-    """Turn an OSError of the block, which reads or writes `path`, into an error of `kind` with its `consequence`."""
+    """Turn an OSError in the block, which reads or writes `path`, into an error of `kind`."""
     try:
         yield
     except OSError as error:
         raise kind(
             f"Cannot use {path}: {_reason(error)}. {consequence}",
-            do="Make room, or make it writable. stateDir and outputDir in the settings name other folders.",
+            do="Free disk space, or make it writable. stateDir and outputDir in the settings set other folders.",
         ) from error
 
 
 def check_writable(path: Path, *, consequence: str = "Nothing was changed.") -> None:
-    """Raise InputError unless a file as large as `path` may become can be written beside it."""
+    """Raise InputError unless a file of 64 KiB can be written beside `path`."""
     with using(path, consequence=consequence):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
@@ -63,11 +62,11 @@ def check_writable(path: Path, *, consequence: str = "Nothing was changed.") -> 
 
 
 def unusable(error: OSError) -> TorchNeuronError:
-    """What a person is told of an error of the operating system that nothing nearer to it has explained."""
+    """The error for an OSError that no caller handled."""
     where = error.filename or "A file, or standard output,"
     return TorchNeuronError(
         f"{where} cannot be used: {_reason(error)}.",
-        do="Make room, or make it writable, then run the same command again.",
+        do="Free disk space, or make it writable, then run the same command again.",
     )
 
 

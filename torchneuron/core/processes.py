@@ -1,8 +1,8 @@
-"""Child processes that must not be abandoned half way.
+"""Runs child processes to completion, despite signals.
 
-Ctrl-C reaches a child as well, from the terminal. Terraform then finishes what it has begun, writes its
-state and gives its lock back; a parent that ended first would take its output away and lose all three. SIGTERM is the
-same from a CI system that cancels a job; SIGHUP, from a terminal that is closed, would end Terraform at once.
+The terminal sends Ctrl-C to the child as well. Terraform then completes the operations in progress, writes its state
+and releases its lock; its parent has to wait for that. The same holds for SIGTERM, which a CI system sends to cancel a
+job. SIGHUP, sent when the terminal closes, would end Terraform at once.
 """
 
 from __future__ import annotations
@@ -22,28 +22,27 @@ from torchneuron.core import display
 
 @dataclass(frozen=True)
 class Finished:
-    """A process that has ended, and all it wrote."""
+    """The exit status and the output of a process."""
 
     status: int
     stdout: str
     stderr: str
 
 
-def run_to_its_end(
+def run_to_completion(
     command: Sequence[str],
     *,
     folder: Path,
     environment: Mapping[str, str],
     on_line: Callable[[str], None] = lambda line: None,
 ) -> Finished:
-    """Run `command` in `folder`, handing on each line of its output as it comes, for as long as anybody reads it.
+    """Run `command` in `folder`, and call `on_line` with each line of its output.
 
-    Raises KeyboardInterrupt for a Ctrl-C meanwhile, but only once the process has ended by itself; SIGTERM and SIGHUP
-    end this process, but not before either.
+    Ctrl-C raises KeyboardInterrupt, and SIGTERM and SIGHUP end this process, only after the child has exited.
     """
     interrupted = False
     lines: list[str] = []
-    with tempfile.TemporaryFile("w+", errors="replace") as errors, _ending_later() as begun:
+    with tempfile.TemporaryFile("w+", errors="replace") as errors, _signals_deferred() as defer_hangup:
         process = subprocess.Popen(
             command,
             cwd=folder,
@@ -54,16 +53,16 @@ def run_to_its_end(
             text=True,
             errors="replace",
         )
-        begun()
+        defer_hangup()
         while process.returncode is None:
             try:
                 for line in process.stdout or ():
                     lines.append(line)
-                    _tell(on_line, line)
+                    _report(on_line, line)
                 process.wait()
             except KeyboardInterrupt:
                 if not interrupted:
-                    _tell(display.note, f"Interrupted: {command[0]} finishes what it has begun.")
+                    _report(display.note, f"Interrupted: waiting for {command[0]} to exit.")
                 interrupted = True
         errors.seek(0)
         stderr = errors.read()
@@ -72,29 +71,29 @@ def run_to_its_end(
     return Finished(process.returncode, "".join(lines), stderr)
 
 
-def _tell(told: Callable[[str], None], line: str) -> None:
-    """Tell it, unless the terminal or the pipe it goes to is gone: then Rich would end this process."""
+def _report(on_line: Callable[[str], None], line: str) -> None:
+    """Call `on_line`, and ignore a closed terminal or pipe, for which Rich would end this process."""
     with contextlib.suppress(OSError, SystemExit):
-        told(line)
+        on_line(line)
 
 
 @contextlib.contextmanager
-def _ending_later() -> Iterator[Callable[[], None]]:
-    """Put off the signals that end this process to the end of the block.
+def _signals_deferred() -> Iterator[Callable[[], None]]:
+    """Defer SIGTERM and SIGHUP to the end of the block.
 
-    SIGHUP is ignored until the function given is called: what is started before ignores it for good. Only the main
-    thread can do any of this.
+    SIGHUP is ignored until the yielded function is called, so that a child started before inherits that and ignores
+    it. Has no effect outside the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    came: list[int] = []
+    received: list[int] = []
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    kept = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    deferred = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
 
     def listen() -> None:
-        for number in kept:
-            signal.signal(number, lambda number, _: came.append(number))
+        for number in deferred:
+            signal.signal(number, lambda number, _: received.append(number))
 
     listen()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -103,5 +102,5 @@ def _ending_later() -> Iterator[Callable[[], None]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if came:
-            os.kill(os.getpid(), came[0])
+        if received:
+            os.kill(os.getpid(), received[0])

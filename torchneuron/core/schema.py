@@ -1,7 +1,4 @@
-"""JSON Schema validation with messages for people: where, what, and the nearest known name.
-
-`config.json` and the task files are both checked by it; the same schemas serve editors.
-"""
+"""JSON Schema validation of `config.json` and task files, with readable messages."""
 
 from __future__ import annotations
 
@@ -18,13 +15,13 @@ from jsonschema.exceptions import ValidationError, best_match
 from torchneuron.core.errors import InputError
 from torchneuron.core.text import unknown_name
 
-# A `$` that is neither escaped nor in a set of characters; what it could be mistaken for comes first.
+# Group 1 matches an escape or a character set, in which `$` is no anchor.
 _DOLLAR = re.compile(r"(\\.|\[(?:\\.|[^\]\\])*\])|\$")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a document: `path` is where (`tasks[3].id`), `message` what."""
+    """A problem in a document, at `path` (`tasks[3].id`)."""
 
     path: str
     message: str
@@ -34,7 +31,7 @@ class Problem:
 
 
 def read_json(path: Path) -> Any:
-    """The document in `path`. Raises InputError when it cannot be read or is not JSON."""
+    """The JSON document in `path`. Raises InputError if it cannot be read or parsed."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -48,7 +45,7 @@ def read_json(path: Path) -> Any:
 
 
 def find_problems(document: Any, schema: Mapping[str, Any]) -> list[Problem]:
-    """Everything in `document` that `schema` does not allow, in document order."""
+    """Every violation of `schema` in `document`, in document order."""
     validator = _Validator(schema)
     return [
         problem
@@ -58,7 +55,7 @@ def find_problems(document: Any, schema: Mapping[str, Any]) -> list[Problem]:
 
 
 def _check_pattern(validator: Any, pattern: str, value: Any, schema: Any) -> Iterator[ValidationError]:
-    """The keyword `pattern`, whose `$` is ECMA 262's (JSON Schema core, 6.4): Python's also ends before a newline."""
+    """The keyword `pattern` with the `$` of ECMA 262 (JSON Schema core, 6.4): Python's also accepts a final newline."""
     anchored = _DOLLAR.sub(lambda found: found[1] or r"\Z", pattern)
     if validator.is_type(value, "string") and not re.search(anchored, value):
         yield ValidationError(f"{value!r} does not match {pattern!r}")
@@ -74,7 +71,7 @@ def _json_path(error: ValidationError) -> str:
 
 
 def _explain(error: ValidationError) -> Iterator[Problem]:
-    """Turn jsonschema's wording into ours where a person would stumble over it."""
+    """Replace messages of jsonschema that are hard to read."""
     path = _json_path(error)
     schema: Mapping[str, Any] = error.schema if isinstance(error.schema, Mapping) else {}
     if error.validator == "additionalProperties" and isinstance(error.instance, Mapping):
@@ -87,6 +84,6 @@ def _explain(error: ValidationError) -> Iterator[Problem]:
         yield from _explain(inner)
     elif error.validator == "pattern":
         hint = schema.get("description", f"it does not match {error.validator_value}")
-        yield Problem(path, f"{error.instance!r} is not allowed here: {hint}")
+        yield Problem(path, f"invalid value {error.instance!r}: {hint}")
     else:
         yield Problem(path, error.message)

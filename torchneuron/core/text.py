@@ -1,8 +1,7 @@
-"""Text for people: times, durations and prices; and text from elsewhere, safe for a terminal or a shell.
+"""Formats times, durations and prices, and makes untrusted text safe for a terminal or a shell.
 
-Tags, parameters, logs and error messages are written by others. A terminal obeys control sequences in them: it repaints
-lines, sets the clipboard (OSC 52), reorders text. Source: ECMA-48 and xterm's "Control Sequences"; for bidirectional
-controls, Unicode Standard Annex 9.
+Tags, parameters, logs and error messages may contain control sequences, which repaint lines, set the clipboard (OSC 52)
+or reorder text. Source: ECMA-48 and xterm's "Control Sequences"; for bidirectional controls, Unicode Standard Annex 9.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from decimal import Decimal
 _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, movements, modes
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x80-\x9f\n]*(?:\x07|\x1b\\|\x9c)"  # OSC, DCS, SOS, PM, APC
-    r"|\x1b[ -/]*[0-~]"  # all others; also the beginning of one that has no end
+    r"|\x1b[ -/]*[0-~]"  # all others; also the start of an unterminated one
 )
 # C0 without tab and line feed, DEL, C1, bidirectional controls, line and paragraph separators, lone surrogates.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _UNFINISHED = re.compile(
     r"(?:\r|(?:\x1b\[|\x9b)[0-?]*[ -/]*|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x80-\x9f\n]*\x1b?|\x1b[ -/]*)\Z"
 )
-# Longer ones are not waited for. xterm itself allows more, for clipboards and images only.
+# Longer sequences count as text. xterm allows more only for clipboards and images.
 _LONGEST_SEQUENCE = 4096
 
 
@@ -41,13 +40,13 @@ def plain(text: str) -> str:
 
 
 class PlainStream:
-    """`plain` for text that comes in pieces: a sequence may be split between them."""
+    """`plain` for text that arrives in pieces: a sequence may be split between them."""
 
     def __init__(self) -> None:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """What of the text so far can be shown now."""
+        """The text up to the end of the last complete sequence."""
         text = self._held + piece
         unfinished = _UNFINISHED.search(text, max(0, len(text) - _LONGEST_SEQUENCE))
         end = unfinished.start() if unfinished else len(text)
@@ -61,24 +60,24 @@ class PlainStream:
 
 
 def quoted(value: str) -> str:
-    """`value` as one word of a shell command. What cannot be typed is escaped as bash and zsh read it: `$'a\\nb'`."""
+    """`value` as one word of a shell command. Unprintable characters are escaped for bash and zsh: `$'a\\nb'`."""
     if value.isprintable():
         return shlex.quote(value)
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return "$'" + "".join(one if one.isprintable() else _in_a_shell(one) for one in escaped) + "'"
+    return "$'" + "".join(char if char.isprintable() else _shell_escape(char) for char in escaped) + "'"
 
 
 def command(start: str, *words: str) -> str:
-    """A command to paste: `start` as it is, and each of `words` quoted where a shell needs that."""
+    """A command to paste: `start` unchanged, then `words`, quoted where needed."""
     return " ".join([start, *(quoted(word) for word in words)])
 
 
 def _visible(character: re.Match[str]) -> str:
-    # The form that JSON has, which may hold such a character as it is from U+007F on.
+    # A JSON escape: JSON text may contain such characters unescaped from U+007F on.
     return f"\\u{ord(character[0]):04x}"
 
 
-def _in_a_shell(character: str) -> str:
+def _shell_escape(character: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
@@ -96,7 +95,7 @@ def price(fee: Decimal, currency: str) -> str:
 
 
 def local_time(time: datetime) -> str:
-    """A time in UTC on this machine's clock, with the date where that is another: `12:30 CET`; empty in UTC."""
+    """A time in the local time zone, with the date if it differs: `12:30 CET`. Empty if the local time is UTC."""
     local = time.astimezone()
     if not local.utcoffset():
         return ""
@@ -104,17 +103,17 @@ def local_time(time: datetime) -> str:
 
 
 def iso(time: datetime) -> str:
-    """A time as options and programs take it: `2026-01-31T11:30:00Z`."""
+    """A time in ISO 8601, in UTC: `2026-01-31T11:30:00Z`."""
     return f"{time.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def iso_or_none(time: datetime | None) -> str | None:
-    """The same, and None for a time that is not known: null for programs."""
+    """`iso`, or None if the time is unknown."""
     return iso(time) if time else None
 
 
 def seconds_to(time: datetime | None, now: datetime) -> int | None:
-    """Whole seconds from `now` to `time`; 0 for what is past, None for a time that is not known."""
+    """Whole seconds from `now` to `time`: 0 if it is past, None if it is unknown."""
     return max(int((time - now).total_seconds()), 0) if time else None
 
 
@@ -124,24 +123,24 @@ def either(parts: Sequence[str]) -> str:
 
 
 def duration(span: timedelta) -> str:
-    """The two largest units of a time span that is not negative, rounded down: `2 d 3 h`, `5 h 10 min`."""
+    """A non-negative time span in its two largest units, rounded down: `2 d 3 h`, `5 h 10 min`."""
     left = int(span.total_seconds())
     for index, (unit, seconds) in enumerate(_UNITS):
         amount, rest = divmod(left, seconds)
         if not amount:
             continue
-        words = f"{amount} {unit}"
+        text = f"{amount} {unit}"
         if index + 1 < len(_UNITS):
             smaller, smaller_seconds = _UNITS[index + 1]
             if rest >= smaller_seconds:
-                words += f" {rest // smaller_seconds} {smaller}"
-        return words
+                text += f" {rest // smaller_seconds} {smaller}"
+        return text
     return "less than a minute"
 
 
 def unknown_name(name: str, known: Sequence[str]) -> str:
-    """Says that `name` is unknown, with the nearest known name, else with all of them."""
+    """A message about an unknown name, with the nearest known name, or else with all of them."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if near:
         return f"unknown name {name!r}; did you mean {near[0]!r}?"
-    return f"unknown name {name!r}; known are {', '.join(known)}"
+    return f"unknown name {name!r}; known names: {', '.join(known)}"

@@ -16,7 +16,7 @@ from typing import Any
 
 from torchneuron.core import display, files
 from torchneuron.core.errors import InputError, TerraformError
-from torchneuron.core.processes import Finished, run_to_its_end
+from torchneuron.core.processes import Finished, run_to_completion
 from torchneuron.core.text import quoted
 from torchneuron.core.versions import AWS_PROVIDER, MINIMUM_TERRAFORM
 from torchneuron.deploy import backend as backends
@@ -272,7 +272,7 @@ class Terraform:
             "CHECKPOINT_DISABLE": "1",
             "TF_DATA_DIR": str(self.data_folder),
         }
-        return run_to_its_end(
+        return run_to_completion(
             ["terraform", *arguments], folder=folder or self._folder, environment=environment, on_line=on_line
         )
 

@@ -16,7 +16,7 @@ from typing import Any
 from torchneuron.aws.ec2 import Instance
 from torchneuron.core import display
 from torchneuron.core.config import Config
-from torchneuron.core.networks import everyone_in
+from torchneuron.core.networks import internet_wide
 from torchneuron.core.text import iso_or_none, quoted, seconds_to, when
 from torchneuron.deploy.inventory import Deployed
 from torchneuron.deploy.terraform_plan import Plan
@@ -121,7 +121,7 @@ def _open_to(deployed: Deployed, config: Config) -> str:
     if not deployed.open_to:
         return ""
     cidr_blocks = [source for source in deployed.open_to if "/" in source]
-    everyone = "everyone on the internet: " if everyone_in(cidr_blocks) else ""
+    everyone = "everyone on the internet: " if internet_wide(cidr_blocks) else ""
     ports = " and ".join(map(str, config.served_ports))
     return f"{everyone}{', '.join(deployed.open_to)}, at port {ports}"
 

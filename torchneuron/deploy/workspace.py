@@ -17,7 +17,7 @@ from typing import Any
 from torchneuron.core import display, locks
 from torchneuron.core.config import PROJECT_ROOT, Config, S3Backend
 from torchneuron.core.errors import InputError, TerraformError
-from torchneuron.core.processes import run_to_its_end
+from torchneuron.core.processes import run_to_completion
 from torchneuron.deploy import backend as backends
 from torchneuron.deploy.adoption import LaunchRecord
 from torchneuron.deploy.backend import Block
@@ -71,7 +71,7 @@ class Workspace:
         }
         with display.waiting("Synthesizing"):
             command = [sys.executable, str(PROJECT_ROOT / "main.py")]
-            done = run_to_its_end(command, folder=PROJECT_ROOT, environment=environment)
+            done = run_to_completion(command, folder=PROJECT_ROOT, environment=environment)
         if done.status != 0:
             raise TerraformError("Synthesis failed.", why=done.stderr.strip()[-4000:])
         if self._copy:

@@ -82,7 +82,7 @@ def run_task_file(
             aws,
             instance_ids,
             seconds=_ONLINE_SECONDS if options.wait else 0,
-            report=lambda online: display.retell(progress, f"{waiting}: {online}"),
+            report=lambda online: display.update_waiting(progress, f"{waiting}: {online}"),
         )
     used = {name for member in members for task in member.tasks for name in task.secrets}
     if secret_values is not None and (secret_values := secret_values.only(used)):
