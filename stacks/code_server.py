@@ -111,8 +111,6 @@ class CodeServerStack(TerraformStack):
         }
         for output, value in outputs.items():
             TerraformOutput(self, output, value=value)
-        if not deployment.remember:
-            return
         choices = TerraformOutput(self, "choices", value=_choices(deployment, block=block, network=network))
         # Written after the machines, so that the next deploy does not repeat the values of a failed one. An override:
         # cdktf 0.21 writes depends_on of an output as expressions, which Terraform refuses.

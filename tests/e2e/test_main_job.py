@@ -43,7 +43,7 @@ def test_setup_can_start_from_a_prefix(machine):
 
 def test_dry_run_shows_the_scripts_and_no_secret(machine):
     output = machine.invoke("setup", "--dry-run", "--clean-state")
-    assert "17 scripts checked with bash -n: no syntax error." in output
+    assert "17 scripts checked with bash -n: no syntax errors." in output
     assert "nothing was sent" in output
     assert "$argon2id$" not in output
     assert machine.password not in output

@@ -136,7 +136,7 @@ def test_steps_are_reported_as_not_executed_where_no_host_can_boot(rehearsal):
     output, _ = done.communicate(timeout=300)
     assert done.returncode == 0, output
     assert len(re.findall(r"^  \d\d-\S+ +NOT EXECUTED", output, flags=re.MULTILINE)) == 17
-    assert "17 scripts checked with bash -n: no syntax error." in output
+    assert "17 scripts checked with bash -n: no syntax errors." in output
     assert not re.search(r"\bdone\b", output)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 
 import pytest
 
@@ -193,8 +192,3 @@ def test_outputs(stacks):
         "secret_arn",
         "region",
     }
-
-
-def test_who_only_looks_or_removes_writes_no_choices(tmp_path):
-    """Terraform would write those of that look into the state, where the deployment's own are."""
-    assert "choices" not in synthesized(replace(ON_DEMAND, remember=False), tmp_path)["output"]

@@ -62,8 +62,7 @@ class Deployment:
 
     With `use_capacity_block`, Terraform reads ids that are None from Parameter Store. Sizes are in GiB; a
     `data_volume_size` of 0 means no data volume. `allowed_ips_chosen`: `allowed_ips` comes from the overrides, not
-    from the settings. With `refresh_ami`, a newer AMI replaces a machine. Without `remember`, the deployment's values
-    are not saved in the state.
+    from the settings. With `refresh_ami`, a newer AMI replaces a machine.
     """
 
     name: str
@@ -83,7 +82,6 @@ class Deployment:
     allowed_ips_chosen: bool = False
     open_to_world: bool = False
     refresh_ami: bool = False
-    remember: bool = True
 
 
 @dataclass(frozen=True)
@@ -189,7 +187,6 @@ class Config:
             allowed_ips_chosen=chosen is not None,
             open_to_world=bool(overrides.get("openToWorld", False)),
             refresh_ami=bool(overrides.get("refreshAmi", False)),
-            remember=bool(overrides.get("remember", True)),
         )
 
     def _addresses(self, cidrs: Iterable[str], overrides: Mapping[str, Any]) -> tuple[str, ...]:
