@@ -74,7 +74,7 @@ class LaunchRecord:
 class Untracked:
     """The project's running machines that the outputs do not name.
 
-    `in_state` are in the state all the same: a deploy did not get as far as its outputs. `adoptable` are in no state,
+    `in_state` are in the state, but not in its outputs: a deploy stopped in between. `adoptable` are in no state,
     but surely this deployment's; `foreign` may be another's.
     """
 

@@ -259,9 +259,9 @@ class Terraform:
             return done.stdout
         raise self._failure(f"terraform {arguments[0]} failed.", done.stderr.strip() or done.stdout.strip())
 
-    def _failure(self, what: str, told: str, *, do: str = "") -> TerraformError | InputError:
+    def _failure(self, what: str, output: str, *, do: str = "") -> TerraformError | InputError:
         host = str(self._backend.get("cloud", {}).get("hostname") or "")
-        return terraform_failures.failure(what, told, do=do, folder=str(self._folder), host=host)
+        return terraform_failures.failure(what, output, do=do, folder=str(self._folder), host=host)
 
     def _run(
         self, *arguments: str, folder: Path | None = None, on_line: Callable[[str], None] = lambda line: None

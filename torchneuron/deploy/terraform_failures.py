@@ -35,36 +35,36 @@ def errors_in(events: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join(_text(event) for event in events if event.get("@level") == "error")
 
 
-def failure(what: str, told: str, *, do: str, folder: str, host: str) -> TerraformError | InputError:
-    """The error for a run that failed with the text `told`.
+def failure(what: str, output: str, *, do: str, folder: str, host: str) -> TerraformError | InputError:
+    """The error for a run that failed with the text `output`.
 
     `folder` is where it ran; `host` is the host of HCP Terraform in the settings, if any.
     """
-    if _LOCKED in told:
-        return _locked(told, folder)
-    if _WITHOUT_TOKEN in told:
+    if _LOCKED in output:
+        return _locked(output, folder)
+    if _WITHOUT_TOKEN in output:
         named = host or os.environ.get("TF_CLOUD_HOSTNAME") or _HCP
         return InputError(
             f"Terraform has no token for {named}, where this deployment's state is. Nothing was changed.",
             do=f"Run: terraform login {quoted(named)}",
         )
-    return TerraformError(what, why=told, do=do)
+    return TerraformError(what, why=output, do=do)
 
 
-def _locked(told: str, folder: str) -> LockedError:
+def _locked(output: str, folder: str) -> LockedError:
     """Another run holds the state, or a run that was killed left it locked: only a person knows which."""
-    facts = dict(line.strip(" │╷╵").split(":", 1) for line in told.splitlines() if line.strip(" │").count(":"))
+    facts = dict(line.strip(" │╷╵").split(":", 1) for line in output.splitlines() if line.strip(" │").count(":"))
     held = {name.strip(): value.strip() for name, value in facts.items()}
     who, since, lock = held.get("Who", "somebody"), held.get("Created", "?"), held.get("ID", "")
     why = f"By {who}, since {since}, for {held.get('Operation', 'an operation')}."
-    if workspace := _HCP_LOCK.search(told):
+    if workspace := _HCP_LOCK.search(output):
         lock = workspace[1]
         why = f"The workspace {lock} is locked; its page says by whom: by another run, or by a person."
     if not lock:
         # No holder is known: the request for the lock failed, or the one for its holder.
         return LockedError(
             "Terraform's state could not be locked. Nothing was changed.",
-            why=told.strip(),
+            why=output.strip(),
             do="Wait until the cause is gone, then run the same command again.",
         )
     return LockedError(
