@@ -27,7 +27,7 @@ def play(demo: Demo) -> None:
     demo.invoke("run-tasks", "--file", look, *target)
 
     demo.heading("Fix it, and set up again")
-    demo.invoke("run-tasks", "--file", demo.task_file("fix", "systemctl stop forgotten"), *target)
+    demo.invoke("run-tasks", "--file", demo.task_file("fix-it", "systemctl stop forgotten"), *target)
     demo.say("Finished tasks do not run again:")
     demo.invoke("setup", *target)
     main_job.check_login(demo)
