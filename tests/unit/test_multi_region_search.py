@@ -91,7 +91,7 @@ def test_region_that_fails_does_not_lose_the_others(error, kind):
         ((LIMITED, LIMITED), 1, "Rate limit reached"),
         ((LIMITED, NOT_SOLD), 1, "Rate limit reached"),
         ((LIMITED, NOT_ENABLED), 2, "in b: AWS does not accept these credentials here"),
-        ((refusal("InternalError", status=500), NOT_SOLD), 1, "fault of its own"),
+        ((refusal("InternalError", status=500), NOT_SOLD), 1, "AWS reported an internal error"),
     ],
 )
 def test_one_error_is_raised_for_all_regions_when_every_region_fails(errors, status, what):
