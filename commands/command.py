@@ -79,20 +79,6 @@ def command(options_class: type[Options]) -> Callable[[Callable[[Options], None]
     return decorate
 
 
-def command_of_arguments(**options: Any) -> Callable[[Callable[..., None]], Any]:
-    """The same for a function that takes each option as an argument."""
-
-    def decorate(body: Callable[..., None]) -> Any:
-        @functools.wraps(body)
-        def run(*args: Any, **kwargs: Any) -> None:
-            with _failures_shown():
-                body(*args, **kwargs)
-
-        return task(klass=_Command, **options)(run)
-
-    return decorate
-
-
 @contextmanager
 def _failures_shown() -> Iterator[None]:
     try:

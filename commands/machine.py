@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from invoke import Context
+from dataclasses import dataclass
 
-from commands.command import command, command_of_arguments
+from commands.command import command
+from torchneuron.core.options import flag, option
 from torchneuron.deploy.options import BootstrapOptions, DeployOptions, DestroyOptions, InfoOptions, PasswordOptions
 
 
@@ -48,16 +49,19 @@ def destroy(options: DestroyOptions) -> None:
     lifecycle.destroy(options)
 
 
-@command_of_arguments(
-    help={
-        "scenario": "scenario to play: happy (the default), step-fails, laptop-dies, block-not-active, wrong-zone, "
-        "capacity-gone, payment-fails or block-ends",
-        "once": "happy: check the login and stop, instead of staying up until Ctrl-C",
-        "state": "happy: folder to keep the rehearsal in, and to resume it from",
-        "region": "AWS region to rehearse in (default: sa-east-1)",
-    }
-)
-def rehearse(context: Context, scenario: str = "", once: bool = False, state: str = "", region: str = "") -> None:
+@dataclass(frozen=True)
+class RehearseOptions:
+    scenario: str = option(
+        "scenario to play: happy (the default), step-fails, laptop-dies, block-not-active, wrong-zone, "
+        "capacity-gone, payment-fails or block-ends"
+    )
+    once: bool = flag("happy: check the login and stop, instead of staying up until Ctrl-C")
+    state: str = option("happy: folder to keep the rehearsal in, and to resume it from")
+    region: str = option("AWS region to rehearse in (default: sa-east-1)")
+
+
+@command(RehearseOptions)
+def rehearse(options: RehearseOptions) -> None:
     """The whole main job, or what can go wrong in it, against a rehearsal AWS on this machine."""
     import os
     import sys
@@ -65,8 +69,10 @@ def rehearse(context: Context, scenario: str = "", once: bool = False, state: st
 
     from torchneuron.core.config import PROJECT_ROOT
 
-    given = {"--scenario": scenario, "--state": state and str(Path(state).resolve()), "--region": region}
-    options = [word for name, value in given.items() if value for word in (name, value)]
+    state = options.state and str(Path(options.state).resolve())
+    given = {"--scenario": options.scenario, "--state": state, "--region": options.region}
+    words = [word for name, value in given.items() if value for word in (name, value)]
     # In this process's place: Ctrl-C is then the rehearsal's own, and it cleans up after itself.
     os.chdir(PROJECT_ROOT)
-    os.execv(sys.executable, [sys.executable, "-m", "rehearsal.rehearse", *options, *(["--once"] if once else [])])
+    command_line = [sys.executable, "-m", "rehearsal.rehearse", *words, *(["--once"] if options.once else [])]
+    os.execv(sys.executable, command_line)
