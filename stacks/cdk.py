@@ -5,6 +5,7 @@ Both have the same names. Everything in `stacks` imports them from here.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,24 +16,6 @@ IS_CDKTF = importlib.util.find_spec("cdktf") is not None
 
 if TYPE_CHECKING or IS_CDKTF:
     from cdktf import (
-        App,
-        CloudBackend,
-        IResolvable,
-        ITerraformDependable,
-        LocalBackend,
-        NamedCloudWorkspace,
-        Op,
-        Postcondition,
-        Precondition,
-        S3Backend,
-        TerraformOutput,
-        TerraformResource,
-        TerraformResourceLifecycle,
-        TerraformStack,
-        Token,
-    )
-else:
-    from cdktn import (
         App,
         CloudBackend,
         IResolvable,
@@ -66,8 +49,11 @@ __all__ = [
     "TerraformResourceLifecycle",
     "TerraformStack",
     "Token",
-    "create_app",
 ]
+
+if not IS_CDKTF:
+    cdktn = importlib.import_module("cdktn")
+    globals().update({name: getattr(cdktn, name) for name in __all__})
 
 
 def create_app(outdir: Path) -> App:

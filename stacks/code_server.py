@@ -18,7 +18,7 @@ from stacks.placement import CapacityBlock, Network, PlacementChecks
 from stacks.provider import AwsProvider, AwsProviderDefaultTags
 from torchneuron.core import tags as project_tags
 from torchneuron.core.config import HTTPS_PORT, Deployment
-from torchneuron.core.versions import MINIMUM_TERRAFORM
+from torchneuron.core.versions import REQUIRED_TERRAFORM
 
 
 class CodeServerStack(TerraformStack):
@@ -29,7 +29,7 @@ class CodeServerStack(TerraformStack):
         region = deployment.region
         project = deployment.name
         tags = project_tags.for_project(project)
-        self.add_override("terraform.required_version", f">= {MINIMUM_TERRAFORM}")
+        self.add_override("terraform.required_version", REQUIRED_TERRAFORM)
         add_backend(self, backend=deployment.backend)
         AwsProvider(self, "aws", region=region, default_tags=[AwsProviderDefaultTags(tags=tags)])
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 MINIMUM_TERRAFORM = "1.11"
 """The oldest release of Terraform that works: write-only arguments keep the password out of the state."""
+REQUIRED_TERRAFORM = f">= {MINIMUM_TERRAFORM}"
+"""The same as a version constraint. Every configuration has this text: with another one, a deploy runs `init` twice."""
+
 CDKTF = "0.21.0"
 CDKTF_AWS_PROVIDER = "20.1.0"
 """The release of `cdktf-cdktf-provider-aws` whose layout stacks/provider.py relies on."""

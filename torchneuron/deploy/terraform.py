@@ -18,7 +18,7 @@ from torchneuron.core import display, files
 from torchneuron.core.errors import InputError, TerraformError
 from torchneuron.core.processes import Finished, run_to_completion
 from torchneuron.core.text import quoted
-from torchneuron.core.versions import AWS_PROVIDER, MINIMUM_TERRAFORM
+from torchneuron.core.versions import AWS_PROVIDER, MINIMUM_TERRAFORM, REQUIRED_TERRAFORM
 from torchneuron.deploy import backend as backends
 from torchneuron.deploy import state as states
 from torchneuron.deploy import terraform_failures
@@ -97,7 +97,7 @@ class Terraform:
             block = {
                 **self._backend,
                 "required_providers": provider,
-                "required_version": f">= {MINIMUM_TERRAFORM}",
+                "required_version": REQUIRED_TERRAFORM,
             }
         self.configuration.parent.mkdir(parents=True, exist_ok=True)
         files.write_atomically(self.configuration, json.dumps({"terraform": block, **configuration}, indent=2))
@@ -138,7 +138,7 @@ class Terraform:
         folder = self.data_folder / "state-only"
         folder.mkdir(exist_ok=True)
         configuration = folder / "main.tf.json"
-        text = json.dumps({"terraform": {**self._backend, "required_version": f">= {MINIMUM_TERRAFORM}"}})
+        text = json.dumps({"terraform": {**self._backend, "required_version": REQUIRED_TERRAFORM}})
         if not configuration.exists() or configuration.read_text() != text:
             files.write_atomically(configuration, text)
         return self._quietly("state", "pull", folder=folder)
@@ -227,19 +227,11 @@ class Terraform:
         return self.data_folder / "torchneuron-init.json"
 
     def _initialized(self) -> dict[str, Any]:
-        try:
-            recorded: dict[str, Any] = json.loads(self._record.read_text())
-        except (OSError, ValueError):
-            return {}
-        return recorded
+        return _read_json(self._record)
 
     def _recorded_place(self) -> Place | None:
         """The backend that Terraform recorded at the last `init` in this folder."""
-        try:
-            record = json.loads((self.data_folder / "terraform.tfstate").read_text())
-        except (OSError, ValueError):
-            return None
-        backend = record.get("backend") or {}
+        backend = _read_json(self.data_folder / "terraform.tfstate").get("backend") or {}
         return backends.place_of(backend["type"], backend.get("config") or {}) if "type" in backend else None
 
     def _ways_to_move(self, kinds: Collection[str]) -> str:
@@ -275,6 +267,15 @@ class Terraform:
         return run_to_completion(
             ["terraform", *arguments], folder=folder or self._folder, environment=environment, on_line=on_line
         )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """An object in a file; empty if the file is missing or damaged."""
+    try:
+        document: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return document
 
 
 def _show(event: Mapping[str, Any]) -> None:

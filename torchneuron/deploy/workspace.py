@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +108,17 @@ def _folder(config: Config, region: str) -> Path:
     return config.output_dir / "invoke" / region
 
 
+def _locked(config: Config, region: str) -> AbstractContextManager[None]:
+    """The lock on the region's folder. Raises BusyError."""
+    lock = _folder(config, region).with_name(f"{region}.lock")
+    return locks.held(lock, f"the deployment in {region}", seconds=_BUSY_SECONDS)
+
+
 @contextmanager
 def connected(config: Config, region: str) -> Iterator[Workspace]:
     """The region's workspace, connected to its state, for this process alone: it holds one plan at a time."""
     refuse_without_state(config, region)
-    folder = _folder(config, region)
-    with locks.held(folder.with_name(f"{region}.lock"), f"the deployment in {region}", seconds=_BUSY_SECONDS):
+    with _locked(config, region):
         workspace = Workspace(config, region)
         workspace.terraform.connect()
         workspace.terraform.recover()
@@ -164,8 +169,7 @@ def _discard(copy: Path) -> None:
 def _copy_state(config: Config, region: str, copy: Path) -> None:
     workspace = Workspace(config, region)
     if not workspace.terraform.is_connected:
-        name = f"the deployment in {region}"
-        with locks.held(workspace.folder.with_name(f"{region}.lock"), name, seconds=_BUSY_SECONDS):
+        with _locked(config, region):
             workspace.terraform.connect()
     copy.parent.mkdir(parents=True, exist_ok=True)
     if text := workspace.terraform.pull().strip():
